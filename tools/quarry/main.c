@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* The quarry command: chooses a command from the table and runs it. What the commands do is in tables.c and run.c. */
+#include "quarry.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct command commands[] = {
+    {"run", "[--lib=FILE] [--stats=off|short|text|json] PROGRAM [ARGS]",
+     "run a program on quarry, by LD_PRELOAD; the exit status is the program's", command_run},
+    {"options", "[--json]", "list every option with its default and what it may be", command_options},
+    {"stats-list", "[--json]", "list every figure of the reports with its meaning", command_stats_list},
+    {"classes", "[--json]", "list the size classes with what each wastes", command_classes},
+    {"version", "", "print the version", command_version},
+    {"help", "[--json]", "list the commands", command_help},
+    {NULL, NULL, NULL, NULL},
+};
+
+void complain(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("quarry: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+void json_string_print(const char *text) {
+    putchar('"');
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\')
+            putchar('\\');
+        if ((unsigned char)*c < ' ')
+            printf("\\u%04x", (unsigned)*c);
+        else
+            putchar(*c);
+    }
+    putchar('"');
+}
+
+bool table_form_read(int argc, char **argv, enum table_form *ret_form) {
+    if (argc > 2 || (argc == 2 && strcmp(argv[1], "--json") != 0)) {
+        complain("%s takes nothing but --json", argv[0]);
+        return false;
+    }
+    *ret_form = argc == 2 ? FORM_JSON : FORM_TEXT;
+    return true;
+}
+
+int command_version(int argc, char **argv) {
+    if (argc > 1) {
+        complain("%s takes no arguments", argv[0]);
+        return EXIT_USAGE;
+    }
+    puts("quarry " QUARRY_VERSION_TEXT);
+    return 0;
+}
+
+static void help_text(void) {
+    puts("usage: quarry COMMAND");
+    for (const struct command *c = commands; c->name != NULL; c++)
+        printf("  %s%s%s\n      %s\n", c->name, c->args[0] != '\0' ? " " : "", c->args, c->summary);
+    puts("Options are set by QUARRY_NAME=VALUE in the environment: `quarry options`, quarry(7).");
+}
+
+static void help_json(void) {
+    for (const struct command *c = commands; c->name != NULL; c++) {
+        fputs(c == commands ? "[\n{\"name\":" : ",\n{\"name\":", stdout);
+        json_string_print(c->name);
+        fputs(",\"args\":", stdout);
+        json_string_print(c->args);
+        fputs(",\"summary\":", stdout);
+        json_string_print(c->summary);
+        putchar('}');
+    }
+    puts("\n]");
+}
+
+int command_help(int argc, char **argv) {
+    enum table_form form;
+    if (!table_form_read(argc, argv, &form))
+        return EXIT_USAGE;
+    if (form == FORM_JSON)
+        help_json();
+    else
+        help_text();
+    return 0;
+}
+
+static const struct command *command_find(const char *name) {
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    for (const struct command *c = commands; c->name != NULL; c++) {
+        if (strcmp(c->name, name) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
+    if (command == NULL) {
+        if (argc > 1)
+            complain("no command %s; `quarry help` lists them", argv[1]);
+        else
+            complain("which command? `quarry help` lists them");
+        return EXIT_USAGE;
+    }
+    int status = command->run(argc - 1, argv + 1);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        complain("cannot write");
+        return 1;
+    }
+    return status;
+}
