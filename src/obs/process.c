@@ -41,11 +41,26 @@ bool obs_kb_line_find(const char *text, const char *key, u64 *ret_bytes) {
     return true;
 }
 
+/* The first line of status: "Name:\tsh". The kernel writes odd characters as escapes. */
+static void name_copy(const char *status, char *name, size_t cap_bytes) {
+    const char *at = key_skip(status, "Name");
+    size_t nr = 0;
+    if (at != NULL && *at == '\t') {
+        for (at++; at[nr] != '\0' && at[nr] != '\n' && nr + 1 < cap_bytes; nr++)
+            name[nr] = at[nr];
+    }
+    if (nr == 0)
+        name[nr++] = '?';
+    name[nr] = '\0';
+}
+
 void obs_process_read(struct obs_process *ret_process) {
     char text[FILE_BYTES];
     struct obs_process p = {0};
-    if (sys_read_file("/proc/self/status", text, sizeof(text)) > 0)
-        p.peak_known = obs_kb_line_find(text, "VmHWM", &p.peak_resident_bytes);
+    if (sys_read_file("/proc/self/status", text, sizeof(text)) <= 0)
+        text[0] = '\0';
+    name_copy(text, p.name, sizeof(p.name));
+    p.peak_known = obs_kb_line_find(text, "VmHWM", &p.peak_resident_bytes);
     if (sys_read_file("/proc/self/smaps_rollup", text, sizeof(text)) > 0)
         p.rollup_known = obs_kb_line_find(text, "Rss", &p.resident_bytes) &&
                          obs_kb_line_find(text, "AnonHugePages", &p.huge_bytes);

@@ -11,6 +11,7 @@ struct obs_process {
     u64 huge_bytes;          /* AnonHugePages of smaps_rollup: a part of resident_bytes */
     bool rollup_known;       /* smaps_rollup could be read: it is missing in some containers and before Linux 4.14 */
     bool peak_known;
+    char name[16]; /* the kernel's short name of the program; "?" when /proc cannot be read */
 };
 
 /* Reads /proc/self. Async-signal-safe; takes about 10 us and 2 KiB of stack. What cannot be read is 0 and not known. */

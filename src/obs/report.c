@@ -167,6 +167,7 @@ void obs_report_short(int fd) {
     obs_collect(&stats);
     obs_process_read(&process);
     writer_init(&w, fd_sink, &fd);
+    fmt_printf(writer_item(&w), "quarry: process    %u %s\n", sys_process_id(), process.name);
     short_calls(writer_item(&w), &stats);
     short_memory(writer_item(&w), &stats, &process);
     short_hugepages(writer_item(&w), &process);
@@ -237,8 +238,8 @@ void obs_report_text(int fd) {
     obs_collect(&stats);
     obs_process_read(&process);
     writer_init(&w, fd_sink, &fd);
-    fmt_printf(writer_item(&w), "quarry %s, process %u, per-CPU mode %s\n", QUARRY_VERSION_TEXT, sys_process_id(),
-               mag_mode_name());
+    fmt_printf(writer_item(&w), "quarry %s, process %u %s, per-CPU mode %s\n", QUARRY_VERSION_TEXT, sys_process_id(),
+               process.name, mag_mode_name());
     text_section(&w, &stats, "memory", UNIT_bytes);
     text_section(&w, &stats, "events and things", UNIT_count);
     text_process(&w, &process);

@@ -48,7 +48,7 @@ static void setup(void) {
     out[out_bytes = 0] = '\0';
     writes_nr = 0;
     memset(&accounts, 0, sizeof(accounts));
-    status_text = "Name:\tx\nVmPeak:\t   99999 kB\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\n";
+    status_text = "Name:\tsome program\nVmPeak:\t   99999 kB\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\n";
     rollup_text = "55d0-7fff ---p 00000000 00:00 0    [rollup]\nRss:               10240 kB\nPss:   1 kB\nAnonHugePages:      4096 kB\n";
 }
 
@@ -67,7 +67,8 @@ Test(report, short_says_what_run_promises) {
     accounts.peak_live_bytes = 3 * MIB + 512 * KIB;
     accounts.ids = 2;
     obs_report_short(7);
-    cr_expect_str_eq(out, "quarry: calls      malloc 900, calloc 50, realloc 25, aligned 5, free 1020; off the fast path 1.5 %\n"
+    cr_expect_str_eq(out, "quarry: process    4242 some program\n"
+                          "quarry: calls      malloc 900, calloc 50, realloc 25, aligned 5, free 1020; off the fast path 1.5 %\n"
                           "quarry: memory     peak live 3.5 MiB, peak resident 20.0 MiB with code, stacks and files\n"
                           "quarry: hugepages  40.0 % of resident memory (4.0 MiB of 10.0 MiB)\n"
                           "quarry: per CPU    mm_cid, 2 ids\n");
@@ -80,6 +81,7 @@ Test(report, short_without_proc_says_unknown) {
     cr_expect_not_null(strstr(out, "peak live 0 B, peak resident unknown with"));
     cr_expect_not_null(strstr(out, "hugepages  unknown: /proc/self/smaps_rollup cannot be read\n"));
     cr_expect_not_null(strstr(out, "off the fast path 0.0 %\n"));
+    cr_expect_not_null(strstr(out, "quarry: process    4242 ?\n"));
 }
 
 Test(report, slow_calls_are_never_above_all_calls) {
@@ -97,7 +99,7 @@ Test(report, text_aligns_figures_and_leaves_zeros_out) {
     accounts.committed_bytes = 3 * GIB;
     accounts.slabs = 77;
     obs_report_text(7);
-    cr_expect_not_null(strstr(out, "quarry " QUARRY_VERSION_TEXT ", process 4242, per-CPU mode mm_cid\nmemory\n"));
+    cr_expect_not_null(strstr(out, "quarry " QUARRY_VERSION_TEXT ", process 4242 some program, per-CPU mode mm_cid\nmemory\n"));
     cr_expect_not_null(strstr(out, "\n  live_bytes              12.2 MiB  held by the program: "));
     cr_expect_not_null(strstr(out, "\n  meta_bytes                1023 B  "));
     cr_expect_not_null(strstr(out, "\n  committed_bytes          3.0 GiB  "));
