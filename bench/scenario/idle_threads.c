@@ -4,7 +4,7 @@
  * objects up to its share, writes them, frees them all in random order and then blocks, without another call to the
  * allocator; main sleeps and measures. With --apart a thread frees without waiting for the others to have allocated;
  * with --join the threads have ended before the sleep. The start is taken before the first thread is created, so the
- * threads' stacks (some 10 KiB each) count for every allocator alike. Run by tools/bars.
+ * threads' stacks (about 12 KiB each) count for every allocator alike. Run by tools/bars.
  */
 #include <errno.h>
 #include <pthread.h>
