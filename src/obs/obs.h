@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Accounts gathered from every layer into one struct, and reports made from it. The fields are the rows of obs/stats.def. Collecting walks every magazine and
- * slab counter; it takes no lock the allocator's fast or slow path needs for long, allocates nothing and may run in any thread.
+ * Accounts gathered from every layer into one struct, and reports made from it. The fields are the rows of
+ * obs/stats.def. Collecting walks every magazine and slab counter; it takes no lock the allocator's fast or slow path
+ * needs for long, allocates nothing and may run in any thread.
  */
 #ifndef QUARRY_OBS_OBS_H
 #define QUARRY_OBS_OBS_H
@@ -20,7 +21,8 @@ void obs_collect(struct obs_stats *ret_stats);
 /* Writes the whole report to a file descriptor with write(2) alone. Async-signal-safe. */
 void obs_report_text(int fd);
 void obs_report_json(int fd);
-/* What `tools/run` prints at the end: a few lines (calls by kind, peak live against peak RSS, hugepage share, per-CPU mode). */
+/* What `tools/run` prints at the end: a few lines (calls by kind, peak live against peak RSS, hugepage share, per-CPU
+ * mode). */
 void obs_report_short(int fd);
 /* malloc_info(3)'s XML, through a caller's sink so that no stdio is needed here. */
 typedef void (*obs_sink_fn)(void *arg, const char *text, size_t bytes);

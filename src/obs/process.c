@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads the process's memory figures from /proc, for report.c. Knows the two files' format and nothing of the allocator.
+ * Reads the process's memory figures from /proc, for report.c. Knows the two files' format and nothing of the
+ * allocator.
  */
 #include "obs/process.h"
 
@@ -62,7 +63,7 @@ void obs_process_read(struct obs_process *ret_process) {
     name_copy(text, p.name, sizeof(p.name));
     p.peak_known = obs_kb_line_find(text, "VmHWM", &p.peak_resident_bytes);
     if (sys_read_file("/proc/self/smaps_rollup", text, sizeof(text)) > 0)
-        p.rollup_known = obs_kb_line_find(text, "Rss", &p.resident_bytes) &&
-                         obs_kb_line_find(text, "AnonHugePages", &p.huge_bytes);
+        p.rollup_known =
+            obs_kb_line_find(text, "Rss", &p.resident_bytes) && obs_kb_line_find(text, "AnonHugePages", &p.huge_bytes);
     *ret_process = p;
 }

@@ -17,7 +17,8 @@ struct obs_process {
 /* Reads /proc/self. Async-signal-safe; takes about 10 us and 2 KiB of stack. What cannot be read is 0 and not known. */
 void obs_process_read(struct obs_process *ret_process);
 
-/* The figure of a line "Key:    123 kB" in a file of /proc, in bytes; false when there is no such line. key has no colon. */
+/* The figure of a line "Key:    123 kB" in a file of /proc, in bytes; false when there is no such line. key has no
+ * colon. */
 bool obs_kb_line_find(const char *text, const char *key, u64 *ret_bytes);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reports: the rows of stats.def as text, as JSON and as malloc_info's XML, and the few lines tools/run ends with. Owns their form and
- * nothing of their content: obs_collect() gathers the figures, obs_process_read() asks the kernel. Called by front/ and at exit.
+ * The reports: the rows of stats.def as text, as JSON and as malloc_info's XML, and the few lines tools/run ends with.
+ * Owns their form and nothing of their content: obs_collect() gathers the figures, obs_process_read() asks the kernel.
+ * Called by front/ and at exit.
  *
- * Everything is written with sys_write alone from a buffer on the stack. The short and the JSON report fit into it and so
- * leave in one write: reports of processes that share a stderr do not mix.
+ * Everything is written with sys_write alone from a buffer on the stack. The short and the JSON report fit into it and
+ * so leave in one write: reports of processes that share a stderr do not mix.
  */
 #include "obs/obs.h"
 
@@ -33,7 +34,8 @@ static const struct stat_row {
     u16 name_offset_bytes, doc_offset_bytes, field_offset_bytes, unit;
 } stat_rows[] = {
 #define STAT(name, unit, doc)                                                                                          \
-    {offsetof(struct stat_texts, name##_name), offsetof(struct stat_texts, name##_doc), offsetof(struct obs_stats, name), UNIT_##unit},
+    {offsetof(struct stat_texts, name##_name), offsetof(struct stat_texts, name##_doc),                                \
+     offsetof(struct obs_stats, name), UNIT_##unit},
 #include "obs/stats.def"
 #undef STAT
 };
@@ -98,8 +100,8 @@ static void bytes_print(struct fmt_buf *b, u64 bytes) {
         unit_bytes *= KIB;
         unit_idx++;
     }
-    fmt_printf(b, "%lu.%lu %s", (unsigned long)(bytes / unit_bytes), (unsigned long)(bytes % unit_bytes * 10 / unit_bytes),
-               units[unit_idx]);
+    fmt_printf(b, "%lu.%lu %s", (unsigned long)(bytes / unit_bytes),
+               (unsigned long)(bytes % unit_bytes * 10 / unit_bytes), units[unit_idx]);
 }
 
 static void figure_print(struct fmt_buf *b, enum stat_unit unit, u64 value) {
@@ -224,8 +226,10 @@ static void text_section(struct writer *w, const struct obs_stats *stats, const 
 static void text_process(struct writer *w, const struct obs_process *p) {
     fmt_str(writer_item(w), "process, as the kernel sees it\n");
     if (p->rollup_known) {
-        text_row(writer_item(w), "resident", UNIT_bytes, p->resident_bytes, "all memory of the process: heap, code, stacks, files");
-        text_row(writer_item(w), "hugepages", UNIT_bytes, p->huge_bytes, "the part of it that is transparent hugepages");
+        text_row(writer_item(w), "resident", UNIT_bytes, p->resident_bytes,
+                 "all memory of the process: heap, code, stacks, files");
+        text_row(writer_item(w), "hugepages", UNIT_bytes, p->huge_bytes,
+                 "the part of it that is transparent hugepages");
     }
     if (p->peak_known)
         text_row(writer_item(w), "peak resident", UNIT_bytes, p->peak_resident_bytes, "largest it has been");
@@ -252,7 +256,8 @@ static void json_member(struct writer *w, const char *name, u64 value, const cha
     fmt_printf(writer_item(w), "%s\"%s\":%lu", before, name, (unsigned long)value);
 }
 
-/* One object on one line; members of "stats" are the rows of stats.def, all of them. What the kernel does not tell is null. */
+/* One object on one line; members of "stats" are the rows of stats.def, all of them. What the kernel does not tell is
+ * null. */
 void obs_report_json(int fd) {
     struct obs_stats stats;
     struct obs_process process;
@@ -281,16 +286,18 @@ void obs_report_json(int fd) {
 
 /* ---- XML ---- */
 
-/* The elements glibc's malloc_info has and for which quarry has a true figure, then every row of stats.def. glibc's "count" attributes
- * and its "max" have no counterpart here and are left out. */
+/* The elements glibc's malloc_info has and for which quarry has a true figure, then every row of stats.def. glibc's
+ * "count" attributes and its "max" have no counterpart here and are left out. */
 void obs_report_xml(obs_sink_fn sink, void *arg) {
     struct obs_stats s;
     struct writer w;
     obs_collect(&s);
     writer_init(&w, sink, arg);
     fmt_str(writer_item(&w), "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n");
-    fmt_printf(writer_item(&w), "<total type=\"fast\" size=\"%lu\"/>\n", (unsigned long)(s.cached_bytes + s.depot_bytes));
-    fmt_printf(writer_item(&w), "<total type=\"rest\" size=\"%lu\"/>\n", (unsigned long)(s.slab_free_bytes + s.run_free_bytes));
+    fmt_printf(writer_item(&w), "<total type=\"fast\" size=\"%lu\"/>\n",
+               (unsigned long)(s.cached_bytes + s.depot_bytes));
+    fmt_printf(writer_item(&w), "<total type=\"rest\" size=\"%lu\"/>\n",
+               (unsigned long)(s.slab_free_bytes + s.run_free_bytes));
     fmt_str(writer_item(&w), "</heap>\n");
     fmt_printf(writer_item(&w), "<total type=\"mmap\" count=\"%lu\" size=\"%lu\"/>\n", (unsigned long)s.big_regions,
                (unsigned long)s.big_live_bytes);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The option parser: from environment and `quarry_conf` to rt_opt, and one line on stderr for each thing it did not understand. Everything
- * it knows of an option is a row of options.def. It does not decide when options are read or whether the environment may
- * be trusted: engine/init.c does, and calls rt_options_read() once. No allocation, no libc, no global but rt_opt.
+ * The option parser: from environment and `quarry_conf` to rt_opt, and one line on stderr for each thing it did not
+ * understand. Everything it knows of an option is a row of options.def. It does not decide when options are read or
+ * whether the environment may be trusted: engine/init.c does, and calls rt_options_read() once. No allocation, no libc,
+ * no global but rt_opt.
  */
 #include "rt/options.h"
 
@@ -23,7 +24,8 @@ static const struct rt_options defaults = {
 
 enum row_kind { ROW_ENUM, ROW_SIZE, ROW_UINT };
 
-/* Names and words stand in the row itself: pointers would need relocating in every process that never sets an option. */
+/* Names and words stand in the row itself: pointers would need relocating in every process that never sets an option.
+ */
 enum { ROW_NAME_BYTES = 24, ROW_WORDS_BYTES = 48 };
 struct row {
     char name[ROW_NAME_BYTES];
@@ -123,7 +125,8 @@ static unsigned digit_value(char c) {
     return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 99;
 }
 
-/* Reads leading digits, decimal or 0x; too large a number becomes the largest. Returns the bytes read, 0 when there is no number. */
+/* Reads leading digits, decimal or 0x; too large a number becomes the largest. Returns the bytes read, 0 when there is
+ * no number. */
 static size_t digits_read(struct piece p, u64 *ret_value) {
     bool hex = p.len_bytes > 2 && p.at[0] == '0' && lower(p.at[1]) == 'x' && digit_value(p.at[2]) < 16;
     unsigned radix = hex ? 16 : 10;
@@ -187,7 +190,9 @@ static void size_print(struct fmt_buf *b, u64 bytes) {
 static void *row_field(const struct row *row) { return (char *)&rt_opt + row->field_offset_bytes; }
 
 static bool row_is_numa(const struct row *row) { return row->field_offset_bytes == offsetof(struct rt_options, numa); }
-static bool row_is_steps(const struct row *row) { return row->field_offset_bytes == offsetof(struct rt_options, steps); }
+static bool row_is_steps(const struct row *row) {
+    return row->field_offset_bytes == offsetof(struct rt_options, steps);
+}
 
 static bool row_matches(const struct row *row, const struct setting *s) {
     size_t i = 0;
@@ -207,7 +212,8 @@ static const struct row *row_find(const struct setting *s) {
     return NULL;
 }
 
-/* Insertions, deletions and changes that turn one name into the other, case not counted: Levenshtein's distance, one row of the table at a time. */
+/* Insertions, deletions and changes that turn one name into the other, case not counted: Levenshtein's distance, one
+ * row of the table at a time. */
 static unsigned edit_distance(struct piece a, struct piece b) {
     unsigned dist[ROW_NAME_BYTES];
     for (unsigned j = 0; j <= b.len_bytes; j++)
@@ -326,7 +332,8 @@ static void value_complain(const struct setting *s, const struct row *row, const
 
 /* ---- setting ---- */
 
-/* Whether what was written is this word of the table. In a word "bind:N" the N is a node; 0 and 1 stand for off and on. */
+/* Whether what was written is this word of the table. In a word "bind:N" the N is a node; 0 and 1 stand for off and on.
+ */
 static bool word_matches(struct piece word, struct piece written, unsigned *ret_node) {
     struct piece stem = piece_until(word, ':');
     if (stem.len_bytes == word.len_bytes) {

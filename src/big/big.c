@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* Big regions: making, resizing, finding and freeing them. The reuse cache is cache.c. */
+#include "big/big.h"
+
+#include "big/cache.h"
+#include "rt/options.h"
+#include "rt/usage.h"
+#include "sys/sys.h"
+
+/* From this size on a region asks for hugepages: at 8 MiB the last, partly used one is at most a fifth. */
+#define HUGE_MIN_BYTES (8 * MIB)
+
+enum { SLACK_PART = 2 }; /* a region that had to move reserves half its size more, so that growth by steps moves seldom */
+
+_Atomic(u64) big_live_bytes;
+static _Atomic(u64) regions_nr;
+
+static struct hpage *region_record(const void *p) {
+    struct chunk *c = chunk_of(p);
+    return c == NULL ? NULL : chunk_hpage(c, p);
+}
+
+static bool region_is_live(const struct hpage *h, const void *p) {
+    return h != NULL && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_BIG && h->addr == p;
+}
+
+/* Records a region and makes its first granule known. */
+static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
+    struct hpage *h = region_record(p);
+    h->addr = p;
+    h->big_bytes = bytes;
+    h->big_reserve_bytes = reserve_bytes;
+    atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
+    page_map_set(p, 1, PAGE_MAP_BIG);
+    atomic_fetch_add_explicit(&big_live_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&regions_nr, 1, memory_order_relaxed);
+}
+
+/* The other way round. False when another free was first. */
+static bool region_withdraw(struct hpage *h) {
+    u8 live = HPAGE_BIG;
+    if (!atomic_compare_exchange_strong_explicit(&h->state, &live, HPAGE_WAS_BIG, memory_order_relaxed, memory_order_relaxed))
+        return false;
+    page_map_set(h->addr, 1, PAGE_MAP_NOT_OURS);
+    atomic_fetch_sub_explicit(&big_live_bytes, h->big_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&regions_nr, 1, memory_order_relaxed);
+    return true;
+}
+
+/* Where even munmap is refused (the map count limit forbids a split), the memory goes and the address space stays. */
+void big_region_release(char *p, size_t bytes, size_t reserve_bytes) {
+    if (sys_vm_release(p, reserve_bytes) != 0)
+        (void)sys_vm_purge(p, bytes);
+    rt_usage_add(-(s64)bytes);
+}
+
+/* Reserved and committed, without a record yet. */
+static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum big_use use) {
+    if (!rt_usage_admits(bytes))
+        return NULL;
+    char *p = sys_vm_reserve(reserve_bytes, MAX(align, HPAGE_BYTES));
+    if (p == NULL)
+        return NULL;
+    bool huge = rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
+    if (huge)
+        (void)sys_vm_huge(p, reserve_bytes); /* before the split into two mappings, so that both agree */
+    else if (rt_opt.thp == OPT_THP_NEVER)
+        (void)sys_vm_nohuge(p, reserve_bytes);
+    if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, bytes) != 0) {
+        (void)sys_vm_release(p, reserve_bytes);
+        return NULL;
+    }
+    rt_usage_add((s64)bytes);
+    return p;
+}
+
+void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *ret_content) {
+    size_t page = sys_page_bytes();
+    struct big_entry cached;
+    if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
+        return NULL;
+    size_t bytes = round_up(size, page);
+    if (big_cache_take(bytes, align, &cached)) {
+        *ret_content = PAGE_DIRTY;
+        region_publish(cached.addr, cached.bytes, cached.reserve_bytes);
+        return cached.addr;
+    }
+    char *p = region_map(bytes, bytes + page, align, use);
+    if (p == NULL)
+        return NULL;
+    *ret_content = PAGE_ZERO;
+    region_publish(p, bytes, bytes + page);
+    return p;
+}
+
+bool big_free(void *p) {
+    struct hpage *h = region_record(p);
+    if (!region_is_live(h, p))
+        return false;
+    struct big_entry e = {.addr = p, .bytes = h->big_bytes, .reserve_bytes = h->big_reserve_bytes};
+    if (!region_withdraw(h))
+        return false;
+    if (!big_cache_put(&e))
+        big_region_release(e.addr, e.bytes, e.reserve_bytes);
+    return true;
+}
+
+size_t big_usable(const void *p) {
+    const struct hpage *h = region_record(p);
+    return region_is_live(h, p) ? h->big_bytes : 0;
+}
+
+/* The end of a shrunk region goes back; its address space stays for growth. */
+static void region_shrink(struct hpage *h, size_t bytes) {
+    size_t cut = h->big_bytes - bytes;
+    if (cut == 0 || sys_vm_guard(h->addr + bytes, cut) != 0)
+        return;
+    h->big_bytes = bytes;
+    atomic_fetch_sub_explicit(&big_live_bytes, cut, memory_order_relaxed);
+    rt_usage_add(-(s64)cut);
+}
+
+static bool region_grow_in_place(struct hpage *h, size_t bytes) {
+    size_t more = bytes - h->big_bytes;
+    if (bytes + sys_page_bytes() > h->big_reserve_bytes || !rt_usage_admits(more) || sys_vm_commit(h->addr + h->big_bytes, more) != 0)
+        return false;
+    h->big_bytes = bytes;
+    atomic_fetch_add_explicit(&big_live_bytes, more, memory_order_relaxed);
+    rt_usage_add((s64)more);
+    return true;
+}
+
+/* A new place with room to grow; the pages move there without being copied. */
+static void *region_move(struct hpage *h, size_t bytes) {
+    size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
+    size_t slack = rt_meta.limited ? 0 : bytes / SLACK_PART;
+    size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
+    char *from = h->addr;
+    char *p = region_map(bytes, reserve_bytes, HPAGE_BYTES, BIG_ANY);
+    if (p == NULL)
+        return NULL;
+    if (sys_vm_move(from, old_bytes, p) != 0) {
+        big_region_release(p, bytes, reserve_bytes);
+        return NULL;
+    }
+    (void)region_withdraw(h);
+    (void)sys_vm_release(from + old_bytes, old_reserve - old_bytes);
+    rt_usage_add(-(s64)old_bytes);
+    region_publish(p, bytes, reserve_bytes);
+    return p;
+}
+
+void *big_resize(void *p, size_t size) {
+    struct hpage *h = region_record(p);
+    if (!region_is_live(h, p) || size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
+        return NULL;
+    size_t bytes = round_up(size, sys_page_bytes());
+    if (bytes <= h->big_bytes) {
+        region_shrink(h, bytes);
+        return p;
+    }
+    return region_grow_in_place(h, bytes) ? p : region_move(h, bytes);
+}
+
+/* Looks back through the records of the chunk for a region that reaches over p. */
+static bool inside_region(const void *p) {
+    const char *at = (const char *)round_down((uintptr_t)p, HPAGE_BYTES);
+    struct chunk *c = chunk_of(p);
+    for (const struct hpage *h = chunk_hpage(c, at); h >= c->hpages; h--) {
+        if (atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_BIG)
+            return (const char *)p < h->addr + h->big_bytes;
+    }
+    return false;
+}
+
+enum big_where big_locate(const void *p) {
+    const struct hpage *h = region_record(p);
+    if (h == NULL)
+        return BIG_WHERE_NONE;
+    if (region_is_live(h, p))
+        return BIG_WHERE_START;
+    if (inside_region(p))
+        return BIG_WHERE_INTERIOR;
+    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_WAS_BIG && h->addr == p ? BIG_WHERE_FREED : BIG_WHERE_NONE;
+}
+
+void big_stats_get(struct big_stats *ret_stats) {
+    ret_stats->live_bytes = atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
+    ret_stats->regions = atomic_load_explicit(&regions_nr, memory_order_relaxed);
+    ret_stats->cached_bytes = big_cache_bytes_racy();
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmalloc: requests above the largest size class get a mapping of their own, 2 MiB-aligned, with a guard behind it. Freed mappings are kept for a while for
+ * reuse; growth moves page tables, not bytes. Called by engine/.
+ *
+ *   | usable bytes, writable | slack for growth and guard: no access |
+ *   ^ 2 MiB boundary; its hugepage record holds the region's sizes
+ *
+ * Thread-safe and async-signal-safe: the one lock here protects the reuse cache, and whoever finds it held does without the cache.
+ */
+#ifndef QUARRY_BIG_BIG_H
+#define QUARRY_BIG_BIG_H
+
+#include "page/page.h"
+
+/* size > 0 bytes, aligned to align (a power of two; 2 MiB at least is given). NULL when memory is out. */
+enum big_use { BIG_ANY, BIG_SPARSE /* expected to stay mostly untouched: no hugepages */ };
+void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *ret_content);
+
+/* p: as big_alloc returned it. False when it is no live region: not ours, inside one, or freed already. */
+bool big_free(void *p);
+/* Usable bytes of a live region, 0 for anything else. */
+size_t big_usable(const void *p);
+/* Grows or shrinks, moving if it must; contents are kept. NULL when memory is out, p is then unchanged. */
+void *big_resize(void *p, size_t size);
+
+enum big_where { BIG_WHERE_NONE, BIG_WHERE_START, BIG_WHERE_INTERIOR, BIG_WHERE_FREED };
+enum big_where big_locate(const void *p);
+
+/* Releases cached mappings older than the purge delay; with everything, all of them. Returns bytes released. */
+enum big_effort { BIG_OLD, BIG_EVERYTHING };
+size_t big_tick(u64 now_ms, enum big_effort effort);
+
+struct big_stats {
+    u64 live_bytes, regions, cached_bytes;
+};
+void big_stats_get(struct big_stats *ret_stats);
+
+void big_fork_prepare(void);
+void big_fork_done(void);
+
+#endif

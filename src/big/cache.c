@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reuse cache of big regions: an array under a lock that nobody waits for. Programs that allocate and free large buffers in a loop
+ * get warm memory back; what lies unused for the purge delay, or exceeds the bound, goes to the system.
+ */
+#include "big/cache.h"
+
+#include "big/big.h"
+#include "rt/options.h"
+#include "sys/sys.h"
+
+enum { ENTRIES_NR = 16, FIT_PART = 4, LIVE_PART = 8 };
+
+static struct {
+    struct sys_lock lock;
+    bool held_by_fork;
+    struct big_entry entries[ENTRIES_NR];
+    _Atomic(size_t) bytes;
+} cache;
+
+size_t big_cache_bytes_racy(void) { return atomic_load_explicit(&cache.bytes, memory_order_relaxed); }
+
+static size_t cache_max_bytes(void) {
+    if (rt_opt.vmalloc_cache == 0)
+        return 0;
+    return MAX(rt_opt.vmalloc_cache, atomic_load_explicit(&big_live_bytes, memory_order_relaxed) / LIVE_PART);
+}
+
+static void entry_remove_locked(struct big_entry *e) {
+    atomic_fetch_sub_explicit(&cache.bytes, e->bytes, memory_order_relaxed);
+    e->addr = NULL;
+}
+
+bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
+    struct big_entry *best = NULL;
+    if (big_cache_bytes_racy() < bytes || !sys_lock_try(&cache.lock))
+        return false;
+    for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
+        bool fits = e->addr != NULL && e->bytes >= bytes && e->bytes - bytes <= bytes / FIT_PART && ((uintptr_t)e->addr & (align - 1)) == 0;
+        if (fits && (best == NULL || e->bytes < best->bytes))
+            best = e;
+    }
+    if (best != NULL) {
+        *ret_entry = *best;
+        entry_remove_locked(best);
+    }
+    sys_lock_release(&cache.lock);
+    return best != NULL;
+}
+
+/* A free slot, or the oldest entry's after that one was copied out for release. */
+static struct big_entry *slot_for_locked(size_t bytes, struct big_entry *ret_evicted) {
+    struct big_entry *oldest = NULL, *empty = NULL;
+    for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
+        if (e->addr == NULL)
+            empty = e;
+        else if (oldest == NULL || e->freed_ms < oldest->freed_ms)
+            oldest = e;
+    }
+    if (empty != NULL && big_cache_bytes_racy() + bytes <= cache_max_bytes())
+        return empty;
+    if (oldest == NULL)
+        return NULL;
+    *ret_evicted = *oldest;
+    entry_remove_locked(oldest);
+    return big_cache_bytes_racy() + bytes <= cache_max_bytes() ? oldest : NULL;
+}
+
+bool big_cache_put(const struct big_entry *e) {
+    struct big_entry evicted = {0};
+    if (e->bytes > cache_max_bytes() || !sys_lock_try(&cache.lock))
+        return false;
+    struct big_entry *slot = slot_for_locked(e->bytes, &evicted);
+    if (slot != NULL) {
+        *slot = *e;
+        slot->freed_ms = sys_clock_ms();
+        atomic_fetch_add_explicit(&cache.bytes, e->bytes, memory_order_relaxed);
+    }
+    sys_lock_release(&cache.lock);
+    if (evicted.addr != NULL)
+        big_region_release(evicted.addr, evicted.bytes, evicted.reserve_bytes);
+    return slot != NULL;
+}
+
+size_t big_tick(u64 now_ms, enum big_effort effort) {
+    struct big_entry old[ENTRIES_NR];
+    unsigned nr = 0;
+    size_t released = 0;
+    if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
+        return 0;
+    for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
+        if (e->addr != NULL && (effort == BIG_EVERYTHING || e->freed_ms + rt_opt.purge_delay <= now_ms)) {
+            old[nr++] = *e;
+            entry_remove_locked(e);
+        }
+    }
+    sys_lock_release(&cache.lock);
+    for (unsigned i = 0; i < nr; i++) {
+        released += old[i].bytes;
+        big_region_release(old[i].addr, old[i].bytes, old[i].reserve_bytes);
+    }
+    return released;
+}
+
+void big_fork_prepare(void) {
+    if (sys_lock_acquire(&cache.lock))
+        cache.held_by_fork = true;
+}
+
+void big_fork_done(void) {
+    if (!cache.held_by_fork)
+        return;
+    cache.held_by_fork = false;
+    sys_lock_release(&cache.lock);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to big/: freed mappings kept for reuse. */
+#ifndef QUARRY_BIG_CACHE_H
+#define QUARRY_BIG_CACHE_H
+
+#include "base/types.h"
+
+struct big_entry {
+    char *addr; /* NULL: the slot is free */
+    size_t bytes;
+    size_t reserve_bytes;
+    u64 freed_ms;
+};
+
+extern _Atomic(u64) big_live_bytes;
+
+/* A mapping of at least bytes and at most a quarter more, aligned to align. False: none, or the cache is busy. */
+bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry);
+/* False: the cache does not want it (too large, or busy); the caller releases it. */
+bool big_cache_put(const struct big_entry *e);
+size_t big_cache_bytes_racy(void);
+void big_region_release(char *p, size_t bytes, size_t reserve_bytes);
+
+#endif

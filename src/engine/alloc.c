@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* The slow path of allocation, and everything that is never fast: zeroed, aligned, large. */
+#include "big/big.h"
+#include "engine/engine.h"
+#include "engine/start.h"
+#include "mag/mag.h"
+#include "rt/options.h"
+
+#include <string.h>
+
+/* Classes from here on are not kept in magazines by the dozen, and asking the slabs directly tells whether memory is fresh. */
+#define CALLOC_DIRECT_MIN (32 * KIB)
+
+
+enum zero_wanted { ZERO_NO, ZERO_YES };
+
+static bool is_slab_size(size_t size) { return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= 64 * KIB); }
+
+static void *alloc_once(size_t size, enum zero_wanted zero) {
+    bool zeroed = false;
+    enum page_content content = PAGE_DIRTY;
+    void *p;
+    if (is_slab_size(size)) {
+        p = mag_alloc(slab_class_for(size), &zeroed);
+    } else {
+        p = big_alloc(size, 1, zero == ZERO_YES ? BIG_SPARSE : BIG_ANY, &content);
+        zeroed = content == PAGE_ZERO;
+    }
+    if (p != NULL && zero == ZERO_YES && !zeroed)
+        memset(p, 0, size);
+    return p;
+}
+
+static void *alloc_sized(size_t size, enum zero_wanted zero) {
+    if (UNLIKELY(size > PTRDIFF_MAX) || !engine_ready())
+        return NULL;
+    if (rt_opt.zero)
+        zero = ZERO_YES;
+    void *p = alloc_once(size, zero);
+    if (UNLIKELY(p == NULL) && engine_reclaim())
+        p = alloc_once(size, zero);
+    engine_tick_maybe();
+    return p;
+}
+
+void *engine_alloc_slow(size_t size) {
+    void *p = alloc_sized(size, ZERO_NO);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
+    return p;
+}
+
+void *engine_calloc(size_t nr, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(nr, size, &bytes))
+        return NULL;
+    void *p = alloc_sized(bytes, ZERO_YES);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_CALLOC, (s64)engine_usable(p));
+    return p;
+}
+
+static void *memalign_once(size_t align, size_t size) {
+    enum page_content content;
+    unsigned cls = slab_class_aligned(size, align);
+    if (cls != 0 && is_slab_size(slab_geometry[cls].size_bytes))
+        return mag_alloc(cls, NULL);
+    return big_alloc(MAX(size, (size_t)1), align, BIG_ANY, &content);
+}
+
+void *engine_memalign(size_t align, size_t size) {
+    if (size > PTRDIFF_MAX || align > GIB || !engine_ready())
+        return NULL;
+    void *p = memalign_once(align, size);
+    if (p == NULL && engine_reclaim())
+        p = memalign_once(align, size);
+    if (p != NULL && rt_opt.zero)
+        memset(p, 0, size);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_MEMALIGN, (s64)engine_usable(p));
+    engine_tick_maybe();
+    return p;
+}
+
+size_t engine_good_size(size_t size) {
+    if (size > PTRDIFF_MAX || !engine_ready())
+        return 0;
+    if (is_slab_size(size))
+        return slab_geometry[slab_class_for(size)].size_bytes;
+    return round_up(size, 4 * KIB);
+}

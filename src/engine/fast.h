@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fast path: what nearly every malloc and free does, whole. tests/golden/fast_path.* holds its instructions. Included by front/ and the kernel API, which put
+ * names on it and call engine_alloc_slow or engine_free_slow where it gives up.
+ */
+#ifndef QUARRY_ENGINE_FAST_H
+#define QUARRY_ENGINE_FAST_H
+
+#include "engine/engine.h"
+#include "mag/rseq.h"
+
+/* An object of at least size bytes, or NULL: larger than 1 KiB, magazine empty, not started, no rseq, calls being counted. */
+static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
+    if (UNLIKELY(size >= mag_tabs.size_limit))
+        return NULL;
+    return rseq_pop(&mag_tabs, offsetof(struct mag_tabs, alloc_view), mag_tabs.class_of_size[size]);
+}
+
+/* False: magazine full, not an object of a size class (NULL included), not started, no rseq, calls being counted. */
+static ALWAYS_INLINE bool engine_free_fast(void *p) {
+    return rseq_push(&mag_tabs, offsetof(struct mag_tabs, free_view), page_map_get(p), p);
+}
+
+#endif

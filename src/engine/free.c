@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The slow path of free, sized frees, realloc, and questions about a pointer. */
+#include "big/big.h"
+#include "engine/engine.h"
+#include "engine/start.h"
+#include "mag/mag.h"
+#include "rt/misuse.h"
+#include "rt/options.h"
+
+#include <string.h>
+
+enum { SHRINK_PART = 2 }; /* an object is moved to a smaller class when it would use less than half of this one */
+
+static ALWAYS_INLINE unsigned class_of(const void *p) { return page_map_get(p) % PAGE_MAP_CLASSES; }
+static ALWAYS_INLINE bool class_is_slab(unsigned cls) { return cls - 1u < SLAB_CLASS_MAX; }
+
+enum engine_kind engine_kind_of(const void *p) {
+    if (!engine_ready())
+        return ENGINE_NOT_OURS;
+    unsigned cls = class_of(p);
+    return class_is_slab(cls) ? ENGINE_SLAB : cls == PAGE_MAP_BIG && big_usable(p) != 0 ? ENGINE_BIG : ENGINE_NOT_OURS;
+}
+
+/* Usable bytes, or 0 for what is no object of ours. */
+static size_t usable_or_zero(const void *p) {
+    unsigned cls = class_of(p);
+    return class_is_slab(cls) ? slab_geometry[cls].size_bytes : cls == PAGE_MAP_BIG ? big_usable(p) : 0;
+}
+
+size_t engine_usable(const void *p) {
+    if (p == NULL || !engine_ready())
+        return 0;
+    size_t bytes = usable_or_zero(p);
+    if (UNLIKELY(bytes == 0))
+        engine_bad_pointer(p);
+    return bytes;
+}
+
+void engine_free_slow(void *p) {
+    if (p == NULL || !engine_ready())
+        return;
+    unsigned slot = page_map_get(p), cls = slot % PAGE_MAP_CLASSES;
+    if (UNLIKELY(engine_counting))
+        engine_count(ENGINE_CALL_FREE, -(s64)usable_or_zero(p));
+    if (LIKELY(class_is_slab(cls)))
+        mag_free(slot, p);
+    else if (cls != PAGE_MAP_BIG || !big_free(p))
+        engine_bad_pointer(p);
+    engine_tick_maybe();
+}
+
+/* The size a sized free states must be one that would have got this object: of its class, or of a larger class below it that alignment skipped. */
+static void check_sized(const void *p, size_t size, size_t align) {
+    size_t usable = engine_usable(p);
+    if (usable == 0)
+        return;
+    bool aligned = align <= 1 || (is_pow2(align) && ((uintptr_t)p & (align - 1)) == 0);
+    if (!aligned)
+        rt_misuse(MISUSE_ALIGN, p, usable, NULL);
+    unsigned cls = align > 16 ? slab_class_aligned(size, align) : size <= SLAB_OBJECT_MAX ? slab_class_for(size) : 0;
+    bool fits = class_is_slab(class_of(p)) ? cls == class_of(p) : size <= usable && round_up(MAX(size, 1), HPAGE_BYTES) + HPAGE_BYTES >= usable;
+    if (!fits)
+        rt_misuse(MISUSE_SIZE, p, usable, NULL);
+}
+
+void engine_free_sized(void *p, size_t size, size_t align) {
+    if (p == NULL || !engine_ready())
+        return;
+    check_sized(p, size, align);
+    engine_free_slow(p);
+}
+
+/* --- realloc --- */
+
+static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
+    void *q = engine_alloc_slow(size);
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, MIN(old_bytes, size));
+    engine_free_slow(p);
+    return q;
+}
+
+/* Whether an object of usable bytes serves a request for size without wasting more than it may. */
+static bool fits_in_place(size_t usable, size_t size) { return size <= usable && (size > usable / SHRINK_PART || usable <= 64); }
+
+static void *realloc_big(void *p, size_t usable, size_t size) {
+    if (size > SLAB_OBJECT_MAX / SHRINK_PART) {
+        void *q = big_resize(p, size);
+        if (q != NULL || size <= usable)
+            return q != NULL ? q : p;
+    }
+    return realloc_copy(p, usable, size);
+}
+
+void *engine_realloc(void *p, size_t size) {
+    if (p == NULL)
+        return engine_alloc_slow(size);
+    if (size > PTRDIFF_MAX || !engine_ready())
+        return NULL;
+    size = MAX(size, (size_t)1);
+    size_t usable = engine_usable(p);
+    if (usable == 0)
+        return NULL;
+    if (UNLIKELY(engine_counting))
+        engine_count(ENGINE_CALL_REALLOC, 0);
+    if (class_of(p) == PAGE_MAP_BIG)
+        return realloc_big(p, usable, size);
+    return fits_in_place(usable, size) ? p : realloc_copy(p, usable, size);
+}

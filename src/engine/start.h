@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to engine/: starting, housekeeping, and finding out what a bad pointer is. */
+#ifndef QUARRY_ENGINE_START_H
+#define QUARRY_ENGINE_START_H
+
+#include "base/types.h"
+
+enum engine_state { ENGINE_COLD = 0, ENGINE_STARTING, ENGINE_READY, ENGINE_FAILED };
+extern _Atomic(int) engine_state;
+
+/* True once the allocator can be used. Cheap when it is. */
+bool engine_start(void);
+static ALWAYS_INLINE bool engine_ready(void) {
+    /* order: acquire: everything made at start is seen.                                             pairs: [engine.start] */
+    return LIKELY(atomic_load_explicit(&engine_state, memory_order_acquire) == ENGINE_READY) || engine_start();
+}
+
+/* Housekeeping now and then; called at the end of slow calls with nothing held. */
+void engine_tick_maybe(void);
+/* Memory ran out: gives back what it can. True: worth another try. */
+bool engine_reclaim(void);
+
+/* p is no live object: report it, or bear with it if it is another allocator's. Returns only in the latter case. */
+void engine_bad_pointer(const void *p);
+
+/* --- counted calls (only with the stats option) --- */
+enum engine_call { ENGINE_CALL_MALLOC, ENGINE_CALL_CALLOC, ENGINE_CALL_REALLOC, ENGINE_CALL_MEMALIGN, ENGINE_CALL_FREE, ENGINE_CALLS_NR };
+extern bool engine_counting;
+extern _Atomic(u64) engine_ticks_nr;
+extern _Atomic(u64) engine_calls[ENGINE_CALLS_NR];
+extern _Atomic(s64) engine_live_bytes; /* exact while counting */
+extern _Atomic(s64) engine_peak_bytes;
+void engine_count(enum engine_call call, s64 bytes);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Housekeeping without a thread of our own: every so many slow calls one thread, by try-lock, looks at the clock and at most ten times a second trims the depot,
+ * drains idle ids, sweeps quiet classes, and lets the page tier and the region cache give back what is old.
+ */
+#include "big/big.h"
+#include "engine/engine.h"
+#include "engine/start.h"
+#include "mag/mag.h"
+#include "rt/usage.h"
+#include "sys/sys.h"
+
+enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_TICKS = 10 };
+
+bool engine_counting;
+_Atomic(u64) engine_calls[ENGINE_CALLS_NR];
+_Atomic(s64) engine_live_bytes;
+_Atomic(s64) engine_peak_bytes;
+_Atomic(u64) engine_ticks_nr;
+
+void engine_count(enum engine_call call, s64 bytes) {
+    atomic_fetch_add_explicit(&engine_calls[call], 1, memory_order_relaxed);
+    s64 live = atomic_fetch_add_explicit(&engine_live_bytes, bytes, memory_order_relaxed) + bytes;
+    s64 peak = atomic_load_explicit(&engine_peak_bytes, memory_order_relaxed);
+    while (live > peak &&
+           !atomic_compare_exchange_weak_explicit(&engine_peak_bytes, &peak, live, memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+static void tick_run(u64 now_ms) {
+    u64 nr = atomic_fetch_add_explicit(&engine_ticks_nr, 1, memory_order_relaxed) + 1;
+    mag_depot_trim(MAG_DRAIN_IDLE);
+    if (nr % DRAIN_TICKS == 0)
+        mag_drain(MAG_DRAIN_IDLE);
+    slab_tick(now_ms);
+    (void)big_tick(now_ms, BIG_OLD);
+    page_tick(now_ms);
+}
+
+COLD static void tick_look(void) {
+    static struct sys_lock tick_lock;
+    static u64 last_ms;
+    if (!sys_lock_try(&tick_lock))
+        return;
+    u64 now = sys_clock_ms();
+    if (now - last_ms >= TICK_MS) {
+        bool first = last_ms == 0;
+        last_ms = now;
+        if (!first)
+            tick_run(now);
+    }
+    sys_lock_release(&tick_lock);
+}
+
+void engine_tick_maybe(void) {
+    static _Atomic(u32) calls;
+    if (UNLIKELY((atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) + 1) % CALLS_PER_LOOK == 0))
+        tick_look();
+}
+
+size_t engine_trim(size_t pad_bytes) {
+    if (!engine_ready())
+        return 0;
+    size_t before = page_backed_bytes_racy();
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    size_t released = big_tick(0, BIG_EVERYTHING);
+    (void)page_purge(pad_bytes);
+    size_t after = page_backed_bytes_racy();
+    return released + (before > after ? before - after : 0);
+}
+
+bool engine_reclaim(void) { return engine_trim(0) > 0; }
+
+void engine_exit_audit(void) {
+    if (engine_ready())
+        mag_drain(MAG_DRAIN_ALL);
+}

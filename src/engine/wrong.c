@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a bad pointer is. Off every path that matters: reads /proc/self/maps once to tell memory of another allocator, which a program with several
+ * allocators may hand us in good faith, from a stack, a global, and what is no memory at all.
+ */
+#include "big/big.h"
+#include "engine/start.h"
+#include "rt/misuse.h"
+#include "rt/options.h"
+#include "slab/slab.h"
+#include "sys/sys.h"
+
+enum { MAPS_BYTES = 256 * 1024, GLIBC_CHUNK_ALIGN = 16 };
+
+struct mapping {
+    uintptr_t start, end;
+    bool writable, anonymous, heap, stack;
+};
+
+static uintptr_t hex_parse(const char **at) {
+    uintptr_t v = 0;
+    for (;; (*at)++) {
+        char c = **at;
+        if (c >= '0' && c <= '9')
+            v = v * 16 + (uintptr_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            v = v * 16 + (uintptr_t)(c - 'a') + 10;
+        else
+            return v;
+    }
+}
+
+static bool text_at(const char *at, const char *what) {
+    while (*what != '\0' && *at == *what)
+        at++, what++;
+    return *what == '\0';
+}
+
+/* One line: start-end perms offset dev inode path. Returns the next line. */
+static const char *mapping_parse(const char *at, struct mapping *ret) {
+    ret->start = hex_parse(&at);
+    at++;
+    ret->end = hex_parse(&at);
+    ret->writable = at[0] == ' ' && at[2] == 'w';
+    const char *path = at;
+    while (*path != '\0' && *path != '\n' && *path != '/' && *path != '[')
+        path++;
+    ret->heap = text_at(path, "[heap]");
+    ret->stack = text_at(path, "[stack");
+    ret->anonymous = *path == '\n' || *path == '\0' || text_at(path, "[anon");
+    while (*at != '\0' && *at != '\n')
+        at++;
+    return *at == '\n' ? at + 1 : at;
+}
+
+static bool mapping_find(const void *p, struct mapping *ret) {
+    char *buf = sys_vm_reserve(MAPS_BYTES, 1);
+    bool found = false;
+    if (buf == NULL)
+        return false;
+    if (sys_vm_commit(buf, MAPS_BYTES) == 0 && sys_read_file("/proc/self/maps", buf, MAPS_BYTES) > 0) {
+        for (const char *at = buf; *at != '\0' && !found;) {
+            at = mapping_parse(at, ret);
+            found = (uintptr_t)p >= ret->start && (uintptr_t)p < ret->end;
+        }
+    }
+    (void)sys_vm_release(buf, MAPS_BYTES);
+    return found;
+}
+
+/* A stack: the main one by its name, a thread's own because our frame lies in the same mapping. */
+static bool is_stack(const struct mapping *m) {
+    uintptr_t sp = sys_stack_pointer();
+    return m->stack || (sp >= m->start && sp < m->end);
+}
+
+/* Before malloc'ed memory of glibc stands the chunk's size: at least 32, its low bits flags. Most allocators align to 16. */
+static bool looks_allocated(const void *p, const struct mapping *m) {
+    if (((uintptr_t)p & (GLIBC_CHUNK_ALIGN - 1)) != 0 || !m->writable)
+        return false;
+    return m->heap || m->anonymous;
+}
+
+static void report_slab(const void *p, const struct slab_place *place) {
+    static const enum misuse_kind kinds[] = {[SLAB_WHERE_LIVE_OR_CACHED] = MISUSE_DOUBLE_FREE,
+                                             [SLAB_WHERE_FREE] = MISUSE_DOUBLE_FREE,
+                                             [SLAB_WHERE_INTERIOR] = MISUSE_INTERIOR,
+                                             [SLAB_WHERE_TAIL] = MISUSE_WILD};
+    rt_misuse(kinds[place->where], p, slab_geometry[place->cls].size_bytes, place->slab_state);
+}
+
+/* Inside memory of ours that no object occupies now. */
+static void report_ours(const void *p) {
+    struct slab_place place = slab_locate(p);
+    if (place.where != SLAB_WHERE_NONE)
+        report_slab(p, &place);
+    enum big_where where = big_locate(p);
+    if (where == BIG_WHERE_INTERIOR)
+        rt_misuse(MISUSE_INTERIOR, p, 0, "big");
+    if (where == BIG_WHERE_FREED || where == BIG_WHERE_START)
+        rt_misuse(MISUSE_DOUBLE_FREE, p, 0, "big");
+    struct chunk *c = chunk_of(p);
+    if (c != NULL && atomic_load_explicit(&chunk_hpage(c, p)->state, memory_order_relaxed) == HPAGE_RUNS)
+        rt_misuse(MISUSE_DOUBLE_FREE, p, 0, "released");
+}
+
+COLD void engine_bad_pointer(const void *p) {
+    static _Atomic(bool) named;
+    struct mapping m = {0};
+    report_ours(p);
+    if (!mapping_find(p, &m))
+        rt_misuse(MISUSE_WILD, p, 0, NULL);
+    if (is_stack(&m))
+        rt_misuse(MISUSE_STACK, p, 0, NULL);
+    if (!looks_allocated(p, &m))
+        rt_misuse(MISUSE_WILD, p, 0, NULL);
+    if (rt_opt.foreign == OPT_FOREIGN_ABORT)
+        rt_misuse(MISUSE_FOREIGN, p, 0, NULL);
+    if (!atomic_exchange_explicit(&named, true, memory_order_relaxed))
+        rt_misuse_warn(MISUSE_FOREIGN, p);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Taking an id out of use: for a moment, to empty its magazines from another thread, or while a vfork child runs that shares an rseq area the kernel does not keep for it.
+ *
+ * States      An id's views show its region, or the stopped slots. stops counts the reasons for the latter.
+ * Invariants  [D1] Views and stops change only under stop_lock. [D2] Who holds stop_lock, has published the stopped slots and then passed a
+ *             membarrier(RSEQ), has the region alone: no section that read the old view can still commit.
+ * Ordering    The barrier orders the publication before, and the region's reads after, every section of every thread.
+ * Progress    A drain gives up where the lock is held. A vfork parent or child waits for a drain in progress, some microseconds.
+ * Reclamation Regions are never freed.
+ */
+#include "mag/region.h"
+#include "sys/sys.h"
+
+static struct sys_lock stop_lock;
+static _Atomic(u64) drains_nr;
+
+static bool barrier_ready(void) {
+    static _Atomic(int) state; /* 0 unknown, 1 yes, -1 no */
+    int known = atomic_load_explicit(&state, memory_order_relaxed);
+    if (known == 0) {
+        known = sys_membarrier_register() ? 1 : -1;
+        atomic_store_explicit(&state, known, memory_order_relaxed);
+    }
+    return known > 0;
+}
+
+/* Objects of a region the caller has alone. */
+static void region_empty(struct mag_region *r) {
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+        u64 m = ref_load(&r->slot[cls]), spare = ref_load(&r->spare[cls]);
+        if (!mag_is_null(m)) {
+            ref_store(&r->slot[cls], (u64)&mag_null[0]);
+            mag_flush(m);
+        }
+        if (spare != 0) {
+            ref_store(&r->spare[cls], 0);
+            mag_flush(spare);
+        }
+        atomic_store_explicit(&r->level[cls], 0, memory_order_relaxed);
+    }
+    atomic_store_explicit(&r->capacity_bytes, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&drains_nr, 1, memory_order_relaxed);
+}
+
+static void drain_percpu(struct mag_region *r, unsigned id) {
+    if (!barrier_ready() || !sys_lock_try(&stop_lock))
+        return;
+    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, id);
+    if (sys_membarrier_rseq() == 0)
+        region_empty(r);
+    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, id);
+    sys_lock_release(&stop_lock);
+}
+
+static void drain_locked(struct mag_region *r) {
+    /* order: acquire, and release below                                                              pairs: [mag.lock] */
+    if (atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) != 0)
+        return;
+    region_empty(r);
+    atomic_store_explicit(&r->lock, 0, memory_order_release);
+}
+
+static u64 activity(struct mag_region *r) {
+    return atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) + atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
+}
+
+static bool region_holds_any(struct mag_region *r) { return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) > 0; }
+
+void mag_drain(enum mag_drain which) {
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        if (r == NULL)
+            continue;
+        u64 now = activity(r);
+        bool idle = now == r->drained_at && region_holds_any(r);
+        r->drained_at = now;
+        if (which == MAG_DRAIN_IDLE && !idle)
+            continue;
+        if (region_is_locked_kind(i))
+            drain_locked(r);
+        else
+            drain_percpu(r, i);
+    }
+}
+
+/* --- vfork --- */
+
+int mag_vfork_enter(void) {
+    int id = rseq_id_racy();
+    struct mag_region *r = id < 0 ? NULL : region_at((unsigned)id);
+    if (r == NULL)
+        return -1;
+    /* False: the parent itself is inside, below us; it goes on only after us. */
+    bool locked = sys_lock_acquire(&stop_lock);
+    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, (unsigned)id);
+    if (locked)
+        sys_lock_release(&stop_lock);
+    return id;
+}
+
+void mag_vfork_leave(int id) {
+    struct mag_region *r = id < 0 ? NULL : region_at((unsigned)id);
+    if (r == NULL)
+        return;
+    bool locked = sys_lock_acquire(&stop_lock);
+    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, (unsigned)id);
+    if (locked)
+        sys_lock_release(&stop_lock);
+}
+
+void mag_percpu_off(void) {
+    bool locked = sys_lock_acquire(&stop_lock);
+    regions_close();
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        if (r != NULL && !region_is_locked_kind(i))
+            regions_publish(r, i);
+    }
+    if (locked)
+        sys_lock_release(&stop_lock);
+}
+
+/* Only this thread is left: no drain, no vfork child, no holder of a region. */
+void mag_fork_child(void) {
+    sys_lock_reset(&stop_lock);
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        if (r == NULL)
+            continue;
+        atomic_store_explicit(&r->lock, 0, memory_order_relaxed);
+        if (region_is_locked_kind(i))
+            continue;
+        atomic_store_explicit(&r->stops, 0, memory_order_relaxed);
+        regions_publish(r, i);
+    }
+}
+
+/* --- accounts --- */
+
+static u64 slot_bytes(u64 m, unsigned cls) {
+    return m <= SPARE_STOPPED || mag_is_null(m) ? 0 : (u64)mag_count_racy(m) * slab_geometry[cls].size_bytes;
+}
+
+static void region_stats_add(struct mag_region *r, struct mag_stats *s) {
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+        s->cached_bytes += slot_bytes(ref_load(&r->slot[cls]), cls) + slot_bytes(ref_load(&r->spare[cls]), cls);
+    s->slow_allocs += atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed);
+    s->slow_frees += atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
+    s->refills += atomic_load_explicit(&r->counts.refills, memory_order_relaxed);
+    s->flushes += atomic_load_explicit(&r->counts.flushes, memory_order_relaxed);
+    s->depot_gets += atomic_load_explicit(&r->counts.depot_gets, memory_order_relaxed);
+    s->depot_puts += atomic_load_explicit(&r->counts.depot_puts, memory_order_relaxed);
+    s->fallback_ops += atomic_load_explicit(&r->counts.fallback_ops, memory_order_relaxed);
+}
+
+void mag_stats_get(struct mag_stats *ret_stats) {
+    struct mag_stats s = {0};
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        if (r == NULL)
+            continue;
+        s.ids += !region_is_locked_kind(i);
+        region_stats_add(r, &s);
+    }
+    s.depot_bytes = depot_bytes_racy();
+    s.drains = atomic_load_explicit(&drains_nr, memory_order_relaxed);
+    *ret_stats = s;
+}

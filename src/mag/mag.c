@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The slow path of the magazines: where a pop found nothing or a push no room. Whole magazines change places, each by one word:
+ *
+ *   pop:  spare -> depot -> refill from slabs          push:  spare -> depot -> flush to slabs
+ *
+ * Between two steps the thread may be on another id; the magazine in its hands is its own, and where it can't be put as planned it goes to the
+ * depot or is flushed. Nothing is ever lost or shared (tests/stress, tests/unit/mag).
+ */
+#include "mag/mag.h"
+
+#include "base/bits.h"
+#include "mag/region.h"
+#include "rt/options.h"
+#include "rt/usage.h"
+#include "sys/sys.h"
+
+enum {
+    DIRECT_FREES = 32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
+    BUDGET_PART = 16,  /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
+    SMALL_FIRST_MAX = 8 * 1024, /* a first magazine that holds no more than this is given whatever the budget says */
+};
+#define BUDGET_MIN_BYTES ((s64)(256 * KIB))
+#define BUDGET_MAX_BYTES ((s64)(1 * MIB))
+
+static unsigned class_of(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
+static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
+
+/* --- sizes of magazines --- */
+
+static s64 budget_bytes(void) {
+    return CLAMP(rt_usage_get() / BUDGET_PART / (s64)regions_made_nr(), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
+}
+
+static unsigned level_cap(unsigned cls, unsigned level) {
+    unsigned cap = ((1u << (MAG_SHIFT_MIN + level)) / (unsigned)sizeof(u64)) - 2;
+    return MIN(cap, mag_class_cap(cls));
+}
+
+/* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the capacity to use
+ * now; 0: the class has no magazines here. */
+static unsigned next_cap(struct mag_region *r, unsigned cls) {
+    unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
+    unsigned before = level == 0 ? 0 : level_cap(cls, level - 1);
+    if (level >= LEVELS_NR)
+        return level_cap(cls, LEVELS_NR - 1);
+    unsigned cap = level_cap(cls, level);
+    s64 more = (s64)(cap - before) * slab_geometry[cls].size_bytes;
+    bool admitted = atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) + more <= budget_bytes();
+    if (more == 0 || (!admitted && (level != 0 || more > SMALL_FIRST_MAX)))
+        return before;
+    atomic_store_explicit(&r->level[cls], (u8)(level + 1), memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->capacity_bytes, more, memory_order_relaxed);
+    return cap;
+}
+
+/* --- pop --- */
+
+/* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
+static void magazine_dispose(unsigned slot, u64 m) {
+    if (mag_is_empty(m))
+        mag_unmake(m);
+    else if (!mag_is_full(m) || !depot_put(slot, m))
+        mag_flush(m);
+}
+
+/* m, which is not empty, becomes the magazine of this id's slot if that is still empty. */
+static void install_nonempty(unsigned slot, u64 m) {
+    u64 old;
+    if (region_swap_if_empty(SLOT_OFF(slot), m, &old) != RSEQ_DONE) {
+        if (!region_put_spare(class_of(slot), m))
+            magazine_dispose(slot, m);
+        return;
+    }
+    if (!mag_is_null(old) && !region_put_spare(class_of(slot), old))
+        mag_unmake(old);
+}
+
+/* Fills a new magazine of the class from the slabs, lowest address on top. Returns its top, or 0 when there is no memory for either. */
+static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) {
+    COUNT(r, refills);
+    if (empty != 0 && mag_cap(empty) != cap) {
+        mag_unmake(empty);
+        empty = 0;
+    }
+    u64 m = empty != 0 ? empty : mag_make(cap);
+    if (m == 0)
+        return 0;
+    u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
+    unsigned got = slab_take(class_of(slot), node_of(slot), cap, (void **)(w + cap + 1), NULL);
+    if (got == 0) {
+        mag_unmake(m);
+        return 0;
+    }
+    /* slab_take fills from the top down: close the gap below. */
+    for (unsigned i = 0; got < cap && i < got; i++)
+        w[1 + i] = w[1 + cap - got + i];
+    return (u64)(w + got);
+}
+
+static void *alloc_one(unsigned slot, bool *ret_zero) {
+    void *obj;
+    return slab_take(class_of(slot), node_of(slot), 1, &obj + 1, ret_zero) == 1 ? obj : NULL;
+}
+
+/* A magazine with at least one object, out of spare, depot or slabs; 0 when the class has none here or memory is out. */
+static u64 find_nonempty(struct mag_region *r, unsigned slot) {
+    unsigned cls = class_of(slot);
+    u64 spare = region_take_spare(cls), m;
+    if (spare != 0 && !mag_is_empty(spare))
+        return spare;
+    if ((m = depot_get(slot)) != 0) {
+        COUNT(r, depot_gets);
+        mag_unmake(spare);
+        return m;
+    }
+    unsigned cap = next_cap(r, cls);
+    if (cap == 0) {
+        mag_unmake(spare);
+        return 0;
+    }
+    return refill(r, slot, cap, spare);
+}
+
+void *mag_alloc(unsigned cls, bool *ret_zero) {
+    unsigned slot = cls;
+    void *obj;
+    if (ret_zero != NULL)
+        *ret_zero = false;
+    struct mag_region *r = region_mine_racy();
+    if (r == NULL)
+        return alloc_one(slot, ret_zero);
+    COUNT(r, slow_allocs);
+    if (region_pop(slot, &obj) == RSEQ_DONE)
+        return obj;
+    u64 m = find_nonempty(r, slot);
+    if (m == 0)
+        return alloc_one(slot, ret_zero);
+    obj = (void *)*(u64 *)m; // NOLINT(performance-no-int-to-ptr)
+    install_nonempty(slot, m - sizeof(u64));
+    return obj;
+}
+
+/* --- push --- */
+
+/* An empty magazine, out of the spare or new; 0 when the class has none here. A full spare makes room in the depot. */
+static u64 find_empty(struct mag_region *r, unsigned slot) {
+    unsigned cls = class_of(slot);
+    unsigned cap = next_cap(r, cls);
+    u64 spare = region_take_spare(cls);
+    if (spare != 0 && mag_is_empty(spare)) {
+        if (mag_cap(spare) >= cap)
+            return spare;
+        mag_unmake(spare);
+    } else if (spare != 0) {
+        magazine_dispose(slot, spare);
+        COUNT(r, flushes);
+    }
+    return cap == 0 ? 0 : mag_make(cap);
+}
+
+/* Frees of objects of a class this id never allocated, at first: their cache lines are better left to those who share them. */
+static bool goes_straight(struct mag_region *r, unsigned cls) {
+    if (atomic_load_explicit(&r->level[cls], memory_order_relaxed) != 0)
+        return false;
+    u8 direct = atomic_load_explicit(&r->direct[cls], memory_order_relaxed);
+    if (direct >= DIRECT_FREES)
+        return false;
+    atomic_store_explicit(&r->direct[cls], (u8)(direct + 1), memory_order_relaxed);
+    return true;
+}
+
+void mag_free(unsigned slot, void *p) {
+    struct mag_region *r = region_mine_racy();
+    if (r != NULL) {
+        COUNT(r, slow_frees);
+        if (region_push(slot, p) == RSEQ_DONE)
+            return;
+    }
+    u64 m = r == NULL || goes_straight(r, class_of(slot)) ? 0 : find_empty(r, slot);
+    if (m == 0) {
+        slab_give(&p, 1);
+        return;
+    }
+    u64 *top = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
+    u64 old;
+    top[1] = (u64)p;
+    m = (u64)(top + 1);
+    if (region_swap_if_full(SLOT_OFF(slot), m, &old) != RSEQ_DONE) {
+        mag_flush(m); /* another thread was quicker; rare */
+        return;
+    }
+    if (!mag_is_null(old) && !region_put_spare(class_of(slot), old))
+        magazine_dispose(slot, old);
+}
+
+/* --- start --- */
+
+static const char *mode_name = "locked";
+const char *mag_mode_name(void) { return mode_name; }
+
+/* Ids by rseq, if the option and the system agree. */
+static void mode_choose(void) {
+    ptrdiff_t offset;
+    enum { CPU_ID = 4, MM_CID = 24 };
+    if (!QUARRY_RSEQ || rt_opt.percpu == OPT_PERCPU_OFF || rt_opt.fake_cpus != 0)
+        return;
+    enum sys_rseq have = sys_rseq_probe(&offset);
+    if (have == SYS_RSEQ_NONE || (have == SYS_RSEQ_CPU_ID && rt_opt.percpu == OPT_PERCPU_MM_CID))
+        return;
+    bool by_cid = have == SYS_RSEQ_MM_CID && rt_opt.percpu != OPT_PERCPU_CPU_ID;
+    mode_name = by_cid ? "mm_cid" : "cpu_id";
+    mag_id_offset = offset + (by_cid ? MM_CID : CPU_ID);
+    mag_rseq_offset = offset;
+}
+
+int mag_init(void) {
+    slab_classes_init(mag_tabs.class_of_size);
+    if (regions_init(sys_cpu_ids_nr()) != 0)
+        return -1;
+    mode_choose();
+    mag_tabs.size_limit = SLAB_SMALL_MAX + 1;
+    return 0;
+}

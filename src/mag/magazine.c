@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One magazine at a time. Its header word keeps, above the mark that ends a pop, the block's size and capacity; while it lies in a stack the high half links it (rt/pool.h). Its
+ * trailer keeps, above the mark that ends a push, the block's address.
+ */
+#include "base/bits.h"
+#include "mag/region.h"
+#include "rt/options.h"
+#include "rt/pool.h"
+
+enum { HEADER_CAP_SHIFT = 8, HEADER_SHIFT_SHIFT = 16, HEADER_FIELD_MASK = 0xff };
+
+/* In slots of ids that have no magazine yet: empty and full at once, replaceable. */
+u64 mag_null[2] = {MAG_WORD_END, MAG_WORD_END};
+
+u64 mag_make(unsigned cap) {
+    unsigned shift = MAX(bits_log2_up((cap + 2) * sizeof(u64)), (unsigned)MAG_SHIFT_MIN);
+    u64 *w = rt_pool_get(shift);
+    if (w == NULL)
+        return 0;
+    w[0] = MAG_WORD_END | (u64)cap << HEADER_CAP_SHIFT | (u64)shift << HEADER_SHIFT_SHIFT;
+    w[cap + 1] = (u64)w | MAG_WORD_END;
+    return (u64)w;
+}
+
+unsigned mag_cap(u64 m_empty) { return (unsigned)(*(u64 *)m_empty >> HEADER_CAP_SHIFT) & HEADER_FIELD_MASK; } // NOLINT(performance-no-int-to-ptr)
+
+u64 *mag_header(u64 m) {
+    u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
+    while ((*w & MAG_WORD_END) == 0)
+        w--;
+    return w;
+}
+
+unsigned mag_count(u64 m) { return (unsigned)((u64 *)m - mag_header(m)); } // NOLINT(performance-no-int-to-ptr)
+
+/* The block may become something else while we look, so the walk is bounded and the words are read as they may be. */
+unsigned mag_count_racy(u64 m) {
+    unsigned nr = 0;
+    while (nr < MAG_CAP_MAX && (ref_load((u64 *)m - nr) & MAG_WORD_END) == 0) // NOLINT(performance-no-int-to-ptr)
+        nr++;
+    return nr;
+}
+
+void mag_unmake(u64 m) {
+    if (m == 0 || mag_is_null(m))
+        return;
+    u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
+    rt_pool_put(w, (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_FIELD_MASK);
+}
+
+void mag_flush(u64 m) {
+    u64 *w = mag_header(m);
+    slab_give((void *const *)(w + 1), (unsigned)((u64 *)m - w)); // NOLINT(performance-no-int-to-ptr)
+    mag_unmake((u64)w);
+}
+
+/* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least where an object is not itself large. */
+unsigned mag_class_cap(unsigned cls) {
+    size_t size = slab_geometry[cls].size_bytes;
+    return (unsigned)CLAMP(rt_opt.magazine_bytes / size, 0, MAG_CAP_MAX);
+}

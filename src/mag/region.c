@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Regions: one for each per-CPU id, and the locked ones for threads that have none. An operation is tried on the caller's id first; where there is no
+ * rseq for this thread, or its id is stopped, some locked region serves, taken by try-lock so that a signal handler never waits.
+ *
+ * Which id a thread has may change between any two instructions, so nothing here pairs two operations: each takes or gives a whole magazine by one
+ * word, and whoever holds a magazine between two operations owns it alone.
+ */
+#include "mag/region.h"
+
+#include "rt/options.h"
+#include "sys/sys.h"
+
+struct mag_tabs mag_tabs;
+u64 *mag_stopped_slots;
+
+/* The stand-in for the rseq area of threads that have none: not registered. 32 bytes of TLS; arch/offset_*.S points the fast path at
+ * it until start. */
+__thread struct mag_rseq_absent rseq_absent = {.cpu_id = -1};
+
+static struct {
+    u64 **views; /* slots by id for the slow path; stopped ones where an id must not be used */
+    struct mag_region **by_id;
+    unsigned ids_nr;
+    struct mag_region *_Atomic *locked;
+    unsigned locked_nr;
+} regions;
+
+static void slots_fill(struct mag_region *r, u64 *magazine) {
+    for (unsigned i = 0; i < PAGE_MAP_CLASSES; i++)
+        r->slot[i] = (u64)magazine;
+}
+
+static struct mag_region *region_make(void) {
+    static u64 mag_closed[2] = {MAG_WORD_STOPPED, MAG_WORD_STOPPED};
+    struct mag_region *r = rt_meta_alloc(sizeof(struct mag_region), CACHE_LINE);
+    if (r == NULL)
+        return NULL;
+    slots_fill(r, mag_null);
+    r->slot[PAGE_MAP_NOT_OURS] = r->slot[PAGE_MAP_BIG] = (u64)mag_closed;
+    return r;
+}
+
+/* Every slot and spare refuses. */
+static struct mag_region *region_make_stopped(void) {
+    struct mag_region *r = region_make();
+    if (r == NULL)
+        return NULL;
+    slots_fill(r, (u64 *)r->slot[PAGE_MAP_NOT_OURS]); // NOLINT(performance-no-int-to-ptr)
+    for (unsigned i = 0; i < PAGE_MAP_CLASSES; i++)
+        r->spare[i] = SPARE_STOPPED;
+    return r;
+}
+
+int regions_init(unsigned ids_nr) {
+    struct mag_region *stopped = region_make_stopped();
+    regions.locked_nr = rt_opt.fake_cpus != 0 ? MIN(rt_opt.fake_cpus, LOCKED_REGIONS_MAX) : MIN(MAX(ids_nr, 4u), 64u);
+    regions.ids_nr = MIN(ids_nr, (unsigned)MAG_IDS_MAX);
+    regions.views = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
+    regions.by_id = rt_meta_alloc(regions.ids_nr * sizeof(struct mag_region *), CACHE_LINE);
+    regions.locked = rt_meta_alloc(regions.locked_nr * sizeof(struct mag_region *), CACHE_LINE);
+    if (stopped == NULL || regions.views == NULL || regions.by_id == NULL || regions.locked == NULL)
+        return -1;
+    mag_stopped_slots = stopped->slot;
+    for (unsigned id = 0; id < regions.ids_nr; id++)
+        regions.views[id] = mag_tabs.alloc_view[id] = mag_tabs.free_view[id] = mag_stopped_slots;
+    return 0;
+}
+
+static _Atomic(unsigned) made_nr = 0;
+unsigned regions_made_nr(void) { return MAX(atomic_load_explicit(&made_nr, memory_order_relaxed), 1u); }
+
+unsigned regions_nr(void) { return regions.ids_nr + regions.locked_nr; }
+
+struct mag_region *region_at(unsigned index) {
+    if (index < regions.ids_nr)
+        return __atomic_load_n(&regions.by_id[index], __ATOMIC_ACQUIRE);
+    return atomic_load_explicit(&regions.locked[index - regions.ids_nr], memory_order_acquire);
+}
+
+static bool diverted;
+static _Atomic(bool) closed;
+
+void mag_divert(void) { diverted = true; }
+void regions_close(void) { atomic_store_explicit(&closed, true, memory_order_relaxed); }
+bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
+
+void regions_publish(struct mag_region *r, unsigned id) {
+    bool stopped = atomic_load_explicit(&r->stops, memory_order_relaxed) != 0 || atomic_load_explicit(&closed, memory_order_relaxed);
+    u64 *slots = stopped ? mag_stopped_slots : r->slot;
+    u64 *fast = diverted ? mag_stopped_slots : slots;
+    /* order: release: the region was filled before.                                                  pairs: [mag.view] */
+    __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
+    __atomic_store_n(&mag_tabs.alloc_view[id], fast, __ATOMIC_RELEASE);
+    __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
+}
+
+/* Two threads may make one id's region at once: the second's block is wasted. */
+static struct mag_region *region_for_id(unsigned id) {
+    if (id >= regions.ids_nr)
+        return NULL;
+    /* order: acquire                                                                               pairs: [mag.region] */
+    struct mag_region *r = __atomic_load_n(&regions.by_id[id], __ATOMIC_ACQUIRE);
+    if (r != NULL)
+        return r;
+    struct mag_region *made = region_make();
+    if (made == NULL)
+        return NULL;
+    /* order: release: publishes the filled region.                                                 pairs: [mag.region] */
+    if (!__atomic_compare_exchange_n(&regions.by_id[id], &r, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
+        return r;
+    atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
+    regions_publish(made, id);
+    return made;
+}
+
+/* --- locked regions --- */
+
+static struct mag_region *locked_region(unsigned index) {
+    struct mag_region *r = atomic_load_explicit(&regions.locked[index], memory_order_acquire);
+    if (r != NULL)
+        return r;
+    struct mag_region *made = region_make();
+    if (made == NULL)
+        return NULL;
+    /* order: release: publishes the filled region.                                                 pairs: [mag.region] */
+    if (atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release, memory_order_acquire)) {
+        atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
+        return made;
+    }
+    return r;
+}
+
+/* Threads are spread by their address; where CPUs are pretended, each also wanders, as threads do between CPUs. */
+static unsigned locked_home(void) {
+    u64 self = sys_thread_self() >> 12;
+    if (rt_opt.fake_cpus != 0)
+        self += sys_clock_ms() / 10;
+    return (unsigned)((self * 0x9e3779b97f4a7c15u) >> 32) % regions.locked_nr;
+}
+
+static bool region_trylock(struct mag_region *r) {
+    /* order: acquire                                                                                 pairs: [mag.lock] */
+    return atomic_load_explicit(&r->lock, memory_order_relaxed) == 0 && atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) == 0;
+}
+
+static void region_unlock(struct mag_region *r) {
+    /* order: release                                                                                 pairs: [mag.lock] */
+    atomic_store_explicit(&r->lock, 0, memory_order_release);
+}
+
+/* The home region or a neighbour, locked; NULL when all that were tried are held. */
+static struct mag_region *locked_enter(void) {
+    unsigned home = locked_home();
+    for (unsigned i = 0; i < MIN(regions.locked_nr, 8u); i++) {
+        struct mag_region *r = locked_region((home + i) % regions.locked_nr);
+        if (r != NULL && region_trylock(r)) {
+            COUNT(r, fallback_ops);
+            return r;
+        }
+    }
+    return NULL;
+}
+
+struct mag_region *region_mine_racy(void) {
+    int id = rseq_id_racy();
+    struct mag_region *r = id >= 0 ? region_for_id((unsigned)id) : NULL;
+    return r != NULL && atomic_load_explicit(&r->stops, memory_order_relaxed) == 0 ? r : locked_region(locked_home());
+}
+
+/* --- operations --- */
+
+static bool swap_spare(unsigned cls, u64 expected, u64 next) {
+    u64 old = SPARE_STOPPED;
+    enum rseq_status st = rseq_swap_if_equal(regions.views, SPARE_OFF(cls), expected, next, &old);
+    if (st == RSEQ_DONE || (st == RSEQ_REFUSED && old != SPARE_STOPPED))
+        return st == RSEQ_DONE;
+    struct mag_region *r = locked_enter();
+    if (r == NULL)
+        return false;
+    st = ref_swap_if_equal(r->slot, SPARE_OFF(cls), expected, next, &old);
+    region_unlock(r);
+    return st == RSEQ_DONE;
+}
+
+u64 region_take_spare(unsigned cls) {
+    struct mag_region *r = region_mine_racy();
+    u64 seen = r == NULL ? 0 : ref_load(&r->spare[cls]);
+    return seen > SPARE_STOPPED && swap_spare(cls, seen, 0) ? seen : 0;
+}
+
+bool region_put_spare(unsigned cls, u64 m) { return swap_spare(cls, 0, m); }
+
+/* Whether this thread's id can be used by the slow path; then a refusal there is an answer, and no locked region is asked. */
+static bool id_usable_racy(void) {
+    int id = rseq_id_racy();
+    return id >= 0 && region_for_id((unsigned)id) != NULL && __atomic_load_n(&regions.views[id], __ATOMIC_RELAXED) != mag_stopped_slots;
+}
+
+enum rseq_status region_pop(unsigned slot, void **ret_obj) {
+    *ret_obj = rseq_pop(regions.views, 0, slot);
+    if (*ret_obj != NULL)
+        return RSEQ_DONE;
+    if (id_usable_racy())
+        return RSEQ_REFUSED;
+    struct mag_region *r = locked_enter();
+    if (r == NULL)
+        return RSEQ_ABSENT;
+    *ret_obj = ref_pop(r->slot, slot);
+    region_unlock(r);
+    return *ret_obj != NULL ? RSEQ_DONE : RSEQ_REFUSED;
+}
+
+enum rseq_status region_push(unsigned slot, void *p) {
+    if (rseq_push(regions.views, 0, slot, p))
+        return RSEQ_DONE;
+    if (id_usable_racy())
+        return RSEQ_REFUSED;
+    struct mag_region *r = locked_enter();
+    if (r == NULL)
+        return RSEQ_ABSENT;
+    bool pushed = ref_push(r->slot, slot, p);
+    region_unlock(r);
+    return pushed ? RSEQ_DONE : RSEQ_REFUSED;
+}
+
+static bool answered(enum rseq_status st, u64 old) { return st == RSEQ_DONE || (st == RSEQ_REFUSED && old != mag_stopped_slots[0]); }
+
+enum rseq_status region_swap_if_empty(s64 off, u64 next, u64 *ret_old) {
+    enum rseq_status st = rseq_swap_if_empty(regions.views, off, next, ret_old);
+    if (answered(st, *ret_old))
+        return st;
+    struct mag_region *r = locked_enter();
+    if (r == NULL)
+        return RSEQ_ABSENT;
+    st = ref_swap_if_empty(r->slot, off, next, ret_old);
+    region_unlock(r);
+    return st;
+}
+
+enum rseq_status region_swap_if_full(s64 off, u64 next, u64 *ret_old) {
+    enum rseq_status st = rseq_swap_if_full(regions.views, off, next, ret_old);
+    if (answered(st, *ret_old))
+        return st;
+    struct mag_region *r = locked_enter();
+    if (r == NULL)
+        return RSEQ_ABSENT;
+    st = ref_swap_if_full(r->slot, off, next, ret_old);
+    region_unlock(r);
+    return st;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to mag/: what belongs to one id, the operations on "my region, whichever it is now", and the depot. */
+#ifndef QUARRY_MAG_REGION_H
+#define QUARRY_MAG_REGION_H
+
+#include "mag/mag.h"
+#include "mag/ref.h"
+
+enum { LEVELS_NR = 5, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
+
+/* The slow path's own figures; several threads may be on the slow path of one id, so the adds are atomic. */
+struct mag_counts {
+    _Atomic(u64) slow_allocs, slow_frees, refills, flushes, depot_gets, depot_puts, fallback_ops;
+};
+
+struct mag_region {
+    u64 spare[PAGE_MAP_CLASSES]; /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
+    _Atomic(u8) level[PAGE_MAP_CLASSES];  /* size of the next magazine: 64 bytes << level. A hint. */
+    _Atomic(u8) direct[PAGE_MAP_CLASSES]; /* frees that went straight to their slab */
+    struct mag_counts counts;
+    _Atomic(s64) capacity_bytes; /* of objects that the magazines this id asked for can hold. A hint. */
+    _Atomic(u32) stops;          /* why the views do not show this region: vfork children, a drain */
+    _Atomic(u8) lock;            /* locked regions only */
+    u64 drained_at;              /* sum of counts when last looked at; drainer only */
+    u64 slot[PAGE_MAP_CLASSES];  /* last: banks of further NUMA nodes follow */
+};
+
+#define SPARE_STOPPED ((u64)2)
+#define SPARE_OFF(cls) ((s64)offsetof(struct mag_region, spare) - (s64)offsetof(struct mag_region, slot) + (s64)(cls) * (s64)sizeof(u64))
+#define SLOT_OFF(slot) ((s64)(slot) * (s64)sizeof(u64))
+
+static inline struct mag_region *region_of_slots(u64 *slots) {
+    return (struct mag_region *)(void *)((char *)slots - offsetof(struct mag_region, slot));
+}
+
+/* --- region.c: regions and the operations on them --- */
+
+extern u64 *mag_stopped_slots; /* of the region that stands in for every id that must not be used */
+
+int regions_init(unsigned ids_nr);
+/* Slots of the id this thread would use now, made if they are not yet; of a locked region where there is no id. Hints and counters only. */
+struct mag_region *region_mine_racy(void);
+struct mag_region *region_at(unsigned index); /* 0 .. regions_nr()-1; NULL where none was made */
+unsigned regions_nr(void);
+unsigned regions_made_nr(void); /* at least 1 */
+bool region_is_locked_kind(unsigned index);
+/* Makes the views of an id show its region, or the stopped slots if there is a reason to. */
+void regions_publish(struct mag_region *r, unsigned id);
+/* From now on regions_publish publishes stopped slots only. */
+void regions_close(void);
+
+/* One restartable operation, on the caller's id, else on some locked region. REFUSED: its condition does not hold. ABSENT: no region could be
+ * had without waiting. */
+enum rseq_status region_pop(unsigned slot, void **ret_obj);
+enum rseq_status region_push(unsigned slot, void *p);
+enum rseq_status region_swap_if_empty(s64 off, u64 next, u64 *ret_old);
+enum rseq_status region_swap_if_full(s64 off, u64 next, u64 *ret_old);
+/* Takes the spare magazine of a class; 0 when there is none. */
+u64 region_take_spare(unsigned cls);
+/* Makes m the spare if there is none. False: there is one. */
+bool region_put_spare(unsigned cls, u64 m);
+
+#define COUNT(region, name) atomic_fetch_add_explicit(&(region)->counts.name, 1, memory_order_relaxed)
+
+/* --- magazine.c: one magazine in the hands of one owner; m is the address of its top object word --- */
+
+static inline bool mag_is_empty(u64 m) { return (*(u64 *)m & MAG_WORD_END) != 0; }      // NOLINT(performance-no-int-to-ptr)
+static inline bool mag_is_full(u64 m) { return (((u64 *)m)[1] & MAG_WORD_END) != 0; } // NOLINT(performance-no-int-to-ptr)
+extern u64 mag_null[2];
+static inline bool mag_is_null(u64 m) { return m == (u64)&mag_null[0]; }
+
+/* An empty magazine for cap objects, or 0. */
+u64 mag_make(unsigned cap);
+/* An empty one goes back to the pool. The null magazine is ignored. */
+void mag_unmake(u64 m);
+u64 *mag_header(u64 m); /* walks down */
+unsigned mag_cap(u64 m_empty);
+/* Objects of m to their slabs, m to the pool. */
+void mag_flush(u64 m);
+unsigned mag_count(u64 m);
+unsigned mag_count_racy(u64 m); /* of a magazine that others use meanwhile */
+
+/* How many objects a magazine of this class may hold at most; 0: the class has none. */
+unsigned mag_class_cap(unsigned cls);
+
+/* --- depot.c --- */
+
+/* A full magazine, or 0. */
+u64 depot_get(unsigned slot);
+/* False: the depot holds enough of this class. */
+bool depot_put(unsigned slot, u64 m_full);
+u64 depot_bytes_racy(void);
+
+#endif

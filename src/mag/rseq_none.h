@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The per-CPU primitives where there are none: every operation is refused, and the slow path uses the locked regions. For
+ * other architectures, other libcs, and builds for ThreadSanitizer. */
+#ifndef QUARRY_MAG_RSEQ_NONE_H
+#define QUARRY_MAG_RSEQ_NONE_H
+
+#include "mag/tabs.h"
+
+enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
+
+static ALWAYS_INLINE void *rseq_pop(const void *views, const size_t disp, u64 slot) {
+    (void)views, (void)disp, (void)slot;
+    return NULL;
+}
+static ALWAYS_INLINE bool rseq_push(const void *views, const size_t disp, u64 slot, void *p) {
+    (void)views, (void)disp, (void)slot, (void)p;
+    return false;
+}
+static inline enum rseq_status rseq_swap_if_empty(const void *views, s64 off, u64 next, u64 *ret_old) {
+    (void)views, (void)off, (void)next, (void)ret_old;
+    return RSEQ_ABSENT;
+}
+static inline enum rseq_status rseq_swap_if_full(const void *views, s64 off, u64 next, u64 *ret_old) {
+    (void)views, (void)off, (void)next, (void)ret_old;
+    return RSEQ_ABSENT;
+}
+static inline enum rseq_status rseq_swap_if_equal(const void *views, s64 off, u64 expected, u64 next, u64 *ret_old) {
+    (void)views, (void)off, (void)expected, (void)next, (void)ret_old;
+    return RSEQ_ABSENT;
+}
+static inline int rseq_id_racy(void) { return -1; }
+
+#endif

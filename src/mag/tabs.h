@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tables the fast path reads, and the magazine's shape. Written at start and when ids are stopped; the fast path itself writes nothing but a magazine and
+ * its slot.
+ *
+ *   view[id] ---> slot[class] ---> top object word of a magazine
+ *
+ *   magazine:  | header, odd | object | object | top -> object | (free) | trailer, odd |
+ *              w[0]            w[1] ..                           w[cap]   w[cap + 1]
+ *
+ * A slot holds the address of the top object's word; in an empty magazine that is the header. So pop looks at *top and push at top[1], and an odd word is
+ * the end in either direction: no counter, no bound. What must not be used (an id nobody started, a stopped one) has slots whose magazine is both empty and
+ * full, so the fast path needs no further branch.
+ */
+#ifndef QUARRY_MAG_TABS_H
+#define QUARRY_MAG_TABS_H
+
+#include "slab/slab.h"
+
+enum {
+    MAG_IDS_MAX = 8192, /* the most CPUs Linux supports */
+    MAG_CAP_MAX = 126,
+    MAG_WORD_END = 1,     /* bit of header and trailer */
+    MAG_WORD_STOPPED = 3, /* both ends of the magazine that may not be replaced either */
+};
+
+struct mag_tabs {
+    _Alignas(4096) u8 class_of_size[SLAB_SMALL_MAX + 16];
+    size_t size_limit; /* sizes below it are in class_of_size; 0 until the allocator is started */
+    u64 *alloc_view[MAG_IDS_MAX];
+    u64 *free_view[MAG_IDS_MAX];
+};
+
+extern struct mag_tabs mag_tabs;
+
+/* The head of an rseq area. */
+struct mag_rseq_absent {
+    _Alignas(32) u32 cpu_id_start;
+    s32 cpu_id;
+    u64 rseq_cs, padding[2];
+};
+extern __thread struct mag_rseq_absent rseq_absent;
+
+/* Offsets from the thread pointer: of the thread's rseq area, and of the word in it that is the id. Until start, and where there is no rseq,
+ * both are the offset of rseq_absent. Defined in arch/offset_*.S. */
+extern ptrdiff_t mag_rseq_offset;
+extern ptrdiff_t mag_id_offset;
+
+#endif

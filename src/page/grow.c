@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where hugepages come from: address space is reserved in large pieces and made writable in growing steps, so that a small process pays for
+ * little and a large one makes few system calls. Also decides which of it asks the kernel for real hugepages.
+ */
+#include "page/tier.h"
+#include "rt/options.h"
+
+#define RESERVE_BYTES (1 * GIB)
+#define STEP_MIN_BYTES (2 * HPAGE_BYTES)
+#define STEP_MAX_BYTES (64 * MIB)
+
+enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
+
+/* Applies the numa option to a new reservation; the default leaves placement to first touch. */
+static void reservation_place(char *p, size_t bytes, unsigned node) {
+    (void)node;
+    switch (rt_opt.numa) {
+    case OPT_NUMA_INTERLEAVE: (void)sys_vm_place(p, bytes, SYS_NUMA_INTERLEAVE, 0); break;
+    case OPT_NUMA_BIND: (void)sys_vm_place(p, bytes, SYS_NUMA_BIND, rt_opt.numa_node); break;
+    case OPT_NUMA_PREFER: (void)sys_vm_place(p, bytes, SYS_NUMA_PREFER, rt_opt.numa_node); break;
+    default: break;
+    }
+}
+
+/* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256 times the limit,
+ * and the kernel packs mappings far closer than that. */
+static bool tier_reserve(struct page_tier *t, unsigned node) {
+    size_t bytes = rt_meta.limited ? CLAMP(round_down(rt_meta.limit_bytes >> LIMITED_RESERVE_SHIFT, HPAGE_BYTES), HPAGE_BYTES, RESERVE_BYTES)
+                                   : RESERVE_BYTES;
+    char *p = NULL;
+    while (bytes >= HPAGE_BYTES && (p = sys_vm_reserve(bytes, HPAGE_BYTES)) == NULL)
+        bytes = round_down(bytes / 2, HPAGE_BYTES);
+    if (p == NULL)
+        return false;
+    if (chunk_cover(p, bytes) != 0) {
+        (void)sys_vm_release(p, bytes);
+        return false;
+    }
+    reservation_place(p, bytes, node);
+    /* Where hugepages are "always" on, a small process would get 2 MiB for its first byte: they must be earned there too. */
+    if (rt_opt.thp == OPT_THP_ALWAYS)
+        (void)sys_vm_huge(p, bytes);
+    else
+        (void)sys_vm_nohuge(p, bytes);
+    t->fresh = t->committed_end = p;
+    t->reserved_end = p + bytes;
+    return true;
+}
+
+static bool hugepages_earned(const struct page_tier *t) {
+    return rt_opt.thp == OPT_THP_EARNED && t->used_granules * GRANULE_BYTES >= rt_opt.thp_after;
+}
+
+/* Commit the next step; on failure less, down to one hugepage. */
+static bool tier_commit(struct page_tier *t) {
+    size_t left = (size_t)(t->reserved_end - t->committed_end);
+    size_t bytes = MIN(MAX(t->step_bytes, STEP_MIN_BYTES), left);
+    while (sys_vm_commit(t->committed_end, bytes) != 0) {
+        if (bytes == HPAGE_BYTES)
+            return false;
+        bytes = round_up(bytes / 2, HPAGE_BYTES);
+    }
+    if (hugepages_earned(t))
+        (void)sys_vm_huge(t->committed_end, bytes);
+    t->committed_end += bytes;
+    t->committed_bytes += bytes;
+    t->step_bytes = MIN(bytes * 2, STEP_MAX_BYTES);
+    return true;
+}
+
+struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node) {
+    if (t->fresh == t->reserved_end && !tier_reserve(t, node))
+        return NULL;
+    if (t->fresh == t->committed_end && !tier_commit(t))
+        return NULL;
+    char *p = t->fresh;
+    t->fresh += HPAGE_BYTES;
+    struct hpage *h = chunk_hpage(chunk_of(p), p);
+    h->addr = p;
+    h->node = (u8)node;
+    h->longest = LONGEST_MAX;
+    h->huge = rt_opt.thp == OPT_THP_ALWAYS || hugepages_earned(t);
+    if (h->huge)
+        t->huge_bytes += HPAGE_BYTES;
+    atomic_store_explicit(&h->state, HPAGE_RUNS, memory_order_relaxed);
+    return h;
+}

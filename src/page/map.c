@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* Page map and chunk table: what any address is. Written by whoever owns the granules concerned, read by everyone. */
+#include "page/page.h"
+
+#include "sys/sys.h"
+
+/* relaxed: an object's address reaches another thread only through the program's own synchronisation, which also carries this store. */
+void page_map_set(const void *addr, size_t granules_nr, unsigned value) {
+    u64 index = ((uintptr_t)addr >> GRANULE_SHIFT) & rt_meta.map_mask;
+    for (size_t i = 0; i < granules_nr; i++)
+        __atomic_store_n(&rt_meta.map[(index + i) & rt_meta.map_mask], (u16)value, __ATOMIC_RELAXED);
+}
+
+static int chunk_make(const void *addr) {
+    _Atomic(meta_ref_t) *slot = &rt_meta.chunks[((uintptr_t)addr >> CHUNK_SHIFT) & rt_meta.chunks_mask];
+    if (atomic_load_explicit(slot, memory_order_relaxed) != 0)
+        return 0;
+    if (rt_meta_map_commit((const void *)round_down((uintptr_t)addr, CHUNK_BYTES), CHUNK_BYTES) != 0)
+        return -1;
+    struct chunk *c = rt_meta_alloc(sizeof(struct chunk), sys_page_bytes());
+    if (c == NULL)
+        return -1;
+    meta_ref_t none = 0;
+    /* order: release, relaxed on failure: publishes the chunk. Of two makers the second loses, and its records with it,
+     * which cost address space alone.                                                               pairs: [chunk.publish] */
+    (void)atomic_compare_exchange_strong_explicit(slot, &none, rt_meta_ref(c), memory_order_release, memory_order_relaxed);
+    return 0;
+}
+
+int chunk_cover(const void *addr, size_t bytes) {
+    uintptr_t end = (uintptr_t)addr + bytes;
+    for (uintptr_t p = round_down((uintptr_t)addr, CHUNK_BYTES); p < end; p += CHUNK_BYTES) {
+        if (chunk_make((const void *)p) != 0)
+            return -1;
+    }
+    return 0;
+}

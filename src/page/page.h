@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page tier: runs of granules (16 KiB) inside 2 MiB hugepages, and the page map that tells what any address is. Callers are slab/ (runs) and
+ * big/ (address space of its regions, the chunk table). Owns the one lock of the tier; every function is thread-safe.
+ *
+ * A run lies inside one hugepage, so it has at most 128 granules. Memory given back to the system stays part of the tier and reads as
+ * zeros when it is used again.
+ */
+#ifndef QUARRY_PAGE_PAGE_H
+#define QUARRY_PAGE_PAGE_H
+
+#include "base/types.h"
+#include "rt/meta.h"
+
+/* --- page map: 16 bits for each granule: size class in the low 7, NUMA bank above --- */
+
+enum {
+    PAGE_MAP_CLASS_BITS = 7,
+    PAGE_MAP_CLASSES = 1 << PAGE_MAP_CLASS_BITS,
+    PAGE_MAP_NOT_OURS = 0,
+    PAGE_MAP_BIG = PAGE_MAP_CLASSES - 1, /* first granule of a big region */
+};
+
+/* Entry of any address whatever, NULL and wild pointers included. */
+static ALWAYS_INLINE unsigned page_map_get(const void *p) {
+    return rt_meta.map[((uintptr_t)p >> GRANULE_SHIFT) & rt_meta.map_mask];
+}
+void page_map_set(const void *addr, size_t granules_nr, unsigned value);
+
+/* --- chunks: 256 MiB of address space each, with the records of what of it is ours --- */
+
+/* 32 bytes for each granule, owned by whoever owns the run; slab/ keeps its descriptor there. Type-stable. */
+struct page_desc {
+    _Alignas(32) u64 words[4];
+};
+
+enum hpage_state {
+    HPAGE_FOREIGN = 0, /* not ours, or given back to the system whole */
+    HPAGE_RUNS,        /* part of the filler */
+    HPAGE_BIG,         /* first hugepage of a big region */
+    HPAGE_WAS_BIG,     /* the same, freed */
+};
+
+/* What is known of one 2 MiB of address space. Under the page lock, but for state and the big fields (see big/). */
+struct hpage {
+    u64 used[2];   /* granules handed out */
+    u64 backed[2]; /* granules that may hold memory: handed out since the last purge */
+    struct hpage *next, *prev;
+    char *addr;
+    u64 freed_ms; /* when a granule last became free */
+    u16 used_nr;
+    u8 longest; /* longest free run, granules; also the list it is on */
+    u8 node;
+    bool huge;  /* hugepage asked for */
+    bool listed;
+    _Atomic(u8) state;
+    u32 purged_s; /* when it last lost memory, seconds + 1; 0 never */
+    /* HPAGE_BIG */
+    size_t big_bytes;        /* usable, page multiple */
+    size_t big_reserve_bytes; /* address space, guard included */
+    u32 big_flags;
+    u32 big_seq;
+};
+
+#define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
+enum { CHUNK_HPAGES = 1 << (CHUNK_SHIFT - HPAGE_SHIFT), CHUNK_GRANULES = 1 << (CHUNK_SHIFT - GRANULE_SHIFT) };
+
+struct chunk {
+    struct hpage hpages[CHUNK_HPAGES];
+    struct page_desc descs[CHUNK_GRANULES];
+};
+
+/* Chunk of an address, or NULL when nothing of ours was ever in it. Lock-free. */
+static ALWAYS_INLINE struct chunk *chunk_of(const void *p) {
+    /* order: acquire: the chunk was zeroed and its map made writable before it was published.       pairs: [chunk.publish] */
+    meta_ref_t ref = atomic_load_explicit(&rt_meta.chunks[((uintptr_t)p >> CHUNK_SHIFT) & rt_meta.chunks_mask], memory_order_acquire);
+    return ref == 0 ? NULL : (struct chunk *)rt_meta_at(ref);
+}
+static ALWAYS_INLINE struct hpage *chunk_hpage(struct chunk *c, const void *p) {
+    return &c->hpages[((uintptr_t)p >> HPAGE_SHIFT) % CHUNK_HPAGES];
+}
+static ALWAYS_INLINE struct page_desc *chunk_desc(struct chunk *c, const void *p) {
+    return &c->descs[((uintptr_t)p >> GRANULE_SHIFT) % CHUNK_GRANULES];
+}
+/* Chunks for [addr, addr + bytes), made where missing. 0 or -ENOMEM. Thread-safe. */
+int chunk_cover(const void *addr, size_t bytes);
+
+/* --- runs --- */
+
+/* NUMA nodes with a tier of their own; 1 unless the machine has more. */
+extern unsigned page_nodes_nr;
+
+enum page_content { PAGE_DIRTY = 0, PAGE_ZERO };
+
+/* A run of granules_nr (1..64) granules, aligned to align_nr granules (a power of two, <= 64), its page map entries still "not
+ * ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. */
+void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
+/* The page map entries are cleared here. Never waits: where the lock is held the run is queued and the holder frees it. */
+void page_run_free(void *run, unsigned granules_nr);
+
+/* A whole-run or part-run purge done by the owner (slab/ does this for free pages inside slabs); keeps the accounts. 0 or -errno. */
+int page_purge_inside(void *addr, size_t bytes);
+/* Memory inside a run that page_purge_inside gave back is about to be used again. */
+void page_refill_inside(void *addr, size_t bytes);
+
+/* Purge what has been free for longer than the purge delay, and what exceeds the allowance. now_ms from sys_clock_ms(). */
+void page_tick(u64 now_ms);
+/* Purge free runs until at most keep_bytes of them are backed. Returns bytes given back. */
+size_t page_purge(size_t keep_bytes);
+
+struct page_stats {
+    u64 committed_bytes, run_used_bytes, run_free_bytes, huge_bytes, purged_bytes_total, purges, inside_purged_bytes;
+};
+void page_stats_get(struct page_stats *ret_stats);
+/* Bytes of the tier that may be backed by memory: used and free runs less what was purged. Racy. */
+size_t page_backed_bytes_racy(void);
+
+/* For fork: see docs/locking.md. */
+void page_fork_prepare(void);
+void page_fork_done(void); /* in parent and child */
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving memory back. Free memory that is still backed is bounded by an allowance in proportion to what is in use, at every free, so that a process that
+ * frees everything and then sleeps has given back already; what stays within the allowance is purged when it has not been used for
+ * a while. A program that wants back what was purged a moment ago shows that it works in phases: the allowance grows by what was
+ * regretted, and shrinks again with time.
+ */
+#include "base/bits.h"
+#include "page/tier.h"
+#include "rt/options.h"
+#include "rt/usage.h"
+
+/*
+ * Free but backed memory every process may keep. Smaller and programs of a few MiB purge in their loops; larger and an idle process
+ * shows it. 8 MiB is about 3 ms of page faults.
+ */
+#define ALLOWANCE_MIN_GRANULES (8 * MIB / GRANULE_BYTES)
+
+enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
+
+u64 tier_allowance(const struct page_tier *t) {
+    if (rt_usage_pressed())
+        return 0;
+    return MAX(ALLOWANCE_MIN_GRANULES, t->used_granules / ALLOWANCE_PART) + t->regret_granules;
+}
+
+/* Where the kernel's pages are larger than a granule, only whole pages can go. */
+static void run_purge(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
+    unsigned page_granules = (unsigned)MAX(sys_page_bytes() / GRANULE_BYTES, 1);
+    unsigned end = (unsigned)round_down(pos + nr, page_granules);
+    pos = (unsigned)round_up(pos, page_granules);
+    if (pos >= end)
+        return;
+    nr = end - pos;
+    if (sys_vm_purge(h->addr + (size_t)pos * GRANULE_BYTES, nr * GRANULE_BYTES) != 0)
+        return;
+    unsigned was_backed = 0;
+    for (unsigned i = pos; i < pos + nr; i++) {
+        u64 bit = (u64)1 << (i % WORD_BITS);
+        was_backed += (h->backed[i / WORD_BITS] & bit) != 0;
+        h->backed[i / WORD_BITS] &= ~bit;
+    }
+    t->free_backed_granules -= was_backed;
+    t->purged_bytes_total += was_backed * GRANULE_BYTES;
+    t->purges++;
+    h->purged_s = (u32)(t->now_ms / 1000) + 1;
+}
+
+/* Every free and backed run of one hugepage; a run of unbacked granules between two of them goes along. */
+static void hpage_purge(struct page_tier *t, struct hpage *h) {
+    unsigned pos = 0;
+    while (pos < HPAGE_GRANULES) {
+        bool used = (h->used[pos / WORD_BITS] >> (pos % WORD_BITS)) & 1;
+        if (used || !((h->backed[pos / WORD_BITS] >> (pos % WORD_BITS)) & 1)) {
+            pos++;
+            continue;
+        }
+        unsigned end = pos;
+        while (end < HPAGE_GRANULES && !((h->used[end / WORD_BITS] >> (end % WORD_BITS)) & 1))
+            end++;
+        run_purge(t, h, pos, end - pos);
+        pos = end;
+    }
+}
+
+static bool hpage_has_waste(const struct hpage *h) {
+    return (h->backed[0] & ~h->used[0]) != 0 || (h->backed[1] & ~h->used[1]) != 0;
+}
+
+/* Wholly free hugepages first, then those with the longest free runs: the emptiest give most for each call. */
+void tier_purge_locked(struct page_tier *t, u64 keep_granules) {
+    for (int list = LONGEST_MAX; list > 0 && t->free_backed_granules > keep_granules; list--) {
+        for (struct hpage *h = t->by_longest[list]; h != NULL && t->free_backed_granules > keep_granules; h = h->next) {
+            if (hpage_has_waste(h))
+                hpage_purge(t, h);
+        }
+    }
+}
+
+void tier_purge_old_locked(struct page_tier *t, u64 before_ms) {
+    /* A hugepage in use is broken only where waste is a good part of what is used. */
+    bool may_break = t->free_backed_granules > t->used_granules / BREAK_PART;
+    if (t->free_backed_granules == 0)
+        return;
+    for (int list = LONGEST_MAX; list > 0; list--) {
+        for (struct hpage *h = t->by_longest[list]; h != NULL; h = h->next) {
+            if (h->freed_ms <= before_ms && hpage_has_waste(h) && (h->used_nr == 0 || !h->huge || may_break))
+                hpage_purge(t, h);
+        }
+    }
+}
+
+int page_purge_inside(void *addr, size_t bytes) {
+    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
+    int err = sys_vm_purge(addr, bytes);
+    if (err == 0) {
+        atomic_fetch_add_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
+        rt_usage_add(-(s64)bytes);
+    }
+    return err;
+}
+
+void page_refill_inside(void *addr, size_t bytes) {
+    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
+    atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
+    rt_usage_add((s64)bytes);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The filler: runs of granules, each placed in the hugepage whose longest free run is the shortest that fits, so that full hugepages
+ * stay full and empty ones become wholly free. A free never waits for the lock: where it is held, the run goes on a list that the
+ * holder empties before and after it lets go.
+ */
+#include "base/bits.h"
+#include "page/tier.h"
+#include "rt/options.h"
+#include "rt/usage.h"
+
+enum { WORD_BITS = 64, CANDIDATES_MAX = 8 };
+
+struct page_tier page_tiers[NODES_MAX];
+unsigned page_nodes_nr = 1;
+
+/* --- 128-bit maps --- */
+
+/* First bit at or above pos whose value is want, or 128. */
+static unsigned map_find(const u64 map[2], unsigned pos, bool want) {
+    for (unsigned w = pos / WORD_BITS; w < 2; w++) {
+        u64 bits = want ? map[w] : ~map[w];
+        if (w == pos / WORD_BITS)
+            bits &= ~bits_mask(pos % WORD_BITS);
+        if (bits != 0)
+            return w * WORD_BITS + bits_lowest(bits);
+    }
+    return 2 * WORD_BITS;
+}
+
+/* Start of the first run of nr clear bits at a multiple of align, or -1. */
+static int map_find_run(const u64 map[2], unsigned nr, unsigned align) {
+    unsigned pos = 0;
+    while ((pos = (unsigned)round_up(map_find(map, pos, false), align)) + nr <= HPAGE_GRANULES) {
+        unsigned end = map_find(map, pos, true);
+        if (end >= pos + nr)
+            return (int)pos;
+        pos = end;
+    }
+    return -1;
+}
+
+static unsigned map_longest_run(const u64 map[2]) {
+    unsigned longest = 0;
+    for (unsigned pos = 0; (pos = map_find(map, pos, false)) < HPAGE_GRANULES;) {
+        unsigned end = map_find(map, pos, true);
+        longest = MAX(longest, end - pos);
+        pos = end;
+    }
+    return longest;
+}
+
+/* The part of a run of nr bits at pos that falls into word w. */
+static u64 run_mask(unsigned pos, unsigned nr, unsigned w) {
+    unsigned lo = MAX(pos, w * WORD_BITS), hi = MIN(pos + nr, (w + 1) * WORD_BITS);
+    return lo >= hi ? 0 : bits_mask(hi - lo) << (lo - w * WORD_BITS);
+}
+
+/* --- lists --- */
+
+void *tier_hpage_addr(const struct hpage *h) { return h->addr; }
+
+void tier_list_add(struct page_tier *t, struct hpage *h) {
+    struct hpage **head = &t->by_longest[h->longest];
+    if (h->longest == 0 || h->listed)
+        return;
+    h->prev = NULL;
+    h->next = *head;
+    if (*head != NULL)
+        (*head)->prev = h;
+    *head = h;
+    h->listed = true;
+    t->listed[h->longest / WORD_BITS] |= (u64)1 << (h->longest % WORD_BITS);
+}
+
+void tier_list_del(struct page_tier *t, struct hpage *h) {
+    if (!h->listed)
+        return;
+    if (h->prev != NULL)
+        h->prev->next = h->next;
+    else
+        t->by_longest[h->longest] = h->next;
+    if (h->next != NULL)
+        h->next->prev = h->prev;
+    if (t->by_longest[h->longest] == NULL)
+        t->listed[h->longest / WORD_BITS] &= ~((u64)1 << (h->longest % WORD_BITS));
+    h->listed = false;
+}
+
+void tier_refile(struct page_tier *t, struct hpage *h) {
+    unsigned longest = map_longest_run(h->used);
+    if (longest == h->longest && h->listed)
+        return;
+    tier_list_del(t, h);
+    h->longest = (u8)longest;
+    tier_list_add(t, h);
+}
+
+/* Shortest non-empty list from length nr on, or LISTS_NR. */
+static unsigned list_from(const struct page_tier *t, unsigned nr) {
+    for (unsigned w = nr / WORD_BITS; w < ARRAY_NR(t->listed); w++) {
+        u64 bits = t->listed[w];
+        if (w == nr / WORD_BITS)
+            bits &= ~bits_mask(nr % WORD_BITS);
+        if (bits != 0)
+            return w * WORD_BITS + bits_lowest(bits);
+    }
+    return LISTS_NR;
+}
+
+static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align, int *ret_pos) {
+    for (unsigned list = list_from(t, nr); list < LISTS_NR; list = list_from(t, list + 1)) {
+        int tries = CANDIDATES_MAX;
+        /* Only an aligned run may fail to fit in a list that is long enough. */
+        for (struct hpage *h = t->by_longest[list]; h != NULL && tries-- > 0; h = h->next) {
+            *ret_pos = map_find_run(h->used, nr, align);
+            if (*ret_pos >= 0)
+                return h;
+        }
+    }
+    struct hpage *h = tier_fresh_locked(t, (unsigned)(t - page_tiers));
+    *ret_pos = 0;
+    return h;
+}
+
+/* --- allocation --- */
+
+static void backed_publish(struct page_tier *t) {
+    u64 sum = t->used_granules + t->free_backed_granules;
+    u64 old = atomic_load_explicit(&t->backed_granules_racy, memory_order_relaxed);
+    if (sum == old)
+        return;
+    atomic_store_explicit(&t->backed_granules_racy, sum, memory_order_relaxed);
+    rt_usage_add((s64)(sum - old) * (s64)GRANULE_BYTES);
+}
+
+static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
+    unsigned was_backed = 0;
+    for (unsigned w = 0; w < 2; w++) {
+        u64 mask = run_mask(pos, nr, w);
+        was_backed += bits_count(h->backed[w] & mask);
+        h->used[w] |= mask;
+        h->backed[w] |= mask;
+    }
+    h->used_nr = (u16)(h->used_nr + nr);
+    t->used_granules += nr;
+    t->free_backed_granules -= was_backed;
+    t->peak_granules = MAX(t->peak_granules, t->used_granules);
+    if (was_backed < nr && h->purged_s != 0 && h->purged_s + 1 >= t->now_ms / 1000)
+        t->regret_granules = MIN(t->regret_granules + nr - was_backed, t->peak_granules);
+    tier_refile(t, h);
+    return was_backed == 0 ? PAGE_ZERO : PAGE_DIRTY;
+}
+
+static void run_free_locked(struct page_tier *t, void *run, unsigned nr) {
+    struct hpage *h = chunk_hpage(chunk_of(run), run);
+    unsigned pos = (unsigned)(((uintptr_t)run >> GRANULE_SHIFT) % HPAGE_GRANULES);
+    for (unsigned w = 0; w < 2; w++)
+        h->used[w] &= ~run_mask(pos, nr, w);
+    h->used_nr = (u16)(h->used_nr - nr);
+    h->freed_ms = t->now_ms;
+    t->used_granules -= nr;
+    t->free_backed_granules += nr;
+    tier_refile(t, h);
+}
+
+/* --- frees that met a held lock --- */
+
+/* Pushed by anyone, taken whole by the lock's holder, so no ABA. words[0] links, words[1] counts granules. */
+static void defer_push(struct page_tier *t, void *run, unsigned nr) {
+    struct page_desc *d = chunk_desc(chunk_of(run), run);
+    uintptr_t head = atomic_load_explicit(&t->deferred, memory_order_relaxed);
+    d->words[1] = nr;
+    do {
+        d->words[0] = head;
+        /* order: release: publishes the two words.                                                pairs: [page.defer] */
+    } while (!atomic_compare_exchange_weak_explicit(&t->deferred, &head, (uintptr_t)run, memory_order_release, memory_order_relaxed));
+}
+
+static void defer_drain_locked(struct page_tier *t) {
+    if (atomic_load_explicit(&t->deferred, memory_order_relaxed) == 0)
+        return;
+    /* order: acquire: consumes the words of every run on the list.                                pairs: [page.defer] */
+    uintptr_t at = atomic_exchange_explicit(&t->deferred, 0, memory_order_acquire);
+    while (at != 0) {
+        struct page_desc *d = chunk_desc(chunk_of((void *)at), (void *)at);
+        uintptr_t next = d->words[0];
+        run_free_locked(t, (void *)at, (unsigned)d->words[1]);
+        at = next;
+    }
+}
+
+/* Purging, the accounts for lock-free readers, and whatever was freed meanwhile. */
+static void tier_unlock(struct page_tier *t) {
+    do {
+        defer_drain_locked(t);
+        if (t->free_backed_granules > tier_allowance(t))
+            tier_purge_locked(t, tier_allowance(t) * 3 / 4);
+        backed_publish(t);
+        sys_lock_release(&t->lock);
+    } while (atomic_load_explicit(&t->deferred, memory_order_relaxed) != 0 && sys_lock_try(&t->lock));
+}
+
+void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
+    struct page_tier *t = &page_tiers[node];
+    if (!rt_usage_admits(granules_nr * GRANULE_BYTES) && (page_purge(0) == 0 || !rt_usage_admits(granules_nr * GRANULE_BYTES)))
+        return NULL;
+    if (!sys_lock_acquire(&t->lock))
+        return NULL;
+    int pos = -1;
+    char *run = NULL;
+    defer_drain_locked(t);
+    struct hpage *h = tier_find(t, granules_nr, align_nr, &pos);
+    if (h != NULL) {
+        *ret_content = hpage_take(t, h, (unsigned)pos, granules_nr);
+        run = h->addr + (size_t)pos * GRANULE_BYTES;
+    }
+    tier_unlock(t);
+    return run;
+}
+
+void page_run_free(void *run, unsigned granules_nr) {
+    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(run), run)->node];
+    page_map_set(run, granules_nr, PAGE_MAP_NOT_OURS);
+    if (sys_lock_try(&t->lock)) {
+        run_free_locked(t, run, granules_nr);
+        tier_unlock(t);
+        return;
+    }
+    defer_push(t, run, granules_nr);
+    if (sys_lock_try(&t->lock))
+        tier_unlock(t);
+}
+
+/* --- ticks and accounts --- */
+
+void page_tick(u64 now_ms) {
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        struct page_tier *t = &page_tiers[node];
+        if (t->committed_bytes == 0 || !sys_lock_try(&t->lock))
+            continue;
+        t->now_ms = now_ms;
+        t->regret_granules -= (t->regret_granules + 15) / 16;
+        t->peak_granules = MAX(t->used_granules, t->peak_granules - t->peak_granules / 16);
+        if (now_ms >= rt_opt.purge_delay)
+            tier_purge_old_locked(t, now_ms - rt_opt.purge_delay);
+        tier_unlock(t);
+    }
+}
+
+size_t page_purge(size_t keep_bytes) {
+    size_t given = 0;
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        struct page_tier *t = &page_tiers[node];
+        if (t->committed_bytes == 0 || !sys_lock_acquire(&t->lock))
+            continue;
+        u64 before = t->purged_bytes_total;
+        defer_drain_locked(t);
+        tier_purge_locked(t, keep_bytes / GRANULE_BYTES);
+        given += t->purged_bytes_total - before;
+        tier_unlock(t);
+    }
+    return given;
+}
+
+void page_stats_get(struct page_stats *ret_stats) {
+    struct page_stats s = {0};
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        const struct page_tier *t = &page_tiers[node];
+        s.committed_bytes += t->committed_bytes;
+        s.run_used_bytes += t->used_granules * GRANULE_BYTES;
+        s.run_free_bytes += t->free_backed_granules * GRANULE_BYTES;
+        s.huge_bytes += t->huge_bytes;
+        s.purged_bytes_total += t->purged_bytes_total;
+        s.purges += t->purges;
+        s.inside_purged_bytes += atomic_load_explicit(&t->inside_purged_bytes, memory_order_relaxed);
+    }
+    *ret_stats = s;
+}
+
+size_t page_backed_bytes_racy(void) {
+    u64 granules = 0, inside = 0;
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        granules += atomic_load_explicit(&page_tiers[node].backed_granules_racy, memory_order_relaxed);
+        inside += atomic_load_explicit(&page_tiers[node].inside_purged_bytes, memory_order_relaxed);
+    }
+    u64 bytes = granules * GRANULE_BYTES;
+    return bytes > inside ? bytes - inside : 0;
+}
+
+/* A handler that forks on top of this thread's own hold leaves the lock alone: parent and child each finish the holder's work. */
+void page_fork_prepare(void) {
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        struct page_tier *t = &page_tiers[node];
+        if (sys_lock_acquire(&t->lock))
+            t->held_by_fork = true;
+    }
+}
+
+void page_fork_done(void) {
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        struct page_tier *t = &page_tiers[node];
+        if (!t->held_by_fork)
+            continue;
+        t->held_by_fork = false;
+        tier_unlock(t);
+    }
+}

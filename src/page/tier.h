@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private to page/: one tier for each NUMA node, all of it under one lock.
+ *
+ * Invariants, with the lock held:
+ *   [P1] a hugepage with a free run is on the list by_longest[longest], any other is on none;
+ *   [P2] used_nr is the number of bits in used; longest is the longest run of clear bits;
+ *   [P3] used_granules and free_backed_granules are the sums over all hugepages of bits in used, and in backed & ~used.
+ */
+#ifndef QUARRY_PAGE_TIER_H
+#define QUARRY_PAGE_TIER_H
+
+#include "page/page.h"
+#include "sys/sys.h"
+
+enum { LONGEST_MAX = (int)HPAGE_GRANULES, LISTS_NR = LONGEST_MAX + 1, NODES_MAX = 64 };
+
+struct page_tier {
+    struct sys_lock lock;
+    bool held_by_fork;
+    u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
+    struct hpage *by_longest[LISTS_NR];
+    char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
+    size_t step_bytes;                          /* how much the next commit takes */
+    u64 used_granules, free_backed_granules;
+    u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */
+    u64 peak_granules;
+    u64 now_ms; /* the clock as of the last tick */
+    u64 committed_bytes, huge_bytes, purged_bytes_total, purges;
+    _Atomic(u64) inside_purged_bytes;
+    _Atomic(u64) backed_granules_racy; /* used + free_backed, for readers without the lock */
+    _Atomic(uintptr_t) deferred;       /* runs freed while the lock was held; linked through their first descriptor */
+};
+
+extern struct page_tier page_tiers[NODES_MAX];
+
+/* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
+struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node);
+void tier_list_add(struct page_tier *t, struct hpage *h);
+void tier_list_del(struct page_tier *t, struct hpage *h);
+void *tier_hpage_addr(const struct hpage *h);
+/* The hugepage lost or got granules: bring longest and the lists up to date. */
+void tier_refile(struct page_tier *t, struct hpage *h);
+void tier_purge_locked(struct page_tier *t, u64 keep_granules);
+u64 tier_allowance(const struct page_tier *t);
+/* Purge what has been free since before_ms, in hugepages that are wholly free and, where worth breaking them, others. */
+void tier_purge_old_locked(struct page_tier *t, u64 before_ms);
+
+#endif

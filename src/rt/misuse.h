@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one line a program gets that misuses memory, and the abort that follows. Called by whichever layer finds the crime; knows
+ * nothing of slabs itself. Async-signal-safe.
+ *
+ *   quarry: error Q01 double-free: pointer 0x7f0000001230: freed twice; class 48 slab partial; <hint>
+ */
+#ifndef QUARRY_RT_MISUSE_H
+#define QUARRY_RT_MISUSE_H
+
+#include "base/types.h"
+
+enum misuse_kind {
+    MISUSE_DOUBLE_FREE,
+    MISUSE_INTERIOR,
+    MISUSE_WILD,
+    MISUSE_STACK,
+    MISUSE_FOREIGN,
+    MISUSE_SIZE,
+    MISUSE_ALIGN,
+    MISUSE_KINDS_NR,
+};
+
+/* Prints the line and aborts. class_bytes 0: not known. slab_state NULL: no slab. */
+_Noreturn void rt_misuse(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state);
+/* The line alone, for what a program survives. */
+void rt_misuse_warn(enum misuse_kind kind, const void *p);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to slab/: descriptor, per-class state, and the partial lists. */
+#ifndef QUARRY_SLAB_CLASS_H
+#define QUARRY_SLAB_CLASS_H
+
+#include "slab/slab.h"
+#include "sys/sys.h"
+
+enum {
+    BUCKETS_NR = 4,
+    SLAB_NODES_MAX = 64,
+    /* So many passages of slabs to sparseness, at least, are worth a sweep that purges inside slabs. */
+    SPARSE_MIN_SLABS = 256,
+    SPARSE_PART = 8,
+};
+
+/* Lies in the page_desc of the slab's first granule; in those of its other granules only back is set. */
+struct slab {
+    _Atomic(u64) word; /* slab_word_t */
+    _Atomic(u64) link; /* id of the next slab on the list; meaningful while LISTED */
+    _Atomic(u64) bits; /* free objects, when there are at most 64; else meta_ref_t of the bitmap */
+    u32 purged;        /* pages given back while in use, one bit each; owner of a BOUND slab only */
+    u8 back;           /* granules from the slab's first one to this one */
+    u8 cls;
+    u8 node;
+    u8 fresh; /* never used objects and zeroed memory: no object was taken yet */
+};
+_Static_assert(sizeof(struct slab) == sizeof(struct page_desc), "a slab descriptor fills its granule's record");
+
+/* One cache line for each class and node. */
+struct slab_class {
+    _Alignas(CACHE_LINE) _Atomic(u64) partial[BUCKETS_NR]; /* slab id: 34 | tag: 30; bucket 0 has the fullest slabs */
+    _Atomic(s64) out_objs;
+    _Atomic(s64) purged_bytes;
+    _Atomic(s32) slabs;
+    _Atomic(s32) empties; /* listed and wholly free; approximate for moments */
+    _Atomic(s32) sparse;  /* times a slab passed 3/4, 7/8 or 15/16 free since the last sweep */
+    _Atomic(u8) sweeping;
+    u8 quiet_ticks; /* ticks since objects were last taken; tick thread only */
+};
+
+extern struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
+
+static ALWAYS_INLINE struct slab *slab_at(const void *first_granule) { return (struct slab *)chunk_desc(chunk_of(first_granule), first_granule); }
+
+/* First byte of the slab p lies in. p must lie in a slab. */
+static ALWAYS_INLINE char *slab_base(const void *p) {
+    uintptr_t granule = round_down((uintptr_t)p, GRANULE_BYTES);
+    const struct slab *s = (const struct slab *)chunk_desc(chunk_of(p), p);
+    return (char *)(granule - ((uintptr_t)s->back << GRANULE_SHIFT));
+}
+
+static ALWAYS_INLINE _Atomic(u64) *slab_bitmap(struct slab *s, const struct slab_geometry *g) {
+    if (g->bitmap_shift == 3)
+        return &s->bits;
+    return rt_meta_at((meta_ref_t)atomic_load_explicit(&s->bits, memory_order_relaxed));
+}
+
+static ALWAYS_INLINE slab_word_t slab_word_load(struct slab *s) { return (slab_word_t){atomic_load_explicit(&s->word, memory_order_relaxed)}; }
+
+/* Partial lists (partial.c). pop claims nothing by itself: the caller is the only one to know the slab and must make it BOUND. */
+void partial_push(struct slab_class *c, char *base, int free_nr, int nobj);
+char *partial_pop(struct slab_class *c);                      /* fullest bucket first; NULL when all are empty */
+char *partial_take_all(struct slab_class *c, unsigned bucket); /* walk with partial_next */
+char *partial_next(const char *base);
+
+/* Applies a pure transition until it sticks; evaluates to the word before. Release: what this thread did to the slab (bits, objects) is seen by whoever acts
+ * on the new word. Acquire: and the other way round. pairs: [slab.word] */
+#define SLAB_TRANSITION(slab, call)                                                                                                       \
+    ({                                                                                                                                     \
+        slab_word_t w = slab_word_load(slab), n_;                                                                                          \
+        do {                                                                                                                               \
+            n_ = (call);                                                                                                                   \
+        } while (!atomic_compare_exchange_weak_explicit(&(slab)->word, &w.bits, n_.bits, memory_order_acq_rel, memory_order_relaxed));     \
+        w;                                                                                                                                 \
+    })
+
+/* Wholly free slabs a class may keep, and whether it has so many more that a sweep is worth its time (slab.c). */
+s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g);
+bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g);
+/* An EMPTY slab goes back to the page tier. */
+void slab_destroy(struct slab_class *c, struct slab *s, char *base);
+/* Carries out what a transition asked for. */
+void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g);
+
+#endif

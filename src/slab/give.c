@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving objects back: a batch is grouped by slab, so that each slab pays one atomic for its bits and one for its count. Here misuse that passed the fast path is found
+ * exactly: the bit of an object that is free already is set, and an address that is no object's start leaves a remainder.
+ */
+#include "base/bits.h"
+#include "rt/misuse.h"
+#include "slab/class.h"
+
+enum { WORD_BITS = 64, GROUPS_NR = 16 };
+
+/* Objects of one slab that share a bitmap word, not given yet. */
+struct group {
+    struct slab *slab;
+    char *base;
+    u64 mask;
+    unsigned word;
+    unsigned uncounted; /* bits of earlier words, set but not yet counted */
+};
+
+static const char *state_name(const struct slab *s, const struct slab_geometry *g) {
+    slab_word_t w = {atomic_load_explicit(&s->word, memory_order_relaxed)};
+    static const char *const names[] = {[SLAB_EMPTY] = "empty", [SLAB_BOUND] = "bound", [SLAB_LISTED] = "partial", [SLAB_FULL] = "full"};
+    return slab_word_state(w) == SLAB_LISTED && slab_word_free(w) == g->nobj ? "free" : names[slab_word_state(w)];
+}
+
+COLD static void report(enum misuse_kind kind, const void *p, const struct slab *s) {
+    const struct slab_geometry *g = &slab_geometry[s->cls];
+    rt_misuse(kind, p, g->size_bytes, state_name(s, g));
+}
+
+/* A slab passed 3/4, 7/8 or 15/16 free. */
+static bool became_sparse(int before, int after, int nobj) {
+    for (int part = 4; part <= 16; part *= 2) {
+        int mark = nobj - nobj / part;
+        if (before < mark && after >= mark)
+            return true;
+    }
+    return false;
+}
+
+static bool sparse_enough(const struct slab_class *c) {
+    s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
+    return atomic_load_explicit(&c->sparse, memory_order_relaxed) > MAX(SPARSE_MIN_SLABS, slabs / SPARSE_PART);
+}
+
+/* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due. */
+static void slab_count(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g, int nr) {
+    enum slab_duty duty;
+    bool keep = atomic_load_explicit(&c->empties, memory_order_relaxed) < slab_empties_max(c, g);
+    slab_word_t was = keep ? SLAB_TRANSITION(s, slab_word_add(w, nr, g->nobj, g->threshold, &duty))
+                           : SLAB_TRANSITION(s, slab_word_add_or_reap(w, nr, g->nobj, g->threshold, &duty));
+    int before = slab_word_free(was), after = before + nr;
+    bool listed = slab_word_state(was) == SLAB_LISTED;
+    slab_do_duty(duty, c, s, base, g);
+    if (listed && after == g->nobj)
+        atomic_fetch_add_explicit(&c->empties, 1, memory_order_relaxed);
+    if (became_sparse(before, after, g->nobj))
+        atomic_fetch_add_explicit(&c->sparse, 1, memory_order_relaxed);
+}
+
+static void group_set_bits(struct group *gr) {
+    struct slab *s = gr->slab;
+    const struct slab_geometry *g = &slab_geometry[s->cls];
+    if (gr->mask == 0)
+        return;
+    /* order: release: the freeing thread's last writes to the objects are over before they can be taken.        pairs: [slab.free] */
+    u64 old = atomic_fetch_or_explicit(&slab_bitmap(s, g)[gr->word], gr->mask, memory_order_release);
+    if (UNLIKELY((old & gr->mask) != 0)) {
+        size_t index = (size_t)gr->word * WORD_BITS + bits_lowest(old & gr->mask);
+        report(MISUSE_DOUBLE_FREE, gr->base + index * g->size_bytes, s);
+    }
+    gr->uncounted += bits_count(gr->mask);
+    gr->mask = 0;
+}
+
+static void group_finish(struct group *gr) {
+    if (gr->slab == NULL)
+        return;
+    struct slab *s = gr->slab;
+    const struct slab_geometry *g = &slab_geometry[s->cls];
+    struct slab_class *c = &slab_classes[s->node][s->cls];
+    group_set_bits(gr);
+    unsigned nr = gr->uncounted;
+    unsigned cls = s->cls;
+    gr->slab = NULL;
+    gr->uncounted = 0;
+    atomic_fetch_sub_explicit(&c->out_objs, nr, memory_order_relaxed);
+    slab_count(c, s, gr->base, g, (int)nr); /* the slab may be gone after this */
+    if (UNLIKELY(slab_empties_many(c, g)))
+        slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+    if (UNLIKELY(sparse_enough(c)))
+        slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
+}
+
+/* Adds one object to the group of its slab, finishing whatever other slab's group is in its place. */
+static void group_add(struct group *groups, void *p) {
+    char *base = slab_base(p);
+    struct slab *s = slab_at(base);
+    const struct slab_geometry *g = &slab_geometry[s->cls];
+    u64 offset = (u64)((char *)p - base);
+    unsigned index = (unsigned)((offset * g->recip) >> 32);
+    if (UNLIKELY((u64)index * g->size_bytes != offset || index >= g->nobj))
+        report(MISUSE_INTERIOR, p, s);
+    struct group *gr = &groups[((uintptr_t)base >> GRANULE_SHIFT) % GROUPS_NR];
+    if (gr->slab != s) {
+        group_finish(gr);
+        *gr = (struct group){.slab = s, .base = base};
+    }
+    if (gr->word != index / WORD_BITS) {
+        group_set_bits(gr);
+        gr->word = index / WORD_BITS;
+    }
+    u64 bit = (u64)1 << (index % WORD_BITS);
+    if (UNLIKELY((gr->mask & bit) != 0))
+        report(MISUSE_DOUBLE_FREE, p, s);
+    gr->mask |= bit;
+}
+
+void slab_give(void *const *objs, unsigned nr) {
+    struct group groups[GROUPS_NR] = {0};
+    for (unsigned i = 0; i < nr; i++) {
+        if (UNLIKELY((page_map_get(objs[i]) % PAGE_MAP_CLASSES) - 1u >= SLAB_CLASS_MAX)) {
+            rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
+            continue;
+        }
+        group_add(groups, objs[i]);
+    }
+    for (unsigned i = 0; i < GROUPS_NR; i++)
+        group_finish(&groups[i]);
+}
+
+struct slab_place slab_locate(const void *p) {
+    struct slab_place place = {.where = SLAB_WHERE_NONE};
+    unsigned cls = page_map_get(p) % PAGE_MAP_CLASSES;
+    if (cls == PAGE_MAP_NOT_OURS || cls >= SLAB_CLASSES_NR || chunk_of(p) == NULL)
+        return place;
+    char *base = slab_base(p);
+    struct slab *s = slab_at(base);
+    const struct slab_geometry *g = &slab_geometry[cls];
+    u64 offset = (u64)((const char *)p - base);
+    unsigned index = (unsigned)((offset * g->recip) >> 32);
+    place.cls = cls;
+    place.object = base + (size_t)index * g->size_bytes;
+    place.slab_state = state_name(s, g);
+    if (index >= g->nobj)
+        place.where = SLAB_WHERE_TAIL;
+    else if ((u64)index * g->size_bytes != offset)
+        place.where = SLAB_WHERE_INTERIOR;
+    else if ((atomic_load_explicit(&slab_bitmap(s, g)[index / WORD_BITS], memory_order_relaxed) >> (index % WORD_BITS)) & 1)
+        place.where = SLAB_WHERE_FREE;
+    else
+        place.where = SLAB_WHERE_LIVE_OR_CACHED;
+    return place;
+}

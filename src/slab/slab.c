@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking objects out of slabs. The other direction is give.c, retiring slabs sweep.c, the lists partial.c, the rules word.h. */
+#include "base/bits.h"
+#include "rt/pool.h"
+#include "slab/class.h"
+
+enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
+/*
+ * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a loop that
+ * fills and empties some slabs goes to the page tier in each turn.
+ */
+#define EMPTIES_MAX_BYTES (256 * KIB)
+
+struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
+
+s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g) {
+    s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
+    return MIN(EMPTIES_BASE + slabs / EMPTIES_PART, (s32)(EMPTIES_MAX_BYTES / (g->granules * GRANULE_BYTES)));
+}
+
+/* A sweep walks every listed slab, so it must find a good part of them empty. */
+bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g) {
+    s32 empties = atomic_load_explicit(&c->empties, memory_order_relaxed);
+    s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
+    return empties > MAX(slabs / EMPTIES_PART, slab_empties_max(c, g) * 3 / 2);
+}
+
+/* --- making and unmaking --- */
+
+/* All bits of the objects set, the rest clear. */
+static bool bitmap_init(struct slab *s, const struct slab_geometry *g) {
+    if (g->bitmap_shift == 3) {
+        atomic_store_explicit(&s->bits, bits_mask(g->nobj), memory_order_relaxed);
+        return true;
+    }
+    u64 *words = rt_pool_get(g->bitmap_shift);
+    if (words == NULL)
+        return false;
+    unsigned words_nr = (1u << g->bitmap_shift) / sizeof(u64);
+    for (unsigned i = 0, left = g->nobj; i < words_nr; i++) {
+        words[i] = bits_mask(MIN(left, WORD_BITS));
+        left -= MIN(left, WORD_BITS);
+    }
+    atomic_store_explicit(&s->bits, rt_meta_ref(words), memory_order_relaxed);
+    return true;
+}
+
+/* Returns a BOUND slab of the caller's, or NULL. */
+static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
+    const struct slab_geometry *g = &slab_geometry[cls];
+    enum page_content content = PAGE_DIRTY;
+    char *base = page_run_alloc(node, g->granules, g->align, &content);
+    if (base == NULL)
+        return NULL;
+    struct slab *s = slab_at(base);
+    if (!bitmap_init(s, g)) {
+        page_run_free(base, g->granules);
+        return NULL;
+    }
+    s->purged = 0;
+    s->back = 0;
+    s->cls = (u8)cls;
+    s->node = (u8)node;
+    s->fresh = content == PAGE_ZERO;
+    for (unsigned i = 1; i < g->granules; i++)
+        (s + i)->back = (u8)i;
+    SLAB_TRANSITION(s, slab_word_create(w, g->nobj));
+    page_map_set(base, g->granules, cls | node << PAGE_MAP_CLASS_BITS);
+    atomic_fetch_add_explicit(&c->slabs, 1, memory_order_relaxed);
+    return base;
+}
+
+void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
+    const struct slab_geometry *g = &slab_geometry[s->cls];
+    if (g->bitmap_shift != 3)
+        rt_pool_put(slab_bitmap(s, g), g->bitmap_shift);
+    if (s->purged != 0) {
+        size_t bytes = bits_count(s->purged) * sys_page_bytes();
+        page_refill_inside(base, bytes); /* the tier counts the run as backed */
+        atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
+    }
+    atomic_fetch_sub_explicit(&c->slabs, 1, memory_order_relaxed);
+    page_run_free(base, g->granules);
+}
+
+void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g) {
+    if (duty == SLAB_DUTY_REAP) {
+        slab_destroy(c, s, base);
+    } else if (duty == SLAB_DUTY_LIST) {
+        int free_nr = slab_word_free(slab_word_load(s));
+        if (free_nr == g->nobj)
+            atomic_fetch_add_explicit(&c->empties, 1, memory_order_relaxed);
+        partial_push(c, base, free_nr, g->nobj);
+    }
+}
+
+/* --- taking --- */
+
+/* Up to want of the lowest set bits of one bitmap word; only the owner of the slab clears bits. */
+static u64 word_take(_Atomic(u64) *word, unsigned want) {
+    u64 bits = atomic_load_explicit(word, memory_order_relaxed);
+    if (bits == 0)
+        return 0;
+    if (bits_count(bits) <= want)
+        /* order: acquire: the freeing threads' last writes to the objects come before ours.         pairs: [slab.free] */
+        return atomic_exchange_explicit(word, 0, memory_order_acquire);
+    u64 chosen = 0;
+    for (u64 rest = bits; want > 0; want--, rest &= rest - 1)
+        chosen |= rest & -rest;
+    /* order: acquire                                                                                 pairs: [slab.free] */
+    (void)atomic_fetch_and_explicit(word, ~chosen, memory_order_acquire);
+    return chosen;
+}
+
+/* The owner takes up to want objects. May return more than it was told to only when a word is exchanged whole and a free arrived in between: want
+ * is then exceeded by nobody, because the surplus bits are put back. */
+static unsigned slab_take_bits(struct slab *s, char *base, const struct slab_geometry *g, unsigned want, void **top) {
+    _Atomic(u64) *words = slab_bitmap(s, g);
+    unsigned words_nr = (g->nobj + WORD_BITS - 1u) / WORD_BITS, taken = 0;
+    for (unsigned w = 0; w < words_nr && taken < want; w++) {
+        u64 bits = word_take(&words[w], want - taken);
+        for (; bits != 0 && taken < want; bits &= bits - 1) {
+            size_t index = (size_t)w * WORD_BITS + bits_lowest(bits);
+            *(top - 1 - taken) = base + index * g->size_bytes;
+            taken++;
+        }
+        if (bits != 0)
+            /* order: release, as any free                                                            pairs: [slab.free] */
+            (void)atomic_fetch_or_explicit(&words[w], bits, memory_order_release);
+    }
+    return taken;
+}
+
+static void slab_unpurge(struct slab_class *c, struct slab *s, char *base) {
+    size_t bytes = bits_count(s->purged) * sys_page_bytes();
+    page_refill_inside(base, bytes);
+    atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
+    s->purged = 0;
+}
+
+/* A BOUND slab with something free, from the lists or new. */
+static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
+    const struct slab_geometry *g = &slab_geometry[cls];
+    char *base = partial_pop(c);
+    if (base == NULL)
+        return slab_create(c, cls, node);
+    struct slab *s = slab_at(base);
+    slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
+    if (slab_word_free(was) == g->nobj)
+        atomic_fetch_sub_explicit(&c->empties, 1, memory_order_relaxed);
+    if (s->purged != 0)
+        slab_unpurge(c, s, base);
+    return base;
+}
+
+unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool *ret_zero) {
+    struct slab_class *c = &slab_classes[node][cls];
+    const struct slab_geometry *g = &slab_geometry[cls];
+    bool zero = true;
+    unsigned taken = 0;
+    while (taken < want) {
+        /* Never wait for more once there is something to return. */
+        char *base = slab_get(c, cls, node);
+        if (base == NULL)
+            break;
+        struct slab *s = slab_at(base);
+        enum slab_duty duty;
+        unsigned got = slab_take_bits(s, base, g, want - taken, top - taken);
+        zero = zero && s->fresh;
+        s->fresh = 0;
+        taken += got;
+        SLAB_TRANSITION(s, slab_word_unbind(w, (int)got, 1, &duty));
+        slab_do_duty(duty, c, s, base, g);
+    }
+    if (taken > 0)
+        atomic_fetch_add_explicit(&c->out_objs, taken, memory_order_relaxed);
+    if (ret_zero != NULL)
+        *ret_zero = zero && taken > 0;
+    return taken;
+}

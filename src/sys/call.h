@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Raw system calls: no errno, no cancellation point, no libc state. Private to sys/. One body per architecture. */
+#ifndef QUARRY_SYS_CALL_H
+#define QUARRY_SYS_CALL_H
+
+#include "base/types.h"
+
+#include <sys/syscall.h>
+
+#if defined(__x86_64__)
+static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f) {
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    long ret;
+    __asm__ volatile("syscall" : "=a"(ret) : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+    return ret;
+}
+#elif defined(__aarch64__)
+static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f) {
+    register long x8 __asm__("x8") = nr;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+    return x0;
+}
+#else
+#error "quarry runs on x86-64 and aarch64"
+#endif
+
+#define SYS0(nr) sys_call((nr), 0, 0, 0, 0, 0, 0)
+#define SYS1(nr, a) sys_call((nr), (long)(a), 0, 0, 0, 0, 0)
+#define SYS2(nr, a, b) sys_call((nr), (long)(a), (long)(b), 0, 0, 0, 0)
+#define SYS3(nr, a, b, c) sys_call((nr), (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define SYS4(nr, a, b, c, d) sys_call((nr), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define SYS6(nr, a, b, c, d, e, f) sys_call((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+#endif

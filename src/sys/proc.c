@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* The process: environment, output, threads, fork. Contract in sys.h. */
+#include "sys/call.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/auxv.h>
+
+enum { THREAD_STACK_BYTES = 64 * 1024 };
+
+extern char **environ;
+/* glibc: where the kernel put argc; known before environ is. */
+extern void *__libc_stack_end __attribute__((weak));
+/* glibc: cleared when the first thread is made. */
+extern char __libc_single_threaded __attribute__((weak));
+
+char *const *sys_environ(void) {
+    if (environ != NULL)
+        return environ;
+    if (&__libc_stack_end == NULL || __libc_stack_end == NULL)
+        return NULL;
+    long argc = *(long *)__libc_stack_end;
+    /* argc, argv[argc], NULL, then the environment. */
+    return (char *const *)__libc_stack_end + 1 + argc + 1;
+}
+
+bool sys_secure(void) { return getauxval(AT_SECURE) != 0; }
+
+void sys_write(int fd, const char *text, size_t bytes) {
+    while (bytes > 0) {
+        long done = SYS3(SYS_write, fd, text, bytes);
+        if (done <= 0)
+            return;
+        text += done;
+        bytes -= (size_t)done;
+    }
+}
+
+void sys_stderr(const char *text, size_t bytes) { sys_write(2, text, bytes); }
+
+s64 sys_read_file(const char *path, char *buf, size_t cap_bytes) {
+    long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    size_t len = 0;
+    long got = 0;
+    while (len + 1 < cap_bytes && (got = SYS3(SYS_read, fd, buf + len, cap_bytes - 1 - len)) > 0)
+        len += (size_t)got;
+    buf[len] = '\0';
+    (void)SYS1(SYS_close, fd);
+    return got < 0 ? got : (s64)len;
+}
+
+_Noreturn void sys_abort(void) {
+    struct { void *handler; unsigned long flags; void *restorer; u64 mask; } dfl = {0};
+    u64 only_abort = (u64)1 << (SIGABRT - 1);
+    long pid = SYS0(SYS_getpid);
+    long tid = SYS0(SYS_gettid);
+    (void)SYS4(SYS_rt_sigprocmask, SIG_UNBLOCK, &only_abort, 0, sizeof(u64));
+    (void)SYS3(SYS_tgkill, pid, tid, SIGABRT);
+    (void)SYS4(SYS_rt_sigaction, SIGABRT, &dfl, 0, sizeof(u64));
+    (void)SYS3(SYS_tgkill, pid, tid, SIGABRT);
+    for (;;)
+        __builtin_trap();
+}
+
+u32 sys_process_id(void) { return (u32)SYS0(SYS_getpid); }
+u64 sys_thread_self(void) { return (u64)__builtin_thread_pointer(); }
+uintptr_t sys_stack_pointer(void) { return (uintptr_t)__builtin_frame_address(0); }
+
+u64 sys_random(void) {
+    const u64 *bytes = (const u64 *)getauxval(AT_RANDOM); // NOLINT(performance-no-int-to-ptr)
+    return bytes != NULL ? bytes[1] ^ (bytes[0] << 7) : sys_thread_self();
+}
+
+void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) { (void)pthread_atfork(prepare, parent, child); }
+
+static void *thread_main(void *body) {
+    ((void (*)(void))body)(); // NOLINT: a function pointer carried through void *
+    return NULL;
+}
+
+int sys_thread_start(void (*body)(void)) {
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int err = pthread_create(&thread, &attr, thread_main, (void *)body);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return -err;
+}
+
+bool sys_many_threads(void) { return &__libc_single_threaded == NULL || !__libc_single_threaded; }

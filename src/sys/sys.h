@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything quarry asks of the operating system, in one contract. Only this folder includes system headers. Functions return 0 or
+ * -errno (or a pointer, NULL on failure), never touch errno, and are async-signal-safe unless said otherwise. Unit
+ * tests link a pretend system (tests/fakes) in the place of vm.c and clock.c.
+ */
+#ifndef QUARRY_SYS_SYS_H
+#define QUARRY_SYS_SYS_H
+
+#include "base/types.h"
+
+/* --- address space (vm.c). Addresses and lengths are multiples of sys_page_bytes() unless said otherwise. --- */
+
+/* 4 KiB, 16 KiB or 64 KiB; known after the first call. */
+size_t sys_page_bytes(void);
+
+/* Address space without access or memory, aligned to align (a power of two; page alignment when smaller). Not charged to the commit
+ * limit; counted by RLIMIT_AS. NULL when there is none. */
+void *sys_vm_reserve(size_t bytes, size_t align);
+/* The same, reading as zeros. */
+void *sys_vm_reserve_readable(size_t bytes);
+/* Make reserved memory writable; it reads as zeros. -ENOMEM when the commit limit is reached. */
+int sys_vm_commit(void *addr, size_t bytes);
+/* Take access away again, for guard pages; contents are dropped. */
+int sys_vm_guard(void *addr, size_t bytes);
+/* Give the memory back and keep the address space; it reads as zeros again. On failure contents are intact. */
+int sys_vm_purge(void *addr, size_t bytes);
+/* Give memory and address space back. -ENOMEM when the map count limit forbids a split: the range is then still mapped. */
+int sys_vm_release(void *addr, size_t bytes);
+/* Ask for, forbid, or make hugepages at once. A hint: failure is harmless. */
+int sys_vm_huge(void *addr, size_t bytes);
+int sys_vm_nohuge(void *addr, size_t bytes);
+int sys_vm_collapse(void *addr, size_t bytes);
+/* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
+int sys_vm_move(void *from, size_t bytes, void *to);
+/* Placement of future pages. mode: one of the values of opt_numa in rt/options.h is translated by the caller. */
+enum sys_numa_mode { SYS_NUMA_PREFER, SYS_NUMA_BIND, SYS_NUMA_INTERLEAVE };
+int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node);
+/* RLIMIT_AS, or SIZE_MAX when there is none. */
+size_t sys_vm_limit_bytes(void);
+
+/* --- clock (clock.c) --- */
+
+/* Milliseconds of a monotonic clock, from an arbitrary start; a coarse clock of some ms resolution. */
+u64 sys_clock_ms(void);
+void sys_sleep_ms(unsigned ms);
+
+/* --- the process (proc.c) --- */
+
+/* The environment, found even before libc has set environ; NULL when it cannot be found. */
+char *const *sys_environ(void);
+/* The process runs with more rights than its caller (setuid): the environment must not be trusted. */
+bool sys_secure(void);
+void sys_stderr(const char *text, size_t bytes);
+void sys_write(int fd, const char *text, size_t bytes);
+/* Reads a small file whole, NUL-terminated; bytes read, or -errno. */
+s64 sys_read_file(const char *path, char *buf, size_t cap_bytes);
+_Noreturn void sys_abort(void);
+u32 sys_process_id(void);
+/* A number no two living threads share: the thread pointer. */
+u64 sys_thread_self(void);
+/* The approximate stack pointer of the caller. */
+uintptr_t sys_stack_pointer(void);
+/* Random bits, different in each process; never waits. */
+u64 sys_random(void);
+/* Handlers around fork. Not async-signal-safe; needs a running libc. */
+void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+/* A detached thread with all signals blocked and a small stack. Not async-signal-safe. 0 or -errno. */
+int sys_thread_start(void (*body)(void));
+bool sys_many_threads(void);
+
+/* --- per-CPU facts (cpu.c) --- */
+
+/* Upper bound of the kernel's CPU numbers and concurrency ids, not of the CPUs this process may use. */
+unsigned sys_cpu_ids_nr(void);
+
+/* What restartable sequences offer here. */
+enum sys_rseq { SYS_RSEQ_NONE, SYS_RSEQ_CPU_ID, SYS_RSEQ_MM_CID };
+/* offset: of the thread's rseq area (glibc's own registration) from the thread pointer. Written only when the result is not NONE. */
+enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset);
+
+/* Registers for expedited rseq barriers; false when the kernel has none or refuses. Call once before the next. */
+bool sys_membarrier_register(void);
+/* On return every restartable sequence that was running in this process has been aborted or finished. 0 or -errno. */
+int sys_membarrier_rseq(void);
+
+/* --- lock (lock.c): see docs/locking.md for the two locks there are --- */
+
+struct sys_lock {
+    _Atomic(u64) word; /* 0 free; else sys_thread_self() of the holder, with bit 0 set when somebody waits */
+};
+
+/* False when this very thread holds the lock already: the caller runs in a signal handler on top of the holder, and waiting would never end. */
+bool sys_lock_acquire(struct sys_lock *lock);
+bool sys_lock_try(struct sys_lock *lock);
+void sys_lock_release(struct sys_lock *lock);
+bool sys_lock_is_mine(struct sys_lock *lock);
+/* Back to free, whoever held it: for the child of a fork. */
+void sys_lock_reset(struct sys_lock *lock);
+
+#endif

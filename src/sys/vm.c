@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* Address space, by raw system calls. Contract in sys.h; the only callers are the page tier, big regions and the metadata pool. */
+#include "sys/call.h"
+#include "sys/sys.h"
+
+#include <linux/mempolicy.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+enum { ERRNO_MAX = 4095, NUMA_NODES_MAX = 64 };
+
+static bool call_failed(long ret) { return ret < 0 && ret >= -(long)ERRNO_MAX; }
+
+size_t sys_page_bytes(void) {
+    static _Atomic(size_t) cached;
+    size_t bytes = atomic_load_explicit(&cached, memory_order_relaxed);
+    if (bytes == 0) {
+        bytes = (size_t)getauxval(AT_PAGESZ);
+        atomic_store_explicit(&cached, bytes, memory_order_relaxed);
+    }
+    return bytes;
+}
+
+static void *vm_map(void *hint, size_t bytes, int prot) {
+    long ret = SYS6(SYS_mmap, hint, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
+}
+
+/* The kernel often gives an aligned address by itself; else map more and cut both ends. Where the cut is refused (map count limit) the
+ * ends stay mapped without access, which costs address space alone. */
+void *sys_vm_reserve(size_t bytes, size_t align) {
+    if (bytes + align < bytes)
+        return NULL;
+    char *p = vm_map(NULL, bytes, PROT_NONE);
+    if (p == NULL || ((uintptr_t)p & (align - 1)) == 0 || align <= sys_page_bytes())
+        return p;
+    (void)sys_vm_release(p, bytes);
+    char *wide = vm_map(NULL, bytes + align, PROT_NONE);
+    if (wide == NULL)
+        return NULL;
+    p = (char *)round_up((uintptr_t)wide, align);
+    if (p > wide)
+        (void)sys_vm_release(wide, (size_t)(p - wide));
+    if (p + bytes < wide + bytes + align)
+        (void)sys_vm_release(p + bytes, (size_t)(wide + bytes + align - (p + bytes)));
+    return p;
+}
+
+void *sys_vm_reserve_readable(size_t bytes) { return vm_map(NULL, bytes, PROT_READ); }
+
+int sys_vm_commit(void *addr, size_t bytes) { return (int)SYS3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE); }
+
+int sys_vm_guard(void *addr, size_t bytes) {
+    int err = sys_vm_purge(addr, bytes);
+    return err != 0 ? err : (int)SYS3(SYS_mprotect, addr, bytes, PROT_NONE);
+}
+
+int sys_vm_purge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_DONTNEED); }
+int sys_vm_release(void *addr, size_t bytes) { return (int)SYS2(SYS_munmap, addr, bytes); }
+int sys_vm_huge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_HUGEPAGE); }
+int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE); }
+int sys_vm_collapse(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_COLLAPSE); }
+
+int sys_vm_move(void *from, size_t bytes, void *to) {
+    long ret = SYS6(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to, 0);
+    return call_failed(ret) ? (int)ret : 0;
+}
+
+int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node) {
+    static const int policy[] = {
+        [SYS_NUMA_PREFER] = MPOL_PREFERRED, [SYS_NUMA_BIND] = MPOL_BIND, [SYS_NUMA_INTERLEAVE] = MPOL_INTERLEAVE};
+    unsigned long nodes = mode == SYS_NUMA_INTERLEAVE ? ~0UL : 1UL << (node % NUMA_NODES_MAX);
+    if (mode == SYS_NUMA_INTERLEAVE) {
+        int ignored;
+        long err = sys_call(SYS_get_mempolicy, (long)&ignored, (long)&nodes, NUMA_NODES_MAX, 0, MPOL_F_MEMS_ALLOWED, 0);
+        if (err != 0)
+            return (int)err;
+    }
+    return (int)SYS6(SYS_mbind, addr, bytes, policy[mode], &nodes, NUMA_NODES_MAX + 1, 0);
+}
+
+size_t sys_vm_limit_bytes(void) {
+    struct rlimit limit;
+    if (SYS4(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return (size_t)limit.rlim_cur;
+}
