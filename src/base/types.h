@@ -27,6 +27,8 @@ typedef int64_t s64;
 #define NOINLINE __attribute__((noinline))
 #define COLD __attribute__((noinline, cold))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+/* On a declaration the fast path reads: one instruction instead of a detour through the GOT. */
+#define HIDDEN __attribute__((visibility("hidden")))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))

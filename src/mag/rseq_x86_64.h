@@ -50,7 +50,7 @@ static ALWAYS_INLINE void *rseq_pop(const void *views, const size_t disp, u64 sl
                      "6: stc\n\t"
                      "jmp 7b\n\t"
                      ".popsection"
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj), "=@ccc"(none)
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccc"(none)
                      : RSEQ_INPUTS(views, disp), [slot] "r"(slot)
                      : "memory");
     if (none)

@@ -31,7 +31,7 @@ struct mag_tabs {
     u64 *free_view[MAG_IDS_MAX];
 };
 
-extern struct mag_tabs mag_tabs;
+extern HIDDEN struct mag_tabs mag_tabs;
 
 /* The head of an rseq area. */
 struct mag_rseq_absent {
@@ -39,11 +39,11 @@ struct mag_rseq_absent {
     s32 cpu_id;
     u64 rseq_cs, padding[2];
 };
-extern __thread struct mag_rseq_absent rseq_absent;
+extern HIDDEN __thread struct mag_rseq_absent rseq_absent;
 
 /* Offsets from the thread pointer: of the thread's rseq area, and of the word in it that is the id. Until start, and where there is no rseq,
  * both are the offset of rseq_absent. Defined in arch/offset_*.S. */
-extern ptrdiff_t mag_rseq_offset;
-extern ptrdiff_t mag_id_offset;
+extern HIDDEN ptrdiff_t mag_rseq_offset;
+extern HIDDEN ptrdiff_t mag_id_offset;
 
 #endif

@@ -30,7 +30,7 @@ struct rt_meta {
     size_t limit_bytes;
 };
 
-extern struct rt_meta rt_meta;
+extern HIDDEN struct rt_meta rt_meta;
 
 #define CHUNK_SHIFT 28
 

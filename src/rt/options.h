@@ -30,7 +30,7 @@ struct rt_options {
     unsigned numa_node; /* with numa=bind:N and numa=prefer:N */
 };
 
-extern struct rt_options rt_opt;
+extern HIDDEN struct rt_options rt_opt;
 
 /* Fills rt_opt with defaults, then conf (may be NULL), then envp (may be NULL; pass NULL in setuid programs). Wrong names and values are
  * reported on stderr, one line each, with the nearest right name or the allowed range, and ignored. Uses no libc but write. */

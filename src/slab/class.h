@@ -39,7 +39,7 @@ struct slab_class {
     u8 quiet_ticks; /* ticks since objects were last taken; tick thread only */
 };
 
-extern struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
+extern HIDDEN struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
 
 static ALWAYS_INLINE struct slab *slab_at(const void *first_granule) { return (struct slab *)chunk_desc(chunk_of(first_granule), first_granule); }
 

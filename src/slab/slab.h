@@ -34,7 +34,7 @@ struct slab_geometry {
     u8 align;        /* granules a slab's start is aligned to, so that objects are aligned to the largest power of two dividing their size */
     u8 bitmap_shift; /* log2 bytes of the bitmap; 3 when it is the descriptor's own word */
 };
-extern const struct slab_geometry slab_geometry[SLAB_CLASSES_NR];
+extern HIDDEN const struct slab_geometry slab_geometry[SLAB_CLASSES_NR];
 
 /* Class for a size of 1..SLAB_OBJECT_MAX bytes; honours the steps option. */
 unsigned slab_class_for(size_t size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command-line tool's own contract: its commands and the few words they share. The tool knows the library by its tables (options.def, stats.def,
- * sizeclass.def) and by its file; it does not link it.
+ * The command-line tool's own contract: its commands and the few words they share. The tool knows the library by its
+ * tables (options.def, stats.def, sizeclass.def) and by its file; it does not link it.
  */
 #ifndef QUARRY_TOOLS_QUARRY_H
 #define QUARRY_TOOLS_QUARRY_H
@@ -16,8 +16,8 @@ enum table_form { FORM_TEXT, FORM_JSON };
 
 struct command {
     const char *name;
-    const char *args;    /* as shown in the usage line */
-    const char *summary; /* one sentence without its full stop */
+    const char *args;                  /* as shown in the usage line */
+    const char *summary;               /* one sentence without its full stop */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; the result is the exit status */
 };
 

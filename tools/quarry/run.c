@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quarry run: finds the library, puts it first in LD_PRELOAD and becomes the program. Says beforehand what would make that be of no effect:
- * a statically linked program, or one that runs with more rights than its caller, for the dynamic linker then ignores LD_PRELOAD.
+ * quarry run: finds the library, puts it first in LD_PRELOAD and becomes the program. Says beforehand what would make
+ * that be of no effect: a statically linked program, or one that runs with more rights than its caller, for the dynamic
+ * linker then ignores LD_PRELOAD.
  */
 #include "quarry.h"
 
@@ -22,7 +23,8 @@ struct run_args {
 };
 
 static bool run_args_read(int argc, char **argv, struct run_args *ret_args) {
-    static const struct option longs[] = {{"lib", required_argument, NULL, 'l'}, {"stats", required_argument, NULL, 's'}, {0}};
+    static const struct option longs[] = {
+        {"lib", required_argument, NULL, 'l'}, {"stats", required_argument, NULL, 's'}, {0}};
     struct run_args args = {0};
     int letter;
     opterr = 0;
@@ -76,8 +78,8 @@ static bool program_find(const char *name, char *path, size_t cap_bytes) {
 static bool elf_is_static(int fd) {
     Elf64_Ehdr header;
     Elf64_Phdr segment;
-    if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-        header.e_ident[EI_CLASS] != ELFCLASS64)
+    if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
+        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64)
         return false;
     for (unsigned i = 0; i < header.e_phnum; i++) {
         off_t at = (off_t)(header.e_phoff + (Elf64_Off)i * header.e_phentsize);
@@ -88,7 +90,8 @@ static bool elf_is_static(int fd) {
 }
 
 static bool file_gains_rights(const struct stat *st) {
-    return ((st->st_mode & S_ISUID) != 0 && st->st_uid != geteuid()) || ((st->st_mode & S_ISGID) != 0 && st->st_gid != getegid());
+    return ((st->st_mode & S_ISUID) != 0 && st->st_uid != geteuid()) ||
+           ((st->st_mode & S_ISGID) != 0 && st->st_gid != getegid());
 }
 
 static void program_warn(const char *name) {
@@ -122,7 +125,8 @@ int command_run(int argc, char **argv) {
     if (!run_args_read(argc, argv, &args))
         return EXIT_USAGE;
     if (args.lib == NULL && !lib_find(found, sizeof(found))) {
-        complain("found no libquarry.so, neither beside this tool's build nor in " QUARRY_LIBDIR "; name it with --lib");
+        complain("found no libquarry.so, neither beside this tool's build nor in " QUARRY_LIBDIR
+                 "; name it with --lib");
         return EXIT_NOT_FOUND;
     }
     if (realpath(args.lib != NULL ? args.lib : found, lib) == NULL) {

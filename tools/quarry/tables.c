@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library's tables, printed: options, figures, size classes. Their rows are included from the library's sources, so that the tool, the parser and
- * the documents (tools/dev/gen_docs reads the JSON) cannot disagree.
+ * The library's tables, printed: options, figures, size classes. Their rows are included from the library's sources, so
+ * that the tool, the parser and the documents (tools/dev/gen_docs reads the JSON) cannot disagree.
  */
 #include "quarry.h"
 
@@ -94,7 +94,8 @@ static void option_text(const struct option_row *row) {
     value_format(def, row, row->def);
     range_format(range, row);
     env_name_print(row->name);
-    printf("=%s  (%s%s%s)\n", def, range, row->kind == OPTION_UINT ? " " : "", row->kind == OPTION_UINT ? row->unit : "");
+    printf("=%s  (%s%s%s)\n", def, range, row->kind == OPTION_UINT ? " " : "",
+           row->kind == OPTION_UINT ? row->unit : "");
     doc_print(row->doc);
 }
 
@@ -184,8 +185,8 @@ static double worst_pct(const struct class_row *row, unsigned below_bytes) {
 }
 
 static void class_text(const struct class_row *row, unsigned below_bytes) {
-    printf("%5u  %8u  %7zu KiB  %7u  %5.1f %%  %5.1f %%\n", row->idx, row->object_bytes, row->granules_nr * GRANULE_BYTES / KIB,
-           row->objs_nr, tail_pct(row), worst_pct(row, below_bytes));
+    printf("%5u  %8u  %7zu KiB  %7u  %5.1f %%  %5.1f %%\n", row->idx, row->object_bytes,
+           row->granules_nr * GRANULE_BYTES / KIB, row->objs_nr, tail_pct(row), worst_pct(row, below_bytes));
 }
 
 static void class_json(const struct class_row *row, const char *before) {

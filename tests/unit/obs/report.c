@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reports, from made-up accounts and a made-up /proc: the short one word for word, the layout of the text, and that JSON and XML are
- * whole and name every row of stats.def with its value. That the JSON parses is also seen by a real parser, in tests/golden.
+ * The reports, from made-up accounts and a made-up /proc: the short one word for word, the layout of the text, and that
+ * JSON and XML are whole and name every row of stats.def with its value. That the JSON parses is also seen by a real
+ * parser, in tests/golden.
  */
 #include "obs/obs.h"
 #include "obs/process.h"
@@ -49,7 +50,8 @@ static void setup(void) {
     writes_nr = 0;
     memset(&accounts, 0, sizeof(accounts));
     status_text = "Name:\tsome program\nVmPeak:\t   99999 kB\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\n";
-    rollup_text = "55d0-7fff ---p 00000000 00:00 0    [rollup]\nRss:               10240 kB\nPss:   1 kB\nAnonHugePages:      4096 kB\n";
+    rollup_text = "55d0-7fff ---p 00000000 00:00 0    [rollup]\nRss:               10240 kB\nPss:   1 "
+                  "kB\nAnonHugePages:      4096 kB\n";
 }
 
 TestSuite(report, .init = setup);
@@ -67,11 +69,12 @@ Test(report, short_says_what_run_promises) {
     accounts.peak_live_bytes = 3 * MIB + 512 * KIB;
     accounts.ids = 2;
     obs_report_short(7);
-    cr_expect_str_eq(out, "quarry: process    4242 some program\n"
-                          "quarry: calls      malloc 900, calloc 50, realloc 25, aligned 5, free 1020; off the fast path 1.5 %\n"
-                          "quarry: memory     peak live 3.5 MiB, peak resident 20.0 MiB with code, stacks and files\n"
-                          "quarry: hugepages  40.0 % of resident memory (4.0 MiB of 10.0 MiB)\n"
-                          "quarry: per CPU    mm_cid, 2 ids\n");
+    cr_expect_str_eq(
+        out, "quarry: process    4242 some program\n"
+             "quarry: calls      malloc 900, calloc 50, realloc 25, aligned 5, free 1020; off the fast path 1.5 %\n"
+             "quarry: memory     peak live 3.5 MiB, peak resident 20.0 MiB with code, stacks and files\n"
+             "quarry: hugepages  40.0 % of resident memory (4.0 MiB of 10.0 MiB)\n"
+             "quarry: per CPU    mm_cid, 2 ids\n");
     cr_expect_eq(writes_nr, 1u, "one write, so that processes do not mix their lines");
 }
 
@@ -99,7 +102,8 @@ Test(report, text_aligns_figures_and_leaves_zeros_out) {
     accounts.committed_bytes = 3 * GIB;
     accounts.slabs = 77;
     obs_report_text(7);
-    cr_expect_not_null(strstr(out, "quarry " QUARRY_VERSION_TEXT ", process 4242 some program, per-CPU mode mm_cid\nmemory\n"));
+    cr_expect_not_null(
+        strstr(out, "quarry " QUARRY_VERSION_TEXT ", process 4242 some program, per-CPU mode mm_cid\nmemory\n"));
     cr_expect_not_null(strstr(out, "\n  live_bytes              12.2 MiB  held by the program: "));
     cr_expect_not_null(strstr(out, "\n  meta_bytes                1023 B  "));
     cr_expect_not_null(strstr(out, "\n  committed_bytes          3.0 GiB  "));
@@ -151,8 +155,9 @@ Test(report, json_has_every_stat_on_one_line) {
 #undef STAT
     cr_expect_eq(strchr(out, '\n'), out + out_bytes - 1);
     cr_expect_eq(strncmp(out, "{\"quarry\":\"", 11), 0);
-    cr_expect_not_null(strstr(out, "\"percpu\":\"mm_cid\",\"process\":{\"resident_bytes\":10485760,\"huge_bytes\":4194304,"
-                                   "\"peak_resident_bytes\":20971520},\"stats\":{\"live_bytes\":1000000,"));
+    cr_expect_not_null(strstr(out,
+                              "\"percpu\":\"mm_cid\",\"process\":{\"resident_bytes\":10485760,\"huge_bytes\":4194304,"
+                              "\"peak_resident_bytes\":20971520},\"stats\":{\"live_bytes\":1000000,"));
     cr_expect_null(strstr(out, ",,"));
     cr_expect_null(strstr(out, "{,"));
     cr_expect_eq(writes_nr, 1u);
@@ -161,7 +166,8 @@ Test(report, json_has_every_stat_on_one_line) {
 Test(report, json_writes_null_for_what_is_not_known) {
     status_text = rollup_text = NULL;
     obs_report_json(7);
-    cr_expect_not_null(strstr(out, "\"process\":{\"resident_bytes\":null,\"huge_bytes\":null,\"peak_resident_bytes\":null},"));
+    cr_expect_not_null(
+        strstr(out, "\"process\":{\"resident_bytes\":null,\"huge_bytes\":null,\"peak_resident_bytes\":null},"));
 }
 
 static void xml_sink(void *arg, const char *text, size_t bytes) {
@@ -172,7 +178,8 @@ static void xml_sink(void *arg, const char *text, size_t bytes) {
 Test(report, xml_has_every_stat_and_closes_what_it_opens) {
     give_each_stat_its_own_value();
     obs_report_xml(xml_sink, &accounts);
-#define STAT(name, unit, doc) expect_in_out("<stat name=\"%s\" unit=\"" #unit "\" value=\"%lu\"/>\n", #name, accounts.name);
+#define STAT(name, unit, doc)                                                                                          \
+    expect_in_out("<stat name=\"%s\" unit=\"" #unit "\" value=\"%lu\"/>\n", #name, accounts.name);
 #include "obs/stats.def"
 #undef STAT
     cr_expect_eq(strncmp(out, "<malloc version=\"1\">\n", 21), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The option parser against what a user may write: each kind of row, each way to be wrong with its exact line, and the order of
- * sources. sys_stderr is replaced by a buffer. Names and ranges used here are rows of options.def.
+ * The option parser against what a user may write: each kind of row, each way to be wrong with its exact line, and the
+ * order of sources. sys_stderr is replaced by a buffer. Names and ranges used here are rows of options.def.
  */
 #include "rt/options.h"
 
@@ -70,9 +70,10 @@ Test(options, sizes_take_suffixes_in_either_case_and_hex) {
         const char *text;
         size_t bytes;
     } cases[] = {
-        {"QUARRY_DEPOT_BYTES=0", 0},          {"QUARRY_DEPOT_BYTES=4096", 4096},     {"QUARRY_DEPOT_BYTES=64K", 64 * KIB},
-        {"QUARRY_DEPOT_BYTES=64k", 64 * KIB}, {"QUARRY_DEPOT_BYTES=0x10000", 65536}, {"QUARRY_DEPOT_BYTES=0x10K", 16 * KIB},
-        {"QUARRY_DEPOT_BYTES=1G", GIB},       {"QUARRY_LIMIT_SOFT=64T", (size_t)1 << 46},
+        {"QUARRY_DEPOT_BYTES=0", 0},           {"QUARRY_DEPOT_BYTES=4096", 4096},
+        {"QUARRY_DEPOT_BYTES=64K", 64 * KIB},  {"QUARRY_DEPOT_BYTES=64k", 64 * KIB},
+        {"QUARRY_DEPOT_BYTES=0x10000", 65536}, {"QUARRY_DEPOT_BYTES=0x10K", 16 * KIB},
+        {"QUARRY_DEPOT_BYTES=1G", GIB},        {"QUARRY_LIMIT_SOFT=64T", (size_t)1 << 46},
     };
     for (size_t i = 0; i < ARRAY_NR(cases); i++) {
         read_env(cases[i].text, NULL);
@@ -171,7 +172,8 @@ Test(options, numa_words_carry_a_node) {
     for (size_t i = 0; i < ARRAY_NR(wrong); i++) {
         char entry[64] = "QUARRY_NUMA=", want[160] = "quarry: QUARRY_NUMA=";
         read_env(strcat(entry, wrong[i]), NULL);
-        expect_said(strcat(strcat(want, wrong[i]), " is not one of auto, off, interleave, bind:N, prefer:N; using auto\n"));
+        expect_said(
+            strcat(strcat(want, wrong[i]), " is not one of auto, off, interleave, bind:N, prefer:N; using auto\n"));
         cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_AUTO);
     }
 }
@@ -200,7 +202,8 @@ Test(options, a_name_of_any_length_is_survived_and_cut) {
     static char entry[5000] = "QUARRY_";
     memset(entry + 7, 'A', sizeof(entry) - 8);
     read_env(entry, NULL);
-    expect_said("quarry: unknown option QUARRY_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA...; `quarry options` lists them\n");
+    expect_said(
+        "quarry: unknown option QUARRY_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA...; `quarry options` lists them\n");
 }
 
 Test(options, control_characters_never_reach_the_terminal) {
