@@ -129,12 +129,10 @@ static void percent_print(struct fmt_buf *b, u64 part, u64 whole) {
 /* ---- short ---- */
 
 static void short_calls(struct fmt_buf *b, const struct obs_stats *s) {
-    fmt_printf(b, "quarry: calls      malloc %lu, calloc %lu, realloc %lu, aligned %lu, free %lu; off the fast path ",
+    fmt_printf(b, "quarry: calls      malloc %lu, calloc %lu, realloc %lu, aligned %lu, free %lu; magazines: ",
                (unsigned long)s->calls_malloc, (unsigned long)s->calls_calloc, (unsigned long)s->calls_realloc,
                (unsigned long)s->calls_memalign, (unsigned long)s->calls_free);
-    u64 calls = s->calls_malloc + s->calls_calloc + s->calls_realloc + s->calls_memalign + s->calls_free;
-    percent_print(b, MIN(s->slow_allocs + s->slow_frees, calls), calls);
-    fmt_char(b, '\n');
+    fmt_printf(b, "%lu refills, %lu flushes\n", (unsigned long)s->refills, (unsigned long)s->flushes);
 }
 
 static void short_memory(struct fmt_buf *b, const struct obs_stats *s, const struct obs_process *p) {
