@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clock and median of the bench programs (see clock.h). No state. The sort is in place, because a call into the
+ * Clocks and median of the bench programs (see clock.h). No state. The sort is in place, because a call into the
  * allocator from here would be part of what is measured.
  */
 #include "clock.h"
@@ -12,13 +12,23 @@
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, MS_PER_S = 1000 };
 
-uint64_t clock_now_ns(void)
+static uint64_t clock_read_ns(clockid_t clock)
 {
     struct timespec now;
 
-    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+    if (clock_gettime(clock, &now) != 0)
         die("clock_gettime");
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_now_ns(void)
+{
+    return clock_read_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_thread_ns(void)
+{
+    return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void clock_sleep_ms(uint64_t duration_ms)

@@ -49,7 +49,7 @@ static void orders_init(void)
 
 static uint64_t batches_time_ns(size_t size_bytes, const struct order *order, uint64_t nr)
 {
-    uint64_t start_ns = clock_now_ns();
+    uint64_t start_ns = clock_thread_ns();
 
     for (; nr > 0; nr--) {
         for (unsigned at = 0; at < BATCH_OBJS; at++)
@@ -57,7 +57,7 @@ static uint64_t batches_time_ns(size_t size_bytes, const struct order *order, ui
         for (unsigned at = 0; at < BATCH_OBJS; at++)
             free(batch_objects[order->turn[at]]);
     }
-    return clock_now_ns() - start_ns;
+    return clock_thread_ns() - start_ns;
 }
 
 static double batch_pair_ns(size_t size_bytes, const struct order *order, uint64_t block_ns, uint64_t blocks)
