@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The depot: full magazines between the CPUs and the slabs, a lock-free stack for each class and node. Its size is bounded in bytes, in proportion to what the
- * class has in use, and trimmed by working set: what stayed unused through two intervals goes back to the slabs (the magazine layer of libumem).
+ * The depot: full magazines between the CPUs and the slabs, a lock-free stack for each class. How much it may hold follows demand without a clock:
+ * each one asked for earns room for two, each one put in costs room for one, so that threads that pass objects on, or free and allocate in
+ * turn, keep a full depot, and a program that only frees soon has none. That matters for memory: objects freed in random order pin a slab each.
+ * Beyond that it is bounded in bytes, in proportion to what the class has in use, and trimmed by working set: what stayed unused through two
+ * intervals goes back to the slabs (the magazine layer of libumem).
  */
 #include "mag/region.h"
 #include "rt/options.h"
@@ -9,36 +12,67 @@
 
 #define DEPOT_MIN_BYTES (256 * KIB)
 
-enum { LIVE_PART = 8 };
+enum {
+    LIVE_PART = 8,
+    CREDIT_START = 4, /* magazines */
+    CREDIT_MIN = 1,
+    CREDIT_MAX = 64,
+    CREDIT_PER_GET = 2,
+};
 
 static struct depot {
     struct rt_stack full;
     _Atomic(s32) objs;
     _Atomic(s32) objs_min; /* fewest since the last trim */
     s32 idle_objs;         /* unused through the interval before */
+    _Atomic(s32) credit;   /* magazines it may hold, less CREDIT_START. Approximate under contention. */
 } depots[SLAB_CLASSES_NR];
 
-static size_t depot_max_bytes(unsigned cls) {
+/* In proportion to what the class has out beyond the depot itself. */
+static size_t depot_max_bytes(unsigned cls, s32 objs) {
     if (rt_opt.depot_bytes == 0)
         return 0;
     struct slab_class_stats st;
     slab_class_stats_get(cls, &st);
-    return CLAMP(st.out_objs * slab_geometry[cls].size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes), rt_opt.depot_bytes);
+    u64 live = st.out_objs - MIN(st.out_objs, (u64)MAX(objs, 0));
+    return CLAMP(live * slab_geometry[cls].size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes), rt_opt.depot_bytes);
+}
+
+static void credit_add(struct depot *d, s32 magazines) {
+    s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + magazines;
+    atomic_store_explicit(&d->credit, CLAMP(credit, CREDIT_MIN - CREDIT_START, CREDIT_MAX), memory_order_relaxed);
+}
+
+static s32 depot_max_objs(const struct depot *d, unsigned cls, s32 objs, s32 cap) {
+    s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + CREDIT_START;
+    return MIN(credit * cap, (s32)(depot_max_bytes(cls, objs) / slab_geometry[cls].size_bytes));
 }
 
 /* The depot keeps magazines of the first node alone; those of other nodes' objects go to their slabs at once. */
 static struct depot *depot_for(unsigned slot) { return slot < SLAB_CLASSES_NR ? &depots[slot] : NULL; }
 
-u64 depot_get(unsigned slot) {
-    struct depot *d = depot_for(slot);
-    u64 *w = d == NULL ? NULL : rt_stack_pop(&d->full);
+/* A full magazine's block, or NULL. */
+static u64 *depot_take(struct depot *d) {
+    u64 *w = rt_stack_pop(&d->full);
     if (w == NULL)
-        return 0;
+        return NULL;
     s32 cap = (s32)mag_cap((u64)w);
     s32 left = atomic_fetch_sub_explicit(&d->objs, cap, memory_order_relaxed) - cap;
     if (left < atomic_load_explicit(&d->objs_min, memory_order_relaxed))
         atomic_store_explicit(&d->objs_min, left, memory_order_relaxed);
-    return (u64)(w + cap);
+    return w;
+}
+
+u64 depot_get(unsigned slot) {
+    struct depot *d = depot_for(slot);
+    if (d == NULL)
+        return 0;
+    /* Finding nothing is demand as well. */
+    credit_add(d, CREDIT_PER_GET);
+    u64 *w = depot_take(d);
+    if (w == NULL)
+        return 0;
+    return (u64)(w + mag_cap((u64)w));
 }
 
 bool depot_put(unsigned slot, u64 m_full) {
@@ -47,9 +81,16 @@ bool depot_put(unsigned slot, u64 m_full) {
     s32 cap = (s32)mag_cap((u64)w);
     if (d == NULL)
         return false;
-    s32 objs = atomic_load_explicit(&d->objs, memory_order_relaxed) + cap;
-    if (objs > 0 && (size_t)objs * slab_geometry[slot].size_bytes > depot_max_bytes(slot))
+    credit_add(d, -1);
+    s32 objs = atomic_load_explicit(&d->objs, memory_order_relaxed);
+    s32 max = depot_max_objs(d, slot, objs, cap);
+    if (objs + cap > max) {
+        /* What no longer has room goes too, a magazine at a time. */
+        u64 *extra = objs > max ? depot_take(d) : NULL;
+        if (extra != NULL)
+            mag_flush((u64)(extra + mag_cap((u64)extra)));
         return false;
+    }
     atomic_fetch_add_explicit(&d->objs, cap, memory_order_relaxed);
     rt_stack_push(&d->full, w);
     return true;
@@ -63,10 +104,10 @@ u64 depot_bytes_racy(void) {
 }
 
 static void depot_give(unsigned cls, s32 objs) {
-    u64 m;
-    while (objs > 0 && (m = depot_get(cls)) != 0) {
-        objs -= (s32)mag_count(m);
-        mag_flush(m);
+    u64 *w;
+    while (objs > 0 && (w = depot_take(&depots[cls])) != NULL) {
+        objs -= (s32)mag_cap((u64)w);
+        mag_flush((u64)(w + mag_cap((u64)w)));
     }
 }
 

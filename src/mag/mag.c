@@ -29,12 +29,26 @@ static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
 /* --- sizes of magazines --- */
 
 static s64 budget_bytes(void) {
-    return CLAMP(rt_usage_get() / BUDGET_PART / (s64)regions_made_nr(), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
+    return CLAMP(atomic_load_explicit(&slab_out_bytes, memory_order_relaxed) / BUDGET_PART / (s64)regions_made_nr(), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
 
 static unsigned level_cap(unsigned cls, unsigned level) {
     unsigned cap = ((1u << (MAG_SHIFT_MIN + level)) / (unsigned)sizeof(u64)) - 2;
     return MIN(cap, mag_class_cap(cls));
+}
+
+static bool over_budget(struct mag_region *r) {
+    return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) > budget_bytes();
+}
+
+/* The program holds less than it did: its magazines shrink with it. */
+static void level_down(struct mag_region *r, unsigned cls) {
+    unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
+    if (level <= 1)
+        return;
+    s64 less = (s64)(level_cap(cls, level - 1) - level_cap(cls, level - 2)) * slab_geometry[cls].size_bytes;
+    atomic_store_explicit(&r->level[cls], (u8)(level - 1), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&r->capacity_bytes, less, memory_order_relaxed);
 }
 
 /* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the capacity to use
@@ -43,7 +57,7 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
     unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
     unsigned before = level == 0 ? 0 : level_cap(cls, level - 1);
     if (level >= LEVELS_NR)
-        return level_cap(cls, LEVELS_NR - 1);
+        return before;
     unsigned cap = level_cap(cls, level);
     s64 more = (s64)(cap - before) * slab_geometry[cls].size_bytes;
     bool admitted = atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) + more <= budget_bytes();
@@ -146,16 +160,17 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
 /* An empty magazine, out of the spare or new; 0 when the class has none here. A full spare makes room in the depot. */
 static u64 find_empty(struct mag_region *r, unsigned slot) {
     unsigned cls = class_of(slot);
+    bool shrink = over_budget(r);
+    if (shrink)
+        level_down(r, cls);
     unsigned cap = next_cap(r, cls);
     u64 spare = region_take_spare(cls);
-    if (spare != 0 && mag_is_empty(spare)) {
-        if (mag_cap(spare) >= cap)
-            return spare;
-        mag_unmake(spare);
-    } else if (spare != 0) {
+    if (spare != 0 && mag_is_empty(spare) && mag_cap(spare) == cap)
+        return spare;
+    if (spare != 0 && shrink)
+        mag_flush(spare);
+    else if (spare != 0)
         magazine_dispose(slot, spare);
-        COUNT(r, flushes);
-    }
     return cap == 0 ? 0 : mag_make(cap);
 }
 
@@ -190,7 +205,11 @@ void mag_free(unsigned slot, void *p) {
         mag_flush(m); /* another thread was quicker; rare */
         return;
     }
-    if (!mag_is_null(old) && !region_put_spare(class_of(slot), old))
+    if (mag_is_null(old))
+        return;
+    if (over_budget(r))
+        mag_flush(old);
+    else if (!region_put_spare(class_of(slot), old))
         magazine_dispose(slot, old);
 }
 

@@ -86,6 +86,7 @@ static void group_finish(struct group *gr) {
     gr->slab = NULL;
     gr->uncounted = 0;
     atomic_fetch_sub_explicit(&c->out_objs, nr, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slab_out_bytes, (s64)nr * g->size_bytes, memory_order_relaxed);
     slab_count(c, s, gr->base, g, (int)nr); /* the slab may be gone after this */
     if (UNLIKELY(slab_empties_many(c, g)))
         slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);

@@ -12,6 +12,7 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
 #define EMPTIES_MAX_BYTES (256 * KIB)
 
 struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
+_Atomic(s64) slab_out_bytes;
 
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
@@ -172,8 +173,10 @@ unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool 
         SLAB_TRANSITION(s, slab_word_unbind(w, (int)got, 1, &duty));
         slab_do_duty(duty, c, s, base, g);
     }
-    if (taken > 0)
+    if (taken > 0) {
         atomic_fetch_add_explicit(&c->out_objs, taken, memory_order_relaxed);
+        atomic_fetch_add_explicit(&slab_out_bytes, (s64)taken * g->size_bytes, memory_order_relaxed);
+    }
     if (ret_zero != NULL)
         *ret_zero = zero && taken > 0;
     return taken;

@@ -77,8 +77,8 @@ struct slab_class_stats {
     u64 slabs, out_objs, purged_bytes;
 };
 void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats);
-/* Bytes of objects out of their slabs (with programs and in magazines). Racy. */
-u64 slab_out_bytes_racy(void);
+/* Bytes of objects out of their slabs: with programs and in magazines. */
+extern _Atomic(s64) slab_out_bytes;
 void slab_fork_child(void);
 
 #endif

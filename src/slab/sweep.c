@@ -119,16 +119,6 @@ void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
     }
 }
 
-u64 slab_out_bytes_racy(void) {
-    u64 bytes = 0;
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-        struct slab_class_stats st;
-        slab_class_stats_get(cls, &st);
-        bytes += st.out_objs * slab_geometry[cls].size_bytes;
-    }
-    return bytes;
-}
-
 /* Free memory of a class that could be purged: a class at rest (the same objects are out as at earlier ticks) is swept once. */
 void slab_tick(u64 now_ms) {
     static _Atomic(u64) out_at_last_tick[SLAB_CLASSES_NR];
