@@ -2,6 +2,7 @@
 /* The slow path of allocation, and everything that is never fast: zeroed, aligned, large. */
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/fast.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/options.h"
@@ -43,18 +44,36 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
     return p;
 }
 
-void *engine_alloc_slow(size_t size) {
+/* An object of a size class straight from its magazine, or NULL. */
+static ALWAYS_INLINE void *alloc_magazine(size_t size) {
+    if (size <= SLAB_SMALL_MAX)
+        return engine_malloc_fast(size);
+    if (size > SLAB_OBJECT_MAX || UNLIKELY(mag_tabs.size_limit == 0))
+        return NULL;
+    return rseq_pop(&mag_tabs, offsetof(struct mag_tabs, alloc_view), slab_class_for(size));
+}
+
+static NOINLINE void *alloc_counted(size_t size) {
     void *p = alloc_sized(size, ZERO_NO);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
     return p;
 }
 
+/* Sizes the fast path's table does not reach have their magazines, too. */
+void *engine_alloc_slow(size_t size) {
+    void *p = size > SLAB_SMALL_MAX ? alloc_magazine(size) : NULL;
+    return LIKELY(p != NULL) ? p : alloc_counted(size);
+}
+
 void *engine_calloc(size_t nr, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(nr, size, &bytes))
         return NULL;
-    void *p = alloc_sized(bytes, ZERO_YES);
+    void *p = bytes <= CALLOC_DIRECT_MIN ? alloc_magazine(bytes) : NULL;
+    if (LIKELY(p != NULL))
+        return memset(p, 0, bytes);
+    p = alloc_sized(bytes, ZERO_YES);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_CALLOC, (s64)engine_usable(p));
     return p;

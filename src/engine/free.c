@@ -2,6 +2,7 @@
 /* The slow path of free, sized frees, realloc, and questions about a pointer. */
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/fast.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/misuse.h"
@@ -73,11 +74,12 @@ void engine_free_sized(void *p, size_t size, size_t align) {
 /* --- realloc --- */
 
 static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
-    void *q = engine_alloc_slow(size);
-    if (q == NULL)
+    void *q = engine_malloc_fast(size);
+    if (q == NULL && (q = engine_alloc_slow(size)) == NULL)
         return NULL;
     memcpy(q, p, MIN(old_bytes, size));
-    engine_free_slow(p);
+    if (!engine_free_fast(p))
+        engine_free_slow(p);
     return q;
 }
 

@@ -21,10 +21,9 @@ extern const char *quarry_conf __attribute__((weak));
 static void options_settle(void) {
     rt_options_read(&quarry_conf != NULL ? quarry_conf : NULL, sys_secure() ? NULL : sys_environ());
     rt_opt.steps = 1u << bits_highest(MAX(rt_opt.steps, 1u));
-    if (rt_opt.stats != OPT_STATS_OFF) {
-        engine_counting = true;
+    engine_counting = rt_opt.stats != OPT_STATS_OFF;
+    if (engine_counting || rt_opt.zero)
         mag_divert();
-    }
 }
 
 static bool start_all(void) {

@@ -53,8 +53,11 @@ COLD static void tick_look(void) {
 }
 
 void engine_tick_maybe(void) {
+    /* Threads may lose a call to each other; an atomic add would cost more than that is worth. */
     static _Atomic(u32) calls;
-    if (UNLIKELY((atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) + 1) % CALLS_PER_LOOK == 0))
+    u32 nr = atomic_load_explicit(&calls, memory_order_relaxed) + 1;
+    atomic_store_explicit(&calls, nr, memory_order_relaxed);
+    if (UNLIKELY(nr % CALLS_PER_LOOK == 0))
         tick_look();
 }
 

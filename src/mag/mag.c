@@ -18,8 +18,9 @@
 enum {
     DIRECT_FREES = 32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
     BUDGET_PART = 16,  /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
-    SMALL_FIRST_MAX = 8 * 1024, /* a first magazine that holds no more than this is given whatever the budget says */
 };
+/* A first magazine that holds no more than this is given whatever the budget says. */
+#define FIRST_MAX_BYTES (64 * KIB)
 #define BUDGET_MIN_BYTES ((s64)(256 * KIB))
 #define BUDGET_MAX_BYTES ((s64)(1 * MIB))
 
@@ -29,7 +30,8 @@ static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
 /* --- sizes of magazines --- */
 
 static s64 budget_bytes(void) {
-    return CLAMP(atomic_load_explicit(&slab_out_bytes, memory_order_relaxed) / BUDGET_PART / (s64)regions_made_nr(), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
+    s64 share = atomic_load_explicit(&slab_out_bytes, memory_order_relaxed) / BUDGET_PART;
+    return CLAMP(share >> bits_log2_up(regions_made_nr()), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
 
 static unsigned level_cap(unsigned cls, unsigned level) {
@@ -61,8 +63,9 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
     unsigned cap = level_cap(cls, level);
     s64 more = (s64)(cap - before) * slab_geometry[cls].size_bytes;
     bool admitted = atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) + more <= budget_bytes();
-    if (more == 0 || (!admitted && (level != 0 || more > SMALL_FIRST_MAX)))
-        return before;
+    /* Past the budget a class still gets a little, so that a loop of malloc and free stays in its magazine. */
+    if (more == 0 || !admitted)
+        return MAX(before, MIN(cap, (unsigned)(FIRST_MAX_BYTES / slab_geometry[cls].size_bytes)));
     atomic_store_explicit(&r->level[cls], (u8)(level + 1), memory_order_relaxed);
     atomic_fetch_add_explicit(&r->capacity_bytes, more, memory_order_relaxed);
     return cap;
@@ -145,7 +148,7 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
     if (r == NULL)
         return alloc_one(slot, ret_zero);
     COUNT(r, slow_allocs);
-    if (region_pop(slot, &obj) == RSEQ_DONE)
+    if (region_untried(r) && region_pop(slot, &obj) == RSEQ_DONE)
         return obj;
     u64 m = find_nonempty(r, slot);
     if (m == 0)
@@ -189,7 +192,7 @@ void mag_free(unsigned slot, void *p) {
     struct mag_region *r = region_mine_racy();
     if (r != NULL) {
         COUNT(r, slow_frees);
-        if (region_push(slot, p) == RSEQ_DONE)
+        if (region_untried(r) && region_push(slot, p) == RSEQ_DONE)
             return;
     }
     u64 m = r == NULL || goes_straight(r, class_of(slot)) ? 0 : find_empty(r, slot);

@@ -8,7 +8,7 @@
 #include "rt/options.h"
 #include "rt/pool.h"
 
-enum { HEADER_CAP_SHIFT = 8, HEADER_SHIFT_SHIFT = 16, HEADER_FIELD_MASK = 0xff };
+enum { HEADER_CAP_SHIFT = 8, HEADER_CAP_MASK = 0xfff, HEADER_SHIFT_SHIFT = 20, HEADER_SHIFT_MASK = 0xf };
 
 /* In slots of ids that have no magazine yet: empty and full at once, replaceable. */
 u64 mag_null[2] = {MAG_WORD_END, MAG_WORD_END};
@@ -23,7 +23,7 @@ u64 mag_make(unsigned cap) {
     return (u64)w;
 }
 
-unsigned mag_cap(u64 m_empty) { return (unsigned)(*(u64 *)m_empty >> HEADER_CAP_SHIFT) & HEADER_FIELD_MASK; } // NOLINT(performance-no-int-to-ptr)
+unsigned mag_cap(u64 m_empty) { return (unsigned)(*(u64 *)m_empty >> HEADER_CAP_SHIFT) & HEADER_CAP_MASK; } // NOLINT(performance-no-int-to-ptr)
 
 u64 *mag_header(u64 m) {
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
@@ -46,7 +46,7 @@ void mag_unmake(u64 m) {
     if (m == 0 || mag_is_null(m))
         return;
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
-    rt_pool_put(w, (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_FIELD_MASK);
+    rt_pool_put(w, (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK);
 }
 
 void mag_flush(u64 m) {

@@ -83,6 +83,7 @@ static _Atomic(bool) closed;
 
 void mag_divert(void) { diverted = true; }
 void regions_close(void) { atomic_store_explicit(&closed, true, memory_order_relaxed); }
+bool region_untried(const struct mag_region *r) { return diverted || r->locked_kind; }
 bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
 
 void regions_publish(struct mag_region *r, unsigned id) {
@@ -123,6 +124,7 @@ static struct mag_region *locked_region(unsigned index) {
     struct mag_region *made = region_make();
     if (made == NULL)
         return NULL;
+    made->locked_kind = true;
     /* order: release: publishes the filled region.                                                 pairs: [mag.region] */
     if (atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release, memory_order_acquire)) {
         atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);

@@ -6,9 +6,10 @@
 #include "mag/mag.h"
 #include "mag/ref.h"
 
-enum { LEVELS_NR = 5, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
+enum { LEVELS_NR = 7, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
 
-/* The slow path's own figures; several threads may be on the slow path of one id, so the adds are atomic. */
+/* The slow path's own figures. Two threads on the slow path of one id may lose a count to each other: an atomic add for each would cost the slow path
+ * more than the figures are worth. */
 struct mag_counts {
     _Atomic(u64) slow_allocs, slow_frees, refills, flushes, depot_gets, depot_puts, fallback_ops;
 };
@@ -21,6 +22,7 @@ struct mag_region {
     _Atomic(s64) capacity_bytes; /* of objects that the magazines this id asked for can hold. A hint. */
     _Atomic(u32) stops;          /* why the views do not show this region: vfork children, a drain */
     _Atomic(u8) lock;            /* locked regions only */
+    bool locked_kind;
     u64 drained_at;              /* sum of counts when last looked at; drainer only */
     u64 slot[PAGE_MAP_CLASSES];  /* last: banks of further NUMA nodes follow */
 };
@@ -60,7 +62,12 @@ u64 region_take_spare(unsigned cls);
 /* Makes m the spare if there is none. False: there is one. */
 bool region_put_spare(unsigned cls, u64 m);
 
-#define COUNT(region, name) atomic_fetch_add_explicit(&(region)->counts.name, 1, memory_order_relaxed)
+#define COUNT(region, name)                                                                                                               \
+    atomic_store_explicit(&(region)->counts.name, atomic_load_explicit(&(region)->counts.name, memory_order_relaxed) + 1,                 \
+                          memory_order_relaxed)
+
+/* Whether the fast path never tried this thread's magazine, so that the slow path must. */
+bool region_untried(const struct mag_region *r);
 
 /* --- magazine.c: one magazine in the hands of one owner; m is the address of its top object word --- */
 

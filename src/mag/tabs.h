@@ -19,7 +19,7 @@
 
 enum {
     MAG_IDS_MAX = 8192, /* the most CPUs Linux supports */
-    MAG_CAP_MAX = 126,
+    MAG_CAP_MAX = 510,
     MAG_WORD_END = 1,     /* bit of header and trailer */
     MAG_WORD_STOPPED = 3, /* both ends of the magazine that may not be replaced either */
 };

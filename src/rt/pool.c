@@ -2,7 +2,7 @@
 /* Tagged stacks and block pools. Contract and argument in pool.h. */
 #include "rt/pool.h"
 
-enum { SHIFT_MIN = 4, SHIFT_MAX = 10, REF_BITS = 32 };
+enum { SHIFT_MIN = 4, SHIFT_MAX = 12, REF_BITS = 32 };
 
 #define TAG_ONE ((u64)1 << REF_BITS)
 #define LOW_HALF (TAG_ONE - 1)

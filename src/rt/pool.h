@@ -28,7 +28,7 @@ void *rt_stack_pop(struct rt_stack *stack); /* NULL when empty */
 void *rt_stack_take_all(struct rt_stack *stack);
 void *rt_stack_next(const void *block);
 
-/* A block of 1 << shift bytes (4 <= shift <= 10), naturally aligned, contents undefined. NULL when memory is out. Lock-free. */
+/* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned, contents undefined. NULL when memory is out. Lock-free. */
 void *rt_pool_get(unsigned shift);
 void rt_pool_put(void *block, unsigned shift);
 
