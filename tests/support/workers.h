@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Busy threads beside whatever a test does: each runs a pool of its own (oracle.h) until told to stop.
+ * Called by the process life programs of tests/integ.
+ */
+#ifndef QUARRY_TESTS_WORKERS_H
+#define QUARRY_TESTS_WORKERS_H
+
+#include "oracle.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { WORKERS_LIMIT = 64 };
+
+void workers_start(size_t worker_nr, uint64_t seed, size_t size_limit, enum pool_enomem enomem);
+/* Every worker checks and frees what it holds. Fails when one of them never made a step. */
+void workers_stop(void);
+
+#endif
