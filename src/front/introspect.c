@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * glibc's questions about the heap, answered from our own accounts (obs/). Owns the translation alone: glibc's words
+ * describe arenas, chunks and bins, and where quarry has no such thing the field says so below. Called by programs that
+ * watch or tune their memory.
+ *
+ *   arena             uordblks + fordblks: the memory of slabs and runs
+ *   uordblks          objects handed out, big regions apart
+ *   fordblks          all free memory, magazines included
+ *   fsmblks           free objects in magazines (glibc: in fast bins)
+ *   keepcost          free runs: what malloc_trim may give back
+ *   ordblks           1, as in a heap that is all top: free memory is not counted in chunks here
+ *   hblks, hblkhd     big regions in use, and their bytes
+ *   usmblks, smblks   0
+ */
+#include "engine/engine.h"
+#include "front/names.h"
+#include "obs/obs.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+
+EXPORT_WEAK int malloc_info(int options, FILE *stream);
+
+/* mallopt's parameters; glibc's <malloc.h> and its source are the only definition. */
+enum {
+    PARAM_MXFAST = 1,
+    PARAM_TRIM_THRESHOLD = -1,
+    PARAM_TOP_PAD = -2,
+    PARAM_MMAP_THRESHOLD = -3,
+    PARAM_MMAP_MAX = -4,
+    PARAM_CHECK_ACTION = -5,
+    PARAM_PERTURB = -6,
+    PARAM_ARENA_TEST = -7,
+    PARAM_ARENA_MAX = -8,
+};
+/* The limits glibc puts on two of them: 80 bytes for each 4 of a size_t, and half of a 64 MiB heap. */
+enum { MXFAST_MAX_BYTES = 80 * sizeof(size_t) / 4, MMAP_THRESHOLD_MAX_BYTES = 32 * 1024 * 1024 };
+
+enum { STDERR_FD = 2 };
+
+struct mallinfo2 mallinfo2(void) {
+    struct obs_stats s;
+    obs_collect(&s);
+    size_t objects_bytes = s.live_bytes - MIN(s.live_bytes, s.big_live_bytes);
+    size_t magazines_bytes = s.cached_bytes + s.depot_bytes;
+    size_t free_bytes = magazines_bytes + s.slab_free_bytes + s.run_free_bytes;
+    return (struct mallinfo2){
+        .arena = objects_bytes + free_bytes,
+        .ordblks = 1,
+        .hblks = s.big_regions,
+        .hblkhd = s.big_live_bytes,
+        .fsmblks = magazines_bytes,
+        .uordblks = objects_bytes,
+        .fordblks = free_bytes,
+        .keepcost = s.run_free_bytes,
+    };
+}
+
+/* The old form counts in int. Where glibc wraps around, we stop at the largest. */
+static int clamped(size_t x) { return x > INT_MAX ? INT_MAX : (int)x; }
+
+struct mallinfo mallinfo(void) {
+    struct mallinfo2 m = mallinfo2();
+    return (struct mallinfo){
+        .arena = clamped(m.arena),
+        .ordblks = clamped(m.ordblks),
+        .hblks = clamped(m.hblks),
+        .hblkhd = clamped(m.hblkhd),
+        .fsmblks = clamped(m.fsmblks),
+        .uordblks = clamped(m.uordblks),
+        .fordblks = clamped(m.fordblks),
+        .keepcost = clamped(m.keepcost),
+    };
+}
+
+/* Raw write(2): no stdio lock is held and there is no cancellation point, so a thread may be cancelled at any moment
+ * around it. */
+void malloc_stats(void) { obs_report_text(STDERR_FD); }
+
+int malloc_trim(size_t pad) { return engine_trim(pad) > 0; }
+
+struct xml_sink {
+    FILE *stream;
+    bool failed;
+};
+
+static void sink_write(void *arg, const char *text, size_t bytes) {
+    struct xml_sink *sink = arg;
+    if (!sink->failed && fwrite(text, 1, bytes, sink->stream) != bytes)
+        sink->failed = true;
+}
+
+/* options is reserved and must be 0. 0, or -1 with errno (from the stream when it could not take the text); glibc gives
+ * EINVAL as the result itself. */
+int malloc_info(int options, FILE *stream) {
+    if (options != 0)
+        return EINVAL;
+    struct xml_sink sink = {.stream = stream, .failed = false};
+    obs_report_xml(sink_write, &sink);
+    return sink.failed ? -1 : 0;
+}
+
+/*
+ * 1 for a parameter and value glibc takes, 0 for others. All are hints about the shape of glibc's heap, or (M_PERTURB,
+ * M_CHECK_ACTION) aids for debugging it, and none has an effect here: quarry is tuned by its own options, read once at
+ * start (docs/tuning.md). 0 for a hint we understand would make programs that check the result report a failure that
+ * harms nobody.
+ */
+int mallopt(int param, int value) {
+    switch (param) {
+    case PARAM_MXFAST: return value >= 0 && value <= MXFAST_MAX_BYTES;
+    case PARAM_MMAP_THRESHOLD: return value >= 0 && value <= MMAP_THRESHOLD_MAX_BYTES;
+    case PARAM_TRIM_THRESHOLD:
+    case PARAM_TOP_PAD:
+    case PARAM_MMAP_MAX:
+    case PARAM_CHECK_ACTION:
+    case PARAM_PERTURB:
+    case PARAM_ARENA_TEST:
+    case PARAM_ARENA_MAX: return 1;
+    default: return 0;
+    }
+}
