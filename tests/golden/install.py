@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""meson install puts the files of installed.txt in place, a program finds them by pkg-config, and uninstall leaves nothing, not even a
+folder: install.py BUILD_DIR. The build directory's own record of an installation is kept."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from golden import HERE, compare
+
+
+def quiet(*command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+    if done.returncode != 0:
+        sys.exit(f"FAIL {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def installed(dest):
+    """Files below dest, by their place under the prefix; the architecture's folder is left out."""
+    names = [str(path.relative_to(dest)) for path in dest.rglob("*") if not path.is_dir()]
+    names = [re.sub(r"^.*?(?=(bin|lib|lib64|include|share)/)", "", name, count=1) for name in names]
+    return sorted(re.sub(r"^lib(64)?/[\w]+-linux-\w+/", "lib/", name) for name in names)
+
+
+def link_by_pkg_config(dest, folder):
+    pc = next(dest.rglob("quarry.pc"))
+    env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(dest))
+    flags = quiet("pkg-config", "--cflags", "--libs", "quarry", env=env).split()
+    program = os.path.join(folder, "program")
+    quiet("gcc", "-pthread", HERE / "link_main.c", "-o", program, *flags)
+    lib = next(dest.rglob("libquarry.so")).parent
+    if not quiet(program, env=dict(os.environ, LD_LIBRARY_PATH=str(lib))).startswith("quarry "):
+        sys.exit("FAIL: the installed library is not the program's malloc")
+    if not quiet(next(dest.rglob("bin/quarry")), "version").startswith("quarry "):
+        sys.exit("FAIL: the installed command does not run")
+
+
+def main():
+    args = [a for a in sys.argv[1:] if a != "--update"]
+    build = pathlib.Path(args[0]).resolve()
+    record = build / "meson-logs" / "install-log.txt"
+    with tempfile.TemporaryDirectory() as folder:
+        dest = pathlib.Path(folder) / "dest"
+        kept = pathlib.Path(folder) / "install-log.txt"
+        if record.exists():
+            shutil.copy2(record, kept)
+        try:
+            quiet("meson", "install", "-C", build, "--no-rebuild", "--destdir", dest)
+            names = installed(dest)
+            link_by_pkg_config(dest, folder)
+            quiet("meson", "--internal", "uninstall", cwd=build)
+            left = list(dest.rglob("*")) + ([dest] if dest.exists() else [])
+        finally:
+            record.unlink(missing_ok=True)
+            if kept.exists():
+                shutil.copy2(kept, record)
+        if left:
+            sys.exit("FAIL: uninstall left " + ", ".join(str(path.relative_to(folder)) for path in left))
+    compare("installed.txt", "\n".join(names) + "\n", "--update" in sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
