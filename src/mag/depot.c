@@ -15,7 +15,7 @@
 enum {
     LIVE_PART = 8,
     CREDIT_START = 4, /* magazines */
-    CREDIT_MIN = 1,
+    CREDIT_MIN = 0,
     CREDIT_MAX = 64,
     CREDIT_PER_GET = 2,
 };

@@ -21,7 +21,7 @@ enum {
 };
 /* A first magazine that holds no more than this is given whatever the budget says. */
 #define FIRST_MAX_BYTES (64 * KIB)
-#define BUDGET_MIN_BYTES ((s64)(256 * KIB))
+#define BUDGET_MIN_BYTES ((s64)(128 * KIB))
 #define BUDGET_MAX_BYTES ((s64)(1 * MIB))
 
 static unsigned class_of(unsigned slot) { return slot % PAGE_MAP_CLASSES; }

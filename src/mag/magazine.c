@@ -2,6 +2,9 @@
 /*
  * One magazine at a time. Its header word keeps, above the mark that ends a pop, the block's size and capacity; while it lies in a stack the high half links it (rt/pool.h). Its
  * trailer keeps, above the mark that ends a push, the block's address.
+ *
+ *   [M1] Between header and trailer no word is odd, above the top neither: a push would take it for the trailer. Objects are even; a block comes zeroed, and
+ *        leaves for the pool of magazines without its trailer, because it may return with another capacity.
  */
 #include "base/bits.h"
 #include "mag/region.h"
@@ -15,7 +18,7 @@ u64 mag_null[2] = {MAG_WORD_END, MAG_WORD_END};
 
 u64 mag_make(unsigned cap) {
     unsigned shift = MAX(bits_log2_up((cap + 2) * sizeof(u64)), (unsigned)MAG_SHIFT_MIN);
-    u64 *w = rt_pool_get(shift);
+    u64 *w = rt_pool_get(RT_POOL_MAGAZINES, shift);
     if (w == NULL)
         return 0;
     w[0] = MAG_WORD_END | (u64)cap << HEADER_CAP_SHIFT | (u64)shift << HEADER_SHIFT_SHIFT;
@@ -46,7 +49,8 @@ void mag_unmake(u64 m) {
     if (m == 0 || mag_is_null(m))
         return;
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
-    rt_pool_put(w, (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK);
+    w[mag_cap(m) + 1] = 0;
+    rt_pool_put(RT_POOL_MAGAZINES, w, (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK);
 }
 
 void mag_flush(u64 m) {

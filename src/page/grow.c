@@ -10,6 +10,13 @@
 #define STEP_MIN_BYTES (2 * HPAGE_BYTES)
 #define STEP_MAX_BYTES (64 * MIB)
 
+/*
+ * A hugepage that takes longer than this to come costs more than the 512 small faults it replaces (the host or the kernel had to find
+ * or compact the memory), so for a while no more are asked for.
+ */
+#define STALL_NS ((u64)1000000)
+#define STALL_PAUSE_NS ((u64)10 * 1000000000)
+
 enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
 
 /* Applies the numa option to a new reservation; the default leaves placement to first touch. */
@@ -43,13 +50,27 @@ static bool tier_reserve(struct page_tier *t, unsigned node) {
         (void)sys_vm_huge(p, bytes);
     else
         (void)sys_vm_nohuge(p, bytes);
-    t->fresh = t->committed_end = p;
+    t->fresh = t->committed_end = t->huge_until = p;
     t->reserved_end = p + bytes;
     return true;
 }
 
 static bool hugepages_earned(const struct page_tier *t) {
-    return rt_opt.thp == OPT_THP_EARNED && t->used_granules * GRANULE_BYTES >= rt_opt.thp_after;
+    return rt_opt.thp == OPT_THP_EARNED && t->used_granules * GRANULE_BYTES >= rt_opt.thp_after &&
+           (t->stalled_ns == 0 || sys_clock_ns() - t->stalled_ns > STALL_PAUSE_NS);
+}
+
+/* Brings a hugepage in by its first byte, and watches the clock. After a stall the rest of what is committed is taken back to small pages. */
+static void hugepage_touch(struct page_tier *t, char *p) {
+    u64 start = sys_clock_ns();
+    __atomic_store_n(p, 0, __ATOMIC_RELAXED);
+    u64 now = sys_clock_ns();
+    if (now - start < STALL_NS)
+        return;
+    t->stalled_ns = now;
+    if (t->committed_end > t->fresh)
+        (void)sys_vm_nohuge(t->fresh, (size_t)(t->committed_end - t->fresh));
+    t->huge_until = t->fresh;
 }
 
 /* Commit the next step; on failure less, down to one hugepage. */
@@ -61,8 +82,10 @@ static bool tier_commit(struct page_tier *t) {
             return false;
         bytes = round_up(bytes / 2, HPAGE_BYTES);
     }
-    if (hugepages_earned(t))
+    if (hugepages_earned(t)) {
         (void)sys_vm_huge(t->committed_end, bytes);
+        t->huge_until = t->committed_end + bytes;
+    }
     t->committed_end += bytes;
     t->committed_bytes += bytes;
     t->step_bytes = MIN(bytes * 2, STEP_MAX_BYTES);
@@ -80,9 +103,11 @@ struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node) {
     h->addr = p;
     h->node = (u8)node;
     h->longest = LONGEST_MAX;
-    h->huge = rt_opt.thp == OPT_THP_ALWAYS || hugepages_earned(t);
-    if (h->huge)
+    h->huge = rt_opt.thp == OPT_THP_ALWAYS || p < t->huge_until;
+    if (h->huge) {
         t->huge_bytes += HPAGE_BYTES;
+        hugepage_touch(t, p);
+    }
     atomic_store_explicit(&h->state, HPAGE_RUNS, memory_order_relaxed);
     return h;
 }

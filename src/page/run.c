@@ -136,6 +136,11 @@ static void backed_publish(struct page_tier *t) {
 
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
     unsigned was_backed = 0;
+    /* The first touch of a hugepage brings in all of it. It reads as zeros, but who knows which parts still do later. */
+    if (h->huge && (h->backed[0] | h->backed[1]) == 0) {
+        h->backed[0] = h->backed[1] = ~(u64)0;
+        t->free_backed_granules += HPAGE_GRANULES;
+    }
     for (unsigned w = 0; w < 2; w++) {
         u64 mask = run_mask(pos, nr, w);
         was_backed += bits_count(h->backed[w] & mask);

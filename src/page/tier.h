@@ -21,6 +21,8 @@ struct page_tier {
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
+    char *huge_until; /* fresh address space below this asks for hugepages */
+    u64 stalled_ns;   /* when a hugepage last took too long to come; 0 never */
     size_t step_bytes;                          /* how much the next commit takes */
     u64 used_granules, free_backed_granules;
     u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */

@@ -50,11 +50,11 @@ void *rt_stack_take_all(struct rt_stack *stack) {
     return head_ref(head) == 0 ? NULL : rt_meta_at(head_ref(head));
 }
 
-static struct rt_stack pool_free[SHIFT_MAX + 1];
+static struct rt_stack pool_free[RT_POOL_KINDS_NR][SHIFT_MAX + 1];
 
-void *rt_pool_get(unsigned shift) {
-    void *block = rt_stack_pop(&pool_free[shift]);
+void *rt_pool_get(enum rt_pool_kind kind, unsigned shift) {
+    void *block = rt_stack_pop(&pool_free[kind][shift]);
     return block != NULL ? block : rt_meta_alloc((size_t)1 << shift, (size_t)1 << shift);
 }
 
-void rt_pool_put(void *block, unsigned shift) { rt_stack_push(&pool_free[shift], block); }
+void rt_pool_put(enum rt_pool_kind kind, void *block, unsigned shift) { rt_stack_push(&pool_free[kind][shift], block); }

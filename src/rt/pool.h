@@ -28,8 +28,12 @@ void *rt_stack_pop(struct rt_stack *stack); /* NULL when empty */
 void *rt_stack_take_all(struct rt_stack *stack);
 void *rt_stack_next(const void *block);
 
-/* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned, contents undefined. NULL when memory is out. Lock-free. */
-void *rt_pool_get(unsigned shift);
-void rt_pool_put(void *block, unsigned shift);
+/* Blocks of one kind never become blocks of another: magazines rely on what their kind leaves behind in a block (mag/magazine.c). */
+enum rt_pool_kind { RT_POOL_BITMAPS, RT_POOL_MAGAZINES, RT_POOL_KINDS_NR };
+
+/* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned: zeroed when new, else as it was put but for its first 8 bytes. NULL when
+ * memory is out. Lock-free. */
+void *rt_pool_get(enum rt_pool_kind kind, unsigned shift);
+void rt_pool_put(enum rt_pool_kind kind, void *block, unsigned shift);
 
 #endif

@@ -10,7 +10,7 @@ enum {
     BUCKETS_NR = 4,
     SLAB_NODES_MAX = 64,
     /* So many passages of slabs to sparseness, at least, are worth a sweep that purges inside slabs. */
-    SPARSE_MIN_SLABS = 256,
+    SPARSE_MIN_SLABS = 64,
     SPARSE_PART = 8,
 };
 

@@ -9,7 +9,7 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
  * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a loop that
  * fills and empties some slabs goes to the page tier in each turn.
  */
-#define EMPTIES_MAX_BYTES (256 * KIB)
+#define EMPTIES_MAX_BYTES (128 * KIB)
 
 struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
 _Atomic(s64) slab_out_bytes;
@@ -34,7 +34,7 @@ static bool bitmap_init(struct slab *s, const struct slab_geometry *g) {
         atomic_store_explicit(&s->bits, bits_mask(g->nobj), memory_order_relaxed);
         return true;
     }
-    u64 *words = rt_pool_get(g->bitmap_shift);
+    u64 *words = rt_pool_get(RT_POOL_BITMAPS, g->bitmap_shift);
     if (words == NULL)
         return false;
     unsigned words_nr = (1u << g->bitmap_shift) / sizeof(u64);
@@ -74,7 +74,7 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     const struct slab_geometry *g = &slab_geometry[s->cls];
     if (g->bitmap_shift != 3)
-        rt_pool_put(slab_bitmap(s, g), g->bitmap_shift);
+        rt_pool_put(RT_POOL_BITMAPS, slab_bitmap(s, g), g->bitmap_shift);
     if (s->purged != 0) {
         size_t bytes = bits_count(s->purged) * sys_page_bytes();
         page_refill_inside(base, bytes); /* the tier counts the run as backed */

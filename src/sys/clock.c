@@ -13,6 +13,12 @@ u64 sys_clock_ms(void) {
     return (u64)now.tv_sec * MS_PER_S + (u64)now.tv_nsec / NS_PER_MS;
 }
 
+u64 sys_clock_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (u64)now.tv_sec * MS_PER_S * NS_PER_MS + (u64)now.tv_nsec;
+}
+
 void sys_sleep_ms(unsigned ms) {
     struct timespec span = {.tv_sec = ms / MS_PER_S, .tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS};
     (void)SYS2(SYS_nanosleep, &span, 0);

@@ -43,6 +43,8 @@ size_t sys_vm_limit_bytes(void);
 
 /* Milliseconds of a monotonic clock, from an arbitrary start; a coarse clock of some ms resolution. */
 u64 sys_clock_ms(void);
+/* Nanoseconds of a monotonic clock, exact enough to time a page fault. */
+u64 sys_clock_ns(void);
 void sys_sleep_ms(unsigned ms);
 
 /* --- the process (proc.c) --- */
