@@ -17,6 +17,7 @@
 
 enum {
     DIRECT_FREES = 32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
+    MAGAZINES_EACH = 2, /* one in the slot and a spare */
     BUDGET_PART = 16,  /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
 };
 /* A first magazine that holds no more than this is given whatever the budget says. */
@@ -48,7 +49,7 @@ static void level_down(struct mag_region *r, unsigned cls) {
     unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
     if (level <= 1)
         return;
-    s64 less = (s64)(level_cap(cls, level - 1) - level_cap(cls, level - 2)) * slab_geometry[cls].size_bytes;
+    s64 less = (s64)(level_cap(cls, level - 1) - level_cap(cls, level - 2)) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
     atomic_store_explicit(&r->level[cls], (u8)(level - 1), memory_order_relaxed);
     atomic_fetch_sub_explicit(&r->capacity_bytes, less, memory_order_relaxed);
 }
@@ -61,7 +62,7 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
     if (level >= LEVELS_NR)
         return before;
     unsigned cap = level_cap(cls, level);
-    s64 more = (s64)(cap - before) * slab_geometry[cls].size_bytes;
+    s64 more = (s64)(cap - before) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
     bool admitted = atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) + more <= budget_bytes();
     /* Past the budget a class still gets a little, so that a loop of malloc and free stays in its magazine. */
     if (more == 0 || !admitted)
