@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Prints where the hot structs' fields lie: what the per-CPU sections address, and which fields share a cache line. Compared with layout.txt, so that
- * a moved field is a visible change. Includes the layers' private headers and links nothing of them.
+ * Prints where the hot structs' fields lie: what the per-CPU sections address, and which fields share a cache line.
+ * Compared with layout.txt, so that a moved field is a visible change. Includes the layers' private headers and links
+ * nothing of them.
  */
 #include "mag/region.h"
 #include "mag/tabs.h"
@@ -12,7 +13,8 @@
 
 #define STRUCT(type) printf("struct %s: %zu bytes, aligned to %zu\n", #type, sizeof(struct type), _Alignof(struct type))
 #define FIELD(type, field)                                                                                             \
-    printf("    %-20s %8zu  line %zu\n", #field, offsetof(struct type, field), offsetof(struct type, field) / CACHE_LINE)
+    printf("    %-20s %8zu  line %zu\n", #field, offsetof(struct type, field),                                         \
+           offsetof(struct type, field) / CACHE_LINE)
 
 static void print_mag(void) {
     STRUCT(mag_tabs);

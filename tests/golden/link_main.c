@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that is linked in each way README names, by link.py: it fails unless its malloc is quarry's and still works after what a static program
- * does with it: stdio, threads, fork, an aligned block, growth.
+ * A program that is linked in each way README names, by link.py: it fails unless its malloc is quarry's and still works
+ * after what a static program does with it: stdio, threads, fork, an aligned block, growth.
  */
 #include <quarry/quarry.h>
 

@@ -36,12 +36,13 @@ enum { VALUE_BYTES = 64, RANGE_BYTES = 2 * VALUE_BYTES + 2, DOC_WIDTH = 96 };
 
 /* 65536 as 64K: the form in which sizes are set. */
 static void size_format(char *text, uint64_t bytes) {
+    static const char units[][2] = {"", "K", "M", "G", "T"};
     size_t unit_idx = 0;
     while (unit_idx < 4 && bytes != 0 && bytes % 1024 == 0) {
         bytes /= 1024;
         unit_idx++;
     }
-    snprintf(text, VALUE_BYTES, "%" PRIu64 "%.*s", bytes, unit_idx > 0, "KMGT" + (unit_idx > 0 ? unit_idx - 1 : 0));
+    snprintf(text, VALUE_BYTES, "%" PRIu64 "%s", bytes, units[unit_idx]);
 }
 
 static void value_format(char *text, const struct option_row *row, uint64_t value) {
