@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FORKERS = 3, FORKS_EACH = 40, HANDLER_FORKS = 20, CHILD_LIMIT_SECONDS = 15 };
+enum { FORKERS = 3, FORKS_EACH = 25, HANDLER_FORKS = 20, CHILD_LIMIT_SECONDS = 15 };
 
 static struct pool pools[FORKERS + 1];
 static volatile sig_atomic_t handler_forks_nr;

@@ -177,8 +177,8 @@ def forward_tap(report, out):
             report.line(result[1] == "ok", result[2])
         elif re.match(r"1\.\.\d+$", line):
             plan = int(line[3:])
-        elif line.startswith("#"):
-            print(line)
+        elif line:
+            print(line if line.startswith("#") else "# " + line)
     return [] if plan == seen else [f"ran {seen} of {plan} planned cases"]
 
 

@@ -154,7 +154,8 @@ static int pool_allowed(struct pool *pool, const void *memory, size_t size) {
     if (memory)
         return 1;
     CHECK_MSG(errno == ENOMEM, "NULL for %zu bytes with errno %d", size, errno);
-    CHECK_MSG(pool->enomem == POOL_ENOMEM_COUNTED, "out of memory at %zu bytes", size);
+    CHECK_MSG(pool->enomem == POOL_ENOMEM_COUNTED, "out of memory at %zu bytes in the pool of owner %llu", size,
+              (unsigned long long)pool->owner);
     pool->enomem_nr++;
     return 0;
 }
