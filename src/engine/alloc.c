@@ -50,7 +50,7 @@ static ALWAYS_INLINE void *alloc_magazine(size_t size) {
         return engine_malloc_fast(size);
     if (size > SLAB_OBJECT_MAX || UNLIKELY(mag_tabs.size_limit == 0))
         return NULL;
-    return rseq_pop(&mag_tabs, offsetof(struct mag_tabs, alloc_view), slab_class_for(size));
+    return rseq_pop(mag_tabs.alloc_view, slab_class_for(size));
 }
 
 static NOINLINE void *alloc_counted(size_t size) {

@@ -13,12 +13,12 @@
 static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
     if (UNLIKELY(size >= mag_tabs.size_limit))
         return NULL;
-    return rseq_pop(&mag_tabs, offsetof(struct mag_tabs, alloc_view), mag_tabs.class_of_size[size]);
+    return rseq_pop(mag_tabs.alloc_view, mag_tabs.class_of_size[size]);
 }
 
 /* False: magazine full, not an object of a size class (NULL included), not started, no rseq, calls being counted. */
 static ALWAYS_INLINE bool engine_free_fast(void *p) {
-    return rseq_push(&mag_tabs, offsetof(struct mag_tabs, free_view), page_map_get(p), p);
+    return rseq_push(mag_tabs.free_view, page_map_get(p), p);
 }
 
 #endif

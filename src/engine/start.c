@@ -28,7 +28,7 @@ static void options_settle(void) {
 
 static bool start_all(void) {
     options_settle();
-    return rt_meta_init() == 0 && mag_init() == 0;
+    return rt_meta_init() == 0 && page_init() == 0 && mag_init() == 0;
 }
 
 /* One thread starts; others wait for it. A signal handler on top of the starting thread gets nothing. */

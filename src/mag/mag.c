@@ -238,8 +238,7 @@ static void mode_choose(void) {
 }
 
 int mag_init(void) {
-    slab_classes_init(mag_tabs.class_of_size);
-    if (regions_init(sys_cpu_ids_nr()) != 0)
+    if (slab_init(mag_tabs.class_of_size) != 0 || regions_init(sys_cpu_ids_nr()) != 0)
         return -1;
     mode_choose();
     mag_tabs.size_limit = SLAB_SMALL_MAX + 1;

@@ -57,9 +57,11 @@ int regions_init(unsigned ids_nr) {
     regions.locked_nr = rt_opt.fake_cpus != 0 ? MIN(rt_opt.fake_cpus, LOCKED_REGIONS_MAX) : MIN(MAX(ids_nr, 4u), 64u);
     regions.ids_nr = MIN(ids_nr, (unsigned)MAG_IDS_MAX);
     regions.views = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
+    mag_tabs.alloc_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
+    mag_tabs.free_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
     regions.by_id = rt_meta_alloc(regions.ids_nr * sizeof(struct mag_region *), CACHE_LINE);
     regions.locked = rt_meta_alloc(regions.locked_nr * sizeof(struct mag_region *), CACHE_LINE);
-    if (stopped == NULL || regions.views == NULL || regions.by_id == NULL || regions.locked == NULL)
+    if (stopped == NULL || regions.views == NULL || mag_tabs.alloc_view == NULL || mag_tabs.free_view == NULL || regions.by_id == NULL || regions.locked == NULL)
         return -1;
     mag_stopped_slots = stopped->slot;
     for (unsigned id = 0; id < regions.ids_nr; id++)
@@ -200,7 +202,7 @@ static bool id_usable_racy(void) {
 }
 
 enum rseq_status region_pop(unsigned slot, void **ret_obj) {
-    *ret_obj = rseq_pop(regions.views, 0, slot);
+    *ret_obj = rseq_pop(regions.views, slot);
     if (*ret_obj != NULL)
         return RSEQ_DONE;
     if (id_usable_racy())
@@ -214,7 +216,7 @@ enum rseq_status region_pop(unsigned slot, void **ret_obj) {
 }
 
 enum rseq_status region_push(unsigned slot, void *p) {
-    if (rseq_push(regions.views, 0, slot, p))
+    if (rseq_push(regions.views, slot, p))
         return RSEQ_DONE;
     if (id_usable_racy())
         return RSEQ_REFUSED;

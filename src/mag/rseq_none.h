@@ -8,23 +8,23 @@
 
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
 
-static ALWAYS_INLINE void *rseq_pop(const void *views, const size_t disp, u64 slot) {
-    (void)views, (void)disp, (void)slot;
+static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
+    (void)views, (void)slot;
     return NULL;
 }
-static ALWAYS_INLINE bool rseq_push(const void *views, const size_t disp, u64 slot, void *p) {
-    (void)views, (void)disp, (void)slot, (void)p;
+static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
+    (void)views, (void)slot, (void)p;
     return false;
 }
-static inline enum rseq_status rseq_swap_if_empty(const void *views, s64 off, u64 next, u64 *ret_old) {
+static inline enum rseq_status rseq_swap_if_empty(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
     (void)views, (void)off, (void)next, (void)ret_old;
     return RSEQ_ABSENT;
 }
-static inline enum rseq_status rseq_swap_if_full(const void *views, s64 off, u64 next, u64 *ret_old) {
+static inline enum rseq_status rseq_swap_if_full(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
     (void)views, (void)off, (void)next, (void)ret_old;
     return RSEQ_ABSENT;
 }
-static inline enum rseq_status rseq_swap_if_equal(const void *views, s64 off, u64 expected, u64 next, u64 *ret_old) {
+static inline enum rseq_status rseq_swap_if_equal(u64 *const *views, s64 off, u64 expected, u64 next, u64 *ret_old) {
     (void)views, (void)off, (void)expected, (void)next, (void)ret_old;
     return RSEQ_ABSENT;
 }

@@ -31,12 +31,12 @@
     "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                                          \
     "js " exit "\n\t"                                                                                                                     \
     "movl %%fs:(%[id]), " tmp32 "\n\t"                         /* id */                                                                   \
-    "movq %c[disp](%[views],%q[t],8), " tmp "\n\t"       /* slots = view[id] */
+    "movq (%[views],%q[t],8), " tmp "\n\t"       /* slots = view[id] */
 
-#define RSEQ_INPUTS(views_, disp_) [rseq] "r"(mag_rseq_offset), [id] "r"(mag_id_offset), [views] "r"(views_), [disp] "i"(disp_)
+#define RSEQ_INPUTS(views_) [rseq] "r"(mag_rseq_offset), [id] "r"(mag_id_offset), [views] "r"(views_)
 
-/* Top object of slot, or NULL when the magazine is empty or the thread is not registered. views + disp: array of slot arrays by id. */
-static ALWAYS_INLINE void *rseq_pop(const void *views, const size_t disp, u64 slot) {
+/* Top object of slot, or NULL when the magazine is empty or the thread is not registered. views: slot arrays by id. */
+static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
     u64 tmp, top, obj;
     bool none;
     __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("%[t]", "%k[t]", "6f")
@@ -51,7 +51,7 @@ static ALWAYS_INLINE void *rseq_pop(const void *views, const size_t disp, u64 sl
                      "jmp 7b\n\t"
                      ".popsection"
                      : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccc"(none)
-                     : RSEQ_INPUTS(views, disp), [slot] "r"(slot)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot)
                      : "memory");
     if (none)
         return NULL;
@@ -61,14 +61,14 @@ static ALWAYS_INLINE void *rseq_pop(const void *views, const size_t disp, u64 sl
 }
 
 /* Pushes p; false when the magazine is full or the thread is not registered. */
-static ALWAYS_INLINE bool rseq_push(const void *views, const size_t disp, u64 slot, void *p) {
+static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
     __asm__ goto(RSEQ_SECTION_DESCRIPTOR
                  "5: leaq 3b(%%rip), %%rax\n\t"
                  "movq %%rax, %%fs:8(%[rseq])\n\t"
                  "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */
                  "js %l[full]\n\t"
                  "movl %%fs:(%[id]), %%eax\n\t"
-                 "movq %c[disp](%[views],%%rax,8), %%rax\n\t" /* slots = view[id] */
+                 "movq (%[views],%%rax,8), %%rax\n\t" /* slots = view[id] */
                  "movq (%%rax,%[slot],8), %%rcx\n\t"          /* top = slots[slot] */
                  "testb $1, 8(%%rcx)\n\t"                     /* if (top[1] & 1) exit: that is the trailer */
                  "jnz %l[full]\n\t"
@@ -76,7 +76,7 @@ static ALWAYS_INLINE bool rseq_push(const void *views, const size_t disp, u64 sl
                  "addq $8, (%%rax,%[slot],8)\n\t" /* commit: slots[slot] = top + 1 */
                  "2:\n\t"
                  :
-                 : RSEQ_INPUTS(views, disp), [slot] "r"(slot), [p] "r"(p)
+                 : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
                  : "memory", "cc", "rax", "rcx"
                  : full);
     return true;
@@ -105,26 +105,26 @@ enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
                      "jmp 8b\n\t"                                                                                                         \
                      ".popsection"                                                                                                        \
                      : [t] "=&r"(tmp), [top] "=&r"(top), [status] "=&r"(status)                                                           \
-                     : RSEQ_INPUTS(views, 0), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                                 \
+                     : RSEQ_INPUTS(views), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                                 \
                      : "memory", "cc");                                                                                                   \
     *ret_old = top;                                                                                                                       \
     return (enum rseq_status)status
 
-static inline enum rseq_status rseq_swap_if_empty(const void *views, s64 off, u64 next, u64 *ret_old) {
+static inline enum rseq_status rseq_swap_if_empty(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
     RSEQ_SWAP("movl (%[top]), %k[status]\n\t" /* (*top & 3) == 1 */
               "andl $3, %k[status]\n\t"
               "cmpl $1, %k[status]\n\t"
               "jne 7f\n\t");
 }
 
-static inline enum rseq_status rseq_swap_if_full(const void *views, s64 off, u64 next, u64 *ret_old) {
+static inline enum rseq_status rseq_swap_if_full(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
     RSEQ_SWAP("movl 8(%[top]), %k[status]\n\t" /* (top[1] & 3) == 1 */
               "andl $3, %k[status]\n\t"
               "cmpl $1, %k[status]\n\t"
               "jne 7f\n\t");
 }
 
-static inline enum rseq_status rseq_swap_if_equal(const void *views, s64 off, u64 expected, u64 next, u64 *ret_old) {
+static inline enum rseq_status rseq_swap_if_equal(u64 *const *views, s64 off, u64 expected, u64 next, u64 *ret_old) {
     RSEQ_SWAP("cmpq %[expected], %[top]\n\t" "jne 7f\n\t", , [expected] "r"(expected));
 }
 

@@ -25,10 +25,10 @@ enum {
 };
 
 struct mag_tabs {
-    _Alignas(4096) u8 class_of_size[SLAB_SMALL_MAX + 16];
+    _Alignas(CACHE_LINE) u8 class_of_size[SLAB_SMALL_MAX + 16];
     size_t size_limit; /* sizes below it are in class_of_size; 0 until the allocator is started */
-    u64 *alloc_view[MAG_IDS_MAX];
-    u64 *free_view[MAG_IDS_MAX];
+    u64 **alloc_view;  /* slots by id */
+    u64 **free_view;
 };
 
 extern HIDDEN struct mag_tabs mag_tabs;

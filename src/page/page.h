@@ -85,6 +85,9 @@ static ALWAYS_INLINE struct page_desc *chunk_desc(struct chunk *c, const void *p
 /* Chunks for [addr, addr + bytes), made where missing. 0 or -ENOMEM. Thread-safe. */
 int chunk_cover(const void *addr, size_t bytes);
 
+/* Before any call below; once. 0 or -ENOMEM. */
+int page_init(void);
+
 /* --- runs --- */
 
 /* NUMA nodes with a tier of their own; 1 unless the machine has more. */

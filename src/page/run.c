@@ -11,8 +11,13 @@
 
 enum { WORD_BITS = 64, CANDIDATES_MAX = 8 };
 
-struct page_tier page_tiers[NODES_MAX];
+struct page_tier *page_tiers;
 unsigned page_nodes_nr = 1;
+
+int page_init(void) {
+    page_tiers = rt_meta_alloc(page_nodes_nr * sizeof(struct page_tier), CACHE_LINE);
+    return page_tiers != NULL ? 0 : -1;
+}
 
 /* --- 128-bit maps --- */
 

@@ -13,7 +13,7 @@
 #include "page/page.h"
 #include "sys/sys.h"
 
-enum { LONGEST_MAX = (int)HPAGE_GRANULES, LISTS_NR = LONGEST_MAX + 1, NODES_MAX = 64 };
+enum { LONGEST_MAX = (int)HPAGE_GRANULES, LISTS_NR = LONGEST_MAX + 1 };
 
 struct page_tier {
     struct sys_lock lock;
@@ -34,7 +34,8 @@ struct page_tier {
     _Atomic(uintptr_t) deferred;       /* runs freed while the lock was held; linked through their first descriptor */
 };
 
-extern struct page_tier page_tiers[NODES_MAX];
+/* One for each node, in the metadata pool, where what a small process touches lies close together. */
+extern HIDDEN struct page_tier *page_tiers;
 
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
 struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node);

@@ -8,7 +8,6 @@
 
 enum {
     BUCKETS_NR = 4,
-    SLAB_NODES_MAX = 64,
     /* So many passages of slabs to sparseness, at least, are worth a sweep that purges inside slabs. */
     SPARSE_MIN_SLABS = 64,
     SPARSE_PART = 8,
@@ -39,7 +38,7 @@ struct slab_class {
     u8 quiet_ticks; /* ticks since objects were last taken; tick thread only */
 };
 
-extern HIDDEN struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
+extern HIDDEN struct slab_class (*slab_classes)[SLAB_CLASSES_NR]; /* one row for each node */
 
 static ALWAYS_INLINE struct slab *slab_at(const void *first_granule) { return (struct slab *)chunk_desc(chunk_of(first_granule), first_granule); }
 

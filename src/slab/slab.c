@@ -11,8 +11,14 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
  */
 #define EMPTIES_MAX_BYTES (128 * KIB)
 
-struct slab_class slab_classes[SLAB_NODES_MAX][SLAB_CLASSES_NR];
+struct slab_class (*slab_classes)[SLAB_CLASSES_NR];
 _Atomic(s64) slab_out_bytes;
+
+int slab_init(u8 *class_of_size) {
+    slab_classes = rt_meta_alloc(page_nodes_nr * sizeof(*slab_classes), CACHE_LINE);
+    slab_classes_init(class_of_size);
+    return slab_classes != NULL ? 0 : -1;
+}
 
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);

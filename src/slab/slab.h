@@ -40,8 +40,10 @@ extern HIDDEN const struct slab_geometry slab_geometry[SLAB_CLASSES_NR];
 unsigned slab_class_for(size_t size);
 /* Smallest class whose objects hold size bytes at multiples of align (a power of two <= SLAB_ALIGN_MAX); 0 when there is none. */
 unsigned slab_class_aligned(size_t size, size_t align);
-/* Fills the tables the two above and the fast path use; table has SLAB_SMALL_MAX + 1 entries, index = size. Before any other call. */
+/* Fills the tables the two above and the fast path use; table has SLAB_SMALL_MAX + 1 entries, index = size. */
 void slab_classes_init(u8 *table);
+/* The above and the classes' lists, once, before any other call. 0 or -ENOMEM. */
+int slab_init(u8 *class_of_size);
 
 /* --- objects --- */
 
