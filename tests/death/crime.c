@@ -58,6 +58,14 @@ void crime_expect_stranger(const char *id, const char *name, const void *p) { an
 
 void crime_expect_any(const char *id, const char *name, const void *p) { announce(id, name, p, "*"); }
 
+void crime_expect_released(const char *id, const char *name, const void *p) {
+    dprintf(STDOUT_FILENO, "expect %s %s %p %zu/-\n", id, name, p, malloc_usable_size(opaque(p)));
+}
+
+void crime_expect_one_of(const char *id, const char *name, const void *object) {
+    dprintf(STDOUT_FILENO, "expect %s %s * %zu\n", id, name, malloc_usable_size(opaque(object)));
+}
+
 struct crowd crowd_gather(size_t bytes, size_t object_nr) {
     struct crowd crowd = {crime_alloc(object_nr * sizeof(void *)), object_nr};
 

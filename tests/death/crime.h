@@ -22,12 +22,16 @@ void *foreign_alloc(void *libc, size_t bytes);
 void crime_free(const void *p);
 
 /*
- * Expects the line `quarry: error ID NAME: pointer P: ...; class C ...`, and abort, from now on. The class is the
+ * Each expects the line `quarry: error ID NAME: pointer P: ...; class C ...`, and abort, from now on. The class is the
  * usable size of the object given, "-" for a pointer that belongs to no object of ours, or not looked at.
  */
 void crime_expect_object(const char *id, const char *name, const void *p, const void *object);
 void crime_expect_stranger(const char *id, const char *name, const void *p);
 void crime_expect_any(const char *id, const char *name, const void *p);
+/* For an object whose whole slab may have been given back by the time its crime is found: its class, or "-". */
+void crime_expect_released(const char *id, const char *name, const void *p);
+/* For a crime committed on many objects like this one, of which any may be named. */
+void crime_expect_one_of(const char *id, const char *name, const void *object);
 
 /* Objects allocated beforehand, whose later release pushes what was freed before them out of every cache. */
 struct crowd {

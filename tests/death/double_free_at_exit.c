@@ -8,7 +8,7 @@ int main(void) {
     struct crowd crowd = crowd_gather(200, 3000);
     void *p = crime_alloc(200);
 
-    crime_expect_object("Q01", "double-free", p, p);
+    crime_expect_released("Q01", "double-free", p);
     crime_free(p);
     crowd_leave(&crowd);
     crime_free(p);
