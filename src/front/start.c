@@ -29,7 +29,7 @@ enum { ATEXIT_WORKS_AT_EXIT = 0 };
 
 enum { STDERR_FD = 2 };
 /* Out of the way of programs that count on getting small numbers, below the usual limit of 1024. */
-enum { REPORT_FD_MIN = 960, REPORT_FD_MIN_TIGHT = 64 };
+enum { REPORT_FD_MIN = 960, REPORT_FD_MIN_TIGHT = 16 };
 
 /* A copy of stderr, made at the start because many programs close stderr before they end (all of coreutils do). -1:
  * none. */
