@@ -21,7 +21,7 @@
 #define RSEQ_SIGNATURE 0x53053053u
 #endif
 
-enum { THREADS = 8, STEPS = 15000, RSEQ_UNREGISTER = 1 };
+enum { THREADS = 8, STEPS = 150000, SIZE_LIMIT = 300, RSEQ_UNREGISTER = 1 };
 
 static struct pool pools[THREADS];
 static const ptrdiff_t *rseq_offset;
@@ -60,7 +60,7 @@ int main(void) {
     if (!rseq_offset || !rseq_size || *rseq_size == 0)
         check_skip("this libc registers no rseq area");
     for (size_t i = 0; i < THREADS; i++) {
-        pool_init(&pools[i], 9, i, 60000);
+        pool_init(&pools[i], 9, i, SIZE_LIMIT);
         CHECK(pthread_create(&threads[i], NULL, thread_run, (void *)i) == 0);
     }
     for (size_t i = 0; i < THREADS; i++)

@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -72,19 +73,21 @@ struct options options_parse(int argc, char **argv, size_t thread_limit) {
     return options;
 }
 
-/* "NAME=value ", or nothing when the environment has no such name. */
-static size_t setting_print(char *text, size_t room, const char *name) {
-    const char *value = getenv(name);
-
-    return value ? (size_t)snprintf(text, room, "%s=%s ", name, value) : 0;
+/* Whether that setting of the environment steers the allocator. */
+static int setting_matters(const char *setting) {
+    return !strncmp(setting, "LD_PRELOAD=", 11) || !strncmp(setting, "GLIBC_TUNABLES=", 15) ||
+           !strncmp(setting, "QUARRY_", 7);
 }
 
 void options_print(const struct options *options, const char *program) {
     static char repeat[1024];
-    size_t used = setting_print(repeat, sizeof repeat / 3, "GLIBC_TUNABLES");
+    size_t used = 0;
 
-    used += setting_print(repeat + used, sizeof repeat / 3, "LD_PRELOAD");
-    CHECK(used < sizeof repeat / 2);
+    for (char **setting = environ; *setting; setting++) {
+        if (setting_matters(*setting))
+            used += (size_t)snprintf(repeat + used, sizeof repeat - used, "%s ", *setting);
+        CHECK(used < sizeof repeat / 2);
+    }
     snprintf(repeat + used, sizeof repeat - used, "%s --seed %llu --seconds %lu --threads %zu%s%s%s", program,
              (unsigned long long)options->seed, options->seconds, options->thread_nr,
              options->signals ? " --signals" : "", options->affinity ? " --affinity" : "",
