@@ -81,9 +81,8 @@ build() {
     shift
     (
         flock 9
-        if ! ninja -C "$dir" -n "$@" 2>/dev/null | grep -q 'no work to do'; then
-            say "building ${dir#"$root"/}"
-        fi
+        ninja -C "$dir" -n "$@" 2>/dev/null | grep -q 'no work to do' && exit 0
+        say "building ${dir#"$root"/}"
         ninja --quiet -C "$dir" "$@" </dev/null >&2
     ) 9>"$dir/.quarry-lock"
 }
