@@ -32,14 +32,27 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
     return p;
 }
 
+/* Not to be had the usual way. In a signal handler that interrupted this thread inside the page tier the lock can't be waited for: such a request gets a
+ * region of its own. Else memory is out: give back what can be given and try once more. */
+COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
+    enum page_content content;
+    if (page_is_busy_here()) {
+        void *p = big_alloc(MAX(size, (size_t)1), 1, BIG_ANY, &content);
+        if (p != NULL && zero == ZERO_YES && content == PAGE_DIRTY)
+            memset(p, 0, size);
+        return p;
+    }
+    return engine_reclaim() ? alloc_once(size, zero) : NULL;
+}
+
 static void *alloc_sized(size_t size, enum zero_wanted zero) {
     if (UNLIKELY(size > PTRDIFF_MAX) || !engine_ready())
         return NULL;
     if (rt_opt.zero)
         zero = ZERO_YES;
     void *p = alloc_once(size, zero);
-    if (UNLIKELY(p == NULL) && engine_reclaim())
-        p = alloc_once(size, zero);
+    if (UNLIKELY(p == NULL))
+        p = alloc_hard(size, zero);
     engine_tick_maybe();
     return p;
 }

@@ -7,6 +7,7 @@
 #include "mag/mag.h"
 #include "rt/misuse.h"
 #include "rt/options.h"
+#include "sys/sys.h"
 
 #include <string.h>
 
@@ -50,7 +51,10 @@ void engine_free_slow(void *p) {
     engine_tick_maybe();
 }
 
-/* The size a sized free states must be one that would have got this object: of its class, or of a larger class below it that alignment skipped. */
+/* Whether an object of usable bytes serves a request for size without wasting more than it may. */
+static bool fits_in_place(size_t usable, size_t size) { return size <= usable && (size > usable / SHRINK_PART || usable <= 64); }
+
+/* The size a sized free states must be one that would have got this object, or for which realloc would have left it where it is. */
 static void check_sized(const void *p, size_t size, size_t align) {
     size_t usable = engine_usable(p);
     if (usable == 0)
@@ -59,8 +63,8 @@ static void check_sized(const void *p, size_t size, size_t align) {
     if (!aligned)
         rt_misuse(MISUSE_ALIGN, p, usable, NULL);
     unsigned cls = align > 16 ? slab_class_aligned(size, align) : size <= SLAB_OBJECT_MAX ? slab_class_for(size) : 0;
-    bool fits = class_is_slab(class_of(p)) ? cls == class_of(p) : size <= usable && round_up(MAX(size, 1), HPAGE_BYTES) + HPAGE_BYTES >= usable;
-    if (!fits)
+    bool whole_region = class_of(p) == PAGE_MAP_BIG && round_up(size, sys_page_bytes()) == usable;
+    if (cls != class_of(p) && !whole_region && !fits_in_place(usable, size))
         rt_misuse(MISUSE_SIZE, p, usable, NULL);
 }
 
@@ -82,9 +86,6 @@ static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
         engine_free_slow(p);
     return q;
 }
-
-/* Whether an object of usable bytes serves a request for size without wasting more than it may. */
-static bool fits_in_place(size_t usable, size_t size) { return size <= usable && (size > usable / SHRINK_PART || usable <= 64); }
 
 static void *realloc_big(void *p, size_t usable, size_t size) {
     if (size > SLAB_OBJECT_MAX / SHRINK_PART) {

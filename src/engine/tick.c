@@ -75,9 +75,15 @@ size_t engine_trim(size_t pad_bytes) {
     return released + (before > after ? before - after : 0);
 }
 
-bool engine_reclaim(void) { return engine_trim(0) > 0; }
+/* Address space goes too: under RLIMIT_AS, or the commit limit, that is what is missing. */
+bool engine_reclaim(void) {
+    size_t given = engine_trim(0);
+    return given + page_release() > 0;
+}
 
 void engine_exit_audit(void) {
-    if (engine_ready())
-        mag_drain(MAG_DRAIN_ALL);
+    if (!engine_ready())
+        return;
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
 }

@@ -90,7 +90,7 @@ static void install_nonempty(unsigned slot, u64 m) {
             magazine_dispose(slot, m);
         return;
     }
-    if (!mag_is_null(old) && !region_put_spare(class_of(slot), old))
+    if (!mag_is_null(old) && !region_put_spare(class_of(slot), (u64)mag_header(old)))
         mag_unmake(old);
 }
 

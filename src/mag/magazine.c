@@ -8,6 +8,7 @@
  */
 #include "base/bits.h"
 #include "mag/region.h"
+#include "rt/misuse.h"
 #include "rt/options.h"
 #include "rt/pool.h"
 
@@ -28,10 +29,22 @@ u64 mag_make(unsigned cap) {
 
 unsigned mag_cap(u64 m_empty) { return (unsigned)(*(u64 *)m_empty >> HEADER_CAP_SHIFT) & HEADER_CAP_MASK; } // NOLINT(performance-no-int-to-ptr)
 
+/* A program that frees an odd address puts a word into a magazine that looks like its header. The real one agrees with its place and trailer. */
+static void header_check(const u64 *w) {
+    unsigned cap = mag_cap((u64)w), shift = (unsigned)(*w >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK;
+    bool placed = ((u64)w & (((u64)1 << shift) - 1)) == 0 && shift >= MAG_SHIFT_MIN && (cap + 2) * sizeof(u64) <= (size_t)1 << shift;
+    if (LIKELY(placed && w[cap + 1] == ((u64)w | MAG_WORD_END)))
+        return;
+    const void *p = (const void *)*w; // NOLINT(performance-no-int-to-ptr)
+    struct slab_place place = slab_locate(p);
+    rt_misuse(MISUSE_INTERIOR, p, place.cls == 0 ? 0 : slab_geometry[place.cls].size_bytes, place.slab_state);
+}
+
 u64 *mag_header(u64 m) {
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
     while ((*w & MAG_WORD_END) == 0)
         w--;
+    header_check(w);
     return w;
 }
 
@@ -48,7 +61,7 @@ unsigned mag_count_racy(u64 m) {
 void mag_unmake(u64 m) {
     if (m == 0 || mag_is_null(m))
         return;
-    u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
+    u64 *w = mag_header(m);
     w[mag_cap(m) + 1] = 0;
     rt_pool_put(RT_POOL_MAGAZINES, w, (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK);
 }

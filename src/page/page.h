@@ -98,6 +98,8 @@ enum page_content { PAGE_DIRTY = 0, PAGE_ZERO };
 /* A run of granules_nr (1..64) granules, aligned to align_nr granules (a power of two, <= 64), its page map entries still "not
  * ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. */
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
+/* This very thread is inside the tier: the caller runs in a signal handler on top of it, and every run is refused. */
+bool page_is_busy_here(void);
 /* The page map entries are cleared here. Never waits: where the lock is held the run is queued and the holder frees it. */
 void page_run_free(void *run, unsigned granules_nr);
 
@@ -110,6 +112,10 @@ void page_refill_inside(void *addr, size_t bytes);
 void page_tick(u64 now_ms);
 /* Purge free runs until at most keep_bytes of them are backed. Returns bytes given back. */
 size_t page_purge(size_t keep_bytes);
+
+/* Gives wholly free hugepages and unused reservations back with their address space, for those who need that rather than memory (a big
+ * region under RLIMIT_AS, the commit limit). Returns bytes of address space. */
+size_t page_release(void);
 
 struct page_stats {
     u64 committed_bytes, run_used_bytes, run_free_bytes, huge_bytes, purged_bytes_total, purges, inside_purged_bytes;

@@ -105,3 +105,30 @@ void page_refill_inside(void *addr, size_t bytes) {
     atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
     rt_usage_add((s64)bytes);
 }
+
+/* A hugepage leaves the tier as if it had never been in it. */
+static bool hpage_release(struct page_tier *t, struct hpage *h) {
+    if (sys_vm_release(h->addr, HPAGE_BYTES) != 0)
+        return false;
+    tier_list_del(t, h);
+    t->free_backed_granules -= bits_count(h->backed[0]) + bits_count(h->backed[1]);
+    t->committed_bytes -= HPAGE_BYTES;
+    t->huge_bytes -= h->huge ? HPAGE_BYTES : 0;
+    *h = (struct hpage){0};
+    return true;
+}
+
+size_t tier_release_locked(struct page_tier *t) {
+    size_t released = 0;
+    for (struct hpage *h = t->by_longest[LONGEST_MAX], *next; h != NULL; h = next) {
+        next = h->next;
+        released += hpage_release(t, h) ? HPAGE_BYTES : 0;
+    }
+    size_t rest = (size_t)(t->reserved_end - t->fresh);
+    if (rest != 0 && sys_vm_release(t->fresh, rest) == 0) {
+        t->committed_bytes -= (size_t)(t->committed_end - t->fresh);
+        t->committed_end = t->reserved_end = t->huge_until = t->fresh;
+        released += rest;
+    }
+    return released;
+}

@@ -229,6 +229,13 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
     return run;
 }
 
+bool page_is_busy_here(void) {
+    bool mine = false;
+    for (unsigned node = 0; node < page_nodes_nr; node++)
+        mine = mine || sys_lock_is_mine(&page_tiers[node].lock);
+    return mine;
+}
+
 void page_run_free(void *run, unsigned granules_nr) {
     struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(run), run)->node];
     page_map_set(run, granules_nr, PAGE_MAP_NOT_OURS);
@@ -271,6 +278,19 @@ size_t page_purge(size_t keep_bytes) {
         tier_unlock(t);
     }
     return given;
+}
+
+size_t page_release(void) {
+    size_t released = 0;
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        struct page_tier *t = &page_tiers[node];
+        if (!sys_lock_acquire(&t->lock))
+            continue;
+        defer_drain_locked(t);
+        released += tier_release_locked(t);
+        tier_unlock(t);
+    }
+    return released;
 }
 
 void page_stats_get(struct page_stats *ret_stats) {

@@ -45,6 +45,8 @@ void *tier_hpage_addr(const struct hpage *h);
 /* The hugepage lost or got granules: bring longest and the lists up to date. */
 void tier_refile(struct page_tier *t, struct hpage *h);
 void tier_purge_locked(struct page_tier *t, u64 keep_granules);
+/* Unmaps all that is free and whole. Returns bytes. */
+size_t tier_release_locked(struct page_tier *t);
 u64 tier_allowance(const struct page_tier *t);
 /* Purge what has been free since before_ms, in hugepages that are wholly free and, where worth breaking them, others. */
 void tier_purge_old_locked(struct page_tier *t, u64 before_ms);

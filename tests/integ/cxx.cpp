@@ -240,8 +240,9 @@ void handler_bad_alloc_nothrow(std::size_t form) {
     delete_form(Form(form), new_nothrow(Form(form), 1000));
 }
 
-constexpr std::size_t kReserve = std::size_t(400) << 20;
-constexpr std::size_t kWanted = std::size_t(300) << 20;
+/* More than an allocator may have reserved and can give up by itself before it asks the handler. */
+constexpr std::size_t kReserve = std::size_t(4096) << 20;
+constexpr std::size_t kWanted = std::size_t(3072) << 20;
 void *reserve;
 
 void handler_releases() {
