@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this kernel and this libc offer per CPU. quarry uses the rseq area that glibc (2.35 and later) registered for each thread and never
- * registers one itself: a thread has one area only. Sources: rseq(2) in linux/rseq.h, AT_RSEQ_FEATURE_SIZE (27) of kernel
- * 6.3 and later says how many bytes of the area the kernel fills, whatever glibc's __rseq_size claims.
+ * What this kernel and this libc offer per CPU. quarry uses the rseq area that glibc (2.35 and later) registered for
+ * each thread and never registers one itself: a thread has one area only. Sources: rseq(2) in linux/rseq.h,
+ * AT_RSEQ_FEATURE_SIZE (27) of kernel 6.3 and later says how many bytes of the area the kernel fills, whatever glibc's
+ * __rseq_size claims.
  */
 #include "sys/call.h"
 #include "sys/sys.h"
 
 #include <linux/membarrier.h>
 #include <sys/auxv.h>
+#include <sys/utsname.h>
 
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE 27
@@ -35,8 +37,36 @@ unsigned sys_cpu_ids_nr(void) {
     return bytes > 0 ? (unsigned)bytes * 8 : MASK_BYTES * 8;
 }
 
+#if defined(__aarch64__)
+/* Reads a number and the dot behind it, if there is one. */
+static unsigned number_next(const char **text) {
+    unsigned n = 0;
+    for (; **text >= '0' && **text <= '9'; ++*text)
+        n = n * 10 + (unsigned)(**text - '0');
+    *text += **text == '.';
+    return n;
+}
+
+/*
+ * arm64 kernels from 6.19 to 7.0.13 restart a section only when its thread has changed CPU, not when another thread ran
+ * on the same one: two threads would commit to one id. Fixed in 7.1 and 7.0.14 ("arm64/entry: Fix arm64-specific rseq
+ * brokenness"). A distribution's 7.0.0-22 may have the fix; nothing tells, and the locked regions are right on every
+ * kernel.
+ */
+static bool kernel_restarts_sections(void) {
+    struct utsname name;
+    if (SYS1(SYS_uname, &name) != 0)
+        return false;
+    const char *release = name.release;
+    unsigned major = number_next(&release), minor = number_next(&release), patch = number_next(&release);
+    return !(major == 6 && minor >= 19) && !(major == 7 && minor == 0 && patch < 14);
+}
+#else
+static bool kernel_restarts_sections(void) { return true; }
+#endif
+
 enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset) {
-    if (&__rseq_size == NULL || &__rseq_offset == NULL || __rseq_size == 0)
+    if (&__rseq_size == NULL || &__rseq_offset == NULL || __rseq_size == 0 || !kernel_restarts_sections())
         return SYS_RSEQ_NONE;
     const char *area = (const char *)sys_thread_self() + __rseq_offset; // NOLINT(performance-no-int-to-ptr)
     if (*(const int *)(area + RSEQ_CPU_ID_OFFSET) < 0)
