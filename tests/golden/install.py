@@ -24,7 +24,7 @@ def installed(dest):
     """Files below dest, by their place under the prefix; the architecture's folder is left out."""
     names = [str(path.relative_to(dest)) for path in dest.rglob("*") if not path.is_dir()]
     names = [re.sub(r"^.*?(?=(bin|lib|lib64|include|share)/)", "", name, count=1) for name in names]
-    return sorted(re.sub(r"^lib(64)?/[\w]+-linux-\w+/", "lib/", name) for name in names)
+    return sorted(re.sub(r"^lib(64)?/(\w+-linux-\w+/)?", "lib/", name) for name in names)
 
 
 def link_by_pkg_config(dest, folder):
