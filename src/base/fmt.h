@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Formatting into a caller's buffer without libc's stdio, for reports written while the allocator may be half started,
- * in a signal handler, or about to abort. Output is cut at the buffer's end and always NUL-terminated. Async-signal-safe.
+ * in a signal handler, or about to abort. Output is cut at the buffer's end and always NUL-terminated.
+ * Async-signal-safe.
  */
 #ifndef QUARRY_BASE_FMT_H
 #define QUARRY_BASE_FMT_H

@@ -10,7 +10,9 @@
 /* From this size on a region asks for hugepages: at 8 MiB the last, partly used one is at most a fifth. */
 #define HUGE_MIN_BYTES (8 * MIB)
 
-enum { SLACK_PART = 2 }; /* a region that had to move reserves half its size more, so that growth by steps moves seldom */
+enum {
+    SLACK_PART = 2
+}; /* a region that had to move reserves half its size more, so that growth by steps moves seldom */
 
 _Atomic(u64) big_live_bytes;
 static _Atomic(u64) regions_nr;
@@ -39,7 +41,8 @@ static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
 /* The other way round. False when another free was first. */
 static bool region_withdraw(struct hpage *h) {
     u8 live = HPAGE_BIG;
-    if (!atomic_compare_exchange_strong_explicit(&h->state, &live, HPAGE_WAS_BIG, memory_order_relaxed, memory_order_relaxed))
+    if (!atomic_compare_exchange_strong_explicit(&h->state, &live, HPAGE_WAS_BIG, memory_order_relaxed,
+                                                 memory_order_relaxed))
         return false;
     page_map_set(h->addr, 1, PAGE_MAP_NOT_OURS);
     atomic_fetch_sub_explicit(&big_live_bytes, h->big_bytes, memory_order_relaxed);
@@ -61,7 +64,8 @@ static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum b
     char *p = sys_vm_reserve(reserve_bytes, MAX(align, HPAGE_BYTES));
     if (p == NULL)
         return NULL;
-    bool huge = rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
+    bool huge =
+        rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
     if (huge)
         (void)sys_vm_huge(p, reserve_bytes); /* before the split into two mappings, so that both agree */
     else if (rt_opt.thp == OPT_THP_NEVER)
@@ -122,7 +126,8 @@ static void region_shrink(struct hpage *h, size_t bytes) {
 
 static bool region_grow_in_place(struct hpage *h, size_t bytes) {
     size_t more = bytes - h->big_bytes;
-    if (bytes + sys_page_bytes() > h->big_reserve_bytes || !rt_usage_admits(more) || sys_vm_commit(h->addr + h->big_bytes, more) != 0)
+    if (bytes + sys_page_bytes() > h->big_reserve_bytes || !rt_usage_admits(more) ||
+        sys_vm_commit(h->addr + h->big_bytes, more) != 0)
         return false;
     h->big_bytes = bytes;
     atomic_fetch_add_explicit(&big_live_bytes, more, memory_order_relaxed);
@@ -181,7 +186,8 @@ enum big_where big_locate(const void *p) {
         return BIG_WHERE_START;
     if (inside_region(p))
         return BIG_WHERE_INTERIOR;
-    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_WAS_BIG && h->addr == p ? BIG_WHERE_FREED : BIG_WHERE_NONE;
+    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_WAS_BIG && h->addr == p ? BIG_WHERE_FREED
+                                                                                                  : BIG_WHERE_NONE;
 }
 
 void big_stats_get(struct big_stats *ret_stats) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmalloc: requests above the largest size class get a mapping of their own, 2 MiB-aligned, with a guard behind it. Freed mappings are kept for a while for
- * reuse; growth moves page tables, not bytes. Called by engine/.
+ * vmalloc: requests above the largest size class get a mapping of their own, 2 MiB-aligned, with a guard behind it.
+ * Freed mappings are kept for a while for reuse; growth moves page tables, not bytes. Called by engine/.
  *
  *   | usable bytes, writable | slack for growth and guard: no access |
  *   ^ 2 MiB boundary; its hugepage record holds the region's sizes
  *
- * Thread-safe and async-signal-safe: the one lock here protects the reuse cache, and whoever finds it held does without the cache.
+ * Thread-safe and async-signal-safe: the one lock here protects the reuse cache, and whoever finds it held does without
+ * the cache.
  */
 #ifndef QUARRY_BIG_BIG_H
 #define QUARRY_BIG_BIG_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reuse cache of big regions: an array under a lock that nobody waits for. Programs that allocate and free large buffers in a loop
- * get warm memory back; what lies unused for the purge delay, or exceeds the bound, goes to the system.
+ * The reuse cache of big regions: an array under a lock that nobody waits for. Programs that allocate and free large
+ * buffers in a loop get warm memory back; what lies unused for the purge delay, or exceeds the bound, goes to the
+ * system.
  */
 #include "big/cache.h"
 
@@ -36,7 +37,8 @@ bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
     if (big_cache_bytes_racy() < bytes || !sys_lock_try(&cache.lock))
         return false;
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
-        bool fits = e->addr != NULL && e->bytes >= bytes && e->bytes - bytes <= bytes / FIT_PART && ((uintptr_t)e->addr & (align - 1)) == 0;
+        bool fits = e->addr != NULL && e->bytes >= bytes && e->bytes - bytes <= bytes / FIT_PART &&
+                    ((uintptr_t)e->addr & (align - 1)) == 0;
         if (fits && (best == NULL || e->bytes < best->bytes))
             best = e;
     }

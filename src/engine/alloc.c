@@ -9,13 +9,15 @@
 
 #include <string.h>
 
-/* Classes from here on are not kept in magazines by the dozen, and asking the slabs directly tells whether memory is fresh. */
+/* Classes from here on are not kept in magazines by the dozen, and asking the slabs directly tells whether memory is
+ * fresh. */
 #define CALLOC_DIRECT_MIN (32 * KIB)
-
 
 enum zero_wanted { ZERO_NO, ZERO_YES };
 
-static bool is_slab_size(size_t size) { return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= 64 * KIB); }
+static bool is_slab_size(size_t size) {
+    return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= 64 * KIB);
+}
 
 static void *alloc_once(size_t size, enum zero_wanted zero) {
     bool zeroed = false;
@@ -32,8 +34,9 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
     return p;
 }
 
-/* Not to be had the usual way. In a signal handler that interrupted this thread inside the page tier the lock can't be waited for: such a request gets a
- * region of its own. Else memory is out: give back what can be given and try once more. */
+/* Not to be had the usual way. In a signal handler that interrupted this thread inside the page tier the lock can't be
+ * waited for: such a request gets a region of its own. Else memory is out: give back what can be given and try once
+ * more. */
 COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
     enum page_content content;
     if (page_is_busy_here()) {
@@ -103,8 +106,11 @@ static void *memalign_once(size_t align, size_t size) {
 void *engine_memalign(size_t align, size_t size) {
     if (size > PTRDIFF_MAX || align > GIB || !engine_ready())
         return NULL;
+    enum page_content content;
     void *p = memalign_once(align, size);
-    if (p == NULL && engine_reclaim())
+    if (p == NULL && page_is_busy_here())
+        p = big_alloc(MAX(size, (size_t)1), align, BIG_ANY, &content);
+    else if (p == NULL && engine_reclaim())
         p = memalign_once(align, size);
     if (p != NULL && rt_opt.zero)
         memset(p, 0, size);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The engine: every way to get, resize and give back memory, without libc's names and without errno. front/ puts the names on
- * and sets errno; the kernel API does the same with its own conventions. The inline fast path is in engine/fast.h; the
- * functions here are complete in themselves (they start the allocator when it is not started yet).
+ * The engine: every way to get, resize and give back memory, without libc's names and without errno. front/ puts the
+ * names on and sets errno; the kernel API does the same with its own conventions. The inline fast path is in
+ * engine/fast.h; the functions here are complete in themselves (they start the allocator when it is not started yet).
  *
- * All functions are thread-safe. All but engine_trim and engine_shutdown are async-signal-safe: a handler that interrupts the allocator in
- * this very thread never waits for a lock its own thread holds (a large request may then fail with NULL).
- * Failure is NULL and leaves everything as it was. Sizes are bytes. Nothing here reads or writes errno; system calls are raw.
+ * All functions are thread-safe. All but engine_trim and engine_shutdown are async-signal-safe: a handler that
+ * interrupts the allocator in this very thread never waits for a lock its own thread holds (a large request may then
+ * fail with NULL). Failure is NULL and leaves everything as it was. Sizes are bytes. Nothing here reads or writes
+ * errno; system calls are raw.
  */
 #ifndef QUARRY_ENGINE_ENGINE_H
 #define QUARRY_ENGINE_ENGINE_H
@@ -28,8 +29,8 @@ void engine_free_slow(void *p);
 /* Zeroed memory, nr * size bytes; NULL when the product overflows. */
 void *engine_calloc(size_t nr, size_t size);
 
-/* Contents are kept up to the smaller size. p NULL allocates. size 0 is treated as 1 here: what realloc(p, 0) does is front/'s business.
- * On failure p stays as it was. Misuse (p never allocated, or freed) is reported and aborts. */
+/* Contents are kept up to the smaller size. p NULL allocates. size 0 is treated as 1 here: what realloc(p, 0) does is
+ * front/'s business. On failure p stays as it was. Misuse (p never allocated, or freed) is reported and aborts. */
 void *engine_realloc(void *p, size_t size);
 
 /* align must be a power of two, up to 1 GiB (NULL beyond). */
@@ -40,30 +41,32 @@ size_t engine_usable(const void *p);
 /* Usable bytes malloc(size) would give, or 0 when the size is too large. */
 size_t engine_good_size(size_t size);
 
-/* C23 free_sized and C++ sized delete: like free, and the stated size (and alignment; 0 = none stated) is checked against the object
- * when it is not plausible from the fast path's table alone. A mismatch is reported and aborts. */
+/* C23 free_sized and C++ sized delete: like free, and the stated size (and alignment; 0 = none stated) is checked
+ * against the object when it is not plausible from the fast path's table alone. A mismatch is reported and aborts. */
 void engine_free_sized(void *p, size_t size, size_t align);
 
 enum engine_kind engine_kind_of(const void *p);
 
-/* Give everything back that can be given back now: magazines of every id, depot, empty slabs, free pages above pad_bytes,
- * cached regions. Returns the bytes returned to the system. */
+/* Give everything back that can be given back now: magazines of every id, depot, empty slabs, free pages above
+ * pad_bytes, cached regions. Returns the bytes returned to the system. */
 size_t engine_trim(size_t pad_bytes);
 
 /* Called at most once, by front/, from a constructor: registers fork and exit handlers that need a running libc.
  * Allocation works before it. */
 void engine_libc_ready(void);
 
-/* Exit audit: drains what this process's magazines hold so that a double free that never reached a slab is still found. */
+/* Exit audit: drains what this process's magazines hold so that a double free that never reached a slab is still found.
+ */
 void engine_exit_audit(void);
 
-/* The id this thread's rseq area shows must not be used by the fast path while a vfork child (which shares that area but is not
- * registered with the kernel) runs. Called in the child, first thing, with no lock held; returns the id to give to
- * engine_vfork_leave, which the parent calls when it runs again. Counted: nested and concurrent calls are fine. -1: nothing to do. */
+/* The id this thread's rseq area shows must not be used by the fast path while a vfork child (which shares that area
+ * but is not registered with the kernel) runs. Called in the child, first thing, with no lock held; returns the id to
+ * give to engine_vfork_leave, which the parent calls when it runs again. Counted: nested and concurrent calls are fine.
+ * -1: nothing to do. */
 int engine_vfork_enter(void);
 void engine_vfork_leave(int id);
-/* A task was made that shares both our memory and a running thread's TLS (clone with CLONE_VM, without CLONE_SETTLS or CLONE_VFORK):
- * per-CPU magazines are switched off for good, every thread uses the locked ones. */
+/* A task was made that shares both our memory and a running thread's TLS (clone with CLONE_VM, without CLONE_SETTLS or
+ * CLONE_VFORK): per-CPU magazines are switched off for good, every thread uses the locked ones. */
 void engine_percpu_off(void);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fast path: what nearly every malloc and free does, whole. tests/golden/fast_path.* holds its instructions. Included by front/ and the kernel API, which put
- * names on it and call engine_alloc_slow or engine_free_slow where it gives up.
+ * The fast path: what nearly every malloc and free does, whole. tests/golden/fast_path.* holds its instructions.
+ * Included by front/ and the kernel API, which put names on it and call engine_alloc_slow or engine_free_slow where it
+ * gives up.
  */
 #ifndef QUARRY_ENGINE_FAST_H
 #define QUARRY_ENGINE_FAST_H
@@ -9,7 +10,8 @@
 #include "engine/engine.h"
 #include "mag/rseq.h"
 
-/* An object of at least size bytes, or NULL: larger than 1 KiB, magazine empty, not started, no rseq, calls being counted. */
+/* An object of at least size bytes, or NULL: larger than 1 KiB, magazine empty, not started, no rseq, calls being
+ * counted. */
 static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
     if (UNLIKELY(size >= mag_tabs.size_limit))
         return NULL;
@@ -17,8 +19,6 @@ static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
 }
 
 /* False: magazine full, not an object of a size class (NULL included), not started, no rseq, calls being counted. */
-static ALWAYS_INLINE bool engine_free_fast(void *p) {
-    return rseq_push(mag_tabs.free_view, page_map_get(p), p);
-}
+static ALWAYS_INLINE bool engine_free_fast(void *p) { return rseq_push(mag_tabs.free_view, page_map_get(p), p); }
 
 #endif

@@ -52,9 +52,12 @@ void engine_free_slow(void *p) {
 }
 
 /* Whether an object of usable bytes serves a request for size without wasting more than it may. */
-static bool fits_in_place(size_t usable, size_t size) { return size <= usable && (size > usable / SHRINK_PART || usable <= 64); }
+static bool fits_in_place(size_t usable, size_t size) {
+    return size <= usable && (size > usable / SHRINK_PART || usable <= 64);
+}
 
-/* The size a sized free states must be one that would have got this object, or for which realloc would have left it where it is. */
+/* The size a sized free states must be one that would have got this object, or for which realloc would have left it
+ * where it is. */
 static void check_sized(const void *p, size_t size, size_t align) {
     size_t usable = engine_usable(p);
     if (usable == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Starting: on the first call that needs it, wherever that comes from, by raw system calls and without libc. What needs a running libc (fork handlers)
- * follows from front/'s constructor.
+ * Starting: on the first call that needs it, wherever that comes from, by raw system calls and without libc. What needs
+ * a running libc (fork handlers) follows from front/'s constructor.
  */
 #include "engine/start.h"
 
@@ -34,10 +34,12 @@ static bool start_all(void) {
 /* One thread starts; others wait for it. A signal handler on top of the starting thread gets nothing. */
 COLD bool engine_start(void) {
     int seen = ENGINE_COLD;
-    if (atomic_compare_exchange_strong_explicit(&engine_state, &seen, ENGINE_STARTING, memory_order_relaxed, memory_order_relaxed)) {
+    if (atomic_compare_exchange_strong_explicit(&engine_state, &seen, ENGINE_STARTING, memory_order_relaxed,
+                                                memory_order_relaxed)) {
         atomic_store_explicit(&starter, sys_thread_self(), memory_order_relaxed);
         bool ok = start_all();
-        /* order: release: publishes everything made at start.                                     pairs: [engine.start] */
+        /* order: release: publishes everything made at start.                                     pairs: [engine.start]
+         */
         atomic_store_explicit(&engine_state, ok ? ENGINE_READY : ENGINE_FAILED, memory_order_release);
         return ok;
     }

@@ -11,7 +11,8 @@ extern _Atomic(int) engine_state;
 /* True once the allocator can be used. Cheap when it is. */
 bool engine_start(void);
 static ALWAYS_INLINE bool engine_ready(void) {
-    /* order: acquire: everything made at start is seen.                                             pairs: [engine.start] */
+    /* order: acquire: everything made at start is seen.                                             pairs:
+     * [engine.start] */
     return LIKELY(atomic_load_explicit(&engine_state, memory_order_acquire) == ENGINE_READY) || engine_start();
 }
 
@@ -24,7 +25,14 @@ bool engine_reclaim(void);
 void engine_bad_pointer(const void *p);
 
 /* --- counted calls (only with the stats option) --- */
-enum engine_call { ENGINE_CALL_MALLOC, ENGINE_CALL_CALLOC, ENGINE_CALL_REALLOC, ENGINE_CALL_MEMALIGN, ENGINE_CALL_FREE, ENGINE_CALLS_NR };
+enum engine_call {
+    ENGINE_CALL_MALLOC,
+    ENGINE_CALL_CALLOC,
+    ENGINE_CALL_REALLOC,
+    ENGINE_CALL_MEMALIGN,
+    ENGINE_CALL_FREE,
+    ENGINE_CALLS_NR
+};
 extern bool engine_counting;
 extern _Atomic(u64) engine_ticks_nr;
 extern _Atomic(u64) engine_calls[ENGINE_CALLS_NR];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Housekeeping without a thread of our own: every so many slow calls one thread, by try-lock, looks at the clock and at most ten times a second trims the depot,
- * drains idle ids, sweeps quiet classes, and lets the page tier and the region cache give back what is old.
+ * Housekeeping without a thread of our own: every so many slow calls one thread, by try-lock, looks at the clock and at
+ * most ten times a second trims the depot, drains idle ids, sweeps quiet classes, and lets the page tier and the region
+ * cache give back what is old.
  */
 #include "big/big.h"
 #include "engine/engine.h"
@@ -22,8 +23,8 @@ void engine_count(enum engine_call call, s64 bytes) {
     atomic_fetch_add_explicit(&engine_calls[call], 1, memory_order_relaxed);
     s64 live = atomic_fetch_add_explicit(&engine_live_bytes, bytes, memory_order_relaxed) + bytes;
     s64 peak = atomic_load_explicit(&engine_peak_bytes, memory_order_relaxed);
-    while (live > peak &&
-           !atomic_compare_exchange_weak_explicit(&engine_peak_bytes, &peak, live, memory_order_relaxed, memory_order_relaxed))
+    while (live > peak && !atomic_compare_exchange_weak_explicit(&engine_peak_bytes, &peak, live, memory_order_relaxed,
+                                                                 memory_order_relaxed))
         continue;
 }
 

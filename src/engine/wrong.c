@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a bad pointer is. Off every path that matters: reads /proc/self/maps once to tell memory of another allocator, which a program with several
- * allocators may hand us in good faith, from a stack, a global, and what is no memory at all.
+ * What a bad pointer is. Off every path that matters: reads /proc/self/maps once to tell memory of another allocator,
+ * which a program with several allocators may hand us in good faith, from a stack, a global, and what is no memory at
+ * all.
  */
 #include "big/big.h"
 #include "engine/start.h"
@@ -74,7 +75,8 @@ static bool is_stack(const struct mapping *m) {
     return m->stack || (sp >= m->start && sp < m->end);
 }
 
-/* Before malloc'ed memory of glibc stands the chunk's size: at least 32, its low bits flags. Most allocators align to 16. */
+/* Before malloc'ed memory of glibc stands the chunk's size: at least 32, its low bits flags. Most allocators align
+ * to 16. */
 static bool looks_allocated(const void *p, const struct mapping *m) {
     if (((uintptr_t)p & (GLIBC_CHUNK_ALIGN - 1)) != 0 || !m->writable)
         return false;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The depot: full magazines between the CPUs and the slabs, a lock-free stack for each class. How much it may hold follows demand without a clock:
- * each one asked for earns room for two, each one put in costs room for one, so that threads that pass objects on, or free and allocate in
- * turn, keep a full depot, and a program that only frees soon has none. That matters for memory: objects freed in random order pin a slab each.
- * Beyond that it is bounded in bytes, in proportion to what the class has in use, and trimmed by working set: what stayed unused through two
- * intervals goes back to the slabs (the magazine layer of libumem).
+ * The depot: full magazines between the CPUs and the slabs, a lock-free stack for each class. How much it may hold
+ * follows demand without a clock: each one asked for earns room for two, each one put in costs room for one, so that
+ * threads that pass objects on, or free and allocate in turn, keep a full depot, and a program that only frees soon has
+ * none. That matters for memory: objects freed in random order pin a slab each. Beyond that it is bounded in bytes, in
+ * proportion to what the class has in use, and trimmed by working set: what stayed unused through two intervals goes
+ * back to the slabs (the magazine layer of libumem).
  */
 #include "mag/region.h"
 #include "rt/options.h"
@@ -35,7 +36,8 @@ static size_t depot_max_bytes(unsigned cls, s32 objs) {
     struct slab_class_stats st;
     slab_class_stats_get(cls, &st);
     u64 live = st.out_objs - MIN(st.out_objs, (u64)MAX(objs, 0));
-    return CLAMP(live * slab_geometry[cls].size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes), rt_opt.depot_bytes);
+    return CLAMP(live * slab_geometry[cls].size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes),
+                 rt_opt.depot_bytes);
 }
 
 static void credit_add(struct depot *d, s32 magazines) {
@@ -99,7 +101,8 @@ bool depot_put(unsigned slot, u64 m_full) {
 u64 depot_bytes_racy(void) {
     u64 bytes = 0;
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
-        bytes += (u64)MAX(atomic_load_explicit(&depots[cls].objs, memory_order_relaxed), 0) * slab_geometry[cls].size_bytes;
+        bytes +=
+            (u64)MAX(atomic_load_explicit(&depots[cls].objs, memory_order_relaxed), 0) * slab_geometry[cls].size_bytes;
     return bytes;
 }
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Taking an id out of use: for a moment, to empty its magazines from another thread, or while a vfork child runs that shares an rseq area the kernel does not keep for it.
+ * Taking an id out of use: for a moment, to empty its magazines from another thread, or while a vfork child runs that
+ * shares an rseq area the kernel does not keep for it.
  *
  * States      An id's views show its region, or the stopped slots. stops counts the reasons for the latter.
- * Invariants  [D1] Views and stops change only under stop_lock. [D2] Who holds stop_lock, has published the stopped slots and then passed a
- *             membarrier(RSEQ), has the region alone: no section that read the old view can still commit.
+ * Invariants  [D1] Views and stops change only under stop_lock. [D2] Who holds stop_lock, has published the stopped
+ * slots and then passed a membarrier(RSEQ), has the region alone: no section that read the old view can still commit.
  * Ordering    The barrier orders the publication before, and the region's reads after, every section of every thread.
- * Progress    A drain gives up where the lock is held. A vfork parent or child waits for a drain in progress, some microseconds.
- * Reclamation Regions are never freed.
+ * Progress    A drain gives up where the lock is held. A vfork parent or child waits for a drain in progress, some
+ * microseconds. Reclamation Regions are never freed.
  */
 #include "mag/region.h"
 #include "sys/sys.h"
@@ -56,7 +57,8 @@ static void drain_percpu(struct mag_region *r, unsigned id) {
 }
 
 static void drain_locked(struct mag_region *r) {
-    /* order: acquire, and release below                                                              pairs: [mag.lock] */
+    /* order: acquire, and release below                                                              pairs: [mag.lock]
+     */
     if (atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) != 0)
         return;
     region_empty(r);
@@ -64,10 +66,13 @@ static void drain_locked(struct mag_region *r) {
 }
 
 static u64 activity(struct mag_region *r) {
-    return atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) + atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
+    return atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
+           atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
 }
 
-static bool region_holds_any(struct mag_region *r) { return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) > 0; }
+static bool region_holds_any(struct mag_region *r) {
+    return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) > 0;
+}
 
 void mag_drain(enum mag_drain which) {
     for (unsigned i = 0; i < regions_nr(); i++) {

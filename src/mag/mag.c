@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slow path of the magazines: where a pop found nothing or a push no room. Whole magazines change places, each by one word:
+ * The slow path of the magazines: where a pop found nothing or a push no room. Whole magazines change places, each by
+ * one word:
  *
  *   pop:  spare -> depot -> refill from slabs          push:  spare -> depot -> flush to slabs
  *
- * Between two steps the thread may be on another id; the magazine in its hands is its own, and where it can't be put as planned it goes to the
- * depot or is flushed. Nothing is ever lost or shared (tests/stress, tests/unit/mag).
+ * Between two steps the thread may be on another id; the magazine in its hands is its own, and where it can't be put as
+ * planned it goes to the depot or is flushed. Nothing is ever lost or shared (tests/stress, tests/unit/mag).
  */
 #include "mag/mag.h"
 
@@ -16,9 +17,11 @@
 #include "sys/sys.h"
 
 enum {
-    DIRECT_FREES = 32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
+    DIRECT_FREES =
+        32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
     MAGAZINES_EACH = 2, /* one in the slot and a spare */
-    BUDGET_PART = 16,  /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
+    BUDGET_PART =
+        16, /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
 };
 /* A first magazine that holds no more than this is given whatever the budget says. */
 #define FIRST_MAX_BYTES (64 * KIB)
@@ -49,13 +52,14 @@ static void level_down(struct mag_region *r, unsigned cls) {
     unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
     if (level <= 1)
         return;
-    s64 less = (s64)(level_cap(cls, level - 1) - level_cap(cls, level - 2)) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
+    s64 less =
+        (s64)(level_cap(cls, level - 1) - level_cap(cls, level - 2)) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
     atomic_store_explicit(&r->level[cls], (u8)(level - 1), memory_order_relaxed);
     atomic_fetch_sub_explicit(&r->capacity_bytes, less, memory_order_relaxed);
 }
 
-/* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the capacity to use
- * now; 0: the class has no magazines here. */
+/* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the
+ * capacity to use now; 0: the class has no magazines here. */
 static unsigned next_cap(struct mag_region *r, unsigned cls) {
     unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
     unsigned before = level == 0 ? 0 : level_cap(cls, level - 1);
@@ -94,7 +98,8 @@ static void install_nonempty(unsigned slot, u64 m) {
         mag_unmake(old);
 }
 
-/* Fills a new magazine of the class from the slabs, lowest address on top. Returns its top, or 0 when there is no memory for either. */
+/* Fills a new magazine of the class from the slabs, lowest address on top. Returns its top, or 0 when there is no
+ * memory for either. */
 static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) {
     COUNT(r, refills);
     if (empty != 0 && mag_cap(empty) != cap) {
@@ -121,7 +126,8 @@ static void *alloc_one(unsigned slot, bool *ret_zero) {
     return slab_take(class_of(slot), node_of(slot), 1, &obj + 1, ret_zero) == 1 ? obj : NULL;
 }
 
-/* A magazine with at least one object, out of spare, depot or slabs; 0 when the class has none here or memory is out. */
+/* A magazine with at least one object, out of spare, depot or slabs; 0 when the class has none here or memory is out.
+ */
 static u64 find_nonempty(struct mag_region *r, unsigned slot) {
     unsigned cls = class_of(slot);
     u64 spare = region_take_spare(cls), m;
@@ -178,7 +184,8 @@ static u64 find_empty(struct mag_region *r, unsigned slot) {
     return cap == 0 ? 0 : mag_make(cap);
 }
 
-/* Frees of objects of a class this id never allocated, at first: their cache lines are better left to those who share them. */
+/* Frees of objects of a class this id never allocated, at first: their cache lines are better left to those who share
+ * them. */
 static bool goes_straight(struct mag_region *r, unsigned cls) {
     if (atomic_load_explicit(&r->level[cls], memory_order_relaxed) != 0)
         return false;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One magazine at a time. Its header word keeps, above the mark that ends a pop, the block's size and capacity; while it lies in a stack the high half links it (rt/pool.h). Its
- * trailer keeps, above the mark that ends a push, the block's address.
+ * One magazine at a time. Its header word keeps, above the mark that ends a pop, the block's size and capacity; while
+ * it lies in a stack the high half links it (rt/pool.h). Its trailer keeps, above the mark that ends a push, the
+ * block's address.
  *
- *   [M1] Between header and trailer no word is odd, above the top neither: a push would take it for the trailer. Objects are even; a block comes zeroed, and
- *        leaves for the pool of magazines without its trailer, because it may return with another capacity.
+ *   [M1] Between header and trailer no word is odd, above the top neither: a push would take it for the trailer.
+ * Objects are even; a block comes zeroed, and leaves for the pool of magazines without its trailer, because it may
+ * return with another capacity.
  */
 #include "base/bits.h"
 #include "mag/region.h"
@@ -27,12 +29,16 @@ u64 mag_make(unsigned cap) {
     return (u64)w;
 }
 
-unsigned mag_cap(u64 m_empty) { return (unsigned)(*(u64 *)m_empty >> HEADER_CAP_SHIFT) & HEADER_CAP_MASK; } // NOLINT(performance-no-int-to-ptr)
+unsigned mag_cap(u64 m_empty) {
+    return (unsigned)(*(u64 *)m_empty >> HEADER_CAP_SHIFT) & HEADER_CAP_MASK;
+} // NOLINT(performance-no-int-to-ptr)
 
-/* A program that frees an odd address puts a word into a magazine that looks like its header. The real one agrees with its place and trailer. */
+/* A program that frees an odd address puts a word into a magazine that looks like its header. The real one agrees with
+ * its place and trailer. */
 static void header_check(const u64 *w) {
     unsigned cap = mag_cap((u64)w), shift = (unsigned)(*w >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK;
-    bool placed = ((u64)w & (((u64)1 << shift) - 1)) == 0 && shift >= MAG_SHIFT_MIN && (cap + 2) * sizeof(u64) <= (size_t)1 << shift;
+    bool placed = ((u64)w & (((u64)1 << shift) - 1)) == 0 && shift >= MAG_SHIFT_MIN &&
+                  (cap + 2) * sizeof(u64) <= (size_t)1 << shift;
     if (LIKELY(placed && w[cap + 1] == ((u64)w | MAG_WORD_END)))
         return;
     const void *p = (const void *)*w; // NOLINT(performance-no-int-to-ptr)
@@ -72,7 +78,8 @@ void mag_flush(u64 m) {
     mag_unmake((u64)w);
 }
 
-/* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least where an object is not itself large. */
+/* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least where an object is
+ * not itself large. */
 unsigned mag_class_cap(unsigned cls) {
     size_t size = slab_geometry[cls].size_bytes;
     return (unsigned)CLAMP(rt_opt.magazine_bytes / size, 0, MAG_CAP_MAX);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The model in C of the per-CPU primitives: what the sections of rseq_<arch>.h do, on slots the caller has for itself (under a region's lock, or after the
- * id was stopped). Fallback, reference in tests, and the build for ThreadSanitizer in one. Accesses are relaxed atomics because accounts are read meanwhile.
+ * The model in C of the per-CPU primitives: what the sections of rseq_<arch>.h do, on slots the caller has for itself
+ * (under a region's lock, or after the id was stopped). Fallback, reference in tests, and the build for ThreadSanitizer
+ * in one. Accesses are relaxed atomics because accounts are read meanwhile.
  */
 #ifndef QUARRY_MAG_REF_H
 #define QUARRY_MAG_REF_H

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Regions: one for each per-CPU id, and the locked ones for threads that have none. An operation is tried on the caller's id first; where there is no
- * rseq for this thread, or its id is stopped, some locked region serves, taken by try-lock so that a signal handler never waits.
+ * Regions: one for each per-CPU id, and the locked ones for threads that have none. An operation is tried on the
+ * caller's id first; where there is no rseq for this thread, or its id is stopped, some locked region serves, taken by
+ * try-lock so that a signal handler never waits.
  *
- * Which id a thread has may change between any two instructions, so nothing here pairs two operations: each takes or gives a whole magazine by one
- * word, and whoever holds a magazine between two operations owns it alone.
+ * Which id a thread has may change between any two instructions, so nothing here pairs two operations: each takes or
+ * gives a whole magazine by one word, and whoever holds a magazine between two operations owns it alone.
  */
 #include "mag/region.h"
 
@@ -14,8 +15,8 @@
 struct mag_tabs mag_tabs;
 u64 *mag_stopped_slots;
 
-/* The stand-in for the rseq area of threads that have none: not registered. 32 bytes of TLS; arch/offset_*.S points the fast path at
- * it until start. */
+/* The stand-in for the rseq area of threads that have none: not registered. 32 bytes of TLS; arch/offset_*.S points the
+ * fast path at it until start. */
 __thread struct mag_rseq_absent rseq_absent = {.cpu_id = -1};
 
 static struct {
@@ -61,7 +62,8 @@ int regions_init(unsigned ids_nr) {
     mag_tabs.free_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
     regions.by_id = rt_meta_alloc(regions.ids_nr * sizeof(struct mag_region *), CACHE_LINE);
     regions.locked = rt_meta_alloc(regions.locked_nr * sizeof(struct mag_region *), CACHE_LINE);
-    if (stopped == NULL || regions.views == NULL || mag_tabs.alloc_view == NULL || mag_tabs.free_view == NULL || regions.by_id == NULL || regions.locked == NULL)
+    if (stopped == NULL || regions.views == NULL || mag_tabs.alloc_view == NULL || mag_tabs.free_view == NULL ||
+        regions.by_id == NULL || regions.locked == NULL)
         return -1;
     mag_stopped_slots = stopped->slot;
     for (unsigned id = 0; id < regions.ids_nr; id++)
@@ -74,6 +76,8 @@ unsigned regions_made_nr(void) { return MAX(atomic_load_explicit(&made_nr, memor
 
 unsigned regions_nr(void) { return regions.ids_nr + regions.locked_nr; }
 
+/* order: acquire: the region was filled before it was published.                                      pairs:
+ * [mag.region] */
 struct mag_region *region_at(unsigned index) {
     if (index < regions.ids_nr)
         return __atomic_load_n(&regions.by_id[index], __ATOMIC_ACQUIRE);
@@ -89,10 +93,12 @@ bool region_untried(const struct mag_region *r) { return diverted || r->locked_k
 bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
 
 void regions_publish(struct mag_region *r, unsigned id) {
-    bool stopped = atomic_load_explicit(&r->stops, memory_order_relaxed) != 0 || atomic_load_explicit(&closed, memory_order_relaxed);
+    bool stopped = atomic_load_explicit(&r->stops, memory_order_relaxed) != 0 ||
+                   atomic_load_explicit(&closed, memory_order_relaxed);
     u64 *slots = stopped ? mag_stopped_slots : r->slot;
     u64 *fast = diverted ? mag_stopped_slots : slots;
-    /* order: release: the region was filled before.                                                  pairs: [mag.view] */
+    /* order: release: the region was filled before. Its reader, an rseq section, follows the pointer and needs no
+     * acquire. pairs: [mag.region] */
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.alloc_view[id], fast, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
@@ -102,14 +108,16 @@ void regions_publish(struct mag_region *r, unsigned id) {
 static struct mag_region *region_for_id(unsigned id) {
     if (id >= regions.ids_nr)
         return NULL;
-    /* order: acquire                                                                               pairs: [mag.region] */
+    /* order: acquire                                                                               pairs: [mag.region]
+     */
     struct mag_region *r = __atomic_load_n(&regions.by_id[id], __ATOMIC_ACQUIRE);
     if (r != NULL)
         return r;
     struct mag_region *made = region_make();
     if (made == NULL)
         return NULL;
-    /* order: release: publishes the filled region.                                                 pairs: [mag.region] */
+    /* order: release: publishes the filled region.                                                 pairs: [mag.region]
+     */
     if (!__atomic_compare_exchange_n(&regions.by_id[id], &r, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
         return r;
     atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
@@ -120,6 +128,8 @@ static struct mag_region *region_for_id(unsigned id) {
 /* --- locked regions --- */
 
 static struct mag_region *locked_region(unsigned index) {
+    /* order: acquire                                                                               pairs: [mag.region]
+     */
     struct mag_region *r = atomic_load_explicit(&regions.locked[index], memory_order_acquire);
     if (r != NULL)
         return r;
@@ -127,8 +137,10 @@ static struct mag_region *locked_region(unsigned index) {
     if (made == NULL)
         return NULL;
     made->locked_kind = true;
-    /* order: release: publishes the filled region.                                                 pairs: [mag.region] */
-    if (atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release, memory_order_acquire)) {
+    /* order: release: publishes the filled region.                                                 pairs: [mag.region]
+     */
+    if (atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release,
+                                                memory_order_acquire)) {
         atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
         return made;
     }
@@ -144,12 +156,15 @@ static unsigned locked_home(void) {
 }
 
 static bool region_trylock(struct mag_region *r) {
-    /* order: acquire                                                                                 pairs: [mag.lock] */
-    return atomic_load_explicit(&r->lock, memory_order_relaxed) == 0 && atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) == 0;
+    /* order: acquire                                                                                 pairs: [mag.lock]
+     */
+    return atomic_load_explicit(&r->lock, memory_order_relaxed) == 0 &&
+           atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) == 0;
 }
 
 static void region_unlock(struct mag_region *r) {
-    /* order: release                                                                                 pairs: [mag.lock] */
+    /* order: release                                                                                 pairs: [mag.lock]
+     */
     atomic_store_explicit(&r->lock, 0, memory_order_release);
 }
 
@@ -195,10 +210,12 @@ u64 region_take_spare(unsigned cls) {
 
 bool region_put_spare(unsigned cls, u64 m) { return swap_spare(cls, 0, m); }
 
-/* Whether this thread's id can be used by the slow path; then a refusal there is an answer, and no locked region is asked. */
+/* Whether this thread's id can be used by the slow path; then a refusal there is an answer, and no locked region is
+ * asked. */
 static bool id_usable_racy(void) {
     int id = rseq_id_racy();
-    return id >= 0 && region_for_id((unsigned)id) != NULL && __atomic_load_n(&regions.views[id], __ATOMIC_RELAXED) != mag_stopped_slots;
+    return id >= 0 && region_for_id((unsigned)id) != NULL &&
+           __atomic_load_n(&regions.views[id], __ATOMIC_RELAXED) != mag_stopped_slots;
 }
 
 enum rseq_status region_pop(unsigned slot, void **ret_obj) {
@@ -228,7 +245,9 @@ enum rseq_status region_push(unsigned slot, void *p) {
     return pushed ? RSEQ_DONE : RSEQ_REFUSED;
 }
 
-static bool answered(enum rseq_status st, u64 old) { return st == RSEQ_DONE || (st == RSEQ_REFUSED && old != mag_stopped_slots[0]); }
+static bool answered(enum rseq_status st, u64 old) {
+    return st == RSEQ_DONE || (st == RSEQ_REFUSED && old != mag_stopped_slots[0]);
+}
 
 enum rseq_status region_swap_if_empty(s64 off, u64 next, u64 *ret_old) {
     enum rseq_status st = rseq_swap_if_empty(regions.views, off, next, ret_old);

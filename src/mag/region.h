@@ -8,14 +8,14 @@
 
 enum { LEVELS_NR = 7, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
 
-/* The slow path's own figures. Two threads on the slow path of one id may lose a count to each other: an atomic add for each would cost the slow path
- * more than the figures are worth. */
+/* The slow path's own figures. Two threads on the slow path of one id may lose a count to each other: an atomic add for
+ * each would cost the slow path more than the figures are worth. */
 struct mag_counts {
     _Atomic(u64) slow_allocs, slow_frees, refills, flushes, depot_gets, depot_puts, fallback_ops;
 };
 
 struct mag_region {
-    u64 spare[PAGE_MAP_CLASSES]; /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
+    u64 spare[PAGE_MAP_CLASSES];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
     _Atomic(u8) level[PAGE_MAP_CLASSES];  /* size of the next magazine: 64 bytes << level. A hint. */
     _Atomic(u8) direct[PAGE_MAP_CLASSES]; /* frees that went straight to their slab */
     struct mag_counts counts;
@@ -23,12 +23,13 @@ struct mag_region {
     _Atomic(u32) stops;          /* why the views do not show this region: vfork children, a drain */
     _Atomic(u8) lock;            /* locked regions only */
     bool locked_kind;
-    u64 drained_at;              /* sum of counts when last looked at; drainer only */
-    u64 slot[PAGE_MAP_CLASSES];  /* last: banks of further NUMA nodes follow */
+    u64 drained_at;             /* sum of counts when last looked at; drainer only */
+    u64 slot[PAGE_MAP_CLASSES]; /* last: banks of further NUMA nodes follow */
 };
 
 #define SPARE_STOPPED ((u64)2)
-#define SPARE_OFF(cls) ((s64)offsetof(struct mag_region, spare) - (s64)offsetof(struct mag_region, slot) + (s64)(cls) * (s64)sizeof(u64))
+#define SPARE_OFF(cls)                                                                                                 \
+    ((s64)offsetof(struct mag_region, spare) - (s64)offsetof(struct mag_region, slot) + (s64)(cls) * (s64)sizeof(u64))
 #define SLOT_OFF(slot) ((s64)(slot) * (s64)sizeof(u64))
 
 static inline struct mag_region *region_of_slots(u64 *slots) {
@@ -40,7 +41,8 @@ static inline struct mag_region *region_of_slots(u64 *slots) {
 extern u64 *mag_stopped_slots; /* of the region that stands in for every id that must not be used */
 
 int regions_init(unsigned ids_nr);
-/* Slots of the id this thread would use now, made if they are not yet; of a locked region where there is no id. Hints and counters only. */
+/* Slots of the id this thread would use now, made if they are not yet; of a locked region where there is no id. Hints
+ * and counters only. */
 struct mag_region *region_mine_racy(void);
 struct mag_region *region_at(unsigned index); /* 0 .. regions_nr()-1; NULL where none was made */
 unsigned regions_nr(void);
@@ -51,8 +53,8 @@ void regions_publish(struct mag_region *r, unsigned id);
 /* From now on regions_publish publishes stopped slots only. */
 void regions_close(void);
 
-/* One restartable operation, on the caller's id, else on some locked region. REFUSED: its condition does not hold. ABSENT: no region could be
- * had without waiting. */
+/* One restartable operation, on the caller's id, else on some locked region. REFUSED: its condition does not hold.
+ * ABSENT: no region could be had without waiting. */
 enum rseq_status region_pop(unsigned slot, void **ret_obj);
 enum rseq_status region_push(unsigned slot, void *p);
 enum rseq_status region_swap_if_empty(s64 off, u64 next, u64 *ret_old);
@@ -62,8 +64,9 @@ u64 region_take_spare(unsigned cls);
 /* Makes m the spare if there is none. False: there is one. */
 bool region_put_spare(unsigned cls, u64 m);
 
-#define COUNT(region, name)                                                                                                               \
-    atomic_store_explicit(&(region)->counts.name, atomic_load_explicit(&(region)->counts.name, memory_order_relaxed) + 1,                 \
+#define COUNT(region, name)                                                                                            \
+    atomic_store_explicit(&(region)->counts.name,                                                                      \
+                          atomic_load_explicit(&(region)->counts.name, memory_order_relaxed) + 1,                      \
                           memory_order_relaxed)
 
 /* Whether the fast path never tried this thread's magazine, so that the slow path must. */
@@ -71,8 +74,10 @@ bool region_untried(const struct mag_region *r);
 
 /* --- magazine.c: one magazine in the hands of one owner; m is the address of its top object word --- */
 
-static inline bool mag_is_empty(u64 m) { return (*(u64 *)m & MAG_WORD_END) != 0; }      // NOLINT(performance-no-int-to-ptr)
-static inline bool mag_is_full(u64 m) { return (((u64 *)m)[1] & MAG_WORD_END) != 0; } // NOLINT(performance-no-int-to-ptr)
+static inline bool mag_is_empty(u64 m) { return (*(u64 *)m & MAG_WORD_END) != 0; } // NOLINT(performance-no-int-to-ptr)
+static inline bool mag_is_full(u64 m) {
+    return (((u64 *)m)[1] & MAG_WORD_END) != 0;
+} // NOLINT(performance-no-int-to-ptr)
 extern u64 mag_null[2];
 static inline bool mag_is_null(u64 m) { return m == (u64)&mag_null[0]; }
 

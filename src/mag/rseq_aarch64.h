@@ -1,44 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The four per-CPU primitives on aarch64, as restartable sequences (rseq(2)): the kernel restarts a section that was interrupted by preemption, migration or a
- * signal before its last instruction. Each ends with one committing store, a plain str: whoever uses the id next does so on this CPU, or after the
- * scheduler's barriers. Pseudo-code beside each line; the model in C is mag/ref.h. Included by mag/rseq.h alone.
+ * The four per-CPU primitives on aarch64, as restartable sequences (rseq(2)): the kernel restarts a section that was
+ * interrupted by preemption, migration or a signal before its last instruction. Each ends with one committing store, a
+ * plain str: whoever uses the id next does so on this CPU, or after the scheduler's barriers. Pseudo-code beside each
+ * line; the model in C is mag/ref.h. Included by mag/rseq.h alone.
  *
- * rseq area:  +4 cpu_id (negative: not registered)   +8 rseq_cs (address of the section's descriptor)   +4 or +24 the id
- * Nothing but rseq_cs is written. An abort jumps back to the arming store: the kernel cleared rseq_cs.
+ * rseq area:  +4 cpu_id (negative: not registered)   +8 rseq_cs (address of the section's descriptor)   +4 or +24 the
+ * id Nothing but rseq_cs is written. An abort jumps back to the arming store: the kernel cleared rseq_cs.
  *
- * Until start, and where there is no rseq, mag_rseq_offset is 0, which is never the offset of an area: the thread pointer points at libc's own
- * words. Each primitive tests it first, because no initial value of a variable can be an offset in TLS here (on x86-64 one can).
+ * Until start, and where there is no rseq, mag_rseq_offset is 0, which is never the offset of an area: the thread
+ * pointer points at libc's own words. Each primitive tests it first, because no initial value of a variable can be an
+ * offset in TLS here (on x86-64 one can).
  *
- * Exits leave the section for labels in the same piece of text: conditional branches reach less far here than the linker may put another section.
+ * Exits leave the section for labels in the same piece of text: conditional branches reach less far here than the
+ * linker may put another section.
  */
 #ifndef QUARRY_MAG_RSEQ_AARCH64_H
 #define QUARRY_MAG_RSEQ_AARCH64_H
 
 #include "mag/tabs.h"
 
-/* Descriptor of the section 1..2 with abort handler 4, which is preceded by the signature the kernel wants, a brk instruction. */
-#define RSEQ_SECTION_DESCRIPTOR                                                                                                           \
-    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                                                  \
-    ".balign 32\n\t"                                                                                                                      \
-    "3: .word 0, 0\n\t"                                                                                                                   \
-    ".quad 1f, 2f - 1f, 4f\n\t"                                                                                                           \
-    ".popsection\n\t"                                                                                                                     \
-    ".pushsection .text.unlikely, \"ax\"\n\t"                                                                                             \
-    ".inst 0xd428bc00\n\t"                                                                                                                \
-    "4: b 5f\n\t"                                                                                                                         \
+/* Descriptor of the section 1..2 with abort handler 4, which is preceded by the signature the kernel wants, a brk
+ * instruction. */
+#define RSEQ_SECTION_DESCRIPTOR                                                                                        \
+    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                               \
+    ".balign 32\n\t"                                                                                                   \
+    "3: .word 0, 0\n\t"                                                                                                \
+    ".quad 1f, 2f - 1f, 4f\n\t"                                                                                        \
+    ".popsection\n\t"                                                                                                  \
+    ".pushsection .text.unlikely, \"ax\"\n\t"                                                                          \
+    ".inst 0xd428bc00\n\t"                                                                                             \
+    "4: b 5f\n\t"                                                                                                      \
     ".popsection\n\t"
 
-/* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in t. exit: where an unregistered thread goes, with
- * condition ne. */
-#define RSEQ_SECTION_BEGIN(exit)                                                                                                          \
-    "5: adrp %[t], 3b\n\t"                                                                                                                \
-    "add %[t], %[t], :lo12:3b\n\t"                                                                                                        \
-    "str %[t], [%[area], #8]\n\t"                                                                                                         \
-    "1: ldr %w[t], [%[area], #4]\n\t"                                                                                                     \
-    "cmp %w[t], #0\n\t" /* if (cpu_id < 0) exit */                                                                                        \
-    "b.lt " exit "\n\t"                                                                                                                   \
-    "ldr %w[t], [%[id]]\n\t"                 /* id */                                                                                     \
+/* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in t. exit: where an unregistered
+ * thread goes, with condition ne. */
+#define RSEQ_SECTION_BEGIN(exit)                                                                                       \
+    "5: adrp %[t], 3b\n\t"                                                                                             \
+    "add %[t], %[t], :lo12:3b\n\t"                                                                                     \
+    "str %[t], [%[area], #8]\n\t"                                                                                      \
+    "1: ldr %w[t], [%[area], #4]\n\t"                                                                                  \
+    "cmp %w[t], #0\n\t" /* if (cpu_id < 0) exit */                                                                     \
+    "b.lt " exit "\n\t"                                                                                                \
+    "ldr %w[t], [%[id]]\n\t"                 /* id */                                                                  \
     "ldr %[t], [%[views], %[t], lsl #3]\n\t" /* slots = view[id] */
 
 #define RSEQ_INPUTS(views_) [area] "r"(rseq_at(mag_rseq_offset)), [id] "r"(rseq_at(mag_id_offset)), [views] "r"(views_)
@@ -51,17 +55,18 @@ static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
     bool none;
     if (UNLIKELY(mag_rseq_offset == 0))
         return NULL;
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("2f")
-                     "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
-                     "ldr %[obj], [%[top]]\n\t"                /* obj = *top */
-                     "tst %[obj], #1\n\t"                      /* if (obj & 1) exit: that is the header */
-                     "b.ne 2f\n\t"
-                     "sub %[top], %[top], #8\n\t"
-                     "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top - 1; condition is eq */
-                     "2:"
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj), "=@ccne"(none)
-                     : RSEQ_INPUTS(views), [slot] "r"(slot)
-                     : "memory");
+    __asm__ volatile(
+        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
+            "2f") "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
+                  "ldr %[obj], [%[top]]\n\t"                /* obj = *top */
+                  "tst %[obj], #1\n\t"                      /* if (obj & 1) exit: that is the header */
+                  "b.ne 2f\n\t"
+                  "sub %[top], %[top], #8\n\t"
+                  "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top - 1; condition is eq */
+                  "2:"
+        : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj), "=@ccne"(none)
+        : RSEQ_INPUTS(views), [slot] "r"(slot)
+        : "memory");
     if (UNLIKELY(none))
         return NULL;
     if (obj == 0)
@@ -75,45 +80,47 @@ static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
     bool full;
     if (UNLIKELY(mag_rseq_offset == 0))
         return false;
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("2f")
-                     "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
-                     "ldr %[word], [%[top], #8]!\n\t"          /* word = *++top */
-                     "tst %[word], #1\n\t"                     /* if (word & 1) exit: that is the trailer */
-                     "b.ne 2f\n\t"
-                     "str %[p], [%[top]]\n\t"                  /* *top = p: above the slot's top, so not yet part of the magazine */
-                     "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top; condition is eq */
-                     "2:"
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [word] "=&r"(word), "=@ccne"(full)
-                     : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
-                     : "memory");
+    __asm__ volatile(
+        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
+            "2f") "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
+                  "ldr %[word], [%[top], #8]!\n\t"          /* word = *++top */
+                  "tst %[word], #1\n\t"                     /* if (word & 1) exit: that is the trailer */
+                  "b.ne 2f\n\t"
+                  "str %[p], [%[top]]\n\t" /* *top = p: above the slot's top, so not yet part of the magazine */
+                  "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top; condition is eq */
+                  "2:"
+        : [t] "=&r"(tmp), [top] "=&r"(top), [word] "=&r"(word), "=@ccne"(full)
+        : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
+        : "memory");
     return LIKELY(!full);
 }
 
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
 
 /*
- * Replaces the word at byte offset off from the slots of this id, if its condition holds; *ret_old is its old value then. The conditions:
- * the magazine in it is empty (may be replaced), it is full (may be replaced), or the word equals expected.
+ * Replaces the word at byte offset off from the slots of this id, if its condition holds; *ret_old is its old value
+ * then. The conditions: the magazine in it is empty (may be replaced), it is full (may be replaced), or the word equals
+ * expected.
  */
-#define RSEQ_SWAP(condition, ...)                                                                                                         \
-    u64 tmp, old = 0, status;                                                                                                             \
-    if (mag_rseq_offset == 0)                                                                                                             \
-        return RSEQ_ABSENT;                                                                                                               \
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("6f")                                                                     \
-                     "ldr %[old], [%[t], %[off]]\n\t" /* old = word */                                                                    \
-                     condition                        /* if (!condition) exit */                                                          \
-                     "b.ne 7f\n\t"                                                                                                        \
-                     "str %[next], [%[t], %[off]]\n\t" /* commit: word = next */                                                          \
-                     "2: mov %[status], #0\n\t"        /* RSEQ_DONE */                                                                    \
-                     "b 8f\n\t"                                                                                                           \
-                     "7: mov %[status], #1\n\t" /* RSEQ_REFUSED */                                                                        \
-                     "b 8f\n\t"                                                                                                           \
-                     "6: mov %[status], #2\n\t" /* RSEQ_ABSENT */                                                                         \
-                     "8:"                                                                                                                 \
-                     : [t] "=&r"(tmp), [old] "+&r"(old), [status] "=&r"(status)                                                           \
-                     : RSEQ_INPUTS(views), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                                    \
-                     : "memory", "cc");                                                                                                   \
-    *ret_old = old;                                                                                                                       \
+#define RSEQ_SWAP(condition, ...)                                                                                      \
+    u64 tmp, old = 0, status;                                                                                          \
+    if (mag_rseq_offset == 0)                                                                                          \
+        return RSEQ_ABSENT;                                                                                            \
+    __asm__ volatile(                                                                                                  \
+        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("6f") "ldr %[old], [%[t], %[off]]\n\t" /* old = word */             \
+        condition                                                                         /* if (!condition) exit */   \
+                                                         "b.ne 7f\n\t"                                                 \
+                                                         "str %[next], [%[t], %[off]]\n\t" /* commit: word = next */   \
+                                                         "2: mov %[status], #0\n\t"        /* RSEQ_DONE */             \
+                                                         "b 8f\n\t"                                                    \
+                                                         "7: mov %[status], #1\n\t" /* RSEQ_REFUSED */                 \
+                                                         "b 8f\n\t"                                                    \
+                                                         "6: mov %[status], #2\n\t" /* RSEQ_ABSENT */                  \
+                                                         "8:"                                                          \
+        : [t] "=&r"(tmp), [old] "+&r"(old), [status] "=&r"(status)                                                     \
+        : RSEQ_INPUTS(views), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                              \
+        : "memory", "cc");                                                                                             \
+    *ret_old = old;                                                                                                    \
     return (enum rseq_status)status
 
 static inline enum rseq_status rseq_swap_if_empty(u64 *const *views, s64 off, u64 next, u64 *ret_old) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The per-CPU primitives where there are none: every operation is refused, and the slow path uses the locked regions. For
- * other architectures, other libcs, and builds for ThreadSanitizer. */
+/* The per-CPU primitives where there are none: every operation is refused, and the slow path uses the locked regions.
+ * For other architectures, other libcs, and builds for ThreadSanitizer. */
 #ifndef QUARRY_MAG_RSEQ_NONE_H
 #define QUARRY_MAG_RSEQ_NONE_H
 

@@ -1,37 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The four per-CPU primitives on x86-64, as restartable sequences (rseq(2)): the kernel restarts a section that was interrupted by preemption, migration or a signal before its last
- * instruction. Each ends with one committing store. Pseudo-code beside each line; the model in C is mag/ref.h.
+ * The four per-CPU primitives on x86-64, as restartable sequences (rseq(2)): the kernel restarts a section that was
+ * interrupted by preemption, migration or a signal before its last instruction. Each ends with one committing store.
+ * Pseudo-code beside each line; the model in C is mag/ref.h.
  *
- * rseq area:  +4 cpu_id (negative: not registered)   +8 rseq_cs (address of the section's descriptor)   +4 or +24 the id
- * Nothing but rseq_cs is written. An abort jumps back to the arming store: the kernel cleared rseq_cs.
+ * rseq area:  +4 cpu_id (negative: not registered)   +8 rseq_cs (address of the section's descriptor)   +4 or +24 the
+ * id Nothing but rseq_cs is written. An abort jumps back to the arming store: the kernel cleared rseq_cs.
  */
 #ifndef QUARRY_MAG_RSEQ_X86_64_H
 #define QUARRY_MAG_RSEQ_X86_64_H
 
 #include "mag/tabs.h"
 
-/* Descriptor of the section 1..2 with abort handler 4, which is preceded by the signature 0x53053053 as operand of a ud1. */
-#define RSEQ_SECTION_DESCRIPTOR                                                                                                           \
-    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                                                  \
-    ".balign 32\n\t"                                                                                                                      \
-    "3: .long 0, 0\n\t"                                                                                                                   \
-    ".quad 1f, 2f - 1f, 4f\n\t"                                                                                                           \
-    ".popsection\n\t"                                                                                                                     \
-    ".pushsection .text.unlikely, \"ax\"\n\t"                                                                                             \
-    ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                                                          \
-    ".long 0x53053053\n\t"                                                                                                                \
-    "4: jmp 5f\n\t"                                                                                                                       \
+/* Descriptor of the section 1..2 with abort handler 4, which is preceded by the signature 0x53053053 as operand of a
+ * ud1. */
+#define RSEQ_SECTION_DESCRIPTOR                                                                                        \
+    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                               \
+    ".balign 32\n\t"                                                                                                   \
+    "3: .long 0, 0\n\t"                                                                                                \
+    ".quad 1f, 2f - 1f, 4f\n\t"                                                                                        \
+    ".popsection\n\t"                                                                                                  \
+    ".pushsection .text.unlikely, \"ax\"\n\t"                                                                          \
+    ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                                       \
+    ".long 0x53053053\n\t"                                                                                             \
+    "4: jmp 5f\n\t"                                                                                                    \
     ".popsection\n\t"
 
-/* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in tmp. exit: where an unregistered thread goes. */
-#define RSEQ_SECTION_BEGIN(tmp, tmp32, exit)                                                                                              \
-    "5: leaq 3b(%%rip), " tmp "\n\t"                                                                                                      \
-    "movq " tmp ", %%fs:8(%[rseq])\n\t"                                                                                                   \
-    "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                                          \
-    "js " exit "\n\t"                                                                                                                     \
-    "movl %%fs:(%[id]), " tmp32 "\n\t"                         /* id */                                                                   \
-    "movq (%[views],%q[t],8), " tmp "\n\t"       /* slots = view[id] */
+/* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in tmp. exit: where an unregistered
+ * thread goes. */
+#define RSEQ_SECTION_BEGIN(tmp, tmp32, exit)                                                                           \
+    "5: leaq 3b(%%rip), " tmp "\n\t"                                                                                   \
+    "movq " tmp ", %%fs:8(%[rseq])\n\t"                                                                                \
+    "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                       \
+    "js " exit "\n\t"                                                                                                  \
+    "movl %%fs:(%[id]), " tmp32 "\n\t"     /* id */                                                                    \
+    "movq (%[views],%q[t],8), " tmp "\n\t" /* slots = view[id] */
 
 #define RSEQ_INPUTS(views_) [rseq] "r"(mag_rseq_offset), [id] "r"(mag_id_offset), [views] "r"(views_)
 
@@ -39,17 +42,18 @@
 static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
     u64 tmp, top, obj;
     bool none;
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("%[t]", "%k[t]", "6f")
-                     "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
-                     "movq (%[top]), %[obj]\n\t"         /* obj = *top */
-                     "btl $0, %k[obj]\n\t"               /* if (obj & 1) exit: that is the header */
-                     "jc 7f\n\t"
-                     "subq $8, (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1; leaves carry clear */
-                     "2: 7:\n\t"
-                     ".pushsection .text.unlikely, \"ax\"\n\t"
-                     "6: stc\n\t"
-                     "jmp 7b\n\t"
-                     ".popsection"
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
+                         "%[t]", "%k[t]",
+                         "6f") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
+                               "movq (%[top]), %[obj]\n\t"         /* obj = *top */
+                               "btl $0, %k[obj]\n\t"               /* if (obj & 1) exit: that is the header */
+                               "jc 7f\n\t"
+                               "subq $8, (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1; leaves carry clear */
+                               "2: 7:\n\t"
+                               ".pushsection .text.unlikely, \"ax\"\n\t"
+                               "6: stc\n\t"
+                               "jmp 7b\n\t"
+                               ".popsection"
                      : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccc"(none)
                      : RSEQ_INPUTS(views), [slot] "r"(slot)
                      : "memory");
@@ -69,10 +73,10 @@ static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
                  "js %l[full]\n\t"
                  "movl %%fs:(%[id]), %%eax\n\t"
                  "movq (%[views],%%rax,8), %%rax\n\t" /* slots = view[id] */
-                 "movq (%%rax,%[slot],8), %%rcx\n\t"          /* top = slots[slot] */
-                 "testb $1, 8(%%rcx)\n\t"                     /* if (top[1] & 1) exit: that is the trailer */
+                 "movq (%%rax,%[slot],8), %%rcx\n\t"  /* top = slots[slot] */
+                 "testb $1, 8(%%rcx)\n\t"             /* if (top[1] & 1) exit: that is the trailer */
                  "jnz %l[full]\n\t"
-                 "movq %[p], 8(%%rcx)\n\t"         /* top[1] = p: above the top, so not yet part of the magazine */
+                 "movq %[p], 8(%%rcx)\n\t"        /* top[1] = p: above the top, so not yet part of the magazine */
                  "addq $8, (%%rax,%[slot],8)\n\t" /* commit: slots[slot] = top + 1 */
                  "2:\n\t"
                  :
@@ -87,27 +91,28 @@ full:
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
 
 /*
- * Replaces the word at byte offset off from the slots of this id, if its condition holds; *ret_old is its old value then. The conditions:
- * the magazine in it is empty (may be replaced), it is full (may be replaced), or the word equals expected.
+ * Replaces the word at byte offset off from the slots of this id, if its condition holds; *ret_old is its old value
+ * then. The conditions: the magazine in it is empty (may be replaced), it is full (may be replaced), or the word equals
+ * expected.
  */
-#define RSEQ_SWAP(condition, ...)                                                                                                         \
-    u64 tmp, top, status;                                                                                                                 \
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("%[t]", "%k[t]", "6f")                                                    \
-                     "movq (%[t],%[off]), %[top]\n\t" /* old = word */                                                                    \
-                     condition                        /* if (!condition) exit */                                                          \
-                     "movl $0, %k[status]\n\t"                                                                                            \
-                     "movq %[next], (%[t],%[off])\n\t" /* commit: word = next */                                                          \
-                     "2: 8:\n\t"                                                                                                          \
-                     ".pushsection .text.unlikely, \"ax\"\n\t"                                                                            \
-                     "6: movl $2, %k[status]\n\t"                                                                                         \
-                     "jmp 8b\n\t"                                                                                                         \
-                     "7: movl $1, %k[status]\n\t"                                                                                         \
-                     "jmp 8b\n\t"                                                                                                         \
-                     ".popsection"                                                                                                        \
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [status] "=&r"(status)                                                           \
-                     : RSEQ_INPUTS(views), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                                 \
-                     : "memory", "cc");                                                                                                   \
-    *ret_old = top;                                                                                                                       \
+#define RSEQ_SWAP(condition, ...)                                                                                      \
+    u64 tmp, top, status;                                                                                              \
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(                                                       \
+                         "%[t]", "%k[t]", "6f") "movq (%[t],%[off]), %[top]\n\t" /* old = word */                      \
+                     condition                                                   /* if (!condition) exit */            \
+                                                "movl $0, %k[status]\n\t"                                              \
+                                                "movq %[next], (%[t],%[off])\n\t" /* commit: word = next */            \
+                                                "2: 8:\n\t"                                                            \
+                                                ".pushsection .text.unlikely, \"ax\"\n\t"                              \
+                                                "6: movl $2, %k[status]\n\t"                                           \
+                                                "jmp 8b\n\t"                                                           \
+                                                "7: movl $1, %k[status]\n\t"                                           \
+                                                "jmp 8b\n\t"                                                           \
+                                                ".popsection"                                                          \
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [status] "=&r"(status)                                        \
+                     : RSEQ_INPUTS(views), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                 \
+                     : "memory", "cc");                                                                                \
+    *ret_old = top;                                                                                                    \
     return (enum rseq_status)status
 
 static inline enum rseq_status rseq_swap_if_empty(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
@@ -125,7 +130,9 @@ static inline enum rseq_status rseq_swap_if_full(u64 *const *views, s64 off, u64
 }
 
 static inline enum rseq_status rseq_swap_if_equal(u64 *const *views, s64 off, u64 expected, u64 next, u64 *ret_old) {
-    RSEQ_SWAP("cmpq %[expected], %[top]\n\t" "jne 7f\n\t", , [expected] "r"(expected));
+    RSEQ_SWAP("cmpq %[expected], %[top]\n\t"
+              "jne 7f\n\t",
+              , [expected] "r"(expected));
 }
 
 #undef RSEQ_SWAP

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables the fast path reads, and the magazine's shape. Written at start and when ids are stopped; the fast path itself writes nothing but a magazine and
- * its slot.
+ * The tables the fast path reads, and the magazine's shape. Written at start and when ids are stopped; the fast path
+ * itself writes nothing but a magazine and its slot.
  *
  *   view[id] ---> slot[class] ---> top object word of a magazine
  *
  *   magazine:  | header, odd | object | object | top -> object | (free) | trailer, odd |
  *              w[0]            w[1] ..                           w[cap]   w[cap + 1]
  *
- * A slot holds the address of the top object's word; in an empty magazine that is the header. So pop looks at *top and push at top[1], and an odd word is
- * the end in either direction: no counter, no bound. What must not be used (an id nobody started, a stopped one) has slots whose magazine is both empty and
- * full, so the fast path needs no further branch.
+ * A slot holds the address of the top object's word; in an empty magazine that is the header. So pop looks at *top and
+ * push at top[1], and an odd word is the end in either direction: no counter, no bound. What must not be used (an id
+ * nobody started, a stopped one) has slots whose magazine is both empty and full, so the fast path needs no further
+ * branch.
  */
 #ifndef QUARRY_MAG_TABS_H
 #define QUARRY_MAG_TABS_H
@@ -41,8 +42,8 @@ struct mag_rseq_absent {
 };
 extern HIDDEN __thread struct mag_rseq_absent rseq_absent;
 
-/* Offsets from the thread pointer: of the thread's rseq area, and of the word in it that is the id. Until start, and where there is no rseq,
- * both are the offset of rseq_absent. Defined in arch/offset_*.S. */
+/* Offsets from the thread pointer: of the thread's rseq area, and of the word in it that is the id. Until start, and
+ * where there is no rseq, both are the offset of rseq_absent. Defined in arch/offset_*.S. */
 extern HIDDEN ptrdiff_t mag_rseq_offset;
 extern HIDDEN ptrdiff_t mag_id_offset;
 

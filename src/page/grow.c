@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where hugepages come from: address space is reserved in large pieces and made writable in growing steps, so that a small process pays for
- * little and a large one makes few system calls. Also decides which of it asks the kernel for real hugepages.
+ * Where hugepages come from: address space is reserved in large pieces and made writable in growing steps, so that a
+ * small process pays for little and a large one makes few system calls. Also decides which of it asks the kernel for
+ * real hugepages.
  */
 #include "page/tier.h"
 #include "rt/options.h"
@@ -11,8 +12,8 @@
 #define STEP_MAX_BYTES (64 * MIB)
 
 /*
- * A hugepage that takes longer than this to come costs more than the 512 small faults it replaces (the host or the kernel had to find
- * or compact the memory), so for a while no more are asked for.
+ * A hugepage that takes longer than this to come costs more than the 512 small faults it replaces (the host or the
+ * kernel had to find or compact the memory), so for a while no more are asked for.
  */
 #define STALL_NS ((u64)1000000)
 #define STALL_PAUSE_NS ((u64)10 * 1000000000)
@@ -30,10 +31,11 @@ static void reservation_place(char *p, size_t bytes, unsigned node) {
     }
 }
 
-/* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256 times the limit,
- * and the kernel packs mappings far closer than that. */
+/* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
+ * times the limit, and the kernel packs mappings far closer than that. */
 static bool tier_reserve(struct page_tier *t, unsigned node) {
-    size_t bytes = rt_meta.limited ? CLAMP(round_down(rt_meta.limit_bytes >> LIMITED_RESERVE_SHIFT, HPAGE_BYTES), HPAGE_BYTES, RESERVE_BYTES)
+    size_t bytes = rt_meta.limited ? CLAMP(round_down(rt_meta.limit_bytes >> LIMITED_RESERVE_SHIFT, HPAGE_BYTES),
+                                           HPAGE_BYTES, RESERVE_BYTES)
                                    : RESERVE_BYTES;
     char *p = NULL;
     while (bytes >= HPAGE_BYTES && (p = sys_vm_reserve(bytes, HPAGE_BYTES)) == NULL)
@@ -45,7 +47,8 @@ static bool tier_reserve(struct page_tier *t, unsigned node) {
         return false;
     }
     reservation_place(p, bytes, node);
-    /* Where hugepages are "always" on, a small process would get 2 MiB for its first byte: they must be earned there too. */
+    /* Where hugepages are "always" on, a small process would get 2 MiB for its first byte: they must be earned there
+     * too. */
     if (rt_opt.thp == OPT_THP_ALWAYS)
         (void)sys_vm_huge(p, bytes);
     else
@@ -60,7 +63,8 @@ static bool hugepages_earned(const struct page_tier *t) {
            (t->stalled_ns == 0 || sys_clock_ns() - t->stalled_ns > STALL_PAUSE_NS);
 }
 
-/* Brings a hugepage in by its first byte, and watches the clock. After a stall the rest of what is committed is taken back to small pages. */
+/* Brings a hugepage in by its first byte, and watches the clock. After a stall the rest of what is committed is taken
+ * back to small pages. */
 static void hugepage_touch(struct page_tier *t, char *p) {
     u64 start = sys_clock_ns();
     __atomic_store_n(p, 0, __ATOMIC_RELAXED);

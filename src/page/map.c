@@ -4,7 +4,8 @@
 
 #include "sys/sys.h"
 
-/* relaxed: an object's address reaches another thread only through the program's own synchronisation, which also carries this store. */
+/* relaxed: an object's address reaches another thread only through the program's own synchronisation, which also
+ * carries this store. */
 void page_map_set(const void *addr, size_t granules_nr, unsigned value) {
     u64 index = ((uintptr_t)addr >> GRANULE_SHIFT) & rt_meta.map_mask;
     for (size_t i = 0; i < granules_nr; i++)
@@ -22,8 +23,10 @@ static int chunk_make(const void *addr) {
         return -1;
     meta_ref_t none = 0;
     /* order: release, relaxed on failure: publishes the chunk. Of two makers the second loses, and its records with it,
-     * which cost address space alone.                                                               pairs: [chunk.publish] */
-    (void)atomic_compare_exchange_strong_explicit(slot, &none, rt_meta_ref(c), memory_order_release, memory_order_relaxed);
+     * which cost address space alone.                                                               pairs:
+     * [chunk.publish] */
+    (void)atomic_compare_exchange_strong_explicit(slot, &none, rt_meta_ref(c), memory_order_release,
+                                                  memory_order_relaxed);
     return 0;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page tier: runs of granules (16 KiB) inside 2 MiB hugepages, and the page map that tells what any address is. Callers are slab/ (runs) and
- * big/ (address space of its regions, the chunk table). Owns the one lock of the tier; every function is thread-safe.
+ * The page tier: runs of granules (16 KiB) inside 2 MiB hugepages, and the page map that tells what any address is.
+ * Callers are slab/ (runs) and big/ (address space of its regions, the chunk table). Owns the one lock of the tier;
+ * every function is thread-safe.
  *
- * A run lies inside one hugepage, so it has at most 128 granules. Memory given back to the system stays part of the tier and reads as
- * zeros when it is used again.
+ * A run lies inside one hugepage, so it has at most 128 granules. Memory given back to the system stays part of the
+ * tier and reads as zeros when it is used again.
  */
 #ifndef QUARRY_PAGE_PAGE_H
 #define QUARRY_PAGE_PAGE_H
@@ -51,12 +52,12 @@ struct hpage {
     u16 used_nr;
     u8 longest; /* longest free run, granules; also the list it is on */
     u8 node;
-    bool huge;  /* hugepage asked for */
+    bool huge; /* hugepage asked for */
     bool listed;
     _Atomic(u8) state;
     u32 purged_s; /* when it last lost memory, seconds + 1; 0 never */
     /* HPAGE_BIG */
-    size_t big_bytes;        /* usable, page multiple */
+    size_t big_bytes;         /* usable, page multiple */
     size_t big_reserve_bytes; /* address space, guard included */
     u32 big_flags;
     u32 big_seq;
@@ -72,8 +73,10 @@ struct chunk {
 
 /* Chunk of an address, or NULL when nothing of ours was ever in it. Lock-free. */
 static ALWAYS_INLINE struct chunk *chunk_of(const void *p) {
-    /* order: acquire: the chunk was zeroed and its map made writable before it was published.       pairs: [chunk.publish] */
-    meta_ref_t ref = atomic_load_explicit(&rt_meta.chunks[((uintptr_t)p >> CHUNK_SHIFT) & rt_meta.chunks_mask], memory_order_acquire);
+    /* order: acquire: the chunk was zeroed and its map made writable before it was published.       pairs:
+     * [chunk.publish] */
+    meta_ref_t ref = atomic_load_explicit(&rt_meta.chunks[((uintptr_t)p >> CHUNK_SHIFT) & rt_meta.chunks_mask],
+                                          memory_order_acquire);
     return ref == 0 ? NULL : (struct chunk *)rt_meta_at(ref);
 }
 static ALWAYS_INLINE struct hpage *chunk_hpage(struct chunk *c, const void *p) {
@@ -95,26 +98,29 @@ extern unsigned page_nodes_nr;
 
 enum page_content { PAGE_DIRTY = 0, PAGE_ZERO };
 
-/* A run of granules_nr (1..64) granules, aligned to align_nr granules (a power of two, <= 64), its page map entries still "not
- * ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. */
+/* A run of granules_nr (1..64) granules, aligned to align_nr granules (a power of two, <= 64), its page map entries
+ * still "not ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. */
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
 /* This very thread is inside the tier: the caller runs in a signal handler on top of it, and every run is refused. */
 bool page_is_busy_here(void);
-/* The page map entries are cleared here. Never waits: where the lock is held the run is queued and the holder frees it. */
+/* The page map entries are cleared here. Never waits: where the lock is held the run is queued and the holder frees it.
+ */
 void page_run_free(void *run, unsigned granules_nr);
 
-/* A whole-run or part-run purge done by the owner (slab/ does this for free pages inside slabs); keeps the accounts. 0 or -errno. */
+/* A whole-run or part-run purge done by the owner (slab/ does this for free pages inside slabs); keeps the accounts. 0
+ * or -errno. */
 int page_purge_inside(void *addr, size_t bytes);
 /* Memory inside a run that page_purge_inside gave back is about to be used again. */
 void page_refill_inside(void *addr, size_t bytes);
 
-/* Purge what has been free for longer than the purge delay, and what exceeds the allowance. now_ms from sys_clock_ms(). */
+/* Purge what has been free for longer than the purge delay, and what exceeds the allowance. now_ms from sys_clock_ms().
+ */
 void page_tick(u64 now_ms);
 /* Purge free runs until at most keep_bytes of them are backed. Returns bytes given back. */
 size_t page_purge(size_t keep_bytes);
 
-/* Gives wholly free hugepages and unused reservations back with their address space, for those who need that rather than memory (a big
- * region under RLIMIT_AS, the commit limit). Returns bytes of address space. */
+/* Gives wholly free hugepages and unused reservations back with their address space, for those who need that rather
+ * than memory (a big region under RLIMIT_AS, the commit limit). Returns bytes of address space. */
 size_t page_release(void);
 
 struct page_stats {

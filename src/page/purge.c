@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving memory back. Free memory that is still backed is bounded by an allowance in proportion to what is in use, at every free, so that a process that
- * frees everything and then sleeps has given back already; what stays within the allowance is purged when it has not been used for
- * a while. A program that wants back what was purged a moment ago shows that it works in phases: the allowance grows by what was
- * regretted, and shrinks again with time.
+ * Giving memory back. Free memory that is still backed is bounded by an allowance in proportion to what is in use, at
+ * every free, so that a process that frees everything and then sleeps has given back already; what stays within the
+ * allowance is purged when it has not been used for a while. A program that wants back what was purged a moment ago
+ * shows that it works in phases: the allowance grows by what was regretted, and shrinks again with time.
  */
 #include "base/bits.h"
 #include "page/tier.h"
@@ -11,8 +11,8 @@
 #include "rt/usage.h"
 
 /*
- * Free but backed memory every process may keep. Smaller and programs of a few MiB purge in their loops; larger and an idle process
- * shows it. 8 MiB is about 3 ms of page faults.
+ * Free but backed memory every process may keep. Smaller and programs of a few MiB purge in their loops; larger and an
+ * idle process shows it. 8 MiB is about 3 ms of page faults.
  */
 #define ALLOWANCE_MIN_GRANULES (8 * MIB / GRANULE_BYTES)
 

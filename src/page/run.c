@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filler: runs of granules, each placed in the hugepage whose longest free run is the shortest that fits, so that full hugepages
- * stay full and empty ones become wholly free. A free never waits for the lock: where it is held, the run goes on a list that the
- * holder empties before and after it lets go.
+ * The filler: runs of granules, each placed in the hugepage whose longest free run is the shortest that fits, so that
+ * full hugepages stay full and empty ones become wholly free. A free never waits for the lock: where it is held, the
+ * run goes on a list that the holder empties before and after it lets go.
  */
 #include "base/bits.h"
 #include "page/tier.h"
@@ -141,7 +141,8 @@ static void backed_publish(struct page_tier *t) {
 
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
     unsigned was_backed = 0;
-    /* The first touch of a hugepage brings in all of it. It reads as zeros, but who knows which parts still do later. */
+    /* The first touch of a hugepage brings in all of it. It reads as zeros, but who knows which parts still do later.
+     */
     if (h->huge && (h->backed[0] | h->backed[1]) == 0) {
         h->backed[0] = h->backed[1] = ~(u64)0;
         t->free_backed_granules += HPAGE_GRANULES;
@@ -183,14 +184,17 @@ static void defer_push(struct page_tier *t, void *run, unsigned nr) {
     d->words[1] = nr;
     do {
         d->words[0] = head;
-        /* order: release: publishes the two words.                                                pairs: [page.defer] */
-    } while (!atomic_compare_exchange_weak_explicit(&t->deferred, &head, (uintptr_t)run, memory_order_release, memory_order_relaxed));
+        /* order: release: publishes the two words.                                                pairs: [page.defer]
+         */
+    } while (!atomic_compare_exchange_weak_explicit(&t->deferred, &head, (uintptr_t)run, memory_order_release,
+                                                    memory_order_relaxed));
 }
 
 static void defer_drain_locked(struct page_tier *t) {
     if (atomic_load_explicit(&t->deferred, memory_order_relaxed) == 0)
         return;
-    /* order: acquire: consumes the words of every run on the list.                                pairs: [page.defer] */
+    /* order: acquire: consumes the words of every run on the list.                                pairs: [page.defer]
+     */
     uintptr_t at = atomic_exchange_explicit(&t->deferred, 0, memory_order_acquire);
     while (at != 0) {
         struct page_desc *d = chunk_desc(chunk_of((void *)at), (void *)at);
@@ -213,7 +217,8 @@ static void tier_unlock(struct page_tier *t) {
 
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
     struct page_tier *t = &page_tiers[node];
-    if (!rt_usage_admits(granules_nr * GRANULE_BYTES) && (page_purge(0) == 0 || !rt_usage_admits(granules_nr * GRANULE_BYTES)))
+    if (!rt_usage_admits(granules_nr * GRANULE_BYTES) &&
+        (page_purge(0) == 0 || !rt_usage_admits(granules_nr * GRANULE_BYTES)))
         return NULL;
     if (!sys_lock_acquire(&t->lock))
         return NULL;
@@ -318,7 +323,8 @@ size_t page_backed_bytes_racy(void) {
     return bytes > inside ? bytes - inside : 0;
 }
 
-/* A handler that forks on top of this thread's own hold leaves the lock alone: parent and child each finish the holder's work. */
+/* A handler that forks on top of this thread's own hold leaves the lock alone: parent and child each finish the
+ * holder's work. */
 void page_fork_prepare(void) {
     for (unsigned node = 0; node < page_nodes_nr; node++) {
         struct page_tier *t = &page_tiers[node];

@@ -21,8 +21,8 @@ struct page_tier {
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
-    char *huge_until; /* fresh address space below this asks for hugepages */
-    u64 stalled_ns;   /* when a hugepage last took too long to come; 0 never */
+    char *huge_until;                           /* fresh address space below this asks for hugepages */
+    u64 stalled_ns;                             /* when a hugepage last took too long to come; 0 never */
     size_t step_bytes;                          /* how much the next commit takes */
     u64 used_granules, free_backed_granules;
     u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */
@@ -48,7 +48,8 @@ void tier_purge_locked(struct page_tier *t, u64 keep_granules);
 /* Unmaps all that is free and whole. Returns bytes. */
 size_t tier_release_locked(struct page_tier *t);
 u64 tier_allowance(const struct page_tier *t);
-/* Purge what has been free since before_ms, in hugepages that are wholly free and, where worth breaking them, others. */
+/* Purge what has been free since before_ms, in hugepages that are wholly free and, where worth breaking them, others.
+ */
 void tier_purge_old_locked(struct page_tier *t, u64 before_ms);
 
 #endif

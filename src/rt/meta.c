@@ -100,7 +100,8 @@ void *rt_meta_alloc(size_t bytes, size_t align) {
         if (bytes > rt_meta.reserved_bytes || start > rt_meta.reserved_bytes - bytes || !pool_commit(start + bytes))
             return NULL;
         /* relaxed: the block is not shared until its new owner publishes it. */
-    } while (!atomic_compare_exchange_weak_explicit(&rt_meta.used_bytes, &used, start + bytes, memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&rt_meta.used_bytes, &used, start + bytes, memory_order_relaxed,
+                                                    memory_order_relaxed));
     return rt_meta.base + start;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quarry's own memory: one reservation holds the page map, the chunk table and a pool from which every record, bitmap and magazine is cut. Nothing taken from
- * the pool ever goes back to the system, so its blocks are type-stable: a lock-free reader may look at one that was freed
- * meanwhile, finds a stale value, and fails its compare-and-swap. Called by page/, slab/ and mag/.
+ * quarry's own memory: one reservation holds the page map, the chunk table and a pool from which every record, bitmap
+ * and magazine is cut. Nothing taken from the pool ever goes back to the system, so its blocks are type-stable: a
+ * lock-free reader may look at one that was freed meanwhile, finds a stale value, and fails its compare-and-swap.
+ * Called by page/, slab/ and mag/.
  *
  *   | page map, 2 bytes a granule, read-only until used | chunk table, 4 bytes a chunk | pool ------> |
  */
@@ -11,18 +12,19 @@
 
 #include "base/types.h"
 
-/* A place in the pool, in units of META_UNIT bytes from its base; 0 is no place. Half a pointer, so that a tag fits beside it. */
+/* A place in the pool, in units of META_UNIT bytes from its base; 0 is no place. Half a pointer, so that a tag fits
+ * beside it. */
 typedef u32 meta_ref_t;
 
 #define META_UNIT_SHIFT 4
 #define META_UNIT ((size_t)1 << META_UNIT_SHIFT)
 
 struct rt_meta {
-    u16 *map;           /* page map: what each granule of the address space is, see page/page.h */
-    u64 map_mask;       /* index of an address: (p >> GRANULE_SHIFT) & map_mask */
+    u16 *map;                    /* page map: what each granule of the address space is, see page/page.h */
+    u64 map_mask;                /* index of an address: (p >> GRANULE_SHIFT) & map_mask */
     _Atomic(meta_ref_t) *chunks; /* chunk table, see page/chunk.h */
-    u64 chunks_mask;    /* index of an address: (p >> CHUNK_SHIFT) & chunks_mask */
-    char *base;         /* of the pool */
+    u64 chunks_mask;             /* index of an address: (p >> CHUNK_SHIFT) & chunks_mask */
+    char *base;                  /* of the pool */
     size_t reserved_bytes;
     _Atomic(u64) used_bytes;
     _Atomic(u64) committed_bytes;
@@ -37,11 +39,14 @@ extern HIDDEN struct rt_meta rt_meta;
 /* Reserves everything. Called once, before any other thread can be here. 0 or -ENOMEM. */
 int rt_meta_init(void);
 
-/* Zeroed bytes, aligned to align (a power of two, <= page size), never freed. NULL when the pool is exhausted. Lock-free. */
+/* Zeroed bytes, aligned to align (a power of two, <= page size), never freed. NULL when the pool is exhausted.
+ * Lock-free. */
 void *rt_meta_alloc(size_t bytes, size_t align);
 
 static inline void *rt_meta_at(meta_ref_t ref) { return rt_meta.base + ((size_t)ref << META_UNIT_SHIFT); }
-static inline meta_ref_t rt_meta_ref(const void *p) { return (meta_ref_t)((size_t)((const char *)p - rt_meta.base) >> META_UNIT_SHIFT); }
+static inline meta_ref_t rt_meta_ref(const void *p) {
+    return (meta_ref_t)((size_t)((const char *)p - rt_meta.base) >> META_UNIT_SHIFT);
+}
 
 /* Makes the page map entries of [addr, addr + bytes) writable. 0 or -ENOMEM. */
 int rt_meta_map_commit(const void *addr, size_t bytes);

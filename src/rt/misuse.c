@@ -10,23 +10,28 @@ enum { LINE_BYTES = 512 };
 static const struct {
     const char *name, *what, *hint;
 } crimes[MISUSE_KINDS_NR] = {
-    [MISUSE_DOUBLE_FREE] = {"double-free", "an object that is free already",
-                            "it was freed twice, the second time possibly long ago: look for two owners of one pointer"},
-    [MISUSE_INTERIOR] = {"interior-pointer", "an address inside an object, not its start", "free the pointer that malloc returned"},
+    [MISUSE_DOUBLE_FREE] =
+        {"double-free", "an object that is free already",
+         "it was freed twice, the second time possibly long ago: look for two owners of one pointer"},
+    [MISUSE_INTERIOR] = {"interior-pointer", "an address inside an object, not its start",
+                         "free the pointer that malloc returned"},
     [MISUSE_WILD] = {"wild-pointer", "an address that is no memory of this process's heap",
                      "it is uninitialised, damaged, or was never allocated"},
     [MISUSE_STACK] = {"stack-pointer", "an address on a stack", "only what malloc returned may be freed"},
-    [MISUSE_FOREIGN] = {"foreign-pointer", "memory that another allocator made",
-                        "it is left alone and leaks; further ones are not named; QUARRY_FOREIGN=abort stops at the first"},
+    [MISUSE_FOREIGN] =
+        {"foreign-pointer", "memory that another allocator made",
+         "it is left alone and leaks; further ones are not named; QUARRY_FOREIGN=abort stops at the first"},
     [MISUSE_SIZE] = {"sized-free-mismatch", "freed with a size it was not allocated with",
                      "check the type behind the pointer, or delete through a base class without virtual destructor"},
-    [MISUSE_ALIGN] = {"bad-alignment", "freed with an alignment it does not have", "free it with the alignment it was allocated with"},
+    [MISUSE_ALIGN] = {"bad-alignment", "freed with an alignment it does not have",
+                      "free it with the alignment it was allocated with"},
 };
 
 static void misuse_print(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {
     char line[LINE_BYTES];
     struct fmt_buf b = fmt_init(line, sizeof(line));
-    fmt_printf(&b, "quarry: error Q0%u %s: pointer %p: %s; class ", (unsigned)kind + 1, crimes[kind].name, p, crimes[kind].what);
+    fmt_printf(&b, "quarry: error Q0%u %s: pointer %p: %s; class ", (unsigned)kind + 1, crimes[kind].name, p,
+               crimes[kind].what);
     if (class_bytes != 0)
         fmt_dec(&b, class_bytes);
     else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one line a program gets that misuses memory, and the abort that follows. Called by whichever layer finds the crime; knows
- * nothing of slabs itself. Async-signal-safe.
+ * The one line a program gets that misuses memory, and the abort that follows. Called by whichever layer finds the
+ * crime; knows nothing of slabs itself. Async-signal-safe.
  *
  *   quarry: error Q01 double-free: pointer 0x7f0000001230: freed twice; class 48 slab partial; <hint>
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The options: one table (options.def) makes this struct, the parser, `quarry options`, docs/tuning.md and the man page. Read once, at start, from QUARRY_<NAME>
- * environment variables and from the string `quarry_conf` the program may define ("name:value,name:value"; the environment
- * wins). In a setuid program the environment is ignored. Written only before the allocator is started; read-only afterwards.
+ * The options: one table (options.def) makes this struct, the parser, `quarry options`, docs/tuning.md and the man
+ * page. Read once, at start, from QUARRY_<NAME> environment variables and from the string `quarry_conf` the program may
+ * define ("name:value,name:value"; the environment wins). In a setuid program the environment is ignored. Written only
+ * before the allocator is started; read-only afterwards.
  */
 #ifndef QUARRY_RT_OPTIONS_H
 #define QUARRY_RT_OPTIONS_H
@@ -32,8 +33,9 @@ struct rt_options {
 
 extern HIDDEN struct rt_options rt_opt;
 
-/* Fills rt_opt with defaults, then conf (may be NULL), then envp (may be NULL; pass NULL in setuid programs). Wrong names and values are
- * reported on stderr, one line each, with the nearest right name or the allowed range, and ignored. Uses no libc but write. */
+/* Fills rt_opt with defaults, then conf (may be NULL), then envp (may be NULL; pass NULL in setuid programs). Wrong
+ * names and values are reported on stderr, one line each, with the nearest right name or the allowed range, and
+ * ignored. Uses no libc but write. */
 void rt_options_read(const char *conf, char *const *envp);
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Free lists of fixed-size metadata blocks, and the tagged stack they are made of, which depot and partial lists share in kind. Used by slab/ (bitmaps) and
- * mag/ (magazines).
+ * Free lists of fixed-size metadata blocks, and the tagged stack they are made of, which depot and partial lists share
+ * in kind. Used by slab/ (bitmaps) and mag/ (magazines).
  *
  * States      A block is in use by one owner, or linked on exactly one stack.
  * Invariants  [T1] The head's tag changes with every successful push and pop.
  *             [T2] A block's memory is never unmapped and its link word is only written by its owner.
  * Ordering    push releases, pop acquires: what the pusher wrote into the block is seen by the popper.   [stack.push]
  * Progress    Lock-free: a failed compare-and-swap means another thread's succeeded.
- * Reclamation None needed: by [T2] reading the link of a block that was popped meanwhile is harmless, by [T1] the swap then fails. The tag has 32 bits: a
- *             thread must sleep through exactly a multiple of 2^32 operations on one stack to be fooled.
+ * Reclamation None needed: by [T2] reading the link of a block that was popped meanwhile is harmless, by [T1] the swap
+ * then fails. The tag has 32 bits: a thread must sleep through exactly a multiple of 2^32 operations on one stack to be
+ * fooled.
  */
 #ifndef QUARRY_RT_POOL_H
 #define QUARRY_RT_POOL_H
@@ -28,11 +29,12 @@ void *rt_stack_pop(struct rt_stack *stack); /* NULL when empty */
 void *rt_stack_take_all(struct rt_stack *stack);
 void *rt_stack_next(const void *block);
 
-/* Blocks of one kind never become blocks of another: magazines rely on what their kind leaves behind in a block (mag/magazine.c). */
+/* Blocks of one kind never become blocks of another: magazines rely on what their kind leaves behind in a block
+ * (mag/magazine.c). */
 enum rt_pool_kind { RT_POOL_BITMAPS, RT_POOL_MAGAZINES, RT_POOL_KINDS_NR };
 
-/* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned: zeroed when new, else as it was put but for its first 8 bytes. NULL when
- * memory is out. Lock-free. */
+/* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned: zeroed when new, else as it was put but for its
+ * first 8 bytes. NULL when memory is out. Lock-free. */
 void *rt_pool_get(enum rt_pool_kind kind, unsigned shift);
 void rt_pool_put(enum rt_pool_kind kind, void *block, unsigned shift);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How much memory the whole process holds through quarry, and whether the limit_hard option admits more. Kept by page/ and big/. */
+/* How much memory the whole process holds through quarry, and whether the limit_hard option admits more. Kept by page/
+ * and big/. */
 #ifndef QUARRY_RT_USAGE_H
 #define QUARRY_RT_USAGE_H
 

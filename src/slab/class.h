@@ -40,7 +40,9 @@ struct slab_class {
 
 extern HIDDEN struct slab_class (*slab_classes)[SLAB_CLASSES_NR]; /* one row for each node */
 
-static ALWAYS_INLINE struct slab *slab_at(const void *first_granule) { return (struct slab *)chunk_desc(chunk_of(first_granule), first_granule); }
+static ALWAYS_INLINE struct slab *slab_at(const void *first_granule) {
+    return (struct slab *)chunk_desc(chunk_of(first_granule), first_granule);
+}
 
 /* First byte of the slab p lies in. p must lie in a slab. */
 static ALWAYS_INLINE char *slab_base(const void *p) {
@@ -55,23 +57,27 @@ static ALWAYS_INLINE _Atomic(u64) *slab_bitmap(struct slab *s, const struct slab
     return rt_meta_at((meta_ref_t)atomic_load_explicit(&s->bits, memory_order_relaxed));
 }
 
-static ALWAYS_INLINE slab_word_t slab_word_load(struct slab *s) { return (slab_word_t){atomic_load_explicit(&s->word, memory_order_relaxed)}; }
+static ALWAYS_INLINE slab_word_t slab_word_load(struct slab *s) {
+    return (slab_word_t){atomic_load_explicit(&s->word, memory_order_relaxed)};
+}
 
-/* Partial lists (partial.c). pop claims nothing by itself: the caller is the only one to know the slab and must make it BOUND. */
+/* Partial lists (partial.c). pop claims nothing by itself: the caller is the only one to know the slab and must make it
+ * BOUND. */
 void partial_push(struct slab_class *c, char *base, int free_nr, int nobj);
-char *partial_pop(struct slab_class *c);                      /* fullest bucket first; NULL when all are empty */
+char *partial_pop(struct slab_class *c);                       /* fullest bucket first; NULL when all are empty */
 char *partial_take_all(struct slab_class *c, unsigned bucket); /* walk with partial_next */
 char *partial_next(const char *base);
 
-/* Applies a pure transition until it sticks; evaluates to the word before. Release: what this thread did to the slab (bits, objects) is seen by whoever acts
- * on the new word. Acquire: and the other way round. pairs: [slab.word] */
-#define SLAB_TRANSITION(slab, call)                                                                                                       \
-    ({                                                                                                                                     \
-        slab_word_t w = slab_word_load(slab), n_;                                                                                          \
-        do {                                                                                                                               \
-            n_ = (call);                                                                                                                   \
-        } while (!atomic_compare_exchange_weak_explicit(&(slab)->word, &w.bits, n_.bits, memory_order_acq_rel, memory_order_relaxed));     \
-        w;                                                                                                                                 \
+/* Applies a pure transition until it sticks; evaluates to the word before. Release: what this thread did to the slab
+ * (bits, objects) is seen by whoever acts on the new word. Acquire: and the other way round. pairs: [slab.word] */
+#define SLAB_TRANSITION(slab, call)                                                                                    \
+    ({                                                                                                                 \
+        slab_word_t w = slab_word_load(slab), n_;                                                                      \
+        do {                                                                                                           \
+            n_ = (call);                                                                                               \
+        } while (!atomic_compare_exchange_weak_explicit(&(slab)->word, &w.bits, n_.bits, memory_order_acq_rel,         \
+                                                        memory_order_relaxed));                                        \
+        w;                                                                                                             \
     })
 
 /* Wholly free slabs a class may keep, and whether it has so many more that a sweep is worth its time (slab.c). */

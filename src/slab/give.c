@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving objects back: a batch is grouped by slab, so that each slab pays one atomic for its bits and one for its count. Here misuse that passed the fast path is found
- * exactly: the bit of an object that is free already is set, and an address that is no object's start leaves a remainder.
+ * Giving objects back: a batch is grouped by slab, so that each slab pays one atomic for its bits and one for its
+ * count. Here misuse that passed the fast path is found exactly: the bit of an object that is free already is set, and
+ * an address that is no object's start leaves a remainder.
  */
 #include "base/bits.h"
 #include "rt/misuse.h"
@@ -20,7 +21,8 @@ struct group {
 
 static const char *state_name(const struct slab *s, const struct slab_geometry *g) {
     slab_word_t w = {atomic_load_explicit(&s->word, memory_order_relaxed)};
-    static const char *const names[] = {[SLAB_EMPTY] = "empty", [SLAB_BOUND] = "bound", [SLAB_LISTED] = "partial", [SLAB_FULL] = "full"};
+    static const char *const names[] = {
+        [SLAB_EMPTY] = "empty", [SLAB_BOUND] = "bound", [SLAB_LISTED] = "partial", [SLAB_FULL] = "full"};
     return slab_word_state(w) == SLAB_LISTED && slab_word_free(w) == g->nobj ? "free" : names[slab_word_state(w)];
 }
 
@@ -64,7 +66,8 @@ static void group_set_bits(struct group *gr) {
     const struct slab_geometry *g = &slab_geometry[s->cls];
     if (gr->mask == 0)
         return;
-    /* order: release: the freeing thread's last writes to the objects are over before they can be taken.        pairs: [slab.free] */
+    /* order: release: the freeing thread's last writes to the objects are over before they can be taken.        pairs:
+     * [slab.free] */
     u64 old = atomic_fetch_or_explicit(&slab_bitmap(s, g)[gr->word], gr->mask, memory_order_release);
     if (UNLIKELY((old & gr->mask) != 0)) {
         size_t index = (size_t)gr->word * WORD_BITS + bits_lowest(old & gr->mask);
@@ -148,7 +151,9 @@ struct slab_place slab_locate(const void *p) {
         place.where = SLAB_WHERE_TAIL;
     else if ((u64)index * g->size_bytes != offset)
         place.where = SLAB_WHERE_INTERIOR;
-    else if ((atomic_load_explicit(&slab_bitmap(s, g)[index / WORD_BITS], memory_order_relaxed) >> (index % WORD_BITS)) & 1)
+    else if ((atomic_load_explicit(&slab_bitmap(s, g)[index / WORD_BITS], memory_order_relaxed) >>
+              (index % WORD_BITS)) &
+             1)
         place.where = SLAB_WHERE_FREE;
     else
         place.where = SLAB_WHERE_LIVE_OR_CACHED;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Partial lists: for each class and node four lock-free stacks of slabs, by how much of the slab was free when it was linked.
+ * Partial lists: for each class and node four lock-free stacks of slabs, by how much of the slab was free when it was
+ * linked.
  *
  * States      A slab is on no list, or LISTED on exactly one ([S1] in word.h).
  * Invariants  [L1] The tag changes with every push, pop and take-all. [L2] Descriptors are never unmapped.
- * Ordering    push releases, pop acquires.                                                                     [slab.list]
- * Progress    Lock-free. pop visits at most four heads.
+ * Ordering    push releases, pop acquires. [slab.list] Progress    Lock-free. pop visits at most four heads.
  * Reclamation None: a stale link read through an old head is discarded because of [L1]. The tag has 30 bits.
  */
 #include "slab/class.h"
@@ -31,19 +31,23 @@ void partial_push(struct slab_class *c, char *base, int free_nr, int nobj) {
     u64 seen = atomic_load_explicit(head, memory_order_relaxed);
     do {
         atomic_store_explicit(&s->link, seen & ID_MASK, memory_order_relaxed);
-        /* order: release, relaxed on failure: publishes the link.                                   pairs: [slab.list] */
-    } while (!atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, base_id(base)), memory_order_release, memory_order_relaxed));
+        /* order: release, relaxed on failure: publishes the link.                                   pairs: [slab.list]
+         */
+    } while (!atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, base_id(base)), memory_order_release,
+                                                    memory_order_relaxed));
 }
 
 char *partial_pop(struct slab_class *c) {
     for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++) {
         _Atomic(u64) *head = &c->partial[bucket];
-        /* order: acquire: the link read below is at least as new as the head.                       pairs: [slab.list] */
+        /* order: acquire: the link read below is at least as new as the head.                       pairs: [slab.list]
+         */
         u64 seen = atomic_load_explicit(head, memory_order_acquire);
         while ((seen & ID_MASK) != 0) {
             char *base = id_base(seen & ID_MASK);
             u64 next = atomic_load_explicit(&slab_at(base)->link, memory_order_relaxed) & ID_MASK;
-            if (atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, next), memory_order_acquire, memory_order_acquire))
+            if (atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, next), memory_order_acquire,
+                                                      memory_order_acquire))
                 return base;
         }
     }
@@ -53,8 +57,10 @@ char *partial_pop(struct slab_class *c) {
 char *partial_take_all(struct slab_class *c, unsigned bucket) {
     _Atomic(u64) *head = &c->partial[bucket];
     u64 seen = atomic_load_explicit(head, memory_order_relaxed);
-    /* order: acquire: consumes the links of the whole list.                                         pairs: [slab.list] */
-    while ((seen & ID_MASK) != 0 && !atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, 0), memory_order_acquire, memory_order_relaxed))
+    /* order: acquire: consumes the links of the whole list.                                         pairs: [slab.list]
+     */
+    while ((seen & ID_MASK) != 0 && !atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, 0),
+                                                                           memory_order_acquire, memory_order_relaxed))
         continue;
     return (seen & ID_MASK) == 0 ? NULL : id_base(seen & ID_MASK);
 }

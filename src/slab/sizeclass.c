@@ -10,36 +10,38 @@
 #define BITMAP_SHIFT(nobj) ((nobj) <= 64 ? 3 : (nobj) <= 128 ? 4 : (nobj) <= 256 ? 5 : (nobj) <= 512 ? 6 : 7)
 #define ALIGN_GRANULES(size) (LOWBIT(size) <= GRANULE_BYTES ? 1 : LOWBIT(size) / GRANULE_BYTES)
 /*
- * A full slab is listed again once an eighth of it is free (at most 16 objects): listing at the first free would make refills gather one
- * object from each of many slabs, and hand the cache line just freed by one CPU to another at once.
+ * A full slab is listed again once an eighth of it is free (at most 16 objects): listing at the first free would make
+ * refills gather one object from each of many slabs, and hand the cache line just freed by one CPU to another at once.
  */
 #define THRESHOLD(nobj) ((nobj) / 8 < 1 ? 1 : (nobj) / 8 > 16 ? 16 : (nobj) / 8)
 
 const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {
-#define CLASS(index, size, granules_nr, objs_nr)                                                                                          \
-    [index] = {.size_bytes = (size),                                                                                                      \
-               .recip = (u32)((((u64)1 << 32) + (size) - 1) / (size)),                                                                    \
-               .nobj = (objs_nr),                                                                                                         \
-               .threshold = THRESHOLD(objs_nr),                                                                                           \
-               .granules = (granules_nr),                                                                                                 \
-               .align = ALIGN_GRANULES(size),                                                                                             \
+#define CLASS(index, size, granules_nr, objs_nr)                                                                       \
+    [index] = {.size_bytes = (size),                                                                                   \
+               .recip = (u32)((((u64)1 << 32) + (size)-1) / (size)),                                                   \
+               .nobj = (objs_nr),                                                                                      \
+               .threshold = THRESHOLD(objs_nr),                                                                        \
+               .granules = (granules_nr),                                                                              \
+               .align = ALIGN_GRANULES(size),                                                                          \
                .bitmap_shift = BITMAP_SHIFT(objs_nr)},
 #include "slab/sizeclass.def"
 #undef CLASS
 };
 
-#define CLASS(index, size, granules, nobj)                                                                                                \
-    _Static_assert((size_t)(granules) * GRANULE_BYTES >= (size_t)(size) * (nobj) && (granules) <= 64 && (nobj) <= 1024, "slab geometry");
+#define CLASS(index, size, granules, nobj)                                                                             \
+    _Static_assert((size_t)(granules)*GRANULE_BYTES >= (size_t)(size) * (nobj) && (granules) <= 64 && (nobj) <= 1024,  \
+                   "slab geometry");
 #include "slab/sizeclass.def"
 #undef CLASS
 
 enum { MEDIUM_SHIFT = 7, MEDIUM_MAX = 16 * 1024, LARGE_SHIFT = 12 };
 
-static u8 medium_class[MEDIUM_MAX >> MEDIUM_SHIFT];              /* index (size - 1) >> 7 */
-static u8 large_class[SLAB_OBJECT_MAX >> LARGE_SHIFT];           /* index (size - 1) >> 12 */
+static u8 medium_class[MEDIUM_MAX >> MEDIUM_SHIFT];    /* index (size - 1) >> 7 */
+static u8 large_class[SLAB_OBJECT_MAX >> LARGE_SHIFT]; /* index (size - 1) >> 12 */
 static const u8 *small_class;
 
-/* With n steps per doubling allowed, a class is used if its size is a multiple of an n-th of the power of two below it. */
+/* With n steps per doubling allowed, a class is used if its size is a multiple of an n-th of the power of two below it.
+ */
 static bool class_enabled(unsigned cls) {
     u32 size = slab_geometry[cls].size_bytes;
     u32 below = (u32)1 << (bits_log2_up(size) - 1);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Taking objects out of slabs. The other direction is give.c, retiring slabs sweep.c, the lists partial.c, the rules word.h. */
+/* Taking objects out of slabs. The other direction is give.c, retiring slabs sweep.c, the lists partial.c, the rules
+ * word.h. */
 #include "base/bits.h"
 #include "rt/pool.h"
 #include "slab/class.h"
 
 enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
 /*
- * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a loop that
- * fills and empties some slabs goes to the page tier in each turn.
+ * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a
+ * loop that fills and empties some slabs goes to the page tier in each turn.
  */
 #define EMPTIES_MAX_BYTES (128 * KIB)
 
@@ -90,7 +91,8 @@ void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     page_run_free(base, g->granules);
 }
 
-void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g) {
+void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base,
+                  const struct slab_geometry *g) {
     if (duty == SLAB_DUTY_REAP) {
         slab_destroy(c, s, base);
     } else if (duty == SLAB_DUTY_LIST) {
@@ -109,18 +111,20 @@ static u64 word_take(_Atomic(u64) *word, unsigned want) {
     if (bits == 0)
         return 0;
     if (bits_count(bits) <= want)
-        /* order: acquire: the freeing threads' last writes to the objects come before ours.         pairs: [slab.free] */
+        /* order: acquire: the freeing threads' last writes to the objects come before ours.         pairs: [slab.free]
+         */
         return atomic_exchange_explicit(word, 0, memory_order_acquire);
     u64 chosen = 0;
     for (u64 rest = bits; want > 0; want--, rest &= rest - 1)
         chosen |= rest & -rest;
-    /* order: acquire                                                                                 pairs: [slab.free] */
+    /* order: acquire                                                                                 pairs: [slab.free]
+     */
     (void)atomic_fetch_and_explicit(word, ~chosen, memory_order_acquire);
     return chosen;
 }
 
-/* The owner takes up to want objects. May return more than it was told to only when a word is exchanged whole and a free arrived in between: want
- * is then exceeded by nobody, because the surplus bits are put back. */
+/* The owner takes up to want objects. May return more than it was told to only when a word is exchanged whole and a
+ * free arrived in between: want is then exceeded by nobody, because the surplus bits are put back. */
 static unsigned slab_take_bits(struct slab *s, char *base, const struct slab_geometry *g, unsigned want, void **top) {
     _Atomic(u64) *words = slab_bitmap(s, g);
     unsigned words_nr = (g->nobj + WORD_BITS - 1u) / WORD_BITS, taken = 0;
@@ -132,7 +136,8 @@ static unsigned slab_take_bits(struct slab *s, char *base, const struct slab_geo
             taken++;
         }
         if (bits != 0)
-            /* order: release, as any free                                                            pairs: [slab.free] */
+            /* order: release, as any free                                                            pairs: [slab.free]
+             */
             (void)atomic_fetch_or_explicit(&words[w], bits, memory_order_release);
     }
     return taken;

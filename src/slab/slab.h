@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slabs: runs of granules cut into objects of one size. This layer moves objects by the batch; magazines (mag/) stand between it and single calls. Free objects are bits outside the
- * slab, so nothing here ever touches an object's memory.
+ * Slabs: runs of granules cut into objects of one size. This layer moves objects by the batch; magazines (mag/) stand
+ * between it and single calls. Free objects are bits outside the slab, so nothing here ever touches an object's memory.
  *
  * Every function is thread-safe, lock-free but for the page tier's lock underneath, and async-signal-safe.
  */
@@ -29,16 +29,18 @@ struct slab_geometry {
     u32 size_bytes;
     u32 recip; /* ceil(2^32 / size): offset * recip >> 32 is the object's index, exact for every offset inside a slab */
     u16 nobj;
-    u16 threshold;   /* free objects that put a full slab back on a list */
+    u16 threshold; /* free objects that put a full slab back on a list */
     u8 granules;
-    u8 align;        /* granules a slab's start is aligned to, so that objects are aligned to the largest power of two dividing their size */
+    u8 align; /* granules a slab's start is aligned to, so that objects are aligned to the largest power of two dividing
+                 their size */
     u8 bitmap_shift; /* log2 bytes of the bitmap; 3 when it is the descriptor's own word */
 };
 extern HIDDEN const struct slab_geometry slab_geometry[SLAB_CLASSES_NR];
 
 /* Class for a size of 1..SLAB_OBJECT_MAX bytes; honours the steps option. */
 unsigned slab_class_for(size_t size);
-/* Smallest class whose objects hold size bytes at multiples of align (a power of two <= SLAB_ALIGN_MAX); 0 when there is none. */
+/* Smallest class whose objects hold size bytes at multiples of align (a power of two <= SLAB_ALIGN_MAX); 0 when there
+ * is none. */
 unsigned slab_class_aligned(size_t size, size_t align);
 /* Fills the tables the two above and the fast path use; table has SLAB_SMALL_MAX + 1 entries, index = size. */
 void slab_classes_init(u8 *table);
@@ -47,12 +49,13 @@ int slab_init(u8 *class_of_size);
 
 /* --- objects --- */
 
-/* Takes up to want objects; stores them downwards from top[-1], lowest address last written, so that a stack of them hands out ascending addresses.
- * Returns how many (0: memory is out). *ret_zero (may be NULL): the objects have never been used and read as zeros. */
+/* Takes up to want objects; stores them downwards from top[-1], lowest address last written, so that a stack of them
+ * hands out ascending addresses. Returns how many (0: memory is out). *ret_zero (may be NULL): the objects have never
+ * been used and read as zeros. */
 unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool *ret_zero);
 
-/* Gives nr objects back, of any slabs of any class. Misuse (an object free already, an address inside an object) is reported and
- * aborts. Scribbles over nothing but its own data. */
+/* Gives nr objects back, of any slabs of any class. Misuse (an object free already, an address inside an object) is
+ * reported and aborts. Scribbles over nothing but its own data. */
 void slab_give(void *const *objs, unsigned nr);
 
 /* Object start and class of a pointer into a slab; what misuse reports and introspection ask. */
@@ -68,8 +71,8 @@ struct slab_place slab_locate(const void *p);
 /* --- giving back --- */
 
 enum slab_effort { SLAB_KEEP_SOME, SLAB_KEEP_NONE };
-/* Retires the wholly free slabs of a class beyond the few it may keep; purges free pages inside the others when asked. Returns quickly if another thread sweeps the
- * class. */
+/* Retires the wholly free slabs of a class beyond the few it may keep; purges free pages inside the others when asked.
+ * Returns quickly if another thread sweeps the class. */
 enum slab_purge { SLAB_PURGE_NO, SLAB_PURGE_INSIDE };
 void slab_sweep(unsigned cls, enum slab_effort effort, enum slab_purge purge);
 /* Housekeeping of all classes: sweeps those that have been quiet and hold much. */

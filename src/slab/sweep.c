@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving slabs back. A sweep takes a class's lists whole, retires the wholly free slabs beyond the few the class may keep, files the others by what is free
- * now, and where asked gives back the free pages inside them, which the bitmap outside the slab makes known. Threads that allocate meanwhile find shorter lists
- * for a moment and may make a slab more.
+ * Giving slabs back. A sweep takes a class's lists whole, retires the wholly free slabs beyond the few the class may
+ * keep, files the others by what is free now, and where asked gives back the free pages inside them, which the bitmap
+ * outside the slab makes known. Threads that allocate meanwhile find shorter lists for a moment and may make a slab
+ * more.
  */
 #include "base/bits.h"
 #include "rt/options.h"
@@ -10,14 +11,15 @@
 
 enum {
     WORD_BITS = 64,
-    QUIET_TICKS = 10,       /* ticks of at least 100 ms */
-    TICK_PURGE_PART = 8,    /* a quiet class is swept when an eighth of its memory is free */
+    QUIET_TICKS = 10,    /* ticks of at least 100 ms */
+    TICK_PURGE_PART = 8, /* a quiet class is swept when an eighth of its memory is free */
 };
 #define TICK_PURGE_MIN_BYTES (1 * MIB)
 
 /* --- pages inside a slab --- */
 
-/* Whether every object that overlaps [from, to) of the slab is free; the caller owns the slab. Bits may only become set meanwhile. */
+/* Whether every object that overlaps [from, to) of the slab is free; the caller owns the slab. Bits may only become set
+ * meanwhile. */
 static bool range_is_free(struct slab *s, const struct slab_geometry *g, size_t from, size_t to) {
     _Atomic(u64) *words = slab_bitmap(s, g);
     unsigned first = (unsigned)(((u64)from * g->recip) >> 32);
@@ -25,7 +27,8 @@ static bool range_is_free(struct slab *s, const struct slab_geometry *g, size_t 
     for (unsigned w = first / WORD_BITS; w <= last / WORD_BITS; w++) {
         unsigned lo = MAX(first, w * WORD_BITS), hi = MIN(last, w * WORD_BITS + WORD_BITS - 1);
         u64 mask = bits_mask(hi - lo + 1) << (lo - w * WORD_BITS);
-        /* order: acquire: the last writes to the objects are over before their page goes.             pairs: [slab.free] */
+        /* order: acquire: the last writes to the objects are over before their page goes.             pairs:
+         * [slab.free] */
         if ((atomic_load_explicit(&words[w], memory_order_acquire) & mask) != mask)
             return false;
     }
@@ -78,7 +81,8 @@ static void sweep_one(struct slab_class *c, char *base, s32 *kept_nr, s32 keep_m
     slab_do_duty(duty, c, s, base, g);
 }
 
-static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum slab_effort effort, enum slab_purge purge) {
+static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum slab_effort effort,
+                       enum slab_purge purge) {
     s32 kept = 0, keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
     char *heads[BUCKETS_NR];
     /* All lists first: slabs filed again below must not be met twice. */
@@ -98,11 +102,13 @@ void slab_sweep(unsigned cls, enum slab_effort effort, enum slab_purge purge) {
         struct slab_class *c = &slab_classes[node][cls];
         if (atomic_load_explicit(&c->slabs, memory_order_relaxed) == 0)
             continue;
-        /* order: acquire                                                                          pairs: [slab.sweeping] */
+        /* order: acquire                                                                          pairs:
+         * [slab.sweeping] */
         if (atomic_exchange_explicit(&c->sweeping, 1, memory_order_acquire) != 0)
             continue;
         sweep_node(c, &slab_geometry[cls], effort, purge);
-        /* order: release                                                                          pairs: [slab.sweeping] */
+        /* order: release                                                                          pairs:
+         * [slab.sweeping] */
         atomic_store_explicit(&c->sweeping, 0, memory_order_release);
     }
 }
@@ -119,7 +125,8 @@ void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
     }
 }
 
-/* Free memory of a class that could be purged: a class at rest (the same objects are out as at earlier ticks) is swept once. */
+/* Free memory of a class that could be purged: a class at rest (the same objects are out as at earlier ticks) is swept
+ * once. */
 void slab_tick(u64 now_ms) {
     static _Atomic(u64) out_at_last_tick[SLAB_CLASSES_NR];
     (void)now_ms;

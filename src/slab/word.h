@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slab state word: the rules by which a slab changes hands. One 64-bit value per slab holds everything two CPUs can disagree about, and is only ever
- * replaced whole. The functions below are pure: they take a word and say what it becomes and what the caller must then do. slab.c applies
- * them in compare-and-swap loops; tests/model explores them exhaustively.
+ * Slab state word: the rules by which a slab changes hands. One 64-bit value per slab holds everything two CPUs can
+ * disagree about, and is only ever replaced whole. The functions below are pure: they take a word and say what it
+ * becomes and what the caller must then do. slab.c applies them in compare-and-swap loops; tests/model explores them
+ * exhaustively.
  *
  *             create                     last known free object taken
  *    EMPTY ------------------> BOUND ---------------------------------> FULL
@@ -10,16 +11,16 @@
  *      |                unbind  v  |                                     |
  *      +----------------------- LISTED <---------------------------------+
  *
- * The free objects themselves are bits in a bitmap. A freer sets its bits first and adds to free afterwards; the one owner of a BOUND slab takes bits
- * first and subtracts afterwards. So free never exceeds the number of set bits, and is negative for a moment when the owner took bits that
- * their freer has not counted yet.
+ * The free objects themselves are bits in a bitmap. A freer sets its bits first and adds to free afterwards; the one
+ * owner of a BOUND slab takes bits first and subtracts afterwards. So free never exceeds the number of set bits, and is
+ * negative for a moment when the owner took bits that their freer has not counted yet.
  *
  *   [S1] LISTED <=> linked on exactly one partial list, or in the hands of the thread that is just linking it.
  *   [S2] BOUND  <=> exactly one thread may take bits.
  *   [S3] free <= set bits; free == nobj => every object is free and no freer is between its two steps.
  *   [S4] every transition changes the sequence.
- * A slab whose last object comes back while LISTED stays LISTED, because a lock-free stack cannot unlink from the middle: the claim or
- * the sweep that reaches it finds it empty.
+ * A slab whose last object comes back while LISTED stays LISTED, because a lock-free stack cannot unlink from the
+ * middle: the claim or the sweep that reaches it finds it empty.
  */
 #ifndef QUARRY_SLAB_WORD_H
 #define QUARRY_SLAB_WORD_H
@@ -42,7 +43,9 @@ enum slab_duty {
 enum { SLAB_FREE_BITS = 16, SLAB_STATE_BITS = 2, SLAB_SEQ_SHIFT = SLAB_FREE_BITS + SLAB_STATE_BITS };
 
 static inline int slab_word_free(slab_word_t w) { return (int16_t)(w.bits & 0xffff); }
-static inline enum slab_state slab_word_state(slab_word_t w) { return (enum slab_state)((w.bits >> SLAB_FREE_BITS) & 3); }
+static inline enum slab_state slab_word_state(slab_word_t w) {
+    return (enum slab_state)((w.bits >> SLAB_FREE_BITS) & 3);
+}
 
 /* [S4]: the only way to make a word. */
 static inline slab_word_t slab_word_next(slab_word_t w, int free_nr, enum slab_state state) {
@@ -83,9 +86,10 @@ static inline slab_word_t slab_word_reap(slab_word_t w, int nobj, enum slab_duty
     return empty ? slab_word_next(w, 0, SLAB_EMPTY) : w;
 }
 
-/* A FULL slab of a single object, or any whose objects all came back at once, need not be listed before it is retired: the freer whose count completes
- * it owns it when it was FULL. Used where the class keeps no empty slab. */
-static inline slab_word_t slab_word_add_or_reap(slab_word_t w, int nr, int nobj, int threshold, enum slab_duty *ret_duty) {
+/* A FULL slab of a single object, or any whose objects all came back at once, need not be listed before it is retired:
+ * the freer whose count completes it owns it when it was FULL. Used where the class keeps no empty slab. */
+static inline slab_word_t slab_word_add_or_reap(slab_word_t w, int nr, int nobj, int threshold,
+                                                enum slab_duty *ret_duty) {
     if (slab_word_state(w) == SLAB_FULL && slab_word_free(w) + nr == nobj) {
         *ret_duty = SLAB_DUTY_REAP;
         return slab_word_next(w, 0, SLAB_EMPTY);

@@ -13,9 +13,14 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
     register long r8 __asm__("r8") = e;
     register long r9 __asm__("r9") = f;
     long ret;
-    __asm__ volatile("syscall" : "=a"(ret) : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+    __asm__ volatile("syscall"
+                     : "=a"(ret)
+                     : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
     return ret;
 }
+/* In a loop that waits for another CPU. */
+static inline void sys_relax(void) { __builtin_ia32_pause(); }
 #elif defined(__aarch64__)
 static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f) {
     register long x8 __asm__("x8") = nr;
@@ -28,6 +33,7 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
     __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
     return x0;
 }
+static inline void sys_relax(void) { __asm__ volatile("yield" ::: "memory"); }
 #else
 #error "quarry runs on x86-64 and aarch64"
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A futex lock that knows its owner. It is held for short stretches of the page tier and of big regions, where a system call may
- * be under way, so waiters spin a little and then sleep. Owner and state are one word, so that a signal handler running on top of the
- * holder always sees that waiting would never end, and fork can tell its own lock from another thread's.
+ * A futex lock that knows its owner. It is held for short stretches of the page tier and of big regions, where a system
+ * call may be under way, so waiters spin a little and then sleep. Owner and state are one word, so that a signal
+ * handler running on top of the holder always sees that waiting would never end, and fork can tell its own lock from
+ * another thread's.
  */
 #include "sys/call.h"
 #include "sys/sys.h"
@@ -13,33 +14,29 @@
 
 enum { SPINS = 100 };
 
-static void cpu_relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#else
-    __asm__ volatile("yield" ::: "memory");
-#endif
-}
-
 bool sys_lock_is_mine(struct sys_lock *lock) {
     return (atomic_load_explicit(&lock->word, memory_order_relaxed) & ~LOCK_WAITED) == sys_thread_self();
 }
 
 static bool lock_take(struct sys_lock *lock, u64 word) {
     u64 seen = 0;
-    /* order: acquire                                                                              pairs: [lock.release] */
-    return atomic_compare_exchange_strong_explicit(&lock->word, &seen, word, memory_order_acquire, memory_order_relaxed);
+    /* order: acquire                                                                              pairs: [lock.release]
+     */
+    return atomic_compare_exchange_strong_explicit(&lock->word, &seen, word, memory_order_acquire,
+                                                   memory_order_relaxed);
 }
 
 bool sys_lock_try(struct sys_lock *lock) { return lock_take(lock, sys_thread_self()); }
 
-/* Sleeps until the word may have changed. The futex is the low half of the word (both architectures are little-endian). */
+/* Sleeps until the word may have changed. The futex is the low half of the word (both architectures are little-endian).
+ */
 static void lock_wait(struct sys_lock *lock) {
     u64 seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
     if (seen == 0)
         return;
     if ((seen & LOCK_WAITED) == 0 &&
-        !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | LOCK_WAITED, memory_order_relaxed, memory_order_relaxed))
+        !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | LOCK_WAITED, memory_order_relaxed,
+                                                 memory_order_relaxed))
         return;
     (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | LOCK_WAITED), 0);
 }
@@ -48,7 +45,7 @@ bool sys_lock_acquire(struct sys_lock *lock) {
     for (int i = 0; i < SPINS; i++) {
         if (sys_lock_try(lock))
             return true;
-        cpu_relax();
+        sys_relax();
     }
     if (sys_lock_is_mine(lock))
         return false;
@@ -59,7 +56,8 @@ bool sys_lock_acquire(struct sys_lock *lock) {
 }
 
 void sys_lock_release(struct sys_lock *lock) {
-    /* order: release: publishes all that was written under the lock.                              pairs: [lock.release] */
+    /* order: release: publishes all that was written under the lock.                              pairs: [lock.release]
+     */
     u64 old = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
     if (old & LOCK_WAITED)
         (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1);

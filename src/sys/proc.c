@@ -54,7 +54,12 @@ s64 sys_read_file(const char *path, char *buf, size_t cap_bytes) {
 }
 
 _Noreturn void sys_abort(void) {
-    struct { void *handler; unsigned long flags; void *restorer; u64 mask; } dfl = {0};
+    struct {
+        void *handler;
+        unsigned long flags;
+        void *restorer;
+        u64 mask;
+    } dfl = {0};
     u64 only_abort = (u64)1 << (SIGABRT - 1);
     long pid = SYS0(SYS_getpid);
     long tid = SYS0(SYS_gettid);
@@ -75,7 +80,9 @@ u64 sys_random(void) {
     return bytes != NULL ? bytes[1] ^ (bytes[0] << 7) : sys_thread_self();
 }
 
-void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) { (void)pthread_atfork(prepare, parent, child); }
+void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+    (void)pthread_atfork(prepare, parent, child);
+}
 
 static void *thread_main(void *body) {
     ((void (*)(void))body)(); // NOLINT: a function pointer carried through void *

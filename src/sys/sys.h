@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Everything quarry asks of the operating system, in one contract. Only this folder includes system headers. Functions return 0 or
- * -errno (or a pointer, NULL on failure), never touch errno, and are async-signal-safe unless said otherwise. Unit
- * tests link a pretend system (tests/fakes) in the place of vm.c and clock.c.
+ * Everything quarry asks of the operating system, in one contract. Only this folder includes system headers. Functions
+ * return 0 or -errno (or a pointer, NULL on failure), never touch errno, and are async-signal-safe unless said
+ * otherwise. Unit tests link a pretend system (tests/fakes) in the place of vm.c and clock.c.
  */
 #ifndef QUARRY_SYS_SYS_H
 #define QUARRY_SYS_SYS_H
@@ -14,8 +14,8 @@
 /* 4 KiB, 16 KiB or 64 KiB; known after the first call. */
 size_t sys_page_bytes(void);
 
-/* Address space without access or memory, aligned to align (a power of two; page alignment when smaller). Not charged to the commit
- * limit; counted by RLIMIT_AS. NULL when there is none. */
+/* Address space without access or memory, aligned to align (a power of two; page alignment when smaller). Not charged
+ * to the commit limit; counted by RLIMIT_AS. NULL when there is none. */
 void *sys_vm_reserve(size_t bytes, size_t align);
 /* The same, reading as zeros. */
 void *sys_vm_reserve_readable(size_t bytes);
@@ -25,7 +25,8 @@ int sys_vm_commit(void *addr, size_t bytes);
 int sys_vm_guard(void *addr, size_t bytes);
 /* Give the memory back and keep the address space; it reads as zeros again. On failure contents are intact. */
 int sys_vm_purge(void *addr, size_t bytes);
-/* Give memory and address space back. -ENOMEM when the map count limit forbids a split: the range is then still mapped. */
+/* Give memory and address space back. -ENOMEM when the map count limit forbids a split: the range is then still mapped.
+ */
 int sys_vm_release(void *addr, size_t bytes);
 /* Ask for, forbid, or make hugepages at once. A hint: failure is harmless. */
 int sys_vm_huge(void *addr, size_t bytes);
@@ -78,7 +79,8 @@ unsigned sys_cpu_ids_nr(void);
 
 /* What restartable sequences offer here. */
 enum sys_rseq { SYS_RSEQ_NONE, SYS_RSEQ_CPU_ID, SYS_RSEQ_MM_CID };
-/* offset: of the thread's rseq area (glibc's own registration) from the thread pointer. Written only when the result is not NONE. */
+/* offset: of the thread's rseq area (glibc's own registration) from the thread pointer. Written only when the result is
+ * not NONE. */
 enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset);
 
 /* Registers for expedited rseq barriers; false when the kernel has none or refuses. Call once before the next. */
@@ -92,7 +94,8 @@ struct sys_lock {
     _Atomic(u64) word; /* 0 free; else sys_thread_self() of the holder, with bit 0 set when somebody waits */
 };
 
-/* False when this very thread holds the lock already: the caller runs in a signal handler on top of the holder, and waiting would never end. */
+/* False when this very thread holds the lock already: the caller runs in a signal handler on top of the holder, and
+ * waiting would never end. */
 bool sys_lock_acquire(struct sys_lock *lock);
 bool sys_lock_try(struct sys_lock *lock);
 void sys_lock_release(struct sys_lock *lock);

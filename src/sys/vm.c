@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Address space, by raw system calls. Contract in sys.h; the only callers are the page tier, big regions and the metadata pool. */
+/* Address space, by raw system calls. Contract in sys.h; the only callers are the page tier, big regions and the
+ * metadata pool. */
 #include "sys/call.h"
 #include "sys/sys.h"
 
@@ -31,8 +32,8 @@ static void *vm_map(void *hint, size_t bytes, int prot) {
     return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
 }
 
-/* The kernel often gives an aligned address by itself; else map more and cut both ends. Where the cut is refused (map count limit) the
- * ends stay mapped without access, which costs address space alone. */
+/* The kernel often gives an aligned address by itself; else map more and cut both ends. Where the cut is refused (map
+ * count limit) the ends stay mapped without access, which costs address space alone. */
 void *sys_vm_reserve(size_t bytes, size_t align) {
     if (bytes + align < bytes)
         return NULL;

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The quarry command: command.py TOOL SOURCE_ROOT. `run` finds the library of its own build, keeps exit statuses and says when preloading is of no
+effect; the tables have a row for each row of the .def files; what is wrong on the command line is a usage error."""
+import json
+import os
+import pathlib
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+
+from golden import fail_all
+
+TABLES = {"options": ("src/rt/options.def", r"^OPT_\w+\((\w+),"), "stats-list": ("src/obs/stats.def", r"^STAT\((\w+),"),
+          "classes": ("src/slab/sizeclass.def", r"^CLASS\((\d+),")}
+LOADED = 'import sys; sys.exit(0 if "libquarry.so" in open("/proc/self/maps").read() else 9)'
+
+
+def quarry(tool, *args, **env):
+    return subprocess.run([tool, *args], capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ, **env))
+
+
+def table_problems(tool, root):
+    for command, (path, row) in TABLES.items():
+        names = re.findall(row, (root / path).read_text(), re.M)
+        rows = json.loads(quarry(tool, command, "--json").stdout)
+        found = [str(r.get("name", r.get("class"))) for r in rows]
+        if not names or found != names:
+            yield f"{command} --json: {set(found) ^ set(names)}"
+        text = quarry(tool, command).stdout
+        yield from (f"{command}: no {name}" for name in names if name not in text and f"QUARRY_{name.upper()}=" not in text)
+
+
+def run_problems(tool):
+    for args, status in ((["true"], 0), (["sh", "-c", "exit 7"], 7), (["no-such-program-here"], 127), (["/"], 126),
+                         (["--lib=/no/such", "true"], 127), ([sys.executable, "-c", LOADED], 0)):
+        done = quarry(tool, "run", *args)
+        if done.returncode != status:
+            yield f"run {args}: status {done.returncode}, not {status}: {done.stderr}"
+    if "quarry: memory" not in quarry(tool, "run", "--stats=short", "ls", "/").stderr:
+        yield "run --stats=short: no report"
+    kept = quarry(tool, "run", "sh", "-c", "echo $LD_PRELOAD", LD_PRELOAD="libm.so.6").stdout.strip()
+    if not re.fullmatch(r"/.*/libquarry\.so:libm\.so\.6", kept):
+        yield f"run: LD_PRELOAD is {kept}"
+
+
+def static_problems(tool):
+    """A static program must be named as one; this one is made of a header alone and need not run."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = pathlib.Path(folder) / "static"
+        program.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(57))
+        program.chmod(stat.S_IRWXU)
+        if "is statically linked" not in quarry(tool, "run", str(program)).stderr:
+            yield "run: a static program is not named"
+
+
+def usage_problems(tool):
+    for args in ([], ["no-such-command"], ["run"], ["run", "--wrong", "true"], ["options", "extra"], ["version", "extra"]):
+        done = quarry(tool, *args)
+        if done.returncode != 2 or not done.stderr.startswith("quarry: ") or done.stdout:
+            yield f"{args}: status {done.returncode}, {done.stdout}{done.stderr}"
+    for args in (["help"], ["--help"], ["version"], ["--version"]):
+        if quarry(tool, *args).returncode != 0:
+            yield f"{args} fails"
+    with open("/dev/full", "w", encoding="ascii") as full:
+        if subprocess.run([tool, "options"], stdout=full, stderr=subprocess.DEVNULL, check=False).returncode != 1:
+            yield "a full disk goes unnoticed"
+
+
+def main():
+    tool, root = sys.argv[1], pathlib.Path(sys.argv[2])
+    problems = list(table_problems(tool, root)) + list(run_problems(tool)) + list(static_problems(tool)) + list(usage_problems(tool))
+    fail_all(problems)
+
+
+if __name__ == "__main__":
+    main()
