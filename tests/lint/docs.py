@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the hand-written documents name is there: files, functions, identifiers, options, links and test suites.
 
-Looked at are inline code (`...`) and, in code blocks, paths that begin with a folder of the tree. A path may be given
+Looked at are inline code (`...`); links; and, everywhere, paths that begin with a folder of the tree, options and suites. A path may be given
 from the top of the tree or from src/ and may be a pattern (`tests/unit/*/`); what a build makes (build/...), absolute paths
 and names in capitals or angle brackets are not looked for. A function is `name()`, an identifier any lower-case word with an
 underscore or upper-case one of two words; both must be words of the tree's sources. QUARRY_X and x=y must be options.
@@ -79,15 +79,14 @@ def code_problems(tree, code):
         if problem:
             yield problem
     for name in OPTION_SETTING.findall(code):
-        if name not in tree.options and name not in tree.words:
+        if name not in tree.options:
             yield f"there is no option {name}"
-    yield from text_problems(tree, code)
 
 
 def text_problems(tree, text):
-    """What can be told from any code, a block too."""
+    """What can be told from any line, code or not."""
     for name in OPTION_VARIABLE.findall(text):
-        if name.removeprefix("QUARRY_").lower() not in tree.options and name not in tree.words:
+        if name.removeprefix("QUARRY_").lower() not in tree.options and not name.startswith("QUARRY_TEST_"):
             yield f"there is no option {name}"
     for suite in SUITE.findall(text):
         if suite not in tree.suites:
@@ -96,12 +95,11 @@ def text_problems(tree, text):
 
 def check(tree, path, findings):
     text = read(path)
-    blocks = list(FENCE.finditer(text))
-    for block in blocks:
-        for offset, line in enumerate(block.group().split("\n")):
-            problems = [path_problem(tree, w.strip("()\"',")) for w in line.split() if w.split("/")[0] in TOP_FOLDERS]
-            for problem in [p for p in problems if p] + list(text_problems(tree, line)):
-                findings.add(path, text.count("\n", 0, block.start()) + 1 + offset, problem)
+    for number, line in enumerate(text.split("\n"), 1):
+        words = re.findall(r"[\w./*+-]+", CODE.sub("", line))
+        problems = [path_problem(tree, word) for word in words if word.split("/")[0] in TOP_FOLDERS]
+        for problem in [p for p in problems if p] + list(text_problems(tree, line)):
+            findings.add(path, number, problem)
     bare = FENCE.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
     for match in CODE.finditer(bare):
         line = bare.count("\n", 0, match.start()) + 1
