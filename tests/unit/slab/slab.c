@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* Slabs from one thread: every object is out once or free once, misuse is found exactly, empty slabs go back, and
+ * memory purged inside a slab reads as zeros. */
+#include "unit/alone.h"
+#include "unit/core.h"
+
+#include <string.h>
+
+enum { OBJS_MAX = 20000, BATCH = 128 };
+
+static void *out[OBJS_MAX];
+static unsigned out_nr;
+static u64 seed = 99;
+
+static void stamp(void *obj, unsigned cls) {
+    memset(obj, (int)((uintptr_t)obj >> 4) & 0xff, MIN((size_t)slab_geometry[cls].size_bytes, (size_t)64));
+}
+static void expect_stamp(const void *obj, unsigned cls) {
+    const u8 *bytes = obj;
+    for (size_t i = 0; i < MIN((size_t)slab_geometry[cls].size_bytes, (size_t)64); i++)
+        cr_assert_eq(bytes[i], (u8)((uintptr_t)obj >> 4), "object %p was written by another", obj);
+}
+
+/* Takes up to want objects behind those in out; they must be free, aligned and ascending from the top of the stack. */
+static unsigned take(unsigned cls, unsigned want) {
+    void *stack[BATCH];
+    unsigned got = slab_take(cls, 0, want, stack + BATCH, NULL);
+    size_t size = slab_geometry[cls].size_bytes;
+    for (unsigned i = 0; i < got; i++) {
+        void *obj = stack[BATCH - 1 - i];
+        cr_assert_eq((uintptr_t)obj & ((size & -size) - 1), 0u, "object of %zu at %p", size, obj);
+        cr_assert_eq(page_map_get(obj) % PAGE_MAP_CLASSES, cls);
+        cr_assert_eq((int)slab_locate(obj).where, (int)SLAB_WHERE_LIVE_OR_CACHED);
+        out[out_nr++] = obj;
+    }
+    return got;
+}
+
+static struct slab_class_stats stats(unsigned cls) {
+    struct slab_class_stats st;
+    slab_class_stats_get(cls, &st);
+    return st;
+}
+
+static void give_all(void) {
+    slab_give(out, out_nr);
+    out_nr = 0;
+}
+
+Test(slab, objects_are_conserved, .init = core_start_slabs) {
+    static const unsigned sizes[] = {16, 48, 64, 112, 640, 1024, 2048, 9000, 40000};
+    for (size_t i = 0; i < ARRAY_NR(sizes); i++) {
+        unsigned cls = slab_class_for(sizes[i]);
+        u64 taken = 0;
+        out_nr = 0;
+        for (int round = 0; round < 3000; round++) {
+            u64 r = alone_random(&seed);
+            unsigned want = 1 + (unsigned)(r % BATCH);
+            if (r / 256 % 2 == 0 && out_nr + want <= 2000 && (out_nr + want) * (u64)sizes[i] <= 16 * MIB) {
+                unsigned from = out_nr;
+                cr_assert_eq(take(cls, want), want);
+                for (unsigned k = from; k < out_nr; k++)
+                    stamp(out[k], cls);
+                taken += want;
+                continue;
+            }
+            /* Any of those that are out, in any order. */
+            for (want = MIN(want, out_nr); want > 0; want--) {
+                unsigned k = (unsigned)(alone_random(&seed) % out_nr);
+                expect_stamp(out[k], cls);
+                slab_give(&out[k], 1);
+                out[k] = out[--out_nr];
+            }
+            cr_assert_eq(stats(cls).out_objs, out_nr);
+        }
+        cr_assert_gt(taken, 1000u);
+        for (unsigned k = 0; k < out_nr; k++)
+            expect_stamp(out[k], cls);
+        give_all();
+        cr_assert_eq(stats(cls).out_objs, 0u);
+        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+        cr_assert_eq(stats(cls).slabs, 0u, "class %u keeps %lu slabs", sizes[i], stats(cls).slabs);
+    }
+    struct page_stats pages;
+    page_stats_get(&pages);
+    cr_assert_eq(pages.run_used_bytes, 0u);
+    cr_assert_eq(atomic_load(&slab_out_bytes), 0);
+}
+
+Test(slab, a_batch_of_one_slab_ascends, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(64);
+    take(cls, 100);
+    /* take() walks down from top[-1]: what slab_take wrote first is the lowest. */
+    for (unsigned i = 1; i < out_nr; i++)
+        cr_assert_eq((char *)out[i] - (char *)out[i - 1], 64);
+}
+
+Test(slab, a_batch_goes_to_the_slabs_it_came_from, .init = core_start_slabs) {
+    for (unsigned size = 16; size <= 4096; size *= 2) {
+        while (take(slab_class_for(size), 16) < 16)
+            continue;
+    }
+    for (unsigned i = out_nr; i > 1; i--) {
+        unsigned k = (unsigned)(alone_random(&seed) % i);
+        void *swapped = out[i - 1];
+        out[i - 1] = out[k];
+        out[k] = swapped;
+    }
+    give_all();
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+        cr_assert_eq(stats(cls).out_objs, 0u);
+}
+
+Test(slab, fresh_objects_read_as_zeros_and_say_so, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(1024), nobj = slab_geometry[cls].nobj;
+    void *stack[BATCH];
+    bool zero = false;
+    cr_assert_eq(slab_take(cls, 0, nobj, stack + BATCH, &zero), nobj);
+    cr_assert(zero);
+    for (unsigned i = 1; i <= nobj; i++) {
+        for (size_t b = 0; b < 1024; b++)
+            cr_assert_eq(((char *)stack[BATCH - i])[b], 0);
+        memset(stack[BATCH - i], 0xee, 1024);
+    }
+    slab_give(stack + BATCH - nobj, nobj);
+    cr_assert_eq(slab_take(cls, 0, 1, stack + BATCH, &zero), 1u);
+    cr_assert_not(zero);
+    slab_give(stack + BATCH - 1, 1);
+    /* Also when the slab went back to the page tier meanwhile and the memory did not. */
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    cr_assert_eq(slab_take(cls, 0, 1, stack + BATCH, &zero), 1u);
+    cr_assert(!zero || ((char *)stack[BATCH - 1])[0] == 0);
+}
+
+/* --- misuse --- */
+
+static void twice_in_one_batch(void *obj) { slab_give((void *[]){obj, obj}, 2); }
+static void twice(void *obj) {
+    slab_give(&obj, 1);
+    slab_give(&obj, 1);
+}
+static void inside(void *obj) { slab_give((void *[]){(char *)obj + 16}, 1); }
+static void in_the_tail(void *obj) {
+    const struct slab_geometry *g = &slab_geometry[slab_class_for(48)];
+    char *base = (char *)round_down((uintptr_t)obj, GRANULE_BYTES);
+    slab_give((void *[]){base + (size_t)g->nobj * g->size_bytes}, 1);
+}
+static void after_retirement(void *obj) {
+    slab_give(&obj, 1);
+    slab_sweep(slab_class_for(48), SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    slab_give(&obj, 1);
+}
+
+static void expect_abort(void (*crime)(void *), void *obj, const char *want) {
+    char said[1024];
+    cr_expect_eq(alone_die(crime, obj, said, sizeof(said)), SIGABRT, "no abort: %s", want);
+    cr_expect_not_null(strstr(said, want), "want %s, got %s", want, said);
+}
+
+Test(slab, misuse_is_found_exactly, .init = core_start_slabs) {
+    char want[128];
+    take(slab_class_for(48), 1);
+    snprintf(want, sizeof(want), "quarry: error Q01 double-free: pointer %p: ", out[0]);
+    expect_abort(twice_in_one_batch, out[0], want);
+    expect_abort(twice, out[0], want);
+    expect_abort(after_retirement, out[0], want);
+    snprintf(want, sizeof(want), "quarry: error Q02 interior-pointer: pointer %p: ", (void *)((char *)out[0] + 16));
+    expect_abort(inside, out[0], want);
+    expect_abort(in_the_tail, out[0], "Q02 interior-pointer");
+    expect_abort(inside, out[0], "class 48 slab ");
+}
+
+Test(slab, an_address_is_located, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(48);
+    const struct slab_geometry *g = &slab_geometry[cls];
+    take(cls, 2);
+    char *base = (char *)round_down((uintptr_t)out[0], GRANULE_BYTES);
+    struct slab_place place = slab_locate((char *)out[1] + 17);
+    cr_expect_eq((int)place.where, (int)SLAB_WHERE_INTERIOR);
+    cr_expect_eq(place.object, out[1]);
+    cr_expect_eq(place.cls, cls);
+    cr_expect_eq((int)slab_locate(base + g->nobj * g->size_bytes).where, (int)SLAB_WHERE_TAIL);
+    slab_give(&out[1], 1);
+    cr_expect_eq((int)slab_locate(out[1]).where, (int)SLAB_WHERE_FREE);
+    cr_expect_eq((int)slab_locate(out[0]).where, (int)SLAB_WHERE_LIVE_OR_CACHED);
+    cr_expect_eq((int)slab_locate(&place).where, (int)SLAB_WHERE_NONE);
+    cr_expect_eq((int)slab_locate(NULL).where, (int)SLAB_WHERE_NONE);
+}
+
+/* --- giving back --- */
+
+Test(slab, empty_slabs_beyond_a_few_are_retired_without_a_sweep, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(64), nobj = slab_geometry[cls].nobj;
+    while (out_nr + BATCH <= 60 * nobj)
+        take(cls, BATCH);
+    u64 before = stats(cls).slabs;
+    cr_assert_geq(before, 60u - 1);
+    give_all();
+    cr_assert_lt(stats(cls).slabs, before / 2);
+}
+
+Test(slab, keep_some_keeps_few_and_keep_none_none, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(256);
+    while (out_nr + BATCH <= 4000)
+        take(cls, BATCH);
+    give_all();
+    slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+    cr_expect_leq(stats(cls).slabs, 8u);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    cr_expect_eq(stats(cls).slabs, 0u);
+    /* And what was retired can be had again. */
+    cr_expect_eq(take(cls, BATCH), (unsigned)BATCH);
+}
+
+/* One object in every slab stays, the rest is given back. */
+static unsigned keep_one_in_each_slab(unsigned cls) {
+    unsigned kept = 0;
+    uintptr_t last = 0;
+    for (unsigned i = 0; i < out_nr; i++) {
+        uintptr_t slab = round_down((uintptr_t)out[i], GRANULE_BYTES);
+        if (slab == last) {
+            slab_give(&out[i], 1);
+        } else {
+            last = slab;
+            out[kept++] = out[i];
+        }
+    }
+    cr_assert_eq(stats(cls).out_objs, kept);
+    return out_nr = kept;
+}
+
+Test(slab, purged_pages_read_as_zeros_and_the_rest_is_kept, .init = core_start_slabs) {
+    enum { SIZE = 64, SLABS = 40 };
+    unsigned cls = slab_class_for(SIZE);
+    while (out_nr < SLABS * slab_geometry[cls].nobj)
+        take(cls, BATCH);
+    for (unsigned i = 0; i < out_nr; i++)
+        stamp(out[i], cls);
+    unsigned kept = keep_one_in_each_slab(cls);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    size_t pages = GRANULE_BYTES / 4096;
+    cr_assert_geq(stats(cls).purged_bytes, kept * (pages - 1) * 4096, "%lu bytes purged", stats(cls).purged_bytes);
+    for (unsigned i = 0; i < kept; i++) {
+        expect_stamp(out[i], cls);
+        /* The pages of the granule that the kept object is not on. */
+        for (size_t page = 0; page < pages; page++) {
+            const char *at = (const char *)round_down((uintptr_t)out[i], GRANULE_BYTES) + page * 4096;
+            if (round_down((uintptr_t)out[i], 4096) == (uintptr_t)at)
+                continue;
+            for (size_t b = 0; b < 4096; b++)
+                cr_assert_eq(at[b], 0);
+        }
+    }
+    /* Used again, they are no longer counted as purged. */
+    unsigned from = out_nr;
+    while (out_nr < SLABS * slab_geometry[cls].nobj)
+        take(cls, BATCH);
+    for (unsigned i = from; i < out_nr; i++)
+        stamp(out[i], cls);
+    for (unsigned i = 0; i < out_nr; i++)
+        expect_stamp(out[i], cls);
+    cr_expect_eq(stats(cls).purged_bytes, 0u);
+}
+
+Test(slab, pages_purged_once_are_not_purged_again, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(64);
+    while (out_nr < 10 * slab_geometry[cls].nobj)
+        take(cls, BATCH);
+    keep_one_in_each_slab(cls);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    u64 purged = stats(cls).purged_bytes;
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    cr_expect_eq(stats(cls).purged_bytes, purged);
+    give_all();
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    cr_expect_eq(stats(cls).purged_bytes, 0u);
+    cr_expect_eq(stats(cls).slabs, 0u);
+    struct page_stats pages;
+    page_stats_get(&pages);
+    cr_expect_eq(pages.inside_purged_bytes, 0u);
+}
+
+Test(slab, a_quiet_class_is_swept_by_ticks, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(64);
+    while (out_nr < 150 * slab_geometry[cls].nobj && out_nr + BATCH <= OBJS_MAX)
+        take(cls, BATCH);
+    keep_one_in_each_slab(cls);
+    u64 before = stats(cls).purged_bytes;
+    for (u64 now_ms = 0; now_ms < 3000; now_ms += 100)
+        slab_tick(now_ms);
+    cr_expect_gt(stats(cls).purged_bytes + 1, before);
+    cr_expect_gt(stats(cls).purged_bytes, 0u);
+}
