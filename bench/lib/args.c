@@ -13,8 +13,7 @@
 
 enum { ARGS_MAX = 16, EXIT_USAGE = 2 };
 
-static void print_help(const char *summary, const struct arg *args, size_t nr)
-{
+static void print_help(const char *summary, const struct arg *args, size_t nr) {
     printf("%s\n", summary);
     for (size_t at = 0; at < nr; at++) {
         if (args[at].number != NULL)
@@ -26,22 +25,20 @@ static void print_help(const char *summary, const struct arg *args, size_t nr)
     }
 }
 
-static void number_set(const struct arg *arg, const char *text)
-{
+static void number_set(const struct arg *arg, const char *text) {
     char *end;
 
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || *text == '-' || value < arg->min || value > arg->max) {
         errno = 0;
-        die("--%s takes %llu to %llu, not '%s'", arg->name, (unsigned long long)arg->min,
-            (unsigned long long)arg->max, text);
+        die("--%s takes %llu to %llu, not '%s'", arg->name, (unsigned long long)arg->min, (unsigned long long)arg->max,
+            text);
     }
     *arg->number = value;
 }
 
-int args_parse(int argc, char **argv, const char *summary, const struct arg *args, size_t nr)
-{
+int args_parse(int argc, char **argv, const char *summary, const struct arg *args, size_t nr) {
     struct option options[ARGS_MAX + 2] = {{0}};
     int chosen;
 
@@ -70,8 +67,7 @@ int args_parse(int argc, char **argv, const char *summary, const struct arg *arg
     return optind;
 }
 
-void args_parse_all(int argc, char **argv, const char *summary, const struct arg *args, size_t nr)
-{
+void args_parse_all(int argc, char **argv, const char *summary, const struct arg *args, size_t nr) {
     int first_word = args_parse(argc, argv, summary, args, nr);
 
     if (first_word < argc) {

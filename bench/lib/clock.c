@@ -12,8 +12,7 @@
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, MS_PER_S = 1000 };
 
-static uint64_t clock_read_ns(clockid_t clock)
-{
+static uint64_t clock_read_ns(clockid_t clock) {
     struct timespec now;
 
     if (clock_gettime(clock, &now) != 0)
@@ -21,18 +20,11 @@ static uint64_t clock_read_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-uint64_t clock_now_ns(void)
-{
-    return clock_read_ns(CLOCK_MONOTONIC);
-}
+uint64_t clock_now_ns(void) { return clock_read_ns(CLOCK_MONOTONIC); }
 
-uint64_t clock_thread_ns(void)
-{
-    return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
-}
+uint64_t clock_thread_ns(void) { return clock_read_ns(CLOCK_THREAD_CPUTIME_ID); }
 
-void clock_sleep_ms(uint64_t duration_ms)
-{
+void clock_sleep_ms(uint64_t duration_ms) {
     struct timespec left = {
         .tv_sec = (time_t)(duration_ms / MS_PER_S),
         .tv_nsec = (long)(duration_ms % MS_PER_S) * NS_PER_MS,
@@ -45,8 +37,7 @@ void clock_sleep_ms(uint64_t duration_ms)
 }
 
 /* Insertion sort: at most a few thousand values, and qsort() of glibc 2.36 calls malloc for large arrays. */
-static void sort_doubles(double *values, size_t nr)
-{
+static void sort_doubles(double *values, size_t nr) {
     for (size_t next = 1; next < nr; next++) {
         double value = values[next];
         size_t at = next;
@@ -57,8 +48,7 @@ static void sort_doubles(double *values, size_t nr)
     }
 }
 
-double median_of(double *values, size_t nr)
-{
+double median_of(double *values, size_t nr) {
     if (nr == 0)
         die("median of nothing");
     sort_doubles(values, nr);

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void die(const char *format, ...)
-{
+void die(const char *format, ...) {
     int saved_errno = errno;
     va_list args;
 
@@ -25,8 +24,7 @@ void die(const char *format, ...)
     exit(EXIT_FAILURE);
 }
 
-void *alloc_or_die(unsigned long size_bytes)
-{
+void *alloc_or_die(unsigned long size_bytes) {
     void *object = malloc(size_bytes);
 
     if (object == NULL)

@@ -6,9 +6,6 @@
 #ifndef BENCH_ESCAPE_H
 #define BENCH_ESCAPE_H
 
-static inline void escape(void *object)
-{
-    __asm__ volatile("" : : "r"(object) : "memory");
-}
+static inline void escape(void *object) { __asm__ volatile("" : : "r"(object) : "memory"); }
 
 #endif

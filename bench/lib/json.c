@@ -18,8 +18,7 @@ enum { LINE_BYTES = 8192 };
 static char line[LINE_BYTES];
 static size_t line_used;
 
-__attribute__((format(printf, 1, 0))) static void line_add_va(const char *format, va_list args)
-{
+__attribute__((format(printf, 1, 0))) static void line_add_va(const char *format, va_list args) {
     int written = vsnprintf(line + line_used, sizeof(line) - line_used, format, args);
 
     if (written < 0 || (size_t)written >= sizeof(line) - line_used)
@@ -27,8 +26,7 @@ __attribute__((format(printf, 1, 0))) static void line_add_va(const char *format
     line_used += (size_t)written;
 }
 
-__attribute__((format(printf, 1, 2))) static void line_add(const char *format, ...)
-{
+__attribute__((format(printf, 1, 2))) static void line_add(const char *format, ...) {
     va_list args;
 
     va_start(args, format);
@@ -37,8 +35,7 @@ __attribute__((format(printf, 1, 2))) static void line_add(const char *format, .
 }
 
 /* The file that supplies malloc to this program. */
-static const char *malloc_origin(void)
-{
+static const char *malloc_origin(void) {
     Dl_info info;
     void *symbol = dlsym(RTLD_DEFAULT, "malloc");
 
@@ -48,14 +45,12 @@ static const char *malloc_origin(void)
     return slash != NULL ? slash + 1 : info.dli_fname;
 }
 
-void json_open(const char *program)
-{
+void json_open(const char *program) {
     line_used = 0;
     line_add("{\"program\": \"%s\", \"malloc_from\": \"%s\"", program, malloc_origin());
 }
 
-void json_u64(uint64_t value, const char *key_format, ...)
-{
+void json_u64(uint64_t value, const char *key_format, ...) {
     va_list args;
 
     line_add(", \"");
@@ -65,8 +60,7 @@ void json_u64(uint64_t value, const char *key_format, ...)
     line_add("\": %llu", (unsigned long long)value);
 }
 
-void json_f64(double value, const char *key_format, ...)
-{
+void json_f64(double value, const char *key_format, ...) {
     va_list args;
 
     line_add(", \"");
@@ -76,8 +70,7 @@ void json_f64(double value, const char *key_format, ...)
     line_add("\": %.4f", value);
 }
 
-void json_close(void)
-{
+void json_close(void) {
     line_add("}\n");
     if (write(STDOUT_FILENO, line, line_used) != (ssize_t)line_used)
         die("write of the result");

@@ -31,14 +31,12 @@ struct ring {
     alignas(RING_LINE_BYTES) void *slots[RING_OBJS];
 };
 
-static inline void ring_publish(struct ring *ring)
-{
+static inline void ring_publish(struct ring *ring) {
     atomic_store_explicit(&ring->tail, ring->filled, memory_order_release); /* order: release  pairs: [ring.tail] */
 }
 
 /* Producer: false when full; what was filled so far is published then, so the consumer can always make room. */
-static inline bool ring_push(struct ring *ring, void *object)
-{
+static inline bool ring_push(struct ring *ring, void *object) {
     if (ring->filled - ring->head_seen == RING_OBJS) {
         ring_publish(ring);
         /* order: acquire  pairs: [ring.head] */
@@ -52,14 +50,12 @@ static inline bool ring_push(struct ring *ring, void *object)
     return true;
 }
 
-static inline void ring_give_back(struct ring *ring)
-{
+static inline void ring_give_back(struct ring *ring) {
     atomic_store_explicit(&ring->head, ring->taken, memory_order_release); /* order: release  pairs: [ring.head] */
 }
 
 /* Consumer: NULL when empty; the slots taken so far are given back then, so the producer can always go on. */
-static inline void *ring_pop(struct ring *ring)
-{
+static inline void *ring_pop(struct ring *ring) {
     if (ring->taken == ring->tail_seen) {
         ring_give_back(ring);
         /* order: acquire  pairs: [ring.tail] */

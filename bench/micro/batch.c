@@ -29,8 +29,7 @@ static struct order orders[] = {{.name = "lifo"}, {.name = "fifo"}, {.name = "ra
 extern void *batch_objects[BATCH_OBJS];
 void *batch_objects[BATCH_OBJS];
 
-static void orders_init(void)
-{
+static void orders_init(void) {
     struct rand rand = {.state = 1};
 
     for (unsigned at = 0; at < BATCH_OBJS; at++) {
@@ -47,8 +46,7 @@ static void orders_init(void)
     }
 }
 
-static uint64_t batches_time_ns(size_t size_bytes, const struct order *order, uint64_t nr)
-{
+static uint64_t batches_time_ns(size_t size_bytes, const struct order *order, uint64_t nr) {
     uint64_t start_ns = clock_thread_ns();
 
     for (; nr > 0; nr--) {
@@ -60,8 +58,7 @@ static uint64_t batches_time_ns(size_t size_bytes, const struct order *order, ui
     return clock_thread_ns() - start_ns;
 }
 
-static double batch_pair_ns(size_t size_bytes, const struct order *order, uint64_t block_ns, uint64_t blocks)
-{
+static double batch_pair_ns(size_t size_bytes, const struct order *order, uint64_t block_ns, uint64_t blocks) {
     double block_pair_ns[BLOCKS_MAX];
     uint64_t nr = 1;
 
@@ -72,8 +69,7 @@ static double batch_pair_ns(size_t size_bytes, const struct order *order, uint64
     return median_of(block_pair_ns, blocks);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     uint64_t blocks = 15;
     uint64_t block_us = 2000;
     const struct arg args[] = {

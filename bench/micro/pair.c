@@ -18,8 +18,7 @@ enum { BLOCKS_MAX = 1001 };
 
 static const size_t sizes[] = {16, 32, 64, 128, 256, 512, 1024, 8192, 65536, 1048576};
 
-static void pairs_run(size_t size_bytes, uint64_t nr)
-{
+static void pairs_run(size_t size_bytes, uint64_t nr) {
     for (; nr > 0; nr--) {
         void *object = malloc(size_bytes);
 
@@ -28,8 +27,7 @@ static void pairs_run(size_t size_bytes, uint64_t nr)
     }
 }
 
-static uint64_t pairs_time_ns(size_t size_bytes, uint64_t nr)
-{
+static uint64_t pairs_time_ns(size_t size_bytes, uint64_t nr) {
     uint64_t start_ns = clock_thread_ns();
 
     pairs_run(size_bytes, nr);
@@ -37,8 +35,7 @@ static uint64_t pairs_time_ns(size_t size_bytes, uint64_t nr)
 }
 
 /* How many pairs take about block_ns; the doubling also warms the allocator. */
-static uint64_t pairs_per_block(size_t size_bytes, uint64_t block_ns)
-{
+static uint64_t pairs_per_block(size_t size_bytes, uint64_t block_ns) {
     uint64_t nr = 64;
 
     while (pairs_time_ns(size_bytes, nr) < block_ns)
@@ -46,8 +43,7 @@ static uint64_t pairs_per_block(size_t size_bytes, uint64_t block_ns)
     return nr;
 }
 
-static double pair_ns(size_t size_bytes, uint64_t block_ns, uint64_t blocks)
-{
+static double pair_ns(size_t size_bytes, uint64_t block_ns, uint64_t blocks) {
     double block_pair_ns[BLOCKS_MAX];
     uint64_t nr = pairs_per_block(size_bytes, block_ns);
 
@@ -56,8 +52,7 @@ static double pair_ns(size_t size_bytes, uint64_t block_ns, uint64_t blocks)
     return median_of(block_pair_ns, blocks);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     uint64_t blocks = 15;
     uint64_t block_us = 2000;
     const struct arg args[] = {

@@ -35,19 +35,16 @@ struct worker {
     uint64_t stamp_sum; /* consumers: of all objects freed */
 };
 
-static struct ring *ring_between(struct bench *bench, uint64_t producer, uint64_t consumer)
-{
+static struct ring *ring_between(struct bench *bench, uint64_t producer, uint64_t consumer) {
     return &bench->rings[producer * bench->pairs + consumer];
 }
 
-static void push_waiting(struct ring *ring, void *object)
-{
+static void push_waiting(struct ring *ring, void *object) {
     for (unsigned attempt = 0; !ring_push(ring, object); attempt++)
         thread_wait_step(attempt);
 }
 
-static void *producer_body(void *argument)
-{
+static void *producer_body(void *argument) {
     struct worker *worker = argument;
     struct bench *bench = worker->bench;
 
@@ -64,8 +61,7 @@ static void *producer_body(void *argument)
 }
 
 /* Frees what one ring holds, at most one deal; returns how many. Reading the object is part of the work, as in life. */
-static uint64_t ring_drain(struct ring *ring, uint64_t *stamp_sum)
-{
+static uint64_t ring_drain(struct ring *ring, uint64_t *stamp_sum) {
     uint64_t freed = 0;
     uint64_t *object;
 
@@ -77,8 +73,7 @@ static uint64_t ring_drain(struct ring *ring, uint64_t *stamp_sum)
     return freed;
 }
 
-static void *consumer_body(void *argument)
-{
+static void *consumer_body(void *argument) {
     struct worker *worker = argument;
     struct bench *bench = worker->bench;
     uint64_t left = bench->objects;
@@ -99,8 +94,7 @@ static void *consumer_body(void *argument)
 }
 
 /* Every object must have arrived once and unharmed: each producer stamped 0, 1, 2 and so on. */
-static void stamps_check(const struct bench *bench, const struct worker *consumers)
-{
+static void stamps_check(const struct bench *bench, const struct worker *consumers) {
     uint64_t sum = 0;
 
     for (uint64_t id = 0; id < bench->pairs; id++)
@@ -109,8 +103,7 @@ static void stamps_check(const struct bench *bench, const struct worker *consume
         die("objects were lost or overwritten");
 }
 
-static uint64_t run_ns(struct bench *bench)
-{
+static uint64_t run_ns(struct bench *bench) {
     struct worker makers[PAIRS_MAX];
     struct worker takers[PAIRS_MAX];
     pthread_t producers[PAIRS_MAX];
@@ -140,8 +133,7 @@ static uint64_t run_ns(struct bench *bench)
     return took_ns;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static struct bench bench = {.pairs = 1, .objects = 1 << 21};
     double runs_mops[RUNS_MAX];
     uint64_t runs = 5;

@@ -52,8 +52,7 @@ static _Atomic uint64_t live_bytes;
 static _Atomic bool stop;      /* set by main: producers end */
 static _Atomic bool all_ended; /* set by main: nothing more will be sent */
 
-static struct object *object_make(struct producer *producer, struct rand *rand)
-{
+static struct object *object_make(struct producer *producer, struct rand *rand) {
     size_t size_bytes = rand_between(rand, setup.min_bytes, setup.max_bytes);
     struct object *object = alloc_or_die(size_bytes);
     uint64_t live = atomic_fetch_add_explicit(&live_bytes, size_bytes, memory_order_relaxed) + size_bytes;
@@ -66,8 +65,7 @@ static struct object *object_make(struct producer *producer, struct rand *rand)
     return object;
 }
 
-static void object_free(struct object *object)
-{
+static void object_free(struct object *object) {
     uint64_t size_bytes = object->size_bytes;
 
     if (size_bytes < setup.min_bytes || size_bytes > setup.max_bytes)
@@ -76,14 +74,12 @@ static void object_free(struct object *object)
     free(object);
 }
 
-static void object_send(struct ring *ring, struct object *object)
-{
+static void object_send(struct ring *ring, struct object *object) {
     for (unsigned attempt = 0; !ring_push(ring, object); attempt++)
         thread_wait_step(attempt);
 }
 
-static void *producer_body(void *argument)
-{
+static void *producer_body(void *argument) {
     struct producer *producer = argument;
     struct rand rand = {.state = producer->id + 1};
 
@@ -101,8 +97,7 @@ static void *producer_body(void *argument)
 }
 
 /* Frees what the rings hold, one batch of each in turn; returns how many objects. */
-static uint64_t rings_drain(struct producer *producers)
-{
+static uint64_t rings_drain(struct producer *producers) {
     uint64_t freed_nr = 0;
 
     for (uint64_t id = 0; id < setup.producers; id++) {
@@ -116,8 +111,7 @@ static uint64_t rings_drain(struct producer *producers)
     return freed_nr;
 }
 
-static void *freer_body(void *argument)
-{
+static void *freer_body(void *argument) {
     unsigned attempt = 0;
 
     for (;;) {
@@ -134,8 +128,7 @@ static void *freer_body(void *argument)
 }
 
 /* Sleeps through the run; returns the mean resident set of its last quarter. */
-static uint64_t run_watch(void)
-{
+static uint64_t run_watch(void) {
     uint64_t start_ns = clock_now_ns();
     uint64_t run_ns = setup.seconds * NS_PER_S;
     uint64_t sum_bytes = 0;
@@ -152,8 +145,7 @@ static uint64_t run_watch(void)
     return samples_nr > 0 ? sum_bytes / samples_nr : mem_rss_bytes();
 }
 
-static void producers_init(struct producer *producers)
-{
+static void producers_init(struct producer *producers) {
     struct ring *rings = mem_map_touched(setup.producers * sizeof(*rings));
     struct object **sets = mem_map_touched(setup.producers * setup.set_objs * sizeof(struct object *));
 
@@ -161,8 +153,7 @@ static void producers_init(struct producer *producers)
         producers[id] = (struct producer){.id = id, .ring = &rings[id], .set = &sets[id * setup.set_objs]};
 }
 
-static void report(const struct producer *producers, uint64_t start_bytes, uint64_t late_bytes)
-{
+static void report(const struct producer *producers, uint64_t start_bytes, uint64_t late_bytes) {
     uint64_t peak_live_bytes = 0;
     uint64_t made_nr = 0;
     uint64_t peak_bytes = mem_over(mem_peak_bytes(), start_bytes);
@@ -181,8 +172,7 @@ static void report(const struct producer *producers, uint64_t start_bytes, uint6
     json_close();
 }
 
-static void measure(void)
-{
+static void measure(void) {
     static struct producer producers[PRODUCERS_MAX];
     pthread_t threads[PRODUCERS_MAX];
 
@@ -203,8 +193,7 @@ static void measure(void)
     report(producers, start_bytes, late_bytes);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const struct arg args[] = {
         {.name = "producers", .number = &setup.producers, .min = 1, .max = PRODUCERS_MAX, .help = "producer threads"},
         {.name = "seconds", .number = &setup.seconds, .min = 1, .max = 86400, .help = "length of the run"},

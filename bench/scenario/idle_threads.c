@@ -38,8 +38,7 @@ static pthread_barrier_t all_allocated; /* the workers */
 static pthread_barrier_t all_freed;     /* the workers and main */
 static pthread_barrier_t all_measured;  /* the workers and main */
 
-static size_t share_fill(struct rand *rand, void **objects)
-{
+static size_t share_fill(struct rand *rand, void **objects) {
     uint64_t left_bytes = setup.share_mib * BYTES_PER_MIB;
     size_t nr = 0;
 
@@ -54,8 +53,7 @@ static size_t share_fill(struct rand *rand, void **objects)
     return nr;
 }
 
-static void share_burst(struct rand *rand)
-{
+static void share_burst(struct rand *rand) {
     size_t books_bytes = setup.share_mib * BYTES_PER_MIB / setup.min_bytes * sizeof(void *);
     void **objects = mem_map_lazy(books_bytes);
     size_t nr = share_fill(rand, objects);
@@ -68,8 +66,7 @@ static void share_burst(struct rand *rand)
     mem_unmap(objects, books_bytes);
 }
 
-static void *worker_body(void *argument)
-{
+static void *worker_body(void *argument) {
     struct rand rand = {.state = (uint64_t)(uintptr_t)argument};
 
     share_burst(&rand);
@@ -80,21 +77,18 @@ static void *worker_body(void *argument)
     return NULL;
 }
 
-static void barrier_open(pthread_barrier_t *barrier, uint64_t parties)
-{
+static void barrier_open(pthread_barrier_t *barrier, uint64_t parties) {
     errno = pthread_barrier_init(barrier, NULL, (unsigned)parties);
     if (errno != 0)
         die("pthread_barrier_init");
 }
 
-static void workers_join(const pthread_t *workers)
-{
+static void workers_join(const pthread_t *workers) {
     for (uint64_t id = 0; id < setup.threads; id++)
         thread_join(workers[id]);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static pthread_t workers[THREADS_MAX];
     const struct arg args[] = {
         {.name = "threads", .number = &setup.threads, .min = 1, .max = THREADS_MAX, .help = "threads"},

@@ -25,13 +25,9 @@ static struct {
     uint64_t max_bytes;
 } setup = {.total_mib = 256, .min_bytes = 64, .max_bytes = 64};
 
-static unsigned char stamp_of(size_t object_idx)
-{
-    return (unsigned char)(object_idx * 2654435761u >> 16);
-}
+static unsigned char stamp_of(size_t object_idx) { return (unsigned char)(object_idx * 2654435761u >> 16); }
 
-static uint64_t heap_fill(unsigned char **objects, size_t nr)
-{
+static uint64_t heap_fill(unsigned char **objects, size_t nr) {
     struct rand rand = {.state = 1};
     uint64_t requested_bytes = 0;
 
@@ -46,8 +42,7 @@ static uint64_t heap_fill(unsigned char **objects, size_t nr)
 }
 
 /* Draws the same sizes again, so that both ends of every object are checked. */
-static void heap_check(unsigned char *const *objects, size_t nr)
-{
+static void heap_check(unsigned char *const *objects, size_t nr) {
     struct rand rand = {.state = 1};
 
     for (size_t at = 0; at < nr; at++) {
@@ -58,8 +53,7 @@ static void heap_check(unsigned char *const *objects, size_t nr)
     }
 }
 
-static void measure(void)
-{
+static void measure(void) {
     uint64_t mean_bytes = (setup.min_bytes + setup.max_bytes + 1) / 2;
     size_t nr = (size_t)(setup.total_mib * BYTES_PER_MIB / mean_bytes);
     unsigned char **objects = mem_map_touched(nr * sizeof(*objects));
@@ -80,8 +74,7 @@ static void measure(void)
     json_close();
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const struct arg args[] = {
         {.name = "mib", .number = &setup.total_mib, .min = 1, .max = 1 << 20, .help = "MiB requested in all"},
         {.name = "min", .number = &setup.min_bytes, .min = 1, .max = 1 << 20, .help = "smallest object, bytes"},

@@ -47,8 +47,7 @@ static size_t cases_nr;
 static char *const program_argv[] = {(char[]){"/bin/true"}, NULL};
 extern char **environ;
 
-static void case_add(char *word)
-{
+static void case_add(char *word) {
     struct start_case *added = &cases[cases_nr];
     char *equals = strchr(word, '=');
     size_t env_nr = 0;
@@ -73,14 +72,12 @@ static void case_add(char *word)
     cases_nr++;
 }
 
-static void exit_check(int status)
-{
+static void exit_check(int status) {
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         die("%s failed, wait status 0x%x", program_argv[0], (unsigned)status);
 }
 
-static void spawn_timed(struct start_case *start, uint64_t round)
-{
+static void spawn_timed(struct start_case *start, uint64_t round) {
     struct rusage usage;
     int status;
     pid_t pid;
@@ -96,8 +93,7 @@ static void spawn_timed(struct start_case *start, uint64_t round)
     exit_check(status);
 }
 
-static void maps_check(const struct start_case *start, pid_t pid)
-{
+static void maps_check(const struct start_case *start, pid_t pid) {
     char path[TEXT_BYTES];
     char text[TEXT_BYTES];
     const char *slash = strrchr(start->library, '/');
@@ -114,14 +110,12 @@ static void maps_check(const struct start_case *start, pid_t pid)
         die("%s is not mapped into %s", start->library, program_argv[0]);
 }
 
-static void ptrace_do(enum __ptrace_request request, pid_t pid, uintptr_t data)
-{
+static void ptrace_do(enum __ptrace_request request, pid_t pid, uintptr_t data) {
     if (ptrace(request, pid, NULL, (void *)data) != 0)
         die("ptrace request %d", (int)request);
 }
 
-static pid_t traced_start(const struct start_case *start)
-{
+static pid_t traced_start(const struct start_case *start) {
     int status;
     pid_t pid = fork();
 
@@ -142,8 +136,7 @@ static pid_t traced_start(const struct start_case *start)
  * Steps from system call to system call. Stops come in pairs, entry and return, after the return of execve itself;
  * exit_group has an entry and then the exit event.
  */
-static void trace_run(struct start_case *start)
-{
+static void trace_run(struct start_case *start) {
     pid_t pid = traced_start(start);
     uint64_t stops = 0;
     int status;
@@ -170,8 +163,7 @@ static void trace_run(struct start_case *start)
     exit_check(status);
 }
 
-static void case_report(struct start_case *start, uint64_t rounds)
-{
+static void case_report(struct start_case *start, uint64_t rounds) {
     json_f64(median_of(start->spawn_us, rounds), "%s.us", start->name);
     json_f64(median_of(start->faults, rounds), "%s.faults", start->name);
     json_u64(start->syscalls, "%s.syscalls", start->name);
@@ -180,8 +172,7 @@ static void case_report(struct start_case *start, uint64_t rounds)
     json_u64(start->at_exit.private_dirty_bytes / KIB, "%s.private_dirty_kib", start->name);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     uint64_t rounds = 300;
     const struct arg args[] = {
         {.name = "rounds", .number = &rounds, .min = 1, .max = ROUNDS_MAX, .help = "timed starts of each kind"},

@@ -27,8 +27,7 @@ static struct {
     uint64_t idle_ms;
 } setup = {.total_mib = 1024, .min_bytes = 16, .max_bytes = 1024, .free_pct = 90, .idle_ms = 2000};
 
-static size_t heap_fill(struct rand *rand, void **objects, size_t objects_max)
-{
+static size_t heap_fill(struct rand *rand, void **objects, size_t objects_max) {
     uint64_t left_bytes = setup.total_mib * BYTES_PER_MIB;
     size_t nr = 0;
 
@@ -45,20 +44,17 @@ static size_t heap_fill(struct rand *rand, void **objects, size_t objects_max)
     return nr;
 }
 
-static void objects_free(void **objects, size_t nr)
-{
+static void objects_free(void **objects, size_t nr) {
     for (size_t at = 0; at < nr; at++)
         free(objects[at]);
 }
 
-static uint64_t rss_after_sleep(void)
-{
+static uint64_t rss_after_sleep(void) {
     clock_sleep_ms(setup.idle_ms);
     return mem_rss_bytes();
 }
 
-static void measure(void)
-{
+static void measure(void) {
     struct rand rand = {.state = 1};
     uint64_t mean_bytes = (setup.min_bytes + setup.max_bytes) / 2;
     /* A quarter above the expected number: the sum of so many uniform sizes strays by far less. */
@@ -89,8 +85,7 @@ static void measure(void)
     json_close();
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const struct arg args[] = {
         {.name = "mib", .number = &setup.total_mib, .min = 1, .max = 1 << 20, .help = "MiB requested in all"},
         {.name = "min", .number = &setup.min_bytes, .min = 1, .max = 1 << 20, .help = "smallest object, bytes"},

@@ -38,7 +38,7 @@ static void probe_write(const char *log, const char *program, const char *provid
 }
 
 /* The path of the object that holds the address, or "unknown"; *ret_symbol is the symbol found there or NULL. */
-static const char *probe_owner(void *address, const ElfW(Sym) **ret_symbol) {
+static const char *probe_owner(void *address, const ElfW(Sym) * *ret_symbol) {
     Dl_info info;
     void *symbol = NULL;
 
@@ -52,7 +52,7 @@ static const char *probe_owner(void *address, const ElfW(Sym) **ret_symbol) {
 static const char *probe_malloc_owner(void) {
     /* The address as this object's relocation sees it, which is the one every other object calls. */
     void *(*answers)(size_t) = malloc;
-    const ElfW(Sym) *symbol;
+    const ElfW(Sym) * symbol;
     const char *owner = probe_owner((void *)answers, &symbol);
 
     /*
