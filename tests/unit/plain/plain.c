@@ -31,7 +31,7 @@ void plain_failed(enum plain_severity severity, const char *file, int line, cons
                   ...) {
     va_list args;
     va_start(args, message);
-    fprintf(stderr, "%s:%d: %s: ", file, line, what);
+    fprintf(stderr, "%s:%d: %s:", file, line, what);
     vfprintf(stderr, message, args);
     fputc('\n', stderr);
     va_end(args);
