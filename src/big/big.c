@@ -10,9 +10,15 @@
 /* From this size on a region asks for hugepages: at 8 MiB the last, partly used one is at most a fifth. */
 #define HUGE_MIN_BYTES (8 * MIB)
 
-enum {
-    SLACK_PART = 2
-}; /* a region that had to move reserves half its size more, so that growth by steps moves seldom */
+/*
+ * Each region with a guard is two mappings of the kernel's, and a process may have 65530. From this many on new ones
+ * are packed: whole hugepages without guard, which the kernel merges with their neighbours.
+ */
+enum { PACK_AFTER = 256 };
+
+/* A region that had to move reserves half its size more, so that growth by steps moves seldom. */
+enum { SLACK_PART = 2 };
+/* a region that had to move reserves half its size more, so that growth by steps moves seldom */
 
 _Atomic(u64) big_live_bytes;
 static _Atomic(u64) regions_nr;
@@ -57,6 +63,13 @@ void big_region_release(char *p, size_t bytes, size_t reserve_bytes) {
     rt_usage_add(-(s64)bytes);
 }
 
+static bool packing(void) { return atomic_load_explicit(&regions_nr, memory_order_relaxed) >= PACK_AFTER; }
+
+/* Address space for a region of so many bytes: with a guard page, or packed. */
+static size_t region_reserve_bytes(size_t bytes) {
+    return packing() ? round_up(bytes, HPAGE_BYTES) : bytes + sys_page_bytes();
+}
+
 /* Reserved and committed, without a record yet. */
 static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum big_use use) {
     if (!rt_usage_admits(bytes))
@@ -70,7 +83,8 @@ static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum b
         (void)sys_vm_huge(p, reserve_bytes); /* before the split into two mappings, so that both agree */
     else if (rt_opt.thp == OPT_THP_NEVER)
         (void)sys_vm_nohuge(p, reserve_bytes);
-    if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, bytes) != 0) {
+    page_place(p, reserve_bytes);
+    if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, packing() ? reserve_bytes : bytes) != 0) {
         (void)sys_vm_release(p, reserve_bytes);
         return NULL;
     }
@@ -89,11 +103,12 @@ void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *
         region_publish(cached.addr, cached.bytes, cached.reserve_bytes);
         return cached.addr;
     }
-    char *p = region_map(bytes, bytes + page, align, use);
+    size_t reserve_bytes = region_reserve_bytes(bytes);
+    char *p = region_map(bytes, reserve_bytes, align, use);
     if (p == NULL)
         return NULL;
     *ret_content = PAGE_ZERO;
-    region_publish(p, bytes, bytes + page);
+    region_publish(p, bytes, reserve_bytes);
     return p;
 }
 
@@ -117,7 +132,7 @@ size_t big_usable(const void *p) {
 /* The end of a shrunk region goes back; its address space stays for growth. */
 static void region_shrink(struct hpage *h, size_t bytes) {
     size_t cut = h->big_bytes - bytes;
-    if (cut == 0 || sys_vm_guard(h->addr + bytes, cut) != 0)
+    if (cut == 0 || (packing() ? sys_vm_purge(h->addr + bytes, cut) : sys_vm_guard(h->addr + bytes, cut)) != 0)
         return;
     h->big_bytes = bytes;
     atomic_fetch_sub_explicit(&big_live_bytes, cut, memory_order_relaxed);

@@ -65,11 +65,15 @@ static void fork_child(void) {
     fork_parent();
     slab_fork_child();
     mag_fork_child();
+    engine_tick_fork_child();
+    engine_background_start();
 }
 
 void engine_libc_ready(void) {
-    if (engine_ready())
-        sys_atfork(fork_prepare, fork_parent, fork_child);
+    if (!engine_ready())
+        return;
+    sys_atfork(fork_prepare, fork_parent, fork_child);
+    engine_background_start();
 }
 
 int engine_vfork_enter(void) { return engine_ready() ? mag_vfork_enter() : -1; }

@@ -18,6 +18,10 @@ static ALWAYS_INLINE bool engine_ready(void) {
 
 /* Housekeeping now and then; called at the end of slow calls with nothing held. */
 void engine_tick_maybe(void);
+/* Whoever was ticking at the fork is not in the child. */
+void engine_tick_fork_child(void);
+/* With background=on: a thread that ticks. Needs a running libc. */
+void engine_background_start(void);
 /* Memory ran out: gives back what it can. True: worth another try. */
 bool engine_reclaim(void);
 

@@ -8,10 +8,11 @@
 #include "engine/engine.h"
 #include "engine/start.h"
 #include "mag/mag.h"
+#include "rt/options.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
 
-enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_TICKS = 10 };
+enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_TICKS = 10, BACKGROUND_MS = 200 };
 
 bool engine_counting;
 _Atomic(u64) engine_calls[ENGINE_CALLS_NR];
@@ -38,8 +39,11 @@ static void tick_run(u64 now_ms) {
     page_tick(now_ms);
 }
 
+static struct sys_lock tick_lock;
+
+void engine_tick_fork_child(void) { sys_lock_reset(&tick_lock); }
+
 COLD static void tick_look(void) {
-    static struct sys_lock tick_lock;
     static u64 last_ms;
     if (!sys_lock_try(&tick_lock))
         return;
@@ -60,6 +64,19 @@ void engine_tick_maybe(void) {
     atomic_store_explicit(&calls, nr, memory_order_relaxed);
     if (UNLIKELY(nr % CALLS_PER_LOOK == 0))
         tick_look();
+}
+
+/* Sleeps between looks; all signals are blocked in it, and it holds nothing while it sleeps. */
+static void background_main(void) {
+    for (;;) {
+        sys_sleep_ms(BACKGROUND_MS);
+        tick_look();
+    }
+}
+
+void engine_background_start(void) {
+    if (rt_opt.background == OPT_BACKGROUND_ON)
+        (void)sys_thread_start(background_main);
 }
 
 size_t engine_trim(size_t pad_bytes) {

@@ -24,9 +24,9 @@ enum {
 static struct depot {
     struct rt_stack full;
     _Atomic(s32) objs;
-    _Atomic(s32) objs_min; /* fewest since the last trim */
-    s32 idle_objs;         /* unused through the interval before */
-    _Atomic(s32) credit;   /* magazines it may hold, less CREDIT_START. Approximate under contention. */
+    _Atomic(s32) objs_min;  /* fewest since the last trim */
+    _Atomic(s32) idle_objs; /* unused through the interval before */
+    _Atomic(s32) credit;    /* magazines it may hold, less CREDIT_START. Approximate under contention. */
 } depots[SLAB_CLASSES_NR];
 
 /* In proportion to what the class has out beyond the depot itself. */
@@ -114,7 +114,6 @@ static void depot_give(unsigned cls, s32 objs) {
     }
 }
 
-/* Called by one thread at a time (engine/tick.c). */
 void mag_depot_trim(enum mag_drain which) {
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
         struct depot *d = &depots[cls];
@@ -124,8 +123,8 @@ void mag_depot_trim(enum mag_drain which) {
         if (which == MAG_DRAIN_ALL)
             depot_give(cls, INT32_MAX);
         else
-            depot_give(cls, MIN(idle, d->idle_objs));
-        d->idle_objs = idle;
+            depot_give(cls, MIN(idle, atomic_load_explicit(&d->idle_objs, memory_order_relaxed)));
+        atomic_store_explicit(&d->idle_objs, idle, memory_order_relaxed);
         atomic_store_explicit(&d->objs_min, atomic_load_explicit(&d->objs, memory_order_relaxed), memory_order_relaxed);
     }
 }

@@ -80,8 +80,7 @@ void mag_drain(enum mag_drain which) {
         if (r == NULL)
             continue;
         u64 now = activity(r);
-        bool idle = now == r->drained_at && region_holds_any(r);
-        r->drained_at = now;
+        bool idle = now == atomic_exchange_explicit(&r->drained_at, now, memory_order_relaxed) && region_holds_any(r);
         if (which == MAG_DRAIN_IDLE && !idle)
             continue;
         if (region_is_locked_kind(i))

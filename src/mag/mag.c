@@ -79,19 +79,23 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
 /* --- pop --- */
 
 /* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
-static void magazine_dispose(unsigned slot, u64 m) {
-    if (mag_is_empty(m))
+static void magazine_dispose(struct mag_region *r, unsigned slot, u64 m) {
+    if (mag_is_empty(m)) {
         mag_unmake(m);
-    else if (!mag_is_full(m) || !depot_put(slot, m))
+    } else if (mag_is_full(m) && depot_put(slot, m)) {
+        COUNT(r, depot_puts);
+    } else {
+        COUNT(r, flushes);
         mag_flush(m);
+    }
 }
 
 /* m, which is not empty, becomes the magazine of this id's slot if that is still empty. */
-static void install_nonempty(unsigned slot, u64 m) {
+static void install_nonempty(struct mag_region *r, unsigned slot, u64 m) {
     u64 old;
     if (region_swap_if_empty(SLOT_OFF(slot), m, &old) != RSEQ_DONE) {
         if (!region_put_spare(class_of(slot), m))
-            magazine_dispose(slot, m);
+            magazine_dispose(r, slot, m);
         return;
     }
     if (!mag_is_null(old) && !region_put_spare(class_of(slot), (u64)mag_header(old)))
@@ -161,7 +165,7 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
     if (m == 0)
         return alloc_one(slot, ret_zero);
     obj = (void *)*(u64 *)m; // NOLINT(performance-no-int-to-ptr)
-    install_nonempty(slot, m - sizeof(u64));
+    install_nonempty(r, slot, m - sizeof(u64));
     return obj;
 }
 
@@ -177,10 +181,12 @@ static u64 find_empty(struct mag_region *r, unsigned slot) {
     u64 spare = region_take_spare(cls);
     if (spare != 0 && mag_is_empty(spare) && mag_cap(spare) == cap)
         return spare;
-    if (spare != 0 && shrink)
+    if (spare != 0 && shrink) {
+        COUNT(r, flushes);
         mag_flush(spare);
-    else if (spare != 0)
-        magazine_dispose(slot, spare);
+    } else if (spare != 0) {
+        magazine_dispose(r, slot, spare);
+    }
     return cap == 0 ? 0 : mag_make(cap);
 }
 
@@ -218,10 +224,12 @@ void mag_free(unsigned slot, void *p) {
     }
     if (mag_is_null(old))
         return;
-    if (over_budget(r))
+    if (over_budget(r)) {
+        COUNT(r, flushes);
         mag_flush(old);
-    else if (!region_put_spare(class_of(slot), old))
-        magazine_dispose(slot, old);
+    } else if (!region_put_spare(class_of(slot), old)) {
+        magazine_dispose(r, slot, old);
+    }
 }
 
 /* --- start --- */

@@ -23,7 +23,7 @@ struct mag_region {
     _Atomic(u32) stops;          /* why the views do not show this region: vfork children, a drain */
     _Atomic(u8) lock;            /* locked regions only */
     bool locked_kind;
-    u64 drained_at;             /* sum of counts when last looked at; drainer only */
+    _Atomic(u64) drained_at;    /* sum of counts when last looked at; drainer only */
     u64 slot[PAGE_MAP_CLASSES]; /* last: banks of further NUMA nodes follow */
 };
 

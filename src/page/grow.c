@@ -20,9 +20,7 @@
 
 enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
 
-/* Applies the numa option to a new reservation; the default leaves placement to first touch. */
-static void reservation_place(char *p, size_t bytes, unsigned node) {
-    (void)node;
+void page_place(void *p, size_t bytes) {
     switch (rt_opt.numa) {
     case OPT_NUMA_INTERLEAVE: (void)sys_vm_place(p, bytes, SYS_NUMA_INTERLEAVE, 0); break;
     case OPT_NUMA_BIND: (void)sys_vm_place(p, bytes, SYS_NUMA_BIND, rt_opt.numa_node); break;
@@ -33,7 +31,7 @@ static void reservation_place(char *p, size_t bytes, unsigned node) {
 
 /* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
  * times the limit, and the kernel packs mappings far closer than that. */
-static bool tier_reserve(struct page_tier *t, unsigned node) {
+static bool tier_reserve(struct page_tier *t) {
     size_t bytes = rt_meta.limited ? CLAMP(round_down(rt_meta.limit_bytes >> LIMITED_RESERVE_SHIFT, HPAGE_BYTES),
                                            HPAGE_BYTES, RESERVE_BYTES)
                                    : RESERVE_BYTES;
@@ -46,7 +44,7 @@ static bool tier_reserve(struct page_tier *t, unsigned node) {
         (void)sys_vm_release(p, bytes);
         return false;
     }
-    reservation_place(p, bytes, node);
+    page_place(p, bytes);
     /* Where hugepages are "always" on, a small process would get 2 MiB for its first byte: they must be earned there
      * too. */
     if (rt_opt.thp == OPT_THP_ALWAYS)
@@ -97,7 +95,7 @@ static bool tier_commit(struct page_tier *t) {
 }
 
 struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node) {
-    if (t->fresh == t->reserved_end && !tier_reserve(t, node))
+    if (t->fresh == t->reserved_end && !tier_reserve(t))
         return NULL;
     if (t->fresh == t->committed_end && !tier_commit(t))
         return NULL;

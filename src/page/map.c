@@ -16,8 +16,6 @@ static int chunk_make(const void *addr) {
     _Atomic(meta_ref_t) *slot = &rt_meta.chunks[((uintptr_t)addr >> CHUNK_SHIFT) & rt_meta.chunks_mask];
     if (atomic_load_explicit(slot, memory_order_relaxed) != 0)
         return 0;
-    if (rt_meta_map_commit((const void *)round_down((uintptr_t)addr, CHUNK_BYTES), CHUNK_BYTES) != 0)
-        return -1;
     struct chunk *c = rt_meta_alloc(sizeof(struct chunk), sys_page_bytes());
     if (c == NULL)
         return -1;
@@ -30,8 +28,17 @@ static int chunk_make(const void *addr) {
     return 0;
 }
 
+/* A chunk that exists has all of its part of the map writable, because the map is made writable in larger pieces. */
+static bool chunk_is_covered(const void *addr, size_t bytes) {
+    return chunk_of(addr) != NULL && chunk_of((const char *)addr + bytes - 1) != NULL && bytes <= CHUNK_BYTES;
+}
+
 int chunk_cover(const void *addr, size_t bytes) {
     uintptr_t end = (uintptr_t)addr + bytes;
+    if (chunk_is_covered(addr, bytes))
+        return 0;
+    if (rt_meta_map_commit(addr, bytes) != 0)
+        return -1;
     for (uintptr_t p = round_down((uintptr_t)addr, CHUNK_BYTES); p < end; p += CHUNK_BYTES) {
         if (chunk_make((const void *)p) != 0)
             return -1;

@@ -91,6 +91,9 @@ int chunk_cover(const void *addr, size_t bytes);
 /* Before any call below; once. 0 or -ENOMEM. */
 int page_init(void);
 
+/* Applies the numa option to new address space; the default leaves placement to first touch. */
+void page_place(void *p, size_t bytes);
+
 /* --- runs --- */
 
 /* NUMA nodes with a tier of their own; 1 unless the machine has more. */

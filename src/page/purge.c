@@ -19,7 +19,7 @@
 enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
 
 u64 tier_allowance(const struct page_tier *t) {
-    if (rt_usage_pressed())
+    if (rt_usage_pressed() || rt_opt.purge_delay == 0)
         return 0;
     return MAX(ALLOWANCE_MIN_GRANULES, t->used_granules / ALLOWANCE_PART) + t->regret_granules;
 }

@@ -212,6 +212,9 @@ static void tier_unlock(struct page_tier *t) {
             tier_purge_locked(t, tier_allowance(t) * 3 / 4);
         backed_publish(t);
         sys_lock_release(&t->lock);
+        /* order: seq_cst fence                                                                     pairs:
+         * [page.handoff] */
+        atomic_thread_fence(memory_order_seq_cst);
     } while (atomic_load_explicit(&t->deferred, memory_order_relaxed) != 0 && sys_lock_try(&t->lock));
 }
 
@@ -250,6 +253,9 @@ void page_run_free(void *run, unsigned granules_nr) {
         return;
     }
     defer_push(t, run, granules_nr);
+    /* order: seq_cst fence: either this thread finds the lock free, or the holder finds the run after letting go.
+     * pairs: [page.handoff] */
+    atomic_thread_fence(memory_order_seq_cst);
     if (sys_lock_try(&t->lock))
         tier_unlock(t);
 }

@@ -22,7 +22,7 @@ typedef u32 meta_ref_t;
 struct rt_meta {
     u16 *map;                    /* page map: what each granule of the address space is, see page/page.h */
     u64 map_mask;                /* index of an address: (p >> GRANULE_SHIFT) & map_mask */
-    _Atomic(meta_ref_t) *chunks; /* chunk table, see page/chunk.h */
+    _Atomic(meta_ref_t) *chunks; /* chunk table, see page/page.h */
     u64 chunks_mask;             /* index of an address: (p >> CHUNK_SHIFT) & chunks_mask */
     char *base;                  /* of the pool */
     size_t reserved_bytes;

@@ -3,7 +3,8 @@
  * The one line a program gets that misuses memory, and the abort that follows. Called by whichever layer finds the
  * crime; knows nothing of slabs itself. Async-signal-safe.
  *
- *   quarry: error Q01 double-free: pointer 0x7f0000001230: freed twice; class 48 slab partial; <hint>
+ *   quarry: error Q01 double-free: pointer 0x7f0000001230: an object that is free already; class 48 slab partial;
+ * <hint>
  */
 #ifndef QUARRY_RT_MISUSE_H
 #define QUARRY_RT_MISUSE_H

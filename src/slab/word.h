@@ -5,11 +5,12 @@
  * becomes and what the caller must then do. slab.c applies them in compare-and-swap loops; tests/model explores them
  * exhaustively.
  *
- *             create                     last known free object taken
- *    EMPTY ------------------> BOUND ---------------------------------> FULL
- *      ^ reap: free == nobj     |  ^ claim                               | free passes the threshold
- *      |                unbind  v  |                                     |
- *      +----------------------- LISTED <---------------------------------+
+ *               create             unbind, nothing left
+ *      EMPTY ------------> BOUND ------------------------> FULL ----> EMPTY  all free at once (add_or_reap)
+ *        ^                  | ^ |                            |
+ *        +------------------+ | | unbind, something left     | add: free passes the threshold
+ *          reap: all free     | v                            |
+ *                      claim  LISTED <-----------------------+
  *
  * The free objects themselves are bits in a bitmap. A freer sets its bits first and adds to free afterwards; the one
  * owner of a BOUND slab takes bits first and subtracts afterwards. So free never exceeds the number of set bits, and is

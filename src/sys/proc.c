@@ -13,8 +13,6 @@ enum { THREAD_STACK_BYTES = 64 * 1024 };
 extern char **environ;
 /* glibc: where the kernel put argc; known before environ is. */
 extern void *__libc_stack_end __attribute__((weak));
-/* glibc: cleared when the first thread is made. */
-extern char __libc_single_threaded __attribute__((weak));
 
 char *const *sys_environ(void) {
     if (environ != NULL)
@@ -75,11 +73,6 @@ u32 sys_process_id(void) { return (u32)SYS0(SYS_getpid); }
 u64 sys_thread_self(void) { return (u64)__builtin_thread_pointer(); }
 uintptr_t sys_stack_pointer(void) { return (uintptr_t)__builtin_frame_address(0); }
 
-u64 sys_random(void) {
-    const u64 *bytes = (const u64 *)getauxval(AT_RANDOM); // NOLINT(performance-no-int-to-ptr)
-    return bytes != NULL ? bytes[1] ^ (bytes[0] << 7) : sys_thread_self();
-}
-
 void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
     (void)pthread_atfork(prepare, parent, child);
 }
@@ -103,5 +96,3 @@ int sys_thread_start(void (*body)(void)) {
     pthread_attr_destroy(&attr);
     return -err;
 }
-
-bool sys_many_threads(void) { return &__libc_single_threaded == NULL || !__libc_single_threaded; }

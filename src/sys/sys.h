@@ -28,13 +28,12 @@ int sys_vm_purge(void *addr, size_t bytes);
 /* Give memory and address space back. -ENOMEM when the map count limit forbids a split: the range is then still mapped.
  */
 int sys_vm_release(void *addr, size_t bytes);
-/* Ask for, forbid, or make hugepages at once. A hint: failure is harmless. */
+/* Ask for or forbid hugepages. A hint: failure is harmless. */
 int sys_vm_huge(void *addr, size_t bytes);
 int sys_vm_nohuge(void *addr, size_t bytes);
-int sys_vm_collapse(void *addr, size_t bytes);
 /* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
 int sys_vm_move(void *from, size_t bytes, void *to);
-/* Placement of future pages. mode: one of the values of opt_numa in rt/options.h is translated by the caller. */
+/* Placement of future pages. */
 enum sys_numa_mode { SYS_NUMA_PREFER, SYS_NUMA_BIND, SYS_NUMA_INTERLEAVE };
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node);
 /* RLIMIT_AS, or SIZE_MAX when there is none. */
@@ -64,13 +63,10 @@ u32 sys_process_id(void);
 u64 sys_thread_self(void);
 /* The approximate stack pointer of the caller. */
 uintptr_t sys_stack_pointer(void);
-/* Random bits, different in each process; never waits. */
-u64 sys_random(void);
 /* Handlers around fork. Not async-signal-safe; needs a running libc. */
 void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 /* A detached thread with all signals blocked and a small stack. Not async-signal-safe. 0 or -errno. */
 int sys_thread_start(void (*body)(void));
-bool sys_many_threads(void);
 
 /* --- per-CPU facts (cpu.c) --- */
 
@@ -88,7 +84,7 @@ bool sys_membarrier_register(void);
 /* On return every restartable sequence that was running in this process has been aborted or finished. 0 or -errno. */
 int sys_membarrier_rseq(void);
 
-/* --- lock (lock.c): see docs/locking.md for the two locks there are --- */
+/* --- lock (lock.c): docs/locking.md lists every lock there is --- */
 
 struct sys_lock {
     _Atomic(u64) word; /* 0 free; else sys_thread_self() of the holder, with bit 0 set when somebody waits */

@@ -9,10 +9,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
 enum { ERRNO_MAX = 4095, NUMA_NODES_MAX = 64 };
 
 static bool call_failed(long ret) { return ret < 0 && ret >= -(long)ERRNO_MAX; }
@@ -65,7 +61,6 @@ int sys_vm_purge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr,
 int sys_vm_release(void *addr, size_t bytes) { return (int)SYS2(SYS_munmap, addr, bytes); }
 int sys_vm_huge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_HUGEPAGE); }
 int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE); }
-int sys_vm_collapse(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_COLLAPSE); }
 
 int sys_vm_move(void *from, size_t bytes, void *to) {
     long ret = SYS6(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to, 0);

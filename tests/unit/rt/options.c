@@ -172,8 +172,7 @@ Test(options, numa_words_carry_a_node) {
     for (size_t i = 0; i < ARRAY_NR(wrong); i++) {
         char entry[64] = "QUARRY_NUMA=", want[160] = "quarry: QUARRY_NUMA=";
         read_env(strcat(entry, wrong[i]), NULL);
-        expect_said(
-            strcat(strcat(want, wrong[i]), " is not one of auto, off, interleave, bind:N, prefer:N; using auto\n"));
+        expect_said(strcat(strcat(want, wrong[i]), " is not one of auto, interleave, bind:N, prefer:N; using auto\n"));
         cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_AUTO);
     }
 }
@@ -242,7 +241,7 @@ Test(options, a_wrong_value_leaves_what_conf_said) {
     rt_options_read("steps:4,numa:bind:2", envp);
     cr_expect_eq(rt_opt.steps, 4u);
     expect_said("quarry: QUARRY_STEPS=99 is out of range 1..8; using 4\n"
-                "quarry: QUARRY_NUMA=bind:x is not one of auto, off, interleave, bind:N, prefer:N; using bind:2\n");
+                "quarry: QUARRY_NUMA=bind:x is not one of auto, interleave, bind:N, prefer:N; using bind:2\n");
 }
 
 Test(options, conf_mistakes_say_where_they_are) {

@@ -64,7 +64,7 @@ _Noreturn void plain_skip(void);
 #define PLAIN_CHECK(severity, condition, what, ...)                                                                    \
     do {                                                                                                               \
         if (!(condition))                                                                                              \
-            plain_failed(severity, __FILE__, __LINE__, what, " " __VA_ARGS__);                                          \
+            plain_failed(severity, __FILE__, __LINE__, what, " " __VA_ARGS__);                                         \
     } while (0)
 #define PLAIN_COMPARE(severity, a, op, b, ...) PLAIN_CHECK(severity, (a)op(b), #a " " #op " " #b, __VA_ARGS__)
 #define PLAIN_STR(severity, a, op, b, ...) PLAIN_CHECK(severity, strcmp(a, b) op 0, #a " " #op " " #b, __VA_ARGS__)

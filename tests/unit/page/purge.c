@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* Giving memory back: at once beyond the allowance, after the delay by the clock, never while in use, and truthfully
+ * counted. On a pretend system, where time moves when told. */
+#include "fakes/fake.h"
+#include "page/tier.h"
+#include "rt/options.h"
+#include "rt/usage.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum { RUN = 32, RUNS_MAX = 256 };
+#define RUN_BYTES (RUN * GRANULE_BYTES)
+#define ALLOWANCE_BYTES (8 * MIB)
+
+static char *runs[RUNS_MAX];
+
+static void start(void) {
+    rt_options_read(NULL, NULL);
+    rt_opt.thp = OPT_THP_NEVER;
+    cr_assert_eq(rt_meta_init(), 0);
+    cr_assert_eq(page_init(), 0);
+    /* The tier learns the time from ticks, once it has anything. */
+    enum page_content content;
+    page_run_free(page_run_alloc(0, 1, 1, &content), 1);
+    page_purge(0);
+    page_tick(sys_clock_ms());
+}
+
+static void take_and_touch(unsigned nr) {
+    enum page_content content;
+    for (unsigned i = 0; i < nr; i++) {
+        runs[i] = page_run_alloc(0, RUN, 1, &content);
+        cr_assert_not_null(runs[i]);
+        memset(runs[i], 0x5a, RUN_BYTES);
+    }
+}
+
+static void free_runs(unsigned from, unsigned to) {
+    for (unsigned i = from; i < to; i++)
+        page_run_free(runs[i], RUN);
+}
+
+static size_t resident(unsigned from, unsigned to) {
+    size_t bytes = 0;
+    for (unsigned i = from; i < to; i++)
+        bytes += fake_resident_bytes(runs[i], RUN_BYTES);
+    return bytes;
+}
+
+static struct page_stats stats(void) {
+    struct page_stats st;
+    page_stats_get(&st);
+    return st;
+}
+
+static void tick_after(u64 ms) {
+    fake_clock_advance_ms(ms);
+    page_tick(sys_clock_ms());
+}
+
+Test(purge, what_exceeds_the_allowance_goes_with_the_free, .init = start) {
+    take_and_touch(RUNS_MAX);
+    cr_assert_eq(resident(0, RUNS_MAX), RUNS_MAX * RUN_BYTES);
+    free_runs(0, RUNS_MAX);
+    cr_expect_leq(stats().run_free_bytes, ALLOWANCE_BYTES);
+    cr_expect_eq(resident(0, RUNS_MAX), stats().run_free_bytes, "the account is not what the kernel says");
+    cr_expect_eq(page_backed_bytes_racy(), stats().run_free_bytes);
+    cr_expect_eq(rt_usage_get(), (s64)stats().run_free_bytes);
+}
+
+Test(purge, the_allowance_follows_what_is_in_use, .init = start) {
+    take_and_touch(RUNS_MAX);
+    free_runs(RUNS_MAX / 2, RUNS_MAX);
+    cr_expect_leq(stats().run_free_bytes, MAX(ALLOWANCE_BYTES, RUNS_MAX / 2 * RUN_BYTES / 8));
+    cr_expect_eq(resident(0, RUNS_MAX / 2), RUNS_MAX / 2 * RUN_BYTES);
+    for (unsigned i = 0; i < RUNS_MAX / 2; i++)
+        cr_assert_eq(runs[i][RUN_BYTES - 1], 0x5a);
+}
+
+Test(purge, what_is_within_the_allowance_goes_after_the_delay, .init = start) {
+    take_and_touch(8);
+    free_runs(0, 8);
+    cr_expect_eq(resident(0, 8), 8 * RUN_BYTES);
+    tick_after(rt_opt.purge_delay - 1);
+    cr_expect_eq(resident(0, 8), 8 * RUN_BYTES, "given back before its time");
+    tick_after(1);
+    cr_expect_eq(resident(0, 8), 0u);
+    cr_expect_eq(stats().run_free_bytes, 0u);
+    cr_expect_eq(stats().purged_bytes_total, 8 * RUN_BYTES + GRANULE_BYTES);
+}
+
+Test(purge, use_starts_the_delay_anew, .init = start) {
+    take_and_touch(8);
+    free_runs(0, 4);
+    tick_after(900);
+    /* The same hugepages lose more: they are not at rest. */
+    free_runs(4, 8);
+    tick_after(900);
+    cr_expect_gt(resident(0, 8), 0u);
+    tick_after(900);
+    cr_expect_eq(resident(0, 8), 0u);
+}
+
+Test(purge, no_delay_means_at_the_next_tick, .init = start) {
+    rt_opt.purge_delay = 0;
+    take_and_touch(4);
+    free_runs(0, 4);
+    page_tick(sys_clock_ms());
+    cr_expect_eq(resident(0, 4), 0u);
+}
+
+Test(purge, on_demand_down_to_what_is_to_be_kept, .init = start) {
+    take_and_touch(14);
+    free_runs(0, 14);
+    size_t had = stats().run_free_bytes;
+    size_t given = page_purge(2 * MIB);
+    cr_expect_eq(given, had - stats().run_free_bytes);
+    cr_expect_leq(stats().run_free_bytes, 2 * MIB);
+    cr_expect_eq(page_purge(0), had - given);
+    cr_expect_eq(resident(0, 14), 0u);
+    cr_expect_eq(page_purge(0), 0u);
+}
+
+Test(purge, what_was_purged_reads_as_zeros_and_says_so, .init = start) {
+    enum page_content content = PAGE_DIRTY;
+    take_and_touch(1);
+    page_run_free(runs[0], RUN);
+    char *again = page_run_alloc(0, RUN, 1, &content);
+    cr_expect_eq(again, runs[0]);
+    cr_expect_eq((int)content, (int)PAGE_DIRTY);
+    page_run_free(again, RUN);
+    page_purge(0);
+    again = page_run_alloc(0, RUN, 1, &content);
+    cr_expect_eq((int)content, (int)PAGE_ZERO);
+    for (size_t i = 0; i < RUN_BYTES; i++)
+        cr_assert_eq(again[i], 0);
+    /* Half of it purged is not zero. */
+    page_run_free(again, RUN / 2);
+    memset(again + RUN_BYTES / 2, 1, RUN_BYTES / 2);
+    page_purge(0);
+    page_run_free(again + RUN_BYTES / 2, RUN / 2);
+    (void)page_run_alloc(0, RUN, 1, &content);
+    cr_expect_eq((int)content, (int)PAGE_DIRTY);
+}
+
+Test(purge, a_refused_purge_keeps_the_account, .init = start) {
+    take_and_touch(4);
+    free_runs(0, 4);
+    fake_fail(FAKE_PURGE, 1, 100);
+    cr_expect_eq(page_purge(0), 0u);
+    cr_expect_gt(fake_failed_nr(FAKE_PURGE), 0u);
+    cr_expect_eq(stats().run_free_bytes, 4 * RUN_BYTES);
+    fake_fail(FAKE_PURGE, 0, 0);
+    cr_expect_eq(page_purge(0), 4 * RUN_BYTES);
+}
+
+Test(purge, regret_widens_the_allowance_and_fades, .init = start) {
+    /* Much freed, purged, and wanted back at once. */
+    take_and_touch(RUNS_MAX);
+    free_runs(0, RUNS_MAX);
+    u64 kept_first = stats().run_free_bytes;
+    take_and_touch(RUNS_MAX);
+    free_runs(0, RUNS_MAX);
+    cr_expect_gt(stats().run_free_bytes, 2 * kept_first);
+    cr_expect_leq(stats().run_free_bytes, RUNS_MAX * RUN_BYTES);
+    for (int i = 0; i < 200; i++)
+        tick_after(100);
+    cr_expect_eq(stats().run_free_bytes, 0u);
+    cr_expect_leq(page_tiers[0].regret_granules, 1u);
+}
+
+Test(purge, memory_pressure_keeps_nothing, .init = start) {
+    take_and_touch(8);
+    rt_opt.limit_soft = 1 * MIB;
+    free_runs(0, 4);
+    cr_expect_eq(stats().run_free_bytes, 0u);
+    cr_expect_eq(resident(0, 4), 0u);
+}
+
+Test(purge, inside_a_run_is_counted_and_taken_back, .init = start) {
+    take_and_touch(1);
+    s64 before = rt_usage_get();
+    cr_expect_eq(page_purge_inside(runs[0] + 4096, 8192), 0);
+    cr_expect_eq(stats().inside_purged_bytes, 8192u);
+    cr_expect_eq(rt_usage_get(), before - 8192);
+    cr_expect_eq(page_backed_bytes_racy(), RUN_BYTES - 8192);
+    cr_expect_eq(resident(0, 1), RUN_BYTES - 8192);
+    cr_expect_eq(runs[0][4096], 0);
+    cr_expect_eq(runs[0][4095], 0x5a);
+    page_refill_inside(runs[0] + 4096, 8192);
+    cr_expect_eq(stats().inside_purged_bytes, 0u);
+    cr_expect_eq(rt_usage_get(), before);
+    fake_fail(FAKE_PURGE, 1, 1);
+    cr_expect_neq(page_purge_inside(runs[0] + 4096, 8192), 0);
+    cr_expect_eq(stats().inside_purged_bytes, 0u);
+}
+
+Test(purge, release_gives_address_space_and_it_can_be_had_again, .init = start) {
+    take_and_touch(RUNS_MAX);
+    size_t reserved = fake_reserved_bytes();
+    char *kept = runs[0];
+    free_runs(1, RUNS_MAX);
+    size_t released = page_release();
+    cr_expect_gt(released, 100 * MIB);
+    cr_expect_eq(fake_reserved_bytes(), reserved - released);
+    cr_expect_eq(kept[RUN_BYTES - 1], 0x5a);
+    cr_expect_leq(stats().committed_bytes, 2 * HPAGE_BYTES);
+    take_and_touch(RUNS_MAX - 1);
+    cr_expect_eq(kept[0], 0x5a);
+    cr_expect_eq(stats().run_used_bytes, RUNS_MAX * RUN_BYTES);
+}
+
+/* --- hugepages --- */
+
+Test(purge, hugepages_are_earned, .init = start) {
+    rt_opt.thp = OPT_THP_EARNED;
+    rt_opt.thp_after = 16 * MIB;
+    take_and_touch(16);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), 0u);
+    cr_expect_eq(stats().huge_bytes, 0u);
+    take_and_touch(200);
+    cr_expect_gt(fake_calls_nr(FAKE_HUGE), 0u);
+    cr_expect_gt(stats().huge_bytes, 0u);
+    cr_expect_lt(stats().huge_bytes, stats().committed_bytes);
+}
+
+Test(purge, after_a_stall_no_more_are_asked_for_a_while, .init = start) {
+    rt_opt.thp = OPT_THP_EARNED;
+    rt_opt.thp_after = 2 * MIB;
+    fake_clock_look_takes_ns(2000000);
+    take_and_touch(100);
+    u64 huge = stats().huge_bytes;
+    unsigned asked = fake_calls_nr(FAKE_HUGE);
+    cr_expect_eq(huge, HPAGE_BYTES, "%lu bytes asked for as hugepages in spite of the stall", huge);
+    cr_expect_gt(fake_calls_nr(FAKE_NOHUGE), 1u, "what was asked for ahead is not taken back");
+    fake_clock_look_takes_ns(0);
+    take_and_touch(50);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), asked);
+    fake_clock_advance_ms(11000);
+    take_and_touch(RUNS_MAX);
+    cr_expect_gt(fake_calls_nr(FAKE_HUGE), asked);
+}
