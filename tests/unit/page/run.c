@@ -269,3 +269,12 @@ Test(run, start_fails_without_address_space_and_retries_with_less) {
     cr_expect_eq(page_init(), 0);
     cr_expect_not_null(alloc(1, 1));
 }
+
+Test(run, a_reservation_without_records_is_given_back, .init = start) {
+    size_t before = fake_reserved_bytes();
+    fake_fail(FAKE_COMMIT, 1, 1);
+    cr_expect_null(alloc(1, 1));
+    cr_expect_eq(fake_failed_nr(FAKE_COMMIT), 1u);
+    cr_expect_eq(fake_reserved_bytes(), before);
+    cr_expect_not_null(alloc(1, 1));
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A pretend system for unit tests, linked in the place of src/sys/vm.c and clock.c: address space is real, but every
+ * call is counted and can be made to fail, the address space in use is known to the byte, and time stands still until
+ * told. One thread tells; calls may come from many.
+ */
+#ifndef QUARRY_TESTS_FAKES_FAKE_H
+#define QUARRY_TESTS_FAKES_FAKE_H
+
+#include "sys/sys.h"
+
+enum fake_call {
+    FAKE_RESERVE,
+    FAKE_RESERVE_READABLE,
+    FAKE_COMMIT,
+    FAKE_GUARD,
+    FAKE_PURGE,
+    FAKE_RELEASE,
+    FAKE_HUGE,
+    FAKE_NOHUGE,
+    FAKE_MOVE,
+    FAKE_PLACE,
+    FAKE_CALLS_NR,
+};
+
+/* Calls of one kind so far, those that were made to fail included. */
+unsigned fake_calls_nr(enum fake_call call);
+/* Of the calls from now on, the nth (from 1) and the many - 1 after it fail: NULL, or -ENOMEM. nth 0: none. */
+void fake_fail(enum fake_call call, unsigned nth, unsigned many);
+/* Calls that fake_fail made fail since its last call for this kind. */
+unsigned fake_failed_nr(enum fake_call call);
+const char *fake_call_name(enum fake_call call);
+
+/* Address space reserved and not released. */
+size_t fake_reserved_bytes(void);
+/* Memory behind a range, by what the kernel says. */
+size_t fake_resident_bytes(const void *addr, size_t bytes);
+/* What sys_vm_limit_bytes says; SIZE_MAX at first. */
+void fake_limit(size_t bytes);
+
+/* The clock starts at one second. */
+void fake_clock_advance_ms(u64 ms);
+/* From now on every look at the exact clock takes that long. */
+void fake_clock_look_takes_ns(u64 ns);
+
+#endif

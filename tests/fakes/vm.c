@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Address space for unit tests: real anonymous mappings behind counters and failures on order. See fake.h; the contract
+ * is sys/sys.h. */
+#include "fakes/fake.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const char *const names[FAKE_CALLS_NR] = {
+    [FAKE_RESERVE] = "reserve", [FAKE_RESERVE_READABLE] = "reserve readable",
+    [FAKE_COMMIT] = "commit",   [FAKE_GUARD] = "guard",
+    [FAKE_PURGE] = "purge",     [FAKE_RELEASE] = "release",
+    [FAKE_HUGE] = "huge",       [FAKE_NOHUGE] = "nohuge",
+    [FAKE_MOVE] = "move",       [FAKE_PLACE] = "place",
+};
+
+static struct kind {
+    _Atomic(unsigned) calls_nr, failed_nr;
+    _Atomic(int) until_failure; /* calls that succeed first; negative: fails */
+    _Atomic(int) failures_left;
+} kinds[FAKE_CALLS_NR];
+
+static _Atomic(size_t) reserved_bytes;
+static size_t limit_bytes = SIZE_MAX;
+
+unsigned fake_calls_nr(enum fake_call call) { return atomic_load(&kinds[call].calls_nr); }
+unsigned fake_failed_nr(enum fake_call call) { return atomic_load(&kinds[call].failed_nr); }
+const char *fake_call_name(enum fake_call call) { return names[call]; }
+size_t fake_reserved_bytes(void) { return atomic_load(&reserved_bytes); }
+void fake_limit(size_t bytes) { limit_bytes = bytes; }
+
+void fake_fail(enum fake_call call, unsigned nth, unsigned many) {
+    atomic_store(&kinds[call].failed_nr, 0);
+    atomic_store(&kinds[call].until_failure, (int)nth - 1);
+    atomic_store(&kinds[call].failures_left, nth == 0 ? 0 : (int)many);
+}
+
+/* Counts a call; true when it is one of those that are to fail. */
+static bool fails(enum fake_call call) {
+    struct kind *k = &kinds[call];
+    atomic_fetch_add(&k->calls_nr, 1);
+    if (atomic_load(&k->failures_left) <= 0 || atomic_fetch_sub(&k->until_failure, 1) > 0)
+        return false;
+    atomic_fetch_sub(&k->failures_left, 1);
+    atomic_fetch_add(&k->failed_nr, 1);
+    return true;
+}
+
+size_t fake_resident_bytes(const void *addr, size_t bytes) {
+    size_t page = sys_page_bytes(), pages_nr = bytes / page, resident = 0;
+    unsigned char *in_core = malloc(pages_nr);
+    if (in_core == NULL || mincore((void *)(uintptr_t)addr, bytes, in_core) != 0)
+        abort();
+    for (size_t i = 0; i < pages_nr; i++)
+        resident += (in_core[i] & 1) != 0 ? page : 0;
+    free(in_core);
+    return resident;
+}
+
+/* --- sys/sys.h --- */
+
+size_t sys_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+size_t sys_vm_limit_bytes(void) { return limit_bytes; }
+
+static char *map(size_t bytes, int prot) {
+    void *p = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(char *from, char *to) {
+    if (to > from && munmap(from, (size_t)(to - from)) != 0)
+        abort();
+}
+
+void *sys_vm_reserve(size_t bytes, size_t align) {
+    if (fails(FAKE_RESERVE) || bytes + align < bytes)
+        return NULL;
+    char *wide = map(bytes + align, PROT_NONE);
+    if (wide == NULL)
+        return NULL;
+    char *p = (char *)round_up((uintptr_t)wide, MAX(align, sys_page_bytes()));
+    unmap(wide, p);
+    unmap(p + bytes, wide + round_up(bytes + align, sys_page_bytes()));
+    atomic_fetch_add(&reserved_bytes, bytes);
+    return p;
+}
+
+void *sys_vm_reserve_readable(size_t bytes) {
+    char *p = fails(FAKE_RESERVE_READABLE) ? NULL : map(bytes, PROT_READ);
+    if (p != NULL)
+        atomic_fetch_add(&reserved_bytes, bytes);
+    return p;
+}
+
+int sys_vm_commit(void *addr, size_t bytes) {
+    return fails(FAKE_COMMIT) ? -ENOMEM : mprotect(addr, bytes, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
+}
+
+int sys_vm_purge(void *addr, size_t bytes) {
+    return fails(FAKE_PURGE) ? -ENOMEM : madvise(addr, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+int sys_vm_guard(void *addr, size_t bytes) {
+    if (fails(FAKE_GUARD))
+        return -ENOMEM;
+    return madvise(addr, bytes, MADV_DONTNEED) == 0 && mprotect(addr, bytes, PROT_NONE) == 0 ? 0 : -errno;
+}
+
+int sys_vm_release(void *addr, size_t bytes) {
+    if (fails(FAKE_RELEASE))
+        return -ENOMEM;
+    if (munmap(addr, bytes) != 0)
+        return -errno;
+    atomic_fetch_sub(&reserved_bytes, bytes);
+    return 0;
+}
+
+int sys_vm_move(void *from, size_t bytes, void *to) {
+    if (fails(FAKE_MOVE))
+        return -ENOMEM;
+    if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+        return -errno;
+    atomic_fetch_sub(&reserved_bytes, bytes);
+    return 0;
+}
+
+/* Hints: nothing happens, so that what is resident does not depend on the machine's hugepages. */
+static int hint(enum fake_call call, void *addr, size_t bytes) {
+    (void)addr, (void)bytes;
+    return fails(call) ? -ENOMEM : 0;
+}
+
+int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
+int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
+int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node) {
+    (void)mode, (void)node;
+    return hint(FAKE_PLACE, addr, bytes);
+}
