@@ -9,14 +9,22 @@
 
 #include <string.h>
 
-/* Classes from here on are not kept in magazines by the dozen, and asking the slabs directly tells whether memory is
- * fresh. */
-#define CALLOC_DIRECT_MIN (32 * KIB)
-
 enum zero_wanted { ZERO_NO, ZERO_YES };
 
 static bool is_slab_size(size_t size) {
     return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= 64 * KIB);
+}
+
+/* An object straight from the magazine of its class, or NULL. */
+static ALWAYS_INLINE void *class_magazine(unsigned cls) { return rseq_pop(mag_tabs.alloc_view, cls); }
+
+/* The same by size. */
+static ALWAYS_INLINE void *size_magazine(size_t size) {
+    if (size <= SLAB_SMALL_MAX)
+        return engine_malloc_fast(size);
+    if (UNLIKELY(mag_tabs.size_limit == 0) || !is_slab_size(size))
+        return NULL;
+    return class_magazine(slab_class_for(size));
 }
 
 static void *alloc_once(size_t size, enum zero_wanted zero) {
@@ -60,15 +68,6 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
     return p;
 }
 
-/* An object of a size class straight from its magazine, or NULL. */
-static ALWAYS_INLINE void *alloc_magazine(size_t size) {
-    if (size <= SLAB_SMALL_MAX)
-        return engine_malloc_fast(size);
-    if (size > SLAB_OBJECT_MAX || UNLIKELY(mag_tabs.size_limit == 0))
-        return NULL;
-    return rseq_pop(mag_tabs.alloc_view, slab_class_for(size));
-}
-
 static NOINLINE void *alloc_counted(size_t size) {
     void *p = alloc_sized(size, ZERO_NO);
     if (UNLIKELY(engine_counting) && p != NULL)
@@ -78,7 +77,7 @@ static NOINLINE void *alloc_counted(size_t size) {
 
 /* Sizes the fast path's table does not reach have their magazines, too. */
 void *engine_alloc_slow(size_t size) {
-    void *p = size > SLAB_SMALL_MAX ? alloc_magazine(size) : NULL;
+    void *p = size > SLAB_SMALL_MAX ? size_magazine(size) : NULL;
     return LIKELY(p != NULL) ? p : alloc_counted(size);
 }
 
@@ -86,7 +85,7 @@ void *engine_calloc(size_t nr, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(nr, size, &bytes))
         return NULL;
-    void *p = bytes <= CALLOC_DIRECT_MIN ? alloc_magazine(bytes) : NULL;
+    void *p = size_magazine(bytes);
     if (LIKELY(p != NULL))
         return memset(p, 0, bytes);
     p = alloc_sized(bytes, ZERO_YES);
@@ -98,8 +97,10 @@ void *engine_calloc(size_t nr, size_t size) {
 static void *memalign_once(size_t align, size_t size) {
     enum page_content content;
     unsigned cls = slab_class_aligned(size, align);
-    if (cls != 0 && is_slab_size(slab_geometry[cls].size_bytes))
-        return mag_alloc(cls, NULL);
+    if (cls != 0 && is_slab_size(slab_geometry[cls].size_bytes)) {
+        void *p = class_magazine(cls);
+        return p != NULL ? p : mag_alloc(cls, NULL);
+    }
     return big_alloc(MAX(size, (size_t)1), align, BIG_ANY, &content);
 }
 
