@@ -46,9 +46,11 @@ def disassemble(lib):
 
 
 def path(code, address):
-    """The instructions met from an address on; "tail jump" ends it where it leaves for another function's slow path."""
+    """The instructions met from an address on; a last one that is no return says where it goes instead."""
     out = []
     for _ in range(STEPS_MAX):
+        if address not in code:
+            return out + ["leaves the text"]
         text, following = code[address]
         jump = JUMP.match(text)
         if jump:

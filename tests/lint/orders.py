@@ -71,12 +71,19 @@ def check_file(path, findings, sides, places):
             for tag in tags:
                 sides[tag] |= found_orders
                 places[tag].append((path, index + 1))
-    for number, (line, _, tags) in enumerate(explained):
-        if number not in used:
-            # A side in assembly, or in a system call that orders (membarrier): its comment says which.
-            for tag in tags:
-                places[tag].append((path, line + 1))
-                sides[tag] |= {word for word in RELEASING | ACQUIRING if word in " ".join(text.split("\n")[line:explained[number][1] + 1])}
+    for number, (line, last_line, tags) in enumerate(explained):
+        if number in used:
+            continue
+        paragraph = next((p for p in paragraphs(text.split("\n")) if p[0] <= line <= p[1]), (line, last_line))
+        below = "\n".join(bare[last_line:paragraph[1] + 1])
+        if re.search(r"\batomic_\w+_explicit\b", below):
+            findings.add(path, line + 1, "explains an order that no operation below it has")
+            continue
+        # A side in assembly, or in a system call that orders (membarrier): its comment says which.
+        words = " ".join(text.split("\n")[line:last_line + 1])
+        for tag in tags:
+            places[tag].append((path, line + 1))
+            sides[tag] |= {word for word in RELEASING | ACQUIRING if word in words}
 
 
 def main():
