@@ -181,9 +181,11 @@ static void run_free_locked(struct page_tier *t, void *run, unsigned nr) {
 static void defer_push(struct page_tier *t, void *run, unsigned nr) {
     struct page_desc *d = chunk_desc(chunk_of(run), run);
     uintptr_t head = atomic_load_explicit(&t->deferred, memory_order_relaxed);
-    d->words[1] = nr;
+    /* Atomic, because a thread may still read the descriptor that was here through an old head of a list
+     * (slab/partial.c). */
+    __atomic_store_n(&d->words[1], nr, __ATOMIC_RELAXED);
     do {
-        d->words[0] = head;
+        __atomic_store_n(&d->words[0], head, __ATOMIC_RELAXED);
         /* order: release: publishes the two words.                                                pairs: [page.defer]
          */
     } while (!atomic_compare_exchange_weak_explicit(&t->deferred, &head, (uintptr_t)run, memory_order_release,
