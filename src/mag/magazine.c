@@ -24,7 +24,8 @@ u64 mag_make(unsigned cap) {
     u64 *w = rt_pool_get(RT_POOL_MAGAZINES, shift);
     if (w == NULL)
         return 0;
-    w[0] = MAG_WORD_END | (u64)cap << HEADER_CAP_SHIFT | (u64)shift << HEADER_SHIFT_SHIFT;
+    /* Atomic, because a thread may still read the link that was here through an old head of the pool (rt/pool.c). */
+    ref_store(&w[0], MAG_WORD_END | (u64)cap << HEADER_CAP_SHIFT | (u64)shift << HEADER_SHIFT_SHIFT);
     w[cap + 1] = (u64)w | MAG_WORD_END;
     return (u64)w;
 }
