@@ -46,7 +46,8 @@ static bool bitmap_init(struct slab *s, const struct slab_geometry *g) {
         return false;
     unsigned words_nr = (1u << g->bitmap_shift) / sizeof(u64);
     for (unsigned i = 0, left = g->nobj; i < words_nr; i++) {
-        words[i] = bits_mask(MIN(left, WORD_BITS));
+        /* Atomic, because a thread may still read the pool's link in the first one through an old head (rt/pool.c). */
+        __atomic_store_n(&words[i], bits_mask(MIN(left, WORD_BITS)), __ATOMIC_RELAXED);
         left -= MIN(left, WORD_BITS);
     }
     atomic_store_explicit(&s->bits, rt_meta_ref(words), memory_order_relaxed);
