@@ -33,6 +33,12 @@ first() {
     sed -n "1,$1p"
 }
 
+# Name the files that tell why, should the workload fail: they then end up in its standard error.
+show_on_failure() {
+    # shellcheck disable=SC2064
+    trap "[ \$? -eq 0 ] || tail -n 100 -v $* >&2 2>/dev/null" EXIT
+}
+
 # This machine cannot run the workload; the driver calls that a skip.
 cannot_run() {
     echo "$*" >&2
