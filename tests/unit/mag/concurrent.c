@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Magazines under eight threads, by the fast path and the slow one: owners stamp objects and hand them on, so that each
+ * is freed on another thread; the main thread drains ids and trims the depot meanwhile. At the end, all drained, every
+ * object is back in its slab. Without rseq (and under ThreadSanitizer) the same runs on the locked regions.
+ */
+#include "engine/fast.h"
+#include "mag/mag.h"
+#include "unit/core.h"
+#include "unit/handover.h"
+
+enum { MS = 500, HELD = 96 };
+
+static void start(void) {
+    rt_options_read(NULL, NULL);
+    cr_assert_eq(rt_meta_init(), 0);
+    cr_assert_eq(page_init(), 0);
+    cr_assert_eq(mag_init(), 0);
+}
+
+static void start_locked(void) {
+    rt_options_read(NULL, NULL);
+    rt_opt.percpu = OPT_PERCPU_OFF;
+    rt_opt.fake_cpus = 3; /* few, so that threads meet */
+    cr_assert_eq(rt_meta_init(), 0);
+    cr_assert_eq(page_init(), 0);
+    cr_assert_eq(mag_init(), 0);
+}
+
+static void *alloc(size_t size) {
+    void *p = size <= SLAB_SMALL_MAX ? engine_malloc_fast(size) : NULL;
+    return p != NULL ? p : mag_alloc(slab_class_for(size), NULL);
+}
+
+static void give(void *p, size_t size) {
+    MUST(page_map_get(p) == slab_class_for(size));
+    if (!engine_free_fast(p))
+        mag_free(page_map_get(p), p);
+}
+
+static void expect_all_back(void) {
+    struct mag_stats st;
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
+    mag_stats_get(&st);
+    cr_assert_eq(st.cached_bytes, 0u, "%lu bytes are left in magazines", st.cached_bytes);
+    cr_assert_eq(st.depot_bytes, 0u);
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+        struct slab_class_stats slabs;
+        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+        slab_class_stats_get(cls, &slabs);
+        cr_assert_eq(slabs.out_objs, 0u, "class %u: %lu objects are lost", slab_geometry[cls].size_bytes,
+                     slabs.out_objs);
+        cr_assert_eq(slabs.slabs, 0u);
+    }
+    cr_assert_eq(atomic_load(&slab_out_bytes), 0);
+}
+
+static const struct handover_ops small = {alloc, give, {16, 32, 48, 64, 256, 1024}, HELD, MS};
+static const struct handover_ops mixed = {alloc, give, {16, 64, 640, 4096, 20480, 98304}, HELD, MS};
+
+static void give_back(void) {
+    static unsigned turn;
+    turn++;
+    mag_drain(turn % 4 != 0 ? MAG_DRAIN_ALL : MAG_DRAIN_IDLE);
+    mag_depot_trim(turn % 8 == 0 ? MAG_DRAIN_ALL : MAG_DRAIN_IDLE);
+    slab_sweep(1 + turn % SLAB_CLASS_MAX, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
+}
+
+static void off_for_good(void) {
+    static unsigned turn;
+    if (turn++ == 20)
+        mag_percpu_off();
+    give_back();
+}
+
+Test(mag_concurrent, small_objects, .init = start) {
+    handover_run(&small, NULL);
+    expect_all_back();
+}
+
+Test(mag_concurrent, with_drains, .init = start) {
+    handover_run(&small, give_back);
+    handover_run(&mixed, give_back);
+    expect_all_back();
+}
+
+Test(mag_concurrent, locked_regions, .init = start_locked) {
+    cr_assert_str_eq(mag_mode_name(), "locked");
+    handover_run(&small, NULL);
+    handover_run(&mixed, give_back);
+    expect_all_back();
+}
+
+Test(mag_concurrent, percpu_magazines_are_switched_off_meanwhile, .init = start) {
+    handover_run(&mixed, off_for_good);
+    expect_all_back();
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Slabs under eight threads, without magazines in between: owners stamp objects and hand them on, sweeps retire and
+ * purge meanwhile; at the end every object is back. */
+#include "unit/core.h"
+#include "unit/handover.h"
+
+enum { MS = 500, HELD = 96, HELD_FEW = 3 };
+
+static void *alloc(size_t size) {
+    void *obj;
+    return slab_take(slab_class_for(size), 0, 1, &obj + 1, NULL) == 1 ? obj : NULL;
+}
+
+static void give(void *p, size_t size) {
+    (void)size;
+    slab_give(&p, 1);
+}
+
+static void expect_all_back(void) {
+    struct page_stats pages;
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+        struct slab_class_stats st;
+        slab_class_stats_get(cls, &st);
+        cr_assert_eq(st.out_objs, 0u, "class %u: %lu objects are lost", slab_geometry[cls].size_bytes, st.out_objs);
+        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+        slab_class_stats_get(cls, &st);
+        cr_assert_eq(st.slabs, 0u, "class %u: %lu slabs are lost", slab_geometry[cls].size_bytes, st.slabs);
+        cr_assert_eq(st.purged_bytes, 0u);
+    }
+    page_stats_get(&pages);
+    cr_assert_eq(pages.run_used_bytes, 0u);
+    cr_assert_eq(pages.inside_purged_bytes, 0u);
+    cr_assert_eq(atomic_load(&slab_out_bytes), 0);
+}
+
+static const struct handover_ops mixed = {alloc, give, {16, 48, 64, 256, 1024, 8192}, HELD, MS};
+/* Few objects to a slab: slabs are listed, claimed and retired all the time. */
+static const struct handover_ops large = {alloc, give, {4096, 8192, 16384, 32768, 65536, 131072}, HELD_FEW, MS};
+static const struct handover_ops single = {alloc, give, {64, 64, 64, 64, 64, 64}, HELD_FEW, MS};
+
+static void sweep_all(void) {
+    static unsigned turn;
+    unsigned cls = 1 + turn++ % (SLAB_CLASSES_NR - 1);
+    slab_sweep(cls, turn % 3 == 0 ? SLAB_KEEP_NONE : SLAB_KEEP_SOME, turn % 2 == 0 ? SLAB_PURGE_INSIDE : SLAB_PURGE_NO);
+}
+
+Test(slab_concurrent, alone, .init = core_start_slabs) {
+    handover_run(&mixed, NULL);
+    expect_all_back();
+}
+
+Test(slab_concurrent, with_sweeps, .init = core_start_slabs) {
+    handover_run(&mixed, sweep_all);
+    expect_all_back();
+}
+
+Test(slab_concurrent, few_objects_to_a_slab, .init = core_start_slabs) {
+    handover_run(&large, sweep_all);
+    expect_all_back();
+}
+
+Test(slab_concurrent, one_class, .init = core_start_slabs) {
+    handover_run(&single, sweep_all);
+    expect_all_back();
+}
