@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Big regions: reuse, resizing in place and by moving pages, the guard behind each, misuse that is answered with false,
+ * and refused system calls. On a pretend system. */
+#include "big/big.h"
+#include "fakes/fake.h"
+#include "rt/options.h"
+#include "rt/usage.h"
+#include "unit/alone.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static void start(void) {
+    rt_options_read(NULL, NULL);
+    cr_assert_eq(rt_meta_init(), 0);
+    cr_assert_eq(page_init(), 0);
+}
+
+static char *alloc(size_t size) {
+    enum page_content content;
+    return big_alloc(size, 1, BIG_ANY, &content);
+}
+
+static struct big_stats stats(void) {
+    struct big_stats st;
+    big_stats_get(&st);
+    return st;
+}
+
+/* A number for each 4 KiB. */
+static void stamp(char *p, size_t bytes) {
+    for (size_t at = 0; at + 4 <= bytes; at += 4096)
+        memcpy(p + at, &(u32){(u32)(at / 4096 + 1)}, 4);
+}
+static bool stamped(const char *p, size_t bytes) {
+    for (size_t at = 0; at + 4 <= bytes; at += 4096) {
+        if (memcmp(p + at, &(u32){(u32)(at / 4096 + 1)}, 4) != 0)
+            return false;
+    }
+    return true;
+}
+
+Test(big, a_region_is_zeroed_aligned_and_known, .init = start) {
+    enum page_content content = PAGE_DIRTY;
+    size_t size = 3 * MIB + 5;
+    char *p = big_alloc(size, 1, BIG_ANY, &content);
+    cr_assert_not_null(p);
+    cr_expect_eq((int)content, (int)PAGE_ZERO);
+    cr_expect_eq((uintptr_t)p % HPAGE_BYTES, 0u);
+    cr_expect_eq(big_usable(p), round_up(size, 4096));
+    cr_expect_eq(page_map_get(p), (unsigned)PAGE_MAP_BIG);
+    for (size_t i = 0; i < size; i += 512)
+        cr_assert_eq(p[i], 0);
+    cr_expect_eq(stats().live_bytes, round_up(size, 4096));
+    cr_expect_eq(stats().regions, 1u);
+    cr_expect_eq(rt_usage_get(), (s64)round_up(size, 4096));
+}
+
+Test(big, alignment_up_to_a_gib, .init = start) {
+    for (size_t align = 1; align <= GIB; align *= 2) {
+        enum page_content content;
+        char *p = big_alloc(2 * MIB, align, BIG_ANY, &content);
+        cr_assert_not_null(p);
+        cr_expect_eq((uintptr_t)p % align, 0u);
+        cr_expect(big_free(p));
+    }
+}
+
+Test(big, a_freed_region_is_used_again, .init = start) {
+    enum page_content content = PAGE_ZERO;
+    char *p = alloc(4 * MIB);
+    memset(p, 1, 4 * MIB);
+    unsigned reserves = fake_calls_nr(FAKE_RESERVE);
+    cr_assert(big_free(p));
+    cr_expect_eq(stats().cached_bytes, 4 * MIB);
+    cr_expect_eq(stats().live_bytes, 0u);
+    cr_expect_eq(big_alloc(4 * MIB - 4096 * 3, 1, BIG_ANY, &content), p);
+    cr_expect_eq((int)content, (int)PAGE_DIRTY, "it is said to be zero");
+    cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
+    cr_expect_eq(stats().cached_bytes, 0u);
+    /* More than a quarter would be wasted. */
+    cr_assert(big_free(p));
+    cr_expect_neq(alloc(3 * MIB), p);
+    cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves + 1);
+}
+
+Test(big, what_the_cache_keeps_goes_after_the_delay, .init = start) {
+    char *p = alloc(4 * MIB);
+    size_t reserved = fake_reserved_bytes();
+    cr_assert(big_free(p));
+    fake_clock_advance_ms(rt_opt.purge_delay - 1);
+    cr_expect_eq(big_tick(sys_clock_ms(), BIG_OLD), 0u);
+    fake_clock_advance_ms(1);
+    cr_expect_eq(big_tick(sys_clock_ms(), BIG_OLD), 4 * MIB);
+    cr_expect_leq(fake_reserved_bytes(), reserved - 4 * MIB);
+    cr_expect_eq(stats().cached_bytes, 0u);
+    cr_expect_eq(rt_usage_get(), 0);
+}
+
+Test(big, the_cache_is_bounded, .init = start) {
+    char *p[40];
+    for (unsigned i = 0; i < ARRAY_NR(p); i++)
+        p[i] = alloc(4 * MIB);
+    for (unsigned i = 0; i < ARRAY_NR(p); i++) {
+        cr_assert(big_free(p[i]));
+        cr_assert_leq(stats().cached_bytes, MAX(rt_opt.vmalloc_cache, stats().live_bytes / 8 + 4 * MIB));
+    }
+    cr_expect_gt(stats().cached_bytes, 0u);
+    cr_expect_eq(big_tick(0, BIG_EVERYTHING), 32 * MIB);
+    cr_expect_eq(stats().regions, 0u);
+    cr_expect_eq(rt_usage_get(), 0);
+}
+
+Test(big, without_a_cache_nothing_is_kept, .init = start) {
+    rt_opt.vmalloc_cache = 0;
+    char *p = alloc(4 * MIB);
+    cr_assert(big_free(p));
+    cr_expect_eq(stats().cached_bytes, 0u);
+    cr_expect_eq(rt_usage_get(), 0);
+}
+
+Test(big, resizing_keeps_contents, .init = start) {
+    size_t sizes[] = {2 * MIB, 3 * MIB, 7 * MIB, 7 * MIB + 1, 30 * MIB, 12 * MIB, 2 * MIB, 64 * MIB, 2 * MIB + 4096};
+    char *p = alloc(sizes[0]);
+    stamp(p, sizes[0]);
+    for (size_t i = 1; i < ARRAY_NR(sizes); i++) {
+        p = big_resize(p, sizes[i]);
+        cr_assert_not_null(p);
+        cr_assert_geq(big_usable(p), sizes[i]);
+        cr_assert(stamped(p, MIN(sizes[i - 1], sizes[i])), "%zu to %zu bytes", sizes[i - 1], sizes[i]);
+        stamp(p, sizes[i]);
+        cr_assert_eq(stats().live_bytes, big_usable(p));
+        cr_assert_eq(stats().regions, 1u);
+        cr_assert_eq(rt_usage_get(), (s64)big_usable(p));
+    }
+    cr_expect(big_free(p));
+}
+
+Test(big, growth_moves_pages_and_seldom, .init = start) {
+    char *p = alloc(2 * MIB), *last = p;
+    unsigned moved = 0;
+    memset(p, 3, 2 * MIB);
+    for (size_t size = 2 * MIB; size < 200 * MIB; size += 512 * KIB) {
+        p = big_resize(p, size);
+        cr_assert_not_null(p);
+        moved += p != last;
+        last = p;
+    }
+    cr_expect_eq(moved, fake_calls_nr(FAKE_MOVE));
+    cr_expect_geq(moved, 1u);
+    cr_expect_leq(moved, 14u, "moved %u times", moved);
+    cr_expect_eq(p[2 * MIB - 1], 3);
+    cr_expect_eq(p[2 * MIB], 0);
+}
+
+Test(big, shrinking_gives_memory_back_in_place, .init = start) {
+    char *p = alloc(16 * MIB);
+    memset(p, 1, 16 * MIB);
+    cr_expect_eq(big_resize(p, 4 * MIB), p);
+    cr_expect_eq(fake_resident_bytes(p, 16 * MIB), 4 * MIB);
+    cr_expect_eq(big_resize(p, 16 * MIB), p, "the address space was kept for growth");
+    cr_expect_eq(p[4 * MIB], 0);
+    cr_expect_eq(p[4 * MIB - 1], 1);
+}
+
+/* --- misuse --- */
+
+static void write_behind(void *p) { ((volatile char *)p)[big_usable(p)] = 1; }
+static void write_cut(void *p) {
+    (void)big_resize(p, 1 * MIB);
+    ((volatile char *)p)[2 * MIB] = 1;
+}
+
+Test(big, a_guard_stands_behind_each_region, .init = start) {
+    char said[256];
+    char *p = alloc(3 * MIB);
+    cr_expect_eq(alone_die(write_behind, p, said, sizeof(said)), SIGSEGV);
+    cr_expect_eq(alone_die(write_cut, p, said, sizeof(said)), SIGSEGV);
+}
+
+Test(big, what_is_no_live_region_is_refused, .init = start) {
+    char *p = alloc(6 * MIB);
+    int on_stack;
+    cr_expect_not(big_free(p + HPAGE_BYTES));
+    cr_expect_not(big_free(p + 16));
+    cr_expect_not(big_free(&on_stack));
+    cr_expect_not(big_free(NULL));
+    cr_expect_eq(big_usable(p + 4096), 0u);
+    cr_expect_null(big_resize(p + 4096, 8 * MIB));
+    cr_expect_eq((int)big_locate(p), (int)BIG_WHERE_START);
+    cr_expect_eq((int)big_locate(p + 5 * MIB), (int)BIG_WHERE_INTERIOR);
+    cr_expect_eq((int)big_locate(&on_stack), (int)BIG_WHERE_NONE);
+    cr_expect(big_free(p));
+    cr_expect_not(big_free(p), "freed twice");
+    cr_expect_eq((int)big_locate(p), (int)BIG_WHERE_FREED);
+    cr_expect_eq(big_usable(p), 0u);
+    cr_expect_null(big_resize(p, 8 * MIB));
+    cr_expect_eq(stats().regions, 0u);
+}
+
+Test(big, absurd_sizes_are_refused, .init = start) {
+    char *p = alloc(2 * MIB);
+    cr_expect_null(alloc(SIZE_MAX));
+    cr_expect_null(alloc((size_t)PTRDIFF_MAX));
+    cr_expect_null(alloc((size_t)1 << 50));
+    cr_expect_null(big_resize(p, SIZE_MAX));
+    cr_expect_null(big_resize(p, (size_t)1 << 50));
+    cr_expect_eq(big_usable(p), 2 * MIB);
+    cr_expect_eq(rt_usage_get(), 2 * (s64)MIB);
+}
+
+/* --- refused calls --- */
+
+static void fail_each(enum fake_call call) {
+    for (unsigned nth = 1; nth < 30; nth++) {
+        fake_fail(call, nth, 1);
+        char *p = alloc(3 * MIB), *q;
+        if (p != NULL) {
+            stamp(p, 3 * MIB);
+            q = big_resize(p, 9 * MIB);
+            p = q != NULL ? q : p;
+            cr_assert(stamped(p, 3 * MIB), "%s %u", fake_call_name(call), nth);
+            q = big_resize(p, 2 * MIB);
+            p = q != NULL ? q : p;
+            cr_assert(stamped(p, 2 * MIB), "%s %u", fake_call_name(call), nth);
+            cr_assert(big_free(p));
+        }
+        (void)big_tick(0, BIG_EVERYTHING);
+        fake_fail(call, 0, 0);
+        cr_assert_eq(stats().regions, 0u);
+        cr_assert_eq(stats().live_bytes, 0u);
+        cr_assert_eq(rt_usage_get(), 0, "%s %u: %ld bytes", fake_call_name(call), nth, rt_usage_get());
+    }
+    cr_expect_gt(fake_calls_nr(call), 0u);
+}
+
+Test(big, a_reservation_fails, .init = start) { fail_each(FAKE_RESERVE); }
+Test(big, a_commit_fails, .init = start) { fail_each(FAKE_COMMIT); }
+Test(big, a_guard_fails, .init = start) { fail_each(FAKE_GUARD); }
+Test(big, a_release_fails, .init = start) { fail_each(FAKE_RELEASE); }
+Test(big, a_move_fails, .init = start) { fail_each(FAKE_MOVE); }
+Test(big, the_hard_limit_is_kept, .init = start) {
+    rt_opt.limit_hard = 20 * MIB;
+    char *p = alloc(6 * MIB);
+    cr_assert_not_null(p);
+    cr_expect_null(alloc(15 * MIB));
+    cr_expect_null(big_resize(p, 21 * MIB));
+    cr_expect_eq(big_usable(p), 6 * MIB);
+    cr_expect_not_null(big_resize(p, 9 * MIB));
+}

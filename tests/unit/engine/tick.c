@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* Housekeeping: trim returns what is not in use, ticks return it without being asked, and what is in use is left alone.
+ * On the real system, with the real clock. */
+#include "big/big.h"
+#include "engine/engine.h"
+#include "engine/fast.h"
+#include "engine/start.h"
+#include "mag/mag.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+#include <time.h>
+
+enum { OBJS = 60000, SIZE = 700 };
+
+static char *objs[OBJS];
+
+static void *alloc(size_t size) {
+    void *p = engine_malloc_fast(size);
+    return p != NULL ? p : engine_alloc_slow(size);
+}
+static void give(void *p) {
+    if (!engine_free_fast(p))
+        engine_free_slow(p);
+}
+
+static void fill(void) {
+    for (unsigned i = 0; i < OBJS; i++) {
+        objs[i] = alloc(SIZE);
+        cr_assert_not_null(objs[i]);
+        memset(objs[i], (int)(i % 251), SIZE);
+    }
+}
+
+static void sleep_ms(long ms) {
+    struct timespec span = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&span, NULL);
+}
+
+Test(tick, trim_returns_everything_that_is_free) {
+    fill();
+    char *big = alloc(20 * MIB);
+    memset(big, 1, 20 * MIB);
+    size_t full = page_backed_bytes_racy();
+    cr_assert_geq(full, (size_t)OBJS * SIZE);
+    for (unsigned i = 0; i < OBJS; i++)
+        give(objs[i]);
+    give(big);
+    (void)engine_trim(0);
+    struct mag_stats mag;
+    struct big_stats bigs;
+    struct page_stats pages;
+    mag_stats_get(&mag);
+    big_stats_get(&bigs);
+    page_stats_get(&pages);
+    cr_expect_eq(mag.cached_bytes + mag.depot_bytes, 0u);
+    cr_expect_eq(bigs.cached_bytes + bigs.live_bytes, 0u);
+    cr_expect_eq(pages.run_used_bytes, 0u);
+    cr_expect_eq(pages.run_free_bytes, 0u);
+    cr_expect_eq(page_backed_bytes_racy(), 0u);
+    cr_expect_eq(engine_trim(0), 0u);
+    /* And all of it works again. */
+    fill();
+    cr_expect_eq(objs[OBJS - 1][0], (char)((OBJS - 1) % 251));
+}
+
+Test(tick, trim_keeps_the_pad) {
+    fill();
+    for (unsigned i = 0; i < OBJS; i++)
+        give(objs[i]);
+    (void)engine_trim(1 * MIB);
+    struct page_stats pages;
+    page_stats_get(&pages);
+    cr_expect_leq(pages.run_free_bytes, 1 * MIB);
+    cr_expect_gt(pages.run_free_bytes, 0u);
+}
+
+Test(tick, trim_leaves_what_is_in_use_alone) {
+    fill();
+    for (unsigned i = 0; i < OBJS; i++) {
+        if (i % 100 != 0)
+            give(objs[i]);
+    }
+    size_t before = page_backed_bytes_racy(), given = engine_trim(0);
+    cr_expect_leq(page_backed_bytes_racy() + given, before + 64 * KIB);
+    cr_expect_lt(page_backed_bytes_racy(), before / 3, "free pages inside slabs are kept");
+    for (unsigned i = 0; i < OBJS; i += 100) {
+        for (unsigned b = 0; b < SIZE; b++)
+            cr_assert_eq(objs[i][b], (char)(i % 251));
+        give(objs[i]);
+    }
+}
+
+Test(tick, memory_goes_back_without_being_asked) {
+    fill();
+    size_t full = page_backed_bytes_racy();
+    for (unsigned i = 0; i < OBJS; i++)
+        give(objs[i]);
+    size_t freed = page_backed_bytes_racy();
+    cr_expect_lt(freed, full / 2, "%zu of %zu bytes are kept after everything was freed", freed, full);
+    /* A little traffic, as a program that is nearly idle has. */
+    for (int i = 0; i < 30; i++) {
+        for (int k = 0; k < 300; k++)
+            engine_tick_maybe();
+        sleep_ms(60);
+    }
+    cr_expect_gt(atomic_load(&engine_ticks_nr), 5u);
+    cr_expect_leq(page_backed_bytes_racy(), 2 * MIB, "%zu bytes are kept after two seconds", page_backed_bytes_racy());
+}
+
+Test(tick, the_exit_audit_empties_the_magazines) {
+    struct mag_stats mag;
+    for (unsigned i = 0; i < 1000; i++)
+        objs[i] = alloc(64);
+    for (unsigned i = 0; i < 1000; i++)
+        give(objs[i]);
+    engine_exit_audit();
+    mag_stats_get(&mag);
+    cr_expect_eq(mag.cached_bytes + mag.depot_bytes, 0u);
+}

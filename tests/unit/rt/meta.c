@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* The metadata pool: blocks are zeroed, apart and aligned; it ends where its reservation does, and survives refused
+ * commits. On a pretend system. */
+#include "rt/meta.h"
+#include "fakes/fake.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static void start(void) { cr_assert_eq(rt_meta_init(), 0); }
+
+Test(meta, blocks_are_zeroed_apart_and_aligned, .init = start) {
+    char *end = NULL;
+    for (size_t i = 0; i < 3000; i++) {
+        size_t bytes = 1 + i * 7 % 3000, align = (size_t)1 << (i % 13);
+        char *p = rt_meta_alloc(bytes, align);
+        cr_assert_not_null(p);
+        cr_assert_eq((uintptr_t)p % align, 0u, "%zu bytes at %zu: %p", bytes, align, (void *)p);
+        cr_assert(end == NULL || p >= end, "two blocks overlap");
+        for (size_t b = 0; b < bytes; b++)
+            cr_assert_eq(p[b], 0);
+        memset(p, 0xff, bytes);
+        end = p + bytes;
+    }
+}
+
+Test(meta, a_reference_leads_back, .init = start) {
+    for (int i = 0; i < 100; i++) {
+        void *p = rt_meta_alloc(48, 16);
+        cr_expect_neq(rt_meta_ref(p), 0u, "0 means none");
+        cr_expect_eq(rt_meta_at(rt_meta_ref(p)), p);
+    }
+}
+
+Test(meta, it_ends_with_its_reservation) {
+    fake_limit(64 * MIB);
+    cr_assert_eq(rt_meta_init(), 0);
+    size_t got = 0;
+    while (rt_meta_alloc(64 * KIB, 16) != NULL)
+        got += 64 * KIB;
+    cr_expect_leq(got, rt_meta.reserved_bytes);
+    cr_expect_gt(got + 2 * 64 * KIB, rt_meta.reserved_bytes);
+    cr_expect_null(rt_meta_alloc(SIZE_MAX, 16));
+    cr_expect_null(rt_meta_alloc(SIZE_MAX / 2, 4096));
+    cr_expect_not_null(rt_meta_alloc(16, 16), "small blocks still fit");
+}
+
+Test(meta, a_refused_commit_is_a_refused_block, .init = start) {
+    size_t step = rt_meta.committed_bytes;
+    fake_fail(FAKE_COMMIT, 1, 1);
+    cr_expect_null(rt_meta_alloc(2 * step, 16));
+    cr_expect_eq(fake_failed_nr(FAKE_COMMIT), 1u);
+    char *p = rt_meta_alloc(2 * step, 16);
+    cr_assert_not_null(p);
+    memset(p, 1, 2 * step);
+}
