@@ -49,6 +49,6 @@ Test(fmt, a_percent_sign_at_the_end_stands_for_itself) {
     char got[8];
     struct fmt_buf b = fmt_init(got, sizeof(got));
     const char *format = "100%"; /* not a literal: the compiler knows better */
-    fmt_printf(&b, format);
+    fmt_printf(&b, format, 0);
     cr_expect_str_eq(got, "100%");
 }

@@ -121,6 +121,7 @@ Test(big, without_a_cache_nothing_is_kept, .init = start) {
 
 Test(big, resizing_keeps_contents, .init = start) {
     size_t sizes[] = {2 * MIB, 3 * MIB, 7 * MIB, 7 * MIB + 1, 30 * MIB, 12 * MIB, 2 * MIB, 64 * MIB, 2 * MIB + 4096};
+    size_t reserved = fake_reserved_bytes();
     char *p = alloc(sizes[0]);
     stamp(p, sizes[0]);
     for (size_t i = 1; i < ARRAY_NR(sizes); i++) {
@@ -134,6 +135,8 @@ Test(big, resizing_keeps_contents, .init = start) {
         cr_assert_eq(rt_usage_get(), (s64)big_usable(p));
     }
     cr_expect(big_free(p));
+    (void)big_tick(0, BIG_EVERYTHING);
+    cr_expect_eq(fake_reserved_bytes(), reserved, "address space is lost");
 }
 
 Test(big, growth_moves_pages_and_seldom, .init = start) {
