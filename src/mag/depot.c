@@ -11,7 +11,7 @@
 #include "rt/options.h"
 #include "rt/pool.h"
 
-#define DEPOT_MIN_BYTES (256 * KIB)
+#define DEPOT_MIN_BYTES (1 * MIB)
 
 enum {
     LIVE_PART = 8,
@@ -29,6 +29,9 @@ static struct depot {
     _Atomic(s32) credit;    /* magazines it may hold, less CREDIT_START. Approximate under contention. */
 } depots[SLAB_CLASSES_NR];
 
+/* Bytes in all depots together. */
+static _Atomic(s64) total_bytes;
+
 /* In proportion to what the class has out beyond the depot itself. */
 static size_t depot_max_bytes(unsigned cls, s32 objs) {
     if (rt_opt.depot_bytes == 0)
@@ -38,6 +41,13 @@ static size_t depot_max_bytes(unsigned cls, s32 objs) {
     u64 live = st.out_objs - MIN(st.out_objs, (u64)MAX(objs, 0));
     return CLAMP(live * slab_geometry[cls].size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes),
                  rt_opt.depot_bytes);
+}
+
+/* All classes share what one alone may have at least, or a part of all that is out: a program with many classes that
+ * freed everything and sleeps must not keep a full depot for each. */
+static bool depots_full(size_t more_bytes) {
+    s64 max = MAX((s64)DEPOT_MIN_BYTES, atomic_load_explicit(&slab_out_bytes, memory_order_relaxed) / LIVE_PART);
+    return atomic_load_explicit(&total_bytes, memory_order_relaxed) + (s64)more_bytes > max;
 }
 
 static void credit_add(struct depot *d, s32 magazines) {
@@ -60,6 +70,7 @@ static u64 *depot_take(struct depot *d) {
         return NULL;
     s32 cap = (s32)mag_cap((u64)w);
     s32 left = atomic_fetch_sub_explicit(&d->objs, cap, memory_order_relaxed) - cap;
+    atomic_fetch_sub_explicit(&total_bytes, (s64)cap * slab_geometry[d - depots].size_bytes, memory_order_relaxed);
     if (left < atomic_load_explicit(&d->objs_min, memory_order_relaxed))
         atomic_store_explicit(&d->objs_min, left, memory_order_relaxed);
     return w;
@@ -86,14 +97,16 @@ bool depot_put(unsigned slot, u64 m_full) {
     credit_add(d, -1);
     s32 objs = atomic_load_explicit(&d->objs, memory_order_relaxed);
     s32 max = depot_max_objs(d, slot, objs, cap);
-    if (objs + cap > max) {
+    size_t bytes = (size_t)cap * slab_geometry[slot].size_bytes;
+    if (objs + cap > max || depots_full(bytes)) {
         /* What no longer has room goes too, a magazine at a time. */
-        u64 *extra = objs > max ? depot_take(d) : NULL;
+        u64 *extra = objs > max || depots_full(0) ? depot_take(d) : NULL;
         if (extra != NULL)
             mag_flush((u64)(extra + mag_cap((u64)extra)));
         return false;
     }
     atomic_fetch_add_explicit(&d->objs, cap, memory_order_relaxed);
+    atomic_fetch_add_explicit(&total_bytes, (s64)bytes, memory_order_relaxed);
     rt_stack_push(&d->full, w);
     return true;
 }

@@ -139,11 +139,18 @@ static void backed_publish(struct page_tier *t) {
     rt_usage_add((s64)(sum - old) * (s64)GRANULE_BYTES);
 }
 
+/* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. */
+static void regret_add(struct page_tier *t, const struct hpage *h, unsigned granules_nr) {
+    if (h->purged_s != 0 && h->purged_s + 1 >= t->now_ms / 1000)
+        t->regret_granules = MIN(t->regret_granules + granules_nr, t->peak_granules);
+}
+
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
     unsigned was_backed = 0;
     /* The first touch of a hugepage brings in all of it. It reads as zeros, but who knows which parts still do later.
      */
     if (h->huge && (h->backed[0] | h->backed[1]) == 0) {
+        regret_add(t, h, HPAGE_GRANULES);
         h->backed[0] = h->backed[1] = ~(u64)0;
         t->free_backed_granules += HPAGE_GRANULES;
     }
@@ -157,8 +164,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
     t->used_granules += nr;
     t->free_backed_granules -= was_backed;
     t->peak_granules = MAX(t->peak_granules, t->used_granules);
-    if (was_backed < nr && h->purged_s != 0 && h->purged_s + 1 >= t->now_ms / 1000)
-        t->regret_granules = MIN(t->regret_granules + nr - was_backed, t->peak_granules);
+    regret_add(t, h, nr - was_backed);
     tier_refile(t, h);
     return was_backed == 0 ? PAGE_ZERO : PAGE_DIRTY;
 }

@@ -80,6 +80,9 @@ char *partial_next(const char *base);
         w;                                                                                                             \
     })
 
+/* Memory inside slabs that was given back and soon wanted again; fades with every tick. */
+extern _Atomic(s64) slab_regret_bytes;
+
 /* Wholly free slabs a class may keep, and whether it has so many more that a sweep is worth its time (slab.c). */
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g);
 bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g);

@@ -41,9 +41,18 @@ static bool became_sparse(int before, int after, int nobj) {
     return false;
 }
 
-static bool sparse_enough(const struct slab_class *c) {
+/* A program that wants back now what was purged a moment ago works in waves: only what exceeds that twice is purged. */
+static bool purge_pays(const struct slab_class *c, const struct slab_geometry *g) {
+    s64 held = (s64)atomic_load_explicit(&c->slabs, memory_order_relaxed) * g->granules * (s64)GRANULE_BYTES;
+    s64 out = atomic_load_explicit(&c->out_objs, memory_order_relaxed) * g->size_bytes;
+    s64 purged = atomic_load_explicit(&c->purged_bytes, memory_order_relaxed);
+    return held - out - purged > 2 * atomic_load_explicit(&slab_regret_bytes, memory_order_relaxed);
+}
+
+static bool sparse_enough(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
-    return atomic_load_explicit(&c->sparse, memory_order_relaxed) > MAX(SPARSE_MIN_SLABS, slabs / SPARSE_PART);
+    return atomic_load_explicit(&c->sparse, memory_order_relaxed) > MAX(SPARSE_MIN_SLABS, slabs / SPARSE_PART) &&
+           purge_pays(c, g);
 }
 
 /* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due. */
@@ -93,7 +102,7 @@ static void group_finish(struct group *gr) {
     slab_count(c, s, gr->base, g, (int)nr); /* the slab may be gone after this */
     if (UNLIKELY(slab_empties_many(c, g)))
         slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
-    if (UNLIKELY(sparse_enough(c)))
+    if (UNLIKELY(sparse_enough(c, g)))
         slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
 }
 

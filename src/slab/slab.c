@@ -14,6 +14,7 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
 
 struct slab_class (*slab_classes)[SLAB_CLASSES_NR];
 _Atomic(s64) slab_out_bytes;
+_Atomic(s64) slab_regret_bytes;
 
 int slab_init(u8 *class_of_size) {
     slab_classes = rt_meta_alloc(page_nodes_nr * sizeof(*slab_classes), CACHE_LINE);
@@ -148,6 +149,7 @@ static void slab_unpurge(struct slab_class *c, struct slab *s, char *base) {
     size_t bytes = bits_count(s->purged) * sys_page_bytes();
     page_refill_inside(base, bytes);
     atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slab_regret_bytes, (s64)bytes, memory_order_relaxed);
     s->purged = 0;
 }
 

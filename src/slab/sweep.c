@@ -13,6 +13,7 @@ enum {
     WORD_BITS = 64,
     QUIET_TICKS = 10,    /* ticks of at least 100 ms */
     TICK_PURGE_PART = 8, /* a quiet class is swept when an eighth of its memory is free */
+    REGRET_PART = 16,    /* of the regret fades with each tick: half of it in a second */
 };
 #define TICK_PURGE_MIN_BYTES (1 * MIB)
 
@@ -130,6 +131,8 @@ void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
 void slab_tick(u64 now_ms) {
     static _Atomic(u64) out_at_last_tick[SLAB_CLASSES_NR];
     (void)now_ms;
+    s64 regret = atomic_load_explicit(&slab_regret_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slab_regret_bytes, (regret + REGRET_PART - 1) / REGRET_PART, memory_order_relaxed);
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
         struct slab_class *c = &slab_classes[0][cls];
         struct slab_class_stats st;
