@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The first process of the small guest that tests/integ/aarch64_guest boots: runs the commands of /tests, one a line, reports how each ended and switches the machine
- * off. A line is a name, then words that may begin with NAME=VALUE for the environment, separated by single blanks. Static; owns nothing but that format.
+ * The first process of the small guest that tests/integ/aarch64_guest boots: runs the commands of /tests, one a line,
+ * reports how each ended and switches the machine off. A line is a name, then words that may begin with NAME=VALUE for
+ * the environment, separated by single blanks. Static; owns nothing but that format.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The per-CPU primitives of src/mag/rseq_aarch64.h alone, under fire: more threads than CPUs move objects between magazines by all of them, timers interrupt
- * the sections, and threads hop between CPUs. Every object must exist once at every moment and be there at the end. A handler proves that sections were
- * really interrupted: it finds itself behind an abort signature then, and never inside a section. Static, without the library: its
- * two words are defined here. Called by tests/integ/aarch64_guest with "cpu_id" or "mm_cid".
+ * The per-CPU primitives of src/mag/rseq_aarch64.h alone, under fire: more threads than CPUs move objects between
+ * magazines by all of them, timers interrupt the sections, and threads hop between CPUs. Every object must exist once
+ * at every moment and be there at the end. A handler proves that sections were really interrupted: it finds itself
+ * behind an abort signature then, and never inside a section. Static, without the library: its two words are defined
+ * here. Called by tests/integ/aarch64_guest with "cpu_id" or "mm_cid".
  */
 #include "mag/rseq.h"
 
@@ -131,8 +132,8 @@ static void step_push(struct thread *t) {
     }
 }
 
-/* Takes a whole magazine out of a spare word, puts it in the place of a slot's empty or full one, or into a spare word again. Where a thread
- * cannot put what it holds on the id it is on now, it keeps it for another time. */
+/* Takes a whole magazine out of a spare word, puts it in the place of a slot's empty or full one, or into a spare word
+ * again. Where a thread cannot put what it holds on the id it is on now, it keeps it for another time. */
 static void step_swap(struct thread *t) {
     s64 spare = (s64)(SLOTS_NR + random_below(t, SPARES_NR)) * (s64)sizeof(u64);
     s64 slot = (s64)random_below(t, SLOTS_NR) * (s64)sizeof(u64);
@@ -200,7 +201,9 @@ static void *thread_run(void *arg) {
     while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
         switch (random_below(t, 8)) {
         case 0: step_swap(t); break;
-        case 1: case 2: case 3: step_push(t); break;
+        case 1:
+        case 2:
+        case 3: step_push(t); break;
         default: step_pop(t);
         }
     }
@@ -229,7 +232,8 @@ static void mode_set(const char *mode) {
     mag_rseq_offset = __rseq_offset;
 }
 
-/* Before the two words are set, and for an id whose magazines are stopped, every primitive refuses and touches nothing. */
+/* Before the two words are set, and for an id whose magazines are stopped, every primitive refuses and touches nothing.
+ */
 static void refusals_check(void) {
     static u64 stopped[2] = {MAG_WORD_STOPPED, MAG_WORD_STOPPED};
     u64 object, old = 5;
@@ -238,9 +242,11 @@ static void refusals_check(void) {
     for (unsigned i = 0; i < IDS_NR; i++)
         views[i] = stopped_slots;
     bool refused = rseq_pop(views, 0) == NULL && !rseq_push(views, 0, &object);
-    refused = refused && rseq_swap_if_empty(views, 0, 1, &old) != RSEQ_DONE && rseq_swap_if_full(views, 0, 1, &old) != RSEQ_DONE;
+    refused = refused && rseq_swap_if_empty(views, 0, 1, &old) != RSEQ_DONE &&
+              rseq_swap_if_full(views, 0, 1, &old) != RSEQ_DONE;
     refused = refused && rseq_swap_if_equal(views, 0, 1, 1, &old) != RSEQ_DONE;
-    if (!refused || stopped[0] != MAG_WORD_STOPPED || stopped[1] != MAG_WORD_STOPPED || stopped_slots[0] != (u64)stopped)
+    if (!refused || stopped[0] != MAG_WORD_STOPPED || stopped[1] != MAG_WORD_STOPPED ||
+        stopped_slots[0] != (u64)stopped)
         fail("an operation that had to be refused was not");
 }
 
@@ -325,7 +331,8 @@ int main(int argc, char **argv) {
         pops += threads[i].pops, pushes += threads[i].pushes, swaps += threads[i].swaps;
     }
     tables_check();
-    printf("%s: %lu pops, %lu pushes, %lu swaps, %lu interrupts, %lu aborted sections\n", argv[1], pops, pushes, swaps, interrupts_nr, aborts_nr);
+    printf("%s: %lu pops, %lu pushes, %lu swaps, %lu interrupts, %lu aborted sections\n", argv[1], pops, pushes, swaps,
+           interrupts_nr, aborts_nr);
     if (inside_nr != 0)
         fail("a signal was delivered inside a section");
     if (pops == 0 || pushes == 0 || swaps == 0 || aborts_nr == 0)
