@@ -156,16 +156,17 @@ static void *region_move(struct hpage *h, size_t bytes) {
     size_t slack = rt_meta.limited ? 0 : bytes / SLACK_PART;
     size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
     char *from = h->addr;
+    /* The old place is given up, so the limit need not admit both. */
+    rt_usage_add(-(s64)old_bytes);
     char *p = region_map(bytes, reserve_bytes, HPAGE_BYTES, BIG_ANY);
-    if (p == NULL)
-        return NULL;
-    if (sys_vm_move(from, old_bytes, p) != 0) {
-        big_region_release(p, bytes, reserve_bytes);
+    if (p == NULL || sys_vm_move(from, old_bytes, p) != 0) {
+        if (p != NULL)
+            big_region_release(p, bytes, reserve_bytes);
+        rt_usage_add((s64)old_bytes);
         return NULL;
     }
     (void)region_withdraw(h);
     (void)sys_vm_release(from + old_bytes, old_reserve - old_bytes);
-    rt_usage_add(-(s64)old_bytes);
     region_publish(p, bytes, reserve_bytes);
     return p;
 }

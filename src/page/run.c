@@ -16,7 +16,11 @@ unsigned page_nodes_nr = 1;
 
 int page_init(void) {
     page_tiers = rt_meta_alloc(page_nodes_nr * sizeof(struct page_tier), CACHE_LINE);
-    return page_tiers != NULL ? 0 : -1;
+    if (page_tiers == NULL)
+        return -1;
+    for (unsigned node = 0; node < page_nodes_nr; node++)
+        page_tiers[node].now_ms = sys_clock_ms();
+    return 0;
 }
 
 /* --- 128-bit maps --- */

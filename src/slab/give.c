@@ -112,7 +112,7 @@ static void group_add(struct group *groups, void *p) {
     struct slab *s = slab_at(base);
     const struct slab_geometry *g = &slab_geometry[s->cls];
     u64 offset = (u64)((char *)p - base);
-    unsigned index = (unsigned)((offset * g->recip) >> 32);
+    unsigned index = slab_index(g, offset);
     if (UNLIKELY((u64)index * g->size_bytes != offset || index >= g->nobj))
         report(MISUSE_INTERIOR, p, s);
     struct group *gr = &groups[((uintptr_t)base >> GRANULE_SHIFT) % GROUPS_NR];
@@ -152,7 +152,7 @@ struct slab_place slab_locate(const void *p) {
     struct slab *s = slab_at(base);
     const struct slab_geometry *g = &slab_geometry[cls];
     u64 offset = (u64)((const char *)p - base);
-    unsigned index = (unsigned)((offset * g->recip) >> 32);
+    unsigned index = slab_index(g, offset);
     place.cls = cls;
     place.object = base + (size_t)index * g->size_bytes;
     place.slab_state = state_name(s, g);

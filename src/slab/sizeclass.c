@@ -18,7 +18,7 @@
 const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {
 #define CLASS(index, size, granules_nr, objs_nr)                                                                       \
     [index] = {.size_bytes = (size),                                                                                   \
-               .recip = (u32)((((u64)1 << 32) + (size)-1) / (size)),                                                   \
+               .recip = (((u64)1 << 32) + (size) / 16 - 1) / ((size) / 16),                                            \
                .nobj = (objs_nr),                                                                                      \
                .threshold = THRESHOLD(objs_nr),                                                                        \
                .granules = (granules_nr),                                                                              \

@@ -26,8 +26,8 @@ enum {
 #define SLAB_ALIGN_MAX (1 * MIB)
 
 struct slab_geometry {
+    u64 recip; /* ceil(2^32 / (size / 16)), see slab_index */
     u32 size_bytes;
-    u32 recip; /* ceil(2^32 / size): offset * recip >> 32 is the object's index, exact for every offset inside a slab */
     u16 nobj;
     u16 threshold; /* free objects that put a full slab back on a list */
     u8 granules;
@@ -36,6 +36,12 @@ struct slab_geometry {
     u8 bitmap_shift; /* log2 bytes of the bitmap; 3 when it is the descriptor's own word */
 };
 extern HIDDEN const struct slab_geometry slab_geometry[SLAB_CLASSES_NR];
+
+/* Index of the object an offset into a slab lies in, exact for every offset: with n = offset / 16 < 2^16 and d = size /
+ * 16 <= 2^16, recip = (2^32 + e) / d with e < d, and n * e < 2^32. */
+static ALWAYS_INLINE unsigned slab_index(const struct slab_geometry *g, size_t offset) {
+    return (unsigned)(((u64)(offset >> 4) * g->recip) >> 32);
+}
 
 /* Class for a size of 1..SLAB_OBJECT_MAX bytes; honours the steps option. */
 unsigned slab_class_for(size_t size);

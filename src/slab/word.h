@@ -13,13 +13,15 @@
  *                      claim  LISTED <-----------------------+
  *
  * The free objects themselves are bits in a bitmap. A freer sets its bits first and adds to free afterwards; the one
- * owner of a BOUND slab takes bits first and subtracts afterwards. So free never exceeds the number of set bits, and is
- * negative for a moment when the owner took bits that their freer has not counted yet.
+ * owner of a BOUND slab takes bits first and subtracts afterwards. So at every moment free is the number of set bits,
+ * less those set but not yet added, plus those taken but not yet subtracted; it is negative for a moment when the owner
+ * subtracts bits that their freer has not added yet.
  *
  *   [S1] LISTED <=> linked on exactly one partial list, or in the hands of the thread that is just linking it.
  *   [S2] BOUND  <=> exactly one thread may take bits.
- *   [S3] free <= set bits; free == nobj => every object is free and no freer is between its two steps.
- *   [S4] every transition changes the sequence.
+ *   [S3] in a slab that is not BOUND: free <= set bits, and free == nobj => every object is free and no freer is
+ *        between its two steps.
+ *   [S4] every transition changes the sequence, within one life of the slab.
  * A slab whose last object comes back while LISTED stays LISTED, because a lock-free stack cannot unlink from the
  * middle: the claim or the sweep that reaches it finds it empty.
  */
