@@ -33,15 +33,15 @@
     "4: b 5f\n\t"                                                                                                      \
     ".popsection\n\t"
 
-/* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in t. exit: where an unregistered
- * thread goes, with condition ne. */
-#define RSEQ_SECTION_BEGIN(exit)                                                                                       \
+/* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in t, and 1 in word. An
+ * unregistered thread goes to 6. */
+#define RSEQ_SECTION_BEGIN                                                                                             \
     "5: adrp %[t], 3b\n\t"                                                                                             \
     "add %[t], %[t], :lo12:3b\n\t"                                                                                     \
+    "mov %[word], #1\n\t"                                                                                              \
     "str %[t], [%[area], #8]\n\t"                                                                                      \
     "1: ldr %w[t], [%[area], #4]\n\t"                                                                                  \
-    "cmp %w[t], #0\n\t" /* if (cpu_id < 0) exit */                                                                     \
-    "b.lt " exit "\n\t"                                                                                                \
+    "tbnz %w[t], #31, 6f\n\t"                /* if (cpu_id < 0) exit */                                                \
     "ldr %w[t], [%[id]]\n\t"                 /* id */                                                                  \
     "ldr %[t], [%[views], %[t], lsl #3]\n\t" /* slots = view[id] */
 
@@ -51,48 +51,42 @@ static ALWAYS_INLINE char *rseq_at(ptrdiff_t offset) { return (char *)__builtin_
 
 /* Top object of slot, or NULL when the magazine is empty or the thread is not registered. views: slot arrays by id. */
 static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
-    u64 tmp, top, obj;
-    bool none;
+    u64 tmp, top, word;
     if (UNLIKELY(mag_rseq_offset == 0))
         return NULL;
-    __asm__ volatile(
-        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
-            "2f") "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
-                  "ldr %[obj], [%[top]]\n\t"                /* obj = *top */
-                  "tst %[obj], #1\n\t"                      /* if (obj & 1) exit: that is the header */
-                  "b.ne 2f\n\t"
-                  "sub %[top], %[top], #8\n\t"
-                  "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top - 1; condition is eq */
-                  "2:"
-        : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj), "=@ccne"(none)
-        : RSEQ_INPUTS(views), [slot] "r"(slot)
-        : "memory");
-    if (UNLIKELY(none))
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN
+                     "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
+                     "ldr %[word], [%[top]]\n\t"               /* word = *top */
+                     "tbnz %w[word], #0, 6f\n\t"               /* if (word & 1) exit: that is the header */
+                     "sub %[top], %[top], #8\n\t"
+                     "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top - 1 */
+                     "2: 6:"
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [word] "=&r"(word)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot)
+                     : "memory");
+    if (UNLIKELY(word & MAG_WORD_END))
         return NULL;
-    if (obj == 0)
+    if (word == 0)
         __builtin_unreachable();
-    return (void *)obj; // NOLINT(performance-no-int-to-ptr)
+    return (void *)word; // NOLINT(performance-no-int-to-ptr)
 }
 
 /* Pushes p; false when the magazine is full or the thread is not registered. */
 static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
     u64 tmp, top, word;
-    bool full;
     if (UNLIKELY(mag_rseq_offset == 0))
         return false;
-    __asm__ volatile(
-        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
-            "2f") "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
-                  "ldr %[word], [%[top], #8]!\n\t"          /* word = *++top */
-                  "tst %[word], #1\n\t"                     /* if (word & 1) exit: that is the trailer */
-                  "b.ne 2f\n\t"
-                  "str %[p], [%[top]]\n\t" /* *top = p: above the slot's top, so not yet part of the magazine */
-                  "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top; condition is eq */
-                  "2:"
-        : [t] "=&r"(tmp), [top] "=&r"(top), [word] "=&r"(word), "=@ccne"(full)
-        : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
-        : "memory");
-    return LIKELY(!full);
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN
+                     "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
+                     "ldr %[word], [%[top], #8]!\n\t"          /* word = *++top */
+                     "tbnz %w[word], #0, 6f\n\t"               /* if (word & 1) exit: that is the trailer */
+                     "str %[p], [%[top]]\n\t" /* *top = p: above the slot's top, so not yet part of the magazine */
+                     "str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top */
+                     "2: 6:"
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [word] "=&r"(word)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
+                     : "memory");
+    return LIKELY(!(word & MAG_WORD_END));
 }
 
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
@@ -103,36 +97,36 @@ enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
  * expected.
  */
 #define RSEQ_SWAP(condition, ...)                                                                                      \
-    u64 tmp, old = 0, status;                                                                                          \
+    u64 tmp, old = 0, word;                                                                                            \
     if (mag_rseq_offset == 0)                                                                                          \
         return RSEQ_ABSENT;                                                                                            \
-    __asm__ volatile(                                                                                                  \
-        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN("6f") "ldr %[old], [%[t], %[off]]\n\t" /* old = word */             \
-        condition                                                                         /* if (!condition) exit */   \
-                                                         "b.ne 7f\n\t"                                                 \
-                                                         "str %[next], [%[t], %[off]]\n\t" /* commit: word = next */   \
-                                                         "2: mov %[status], #0\n\t"        /* RSEQ_DONE */             \
-                                                         "b 8f\n\t"                                                    \
-                                                         "7: mov %[status], #1\n\t" /* RSEQ_REFUSED */                 \
-                                                         "b 8f\n\t"                                                    \
-                                                         "6: mov %[status], #2\n\t" /* RSEQ_ABSENT */                  \
-                                                         "8:"                                                          \
-        : [t] "=&r"(tmp), [old] "+&r"(old), [status] "=&r"(status)                                                     \
-        : RSEQ_INPUTS(views), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                              \
-        : "memory", "cc");                                                                                             \
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN                                                        \
+                     "ldr %[old], [%[t], %[off]]\n\t" /* old = slots[off] */                                           \
+                     condition                        /* if (!condition) exit */                                       \
+                     "b.ne 7f\n\t"                                                                                     \
+                     "str %[next], [%[t], %[off]]\n\t" /* commit: slots[off] = next */                                 \
+                     "2: mov %[word], #0\n\t"          /* RSEQ_DONE */                                                 \
+                     "b 8f\n\t"                                                                                        \
+                     "7: mov %[word], #1\n\t" /* RSEQ_REFUSED */                                                       \
+                     "b 8f\n\t"                                                                                        \
+                     "6: mov %[word], #2\n\t" /* RSEQ_ABSENT */                                                        \
+                     "8:"                                                                                              \
+                     : [t] "=&r"(tmp), [old] "+&r"(old), [word] "=&r"(word)                                            \
+                     : RSEQ_INPUTS(views), [off] "r"(off), [next] "r"(next)__VA_ARGS__                                 \
+                     : "memory", "cc");                                                                                \
     *ret_old = old;                                                                                                    \
-    return (enum rseq_status)status
+    return (enum rseq_status)word
 
 static inline enum rseq_status rseq_swap_if_empty(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
-    RSEQ_SWAP("ldr %w[status], [%[old]]\n\t" /* (*old & 3) == 1 */
-              "and %w[status], %w[status], #3\n\t"
-              "cmp %w[status], #1\n\t");
+    RSEQ_SWAP("ldr %w[word], [%[old]]\n\t" /* (*old & 3) == 1 */
+              "and %w[word], %w[word], #3\n\t"
+              "cmp %w[word], #1\n\t");
 }
 
 static inline enum rseq_status rseq_swap_if_full(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
-    RSEQ_SWAP("ldr %w[status], [%[old], #8]\n\t" /* (old[1] & 3) == 1 */
-              "and %w[status], %w[status], #3\n\t"
-              "cmp %w[status], #1\n\t");
+    RSEQ_SWAP("ldr %w[word], [%[old], #8]\n\t" /* (old[1] & 3) == 1 */
+              "and %w[word], %w[word], #3\n\t"
+              "cmp %w[word], #1\n\t");
 }
 
 static inline enum rseq_status rseq_swap_if_equal(u64 *const *views, s64 off, u64 expected, u64 next, u64 *ret_old) {
