@@ -51,7 +51,8 @@ void *calloc(size_t nr, size_t size) { return or_enomem(engine_calloc(nr, size))
 
 void *realloc(void *p, size_t size) {
     if (UNLIKELY(size == 0 && p != NULL)) {
-        engine_free_slow(p);
+        if (!engine_free_fast(p))
+            engine_free_slow(p);
         return NULL;
     }
     return or_enomem(engine_realloc(p, size));
