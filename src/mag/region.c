@@ -249,26 +249,23 @@ static bool answered(enum rseq_status st, u64 old) {
     return st == RSEQ_DONE || (st == RSEQ_REFUSED && old != mag_stopped_slots[0]);
 }
 
-enum rseq_status region_swap_if_empty(s64 off, u64 next, u64 *ret_old) {
-    enum rseq_status st = rseq_swap_if_empty(regions.views, off, next, ret_old);
-    if (answered(st, *ret_old))
-        return st;
+static enum rseq_status swap_locked(enum rseq_status (*swap)(u64 *, s64, u64, u64 *), s64 off, u64 next, u64 *ret_old) {
     struct mag_region *r = locked_enter();
     if (r == NULL)
         return RSEQ_ABSENT;
-    st = ref_swap_if_empty(r->slot, off, next, ret_old);
+    enum rseq_status st = swap(r->slot, off, next, ret_old);
     region_unlock(r);
     return st;
 }
 
+enum rseq_status region_swap_if_empty(s64 off, u64 next, u64 *ret_old) {
+    *ret_old = 0;
+    enum rseq_status st = rseq_swap_if_empty(regions.views, off, next, ret_old);
+    return answered(st, *ret_old) ? st : swap_locked(ref_swap_if_empty, off, next, ret_old);
+}
+
 enum rseq_status region_swap_if_full(s64 off, u64 next, u64 *ret_old) {
+    *ret_old = 0;
     enum rseq_status st = rseq_swap_if_full(regions.views, off, next, ret_old);
-    if (answered(st, *ret_old))
-        return st;
-    struct mag_region *r = locked_enter();
-    if (r == NULL)
-        return RSEQ_ABSENT;
-    st = ref_swap_if_full(r->slot, off, next, ret_old);
-    region_unlock(r);
-    return st;
+    return answered(st, *ret_old) ? st : swap_locked(ref_swap_if_full, off, next, ret_old);
 }

@@ -32,10 +32,6 @@ struct mag_region {
     ((s64)offsetof(struct mag_region, spare) - (s64)offsetof(struct mag_region, slot) + (s64)(cls) * (s64)sizeof(u64))
 #define SLOT_OFF(slot) ((s64)(slot) * (s64)sizeof(u64))
 
-static inline struct mag_region *region_of_slots(u64 *slots) {
-    return (struct mag_region *)(void *)((char *)slots - offsetof(struct mag_region, slot));
-}
-
 /* --- region.c: regions and the operations on them --- */
 
 extern u64 *mag_stopped_slots; /* of the region that stands in for every id that must not be used */

@@ -67,8 +67,6 @@ static u64 run_mask(unsigned pos, unsigned nr, unsigned w) {
 
 /* --- lists --- */
 
-void *tier_hpage_addr(const struct hpage *h) { return h->addr; }
-
 void tier_list_add(struct page_tier *t, struct hpage *h) {
     struct hpage **head = &t->by_longest[h->longest];
     if (h->longest == 0 || h->listed)

@@ -41,7 +41,6 @@ extern HIDDEN struct page_tier *page_tiers;
 struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node);
 void tier_list_add(struct page_tier *t, struct hpage *h);
 void tier_list_del(struct page_tier *t, struct hpage *h);
-void *tier_hpage_addr(const struct hpage *h);
 /* The hugepage lost or got granules: bring longest and the lists up to date. */
 void tier_refile(struct page_tier *t, struct hpage *h);
 void tier_purge_locked(struct page_tier *t, u64 keep_granules);
