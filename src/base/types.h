@@ -29,6 +29,9 @@ typedef int64_t s64;
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* On a declaration the fast path reads: one instruction instead of a detour through the GOT. */
 #define HIDDEN __attribute__((visibility("hidden")))
+/* An entry most programs spend their allocations in: from the start of a cache line it is fetched in the fewest lines.
+ */
+#define FAST_ENTRY __attribute__((aligned(CACHE_LINE)))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))

@@ -12,7 +12,7 @@
 enum zero_wanted { ZERO_NO, ZERO_YES };
 
 static bool is_slab_size(size_t size) {
-    return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= 64 * KIB);
+    return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= SLAB_MEDIUM_MAX);
 }
 
 /* An object straight from the magazine of its class, or NULL. */
@@ -20,9 +20,9 @@ static ALWAYS_INLINE void *class_magazine(unsigned cls) { return rseq_pop(mag_ta
 
 /* The same by size. */
 static ALWAYS_INLINE void *size_magazine(size_t size) {
-    if (size <= SLAB_SMALL_MAX)
+    if (size <= SLAB_MEDIUM_MAX)
         return engine_malloc_fast(size);
-    if (UNLIKELY(mag_tabs.size_limit == 0) || !is_slab_size(size))
+    if (UNLIKELY(mag_tabs.small_limit == 0) || !is_slab_size(size))
         return NULL;
     return class_magazine(slab_class_for(size));
 }
@@ -77,7 +77,7 @@ static NOINLINE void *alloc_counted(size_t size) {
 
 /* Sizes the fast path's table does not reach have their magazines, too. */
 void *engine_alloc_slow(size_t size) {
-    void *p = size > SLAB_SMALL_MAX ? size_magazine(size) : NULL;
+    void *p = size > SLAB_MEDIUM_MAX ? size_magazine(size) : NULL;
     return LIKELY(p != NULL) ? p : alloc_counted(size);
 }
 

@@ -10,12 +10,17 @@
 #include "engine/engine.h"
 #include "mag/rseq.h"
 
-/* An object of at least size bytes, or NULL: larger than 1 KiB, magazine empty, not started, no rseq, calls being
+/* An object of at least size bytes, or NULL: larger than 64 KiB, magazine empty, not started, no rseq, calls being
  * counted. */
 static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
-    if (UNLIKELY(size >= mag_tabs.size_limit))
+    u64 slot;
+    if (LIKELY(size < mag_tabs.small_limit))
+        slot = mag_tabs.classes.small[size];
+    else if (size - 1 < mag_tabs.medium_limit) /* false for 0 before start */
+        slot = mag_tabs.classes.medium[(size - 1) >> SLAB_MEDIUM_SHIFT];
+    else
         return NULL;
-    return rseq_pop(mag_tabs.alloc_view, mag_tabs.class_of_size[size]);
+    return rseq_pop(mag_tabs.alloc_view, slot);
 }
 
 /* False: magazine full, not an object of a size class (NULL included), not started, no rseq, calls being counted. */

@@ -160,7 +160,7 @@ static ALWAYS_INLINE void *new_nothrow(size_t size) {
     return LIKELY(p != NULL) ? p : new_nothrow_slow(size);
 }
 
-void *front_new(size_t size) { return new_throwing(size); }
+FAST_ENTRY void *front_new(size_t size) { return new_throwing(size); }
 
 void *front_new_array(size_t size) { return new_ours() ? new_throwing(size) : _Znwm(size); }
 
@@ -204,7 +204,7 @@ static ALWAYS_INLINE void delete_sized(void *p, size_t size, size_t align) {
         engine_free_sized(p, size, align);
 }
 
-void front_delete(void *p) { delete_plain(p); }
+FAST_ENTRY void front_delete(void *p) { delete_plain(p); }
 void front_delete_aligned(void *p, size_t align) {
     (void)align;
     delete_plain(p);

@@ -37,12 +37,12 @@ static ALWAYS_INLINE void *or_enomem(void *p) {
 
 static COLD void *malloc_slow(size_t size) { return or_enomem(engine_alloc_slow(size)); }
 
-void *malloc(size_t size) {
+FAST_ENTRY void *malloc(size_t size) {
     void *p = engine_malloc_fast(size);
     return LIKELY(p != NULL) ? p : malloc_slow(size);
 }
 
-void free(void *p) {
+FAST_ENTRY void free(void *p) {
     if (UNLIKELY(!engine_free_fast(p)))
         engine_free_slow(p);
 }

@@ -10,8 +10,9 @@
 #include "mag/region.h"
 #include "rt/options.h"
 #include "rt/pool.h"
+#include "rt/usage.h"
 
-#define DEPOT_MIN_BYTES (1 * MIB)
+#define DEPOT_MIN_BYTES (512 * KIB)
 
 enum {
     LIVE_PART = 8,
@@ -46,7 +47,7 @@ static size_t depot_max_bytes(unsigned cls, s32 objs) {
 /* All classes share what one alone may have at least, or a part of all that is out: a program with many classes that
  * freed everything and sleeps must not keep a full depot for each. */
 static bool depots_full(size_t more_bytes) {
-    s64 max = MAX((s64)DEPOT_MIN_BYTES, atomic_load_explicit(&slab_out_bytes, memory_order_relaxed) / LIVE_PART);
+    s64 max = MAX((s64)DEPOT_MIN_BYTES, atomic_load_explicit(&rt_usage_out_bytes, memory_order_relaxed) / LIVE_PART);
     return atomic_load_explicit(&total_bytes, memory_order_relaxed) + (s64)more_bytes > max;
 }
 

@@ -65,9 +65,13 @@ static void drain_locked(struct mag_region *r) {
     atomic_store_explicit(&r->lock, 0, memory_order_release);
 }
 
+/* Changes when the id was used, on the slow path or, unless every slot came back to where it stood, on the fast one. */
 static u64 activity(struct mag_region *r) {
-    return atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
-           atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
+    u64 sum = atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
+              atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+        sum += ref_load(&r->slot[cls]);
+    return sum;
 }
 
 static bool region_holds_any(struct mag_region *r) {

@@ -21,11 +21,14 @@ enum {
         32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
     MAGAZINES_EACH = 2, /* one in the slot and a spare */
     BUDGET_PART =
-        16, /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
+        16,         /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
+    HAND_STEPS = 8, /* classes looked at for one that rests */
 };
 /* A first magazine that holds no more than this is given whatever the budget says. */
 #define FIRST_MAX_BYTES (64 * KIB)
-#define BUDGET_MIN_BYTES ((s64)(128 * KIB))
+/* What all ids together may always hold, and each alone at least and at most. */
+#define BUDGET_FREE_BYTES ((s64)(512 * KIB))
+#define BUDGET_MIN_BYTES ((s64)(64 * KIB))
 #define BUDGET_MAX_BYTES ((s64)(1 * MIB))
 
 static unsigned class_of(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
@@ -34,49 +37,33 @@ static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
 /* --- sizes of magazines --- */
 
 static s64 budget_bytes(void) {
-    s64 share = atomic_load_explicit(&slab_out_bytes, memory_order_relaxed) / BUDGET_PART;
-    return CLAMP(share >> bits_log2_up(regions_made_nr()), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
+    s64 all = MAX(atomic_load_explicit(&rt_usage_out_bytes, memory_order_relaxed) / BUDGET_PART, BUDGET_FREE_BYTES);
+    return CLAMP(all >> bits_log2_up(regions_made_nr()), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
 
 static unsigned level_cap(unsigned cls, unsigned level) {
     unsigned cap = ((1u << (MAG_SHIFT_MIN + level)) / (unsigned)sizeof(u64)) - 2;
-    return MIN(cap, mag_class_cap(cls));
+    return MIN(cap, (unsigned)mag_class_cap[cls]);
 }
 
 static bool over_budget(struct mag_region *r) {
     return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) > budget_bytes();
 }
 
-/* The program holds less than it did: its magazines shrink with it. */
-static void level_down(struct mag_region *r, unsigned cls) {
-    unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
-    if (level <= 1)
-        return;
-    s64 less =
-        (s64)(level_cap(cls, level - 1) - level_cap(cls, level - 2)) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
-    atomic_store_explicit(&r->level[cls], (u8)(level - 1), memory_order_relaxed);
-    atomic_fetch_sub_explicit(&r->capacity_bytes, less, memory_order_relaxed);
+/* What the magazines of a class at this level can hold. */
+static s64 level_bytes(unsigned cls, unsigned level) {
+    return level == 0 ? 0 : (s64)level_cap(cls, level - 1) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
 }
 
-/* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the
- * capacity to use now; 0: the class has no magazines here. */
-static unsigned next_cap(struct mag_region *r, unsigned cls) {
-    unsigned level = atomic_load_explicit(&r->level[cls], memory_order_relaxed);
-    unsigned before = level == 0 ? 0 : level_cap(cls, level - 1);
-    if (level >= LEVELS_NR)
-        return before;
-    unsigned cap = level_cap(cls, level);
-    s64 more = (s64)(cap - before) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
-    bool admitted = atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) + more <= budget_bytes();
-    /* Past the budget a class still gets a little, so that a loop of malloc and free stays in its magazine. */
-    if (more == 0 || !admitted)
-        return MAX(before, MIN(cap, (unsigned)(FIRST_MAX_BYTES / slab_geometry[cls].size_bytes)));
-    atomic_store_explicit(&r->level[cls], (u8)(level + 1), memory_order_relaxed);
+static unsigned level_get(struct mag_region *r, unsigned cls) {
+    return atomic_load_explicit(&r->level[cls], memory_order_relaxed);
+}
+
+static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
+    s64 more = level_bytes(cls, level) - level_bytes(cls, level_get(r, cls));
+    atomic_store_explicit(&r->level[cls], (u8)level, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->capacity_bytes, more, memory_order_relaxed);
-    return cap;
 }
-
-/* --- pop --- */
 
 /* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
 static void magazine_dispose(struct mag_region *r, unsigned slot, u64 m) {
@@ -89,6 +76,62 @@ static void magazine_dispose(struct mag_region *r, unsigned slot, u64 m) {
         mag_flush(m);
     }
 }
+
+/* The class's share of the budget, and what its magazines hold, are given up. False: it was used at this very moment.
+ */
+static bool class_give_up(struct mag_region *r, unsigned cls, u64 seen) {
+    if (!region_take_slot(cls, seen))
+        return false;
+    if (!mag_is_null(seen))
+        magazine_dispose(r, cls, seen);
+    u64 spare = region_take_spare(cls);
+    if (spare != 0)
+        magazine_dispose(r, cls, spare);
+    level_set(r, cls, 0);
+    return true;
+}
+
+/*
+ * The budget is spent: a class that rests gives its share to the one that asks. A clock hand goes over the classes, a
+ * few each time, and takes the first whose slot stands where it stood when the hand passed before.
+ */
+static bool class_rob(struct mag_region *r, unsigned asking) {
+    unsigned cls = atomic_load_explicit(&r->hand, memory_order_relaxed);
+    bool found = false;
+    for (unsigned step = 0; step < HAND_STEPS && !found; step++) {
+        cls = cls >= SLAB_CLASS_MAX ? 1 : cls + 1;
+        if (cls == asking || level_get(r, cls) == 0)
+            continue;
+        u64 seen = ref_load(&r->slot[cls]);
+        u8 mark = (u8)(seen / sizeof(u64));
+        found = mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed) && class_give_up(r, cls, seen);
+        atomic_store_explicit(&r->mark[cls], mark, memory_order_relaxed);
+    }
+    atomic_store_explicit(&r->hand, (u8)cls, memory_order_relaxed);
+    return found;
+}
+
+static bool budget_admits(struct mag_region *r, s64 more_bytes) {
+    return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) + more_bytes <= budget_bytes();
+}
+
+/* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the
+ * capacity to use now; 0: the class has no magazines here. */
+static unsigned next_cap(struct mag_region *r, unsigned cls) {
+    unsigned level = level_get(r, cls), before = level == 0 ? 0 : level_cap(cls, level - 1);
+    if (level >= LEVELS_NR)
+        return before;
+    unsigned cap = level_cap(cls, level);
+    s64 more = level_bytes(cls, level + 1) - level_bytes(cls, level);
+    if (more != 0 && (budget_admits(r, more) || (class_rob(r, cls) && budget_admits(r, more)))) {
+        level_set(r, cls, level + 1);
+        return cap;
+    }
+    /* Past the budget a class still gets a little, so that a loop of malloc and free stays in its magazine. */
+    return before != 0 ? before : MIN(cap, (unsigned)(FIRST_MAX_BYTES / slab_geometry[cls].size_bytes));
+}
+
+/* --- pop --- */
 
 /* m, which is not empty, becomes the magazine of this id's slot if that is still empty. */
 static void install_nonempty(struct mag_region *r, unsigned slot, u64 m) {
@@ -174,9 +217,10 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
 /* An empty magazine, out of the spare or new; 0 when the class has none here. A full spare makes room in the depot. */
 static u64 find_empty(struct mag_region *r, unsigned slot) {
     unsigned cls = class_of(slot);
+    /* The program holds less than it did: its magazines shrink with it. */
     bool shrink = over_budget(r);
-    if (shrink)
-        level_down(r, cls);
+    if (shrink && level_get(r, cls) > 1)
+        level_set(r, cls, level_get(r, cls) - 1);
     unsigned cap = next_cap(r, cls);
     u64 spare = region_take_spare(cls);
     if (spare != 0 && mag_is_empty(spare) && mag_cap(spare) == cap)
@@ -193,7 +237,7 @@ static u64 find_empty(struct mag_region *r, unsigned slot) {
 /* Frees of objects of a class this id never allocated, at first: their cache lines are better left to those who share
  * them. */
 static bool goes_straight(struct mag_region *r, unsigned cls) {
-    if (atomic_load_explicit(&r->level[cls], memory_order_relaxed) != 0)
+    if (level_get(r, cls) != 0)
         return false;
     u8 direct = atomic_load_explicit(&r->direct[cls], memory_order_relaxed);
     if (direct >= DIRECT_FREES)
@@ -253,9 +297,11 @@ static void mode_choose(void) {
 }
 
 int mag_init(void) {
-    if (slab_init(mag_tabs.class_of_size) != 0 || regions_init(sys_cpu_ids_nr()) != 0)
+    magazines_init();
+    if (slab_init(&mag_tabs.classes) != 0 || regions_init(sys_cpu_ids_nr()) != 0)
         return -1;
     mode_choose();
-    mag_tabs.size_limit = SLAB_SMALL_MAX + 1;
+    mag_tabs.small_limit = SLAB_SMALL_MAX + 1;
+    mag_tabs.medium_limit = SLAB_MEDIUM_MAX;
     return 0;
 }

@@ -79,9 +79,11 @@ void mag_flush(u64 m) {
     mag_unmake((u64)w);
 }
 
+u16 mag_class_cap[SLAB_CLASSES_NR];
+
 /* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least where an object is
  * not itself large. */
-unsigned mag_class_cap(unsigned cls) {
-    size_t size = slab_geometry[cls].size_bytes;
-    return (unsigned)CLAMP(rt_opt.magazine_bytes / size, 0, MAG_CAP_MAX);
+void magazines_init(void) {
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+        mag_class_cap[cls] = (u16)MIN(rt_opt.magazine_bytes / slab_geometry[cls].size_bytes, (size_t)MAG_CAP_MAX);
 }

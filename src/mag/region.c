@@ -48,7 +48,7 @@ static struct mag_region *region_make_stopped(void) {
     if (r == NULL)
         return NULL;
     slots_fill(r, (u64 *)r->slot[PAGE_MAP_NOT_OURS]); // NOLINT(performance-no-int-to-ptr)
-    for (unsigned i = 0; i < PAGE_MAP_CLASSES; i++)
+    for (unsigned i = 0; i < SLAB_CLASSES_NR; i++)
         r->spare[i] = SPARE_STOPPED;
     return r;
 }
@@ -189,15 +189,15 @@ struct mag_region *region_mine_racy(void) {
 
 /* --- operations --- */
 
-static bool swap_spare(unsigned cls, u64 expected, u64 next) {
+static bool swap_word(s64 off, u64 expected, u64 next) {
     u64 old = SPARE_STOPPED;
-    enum rseq_status st = rseq_swap_if_equal(regions.views, SPARE_OFF(cls), expected, next, &old);
-    if (st == RSEQ_DONE || (st == RSEQ_REFUSED && old != SPARE_STOPPED))
+    enum rseq_status st = rseq_swap_if_equal(regions.views, off, expected, next, &old);
+    if (st == RSEQ_DONE || (st == RSEQ_REFUSED && old != SPARE_STOPPED && old != mag_stopped_slots[0]))
         return st == RSEQ_DONE;
     struct mag_region *r = locked_enter();
     if (r == NULL)
         return false;
-    st = ref_swap_if_equal(r->slot, SPARE_OFF(cls), expected, next, &old);
+    st = ref_swap_if_equal(r->slot, off, expected, next, &old);
     region_unlock(r);
     return st == RSEQ_DONE;
 }
@@ -205,10 +205,12 @@ static bool swap_spare(unsigned cls, u64 expected, u64 next) {
 u64 region_take_spare(unsigned cls) {
     struct mag_region *r = region_mine_racy();
     u64 seen = r == NULL ? 0 : ref_load(&r->spare[cls]);
-    return seen > SPARE_STOPPED && swap_spare(cls, seen, 0) ? seen : 0;
+    return seen > SPARE_STOPPED && swap_word(SPARE_OFF(cls), seen, 0) ? seen : 0;
 }
 
-bool region_put_spare(unsigned cls, u64 m) { return swap_spare(cls, 0, m); }
+bool region_put_spare(unsigned cls, u64 m) { return swap_word(SPARE_OFF(cls), 0, m); }
+
+bool region_take_slot(unsigned slot, u64 seen) { return swap_word(SLOT_OFF(slot), seen, (u64)&mag_null[0]); }
 
 /* Whether this thread's id can be used by the slow path; then a refusal there is an answer, and no locked region is
  * asked. */

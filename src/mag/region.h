@@ -15,9 +15,11 @@ struct mag_counts {
 };
 
 struct mag_region {
-    u64 spare[PAGE_MAP_CLASSES];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
-    _Atomic(u8) level[PAGE_MAP_CLASSES];  /* size of the next magazine: 64 bytes << level. A hint. */
-    _Atomic(u8) direct[PAGE_MAP_CLASSES]; /* frees that went straight to their slab */
+    u64 spare[SLAB_CLASSES_NR];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
+    _Atomic(u8) level[SLAB_CLASSES_NR];  /* size of the next magazine: 64 bytes << level. A hint. */
+    _Atomic(u8) direct[SLAB_CLASSES_NR]; /* frees that went straight to their slab */
+    _Atomic(u8) mark[SLAB_CLASSES_NR];   /* where the class's slot stood when the clock hand last passed */
+    _Atomic(u8) hand;                    /* class the search for a resting one goes on from */
     struct mag_counts counts;
     _Atomic(s64) capacity_bytes; /* of objects that the magazines this id asked for can hold. A hint. */
     _Atomic(u32) stops;          /* why the views do not show this region: vfork children, a drain */
@@ -59,6 +61,8 @@ enum rseq_status region_swap_if_full(s64 off, u64 next, u64 *ret_old);
 u64 region_take_spare(unsigned cls);
 /* Makes m the spare if there is none. False: there is one. */
 bool region_put_spare(unsigned cls, u64 m);
+/* Takes the magazine out of the slot if it still stands where it was seen. */
+bool region_take_slot(unsigned slot, u64 seen);
 
 #define COUNT(region, name)                                                                                            \
     atomic_store_explicit(&(region)->counts.name,                                                                      \
@@ -88,8 +92,9 @@ void mag_flush(u64 m);
 unsigned mag_count(u64 m);
 unsigned mag_count_racy(u64 m); /* of a magazine that others use meanwhile */
 
-/* How many objects a magazine of this class may hold at most; 0: the class has none. */
-unsigned mag_class_cap(unsigned cls);
+/* How many objects a magazine of each class may hold at most; 0: the class has none. Filled at start. */
+extern u16 mag_class_cap[SLAB_CLASSES_NR];
+void magazines_init(void);
 
 /* --- depot.c --- */
 

@@ -42,21 +42,21 @@
 static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
     u64 tmp, top, obj;
     bool none;
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
-                         "%[t]", "%k[t]",
-                         "6f") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
-                               "movq (%[top]), %[obj]\n\t"         /* obj = *top */
-                               "btl $0, %k[obj]\n\t"               /* if (obj & 1) exit: that is the header */
-                               "jc 7f\n\t"
-                               "subq $8, (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1; leaves carry clear */
-                               "2: 7:\n\t"
-                               ".pushsection .text.unlikely, \"ax\"\n\t"
-                               "6: stc\n\t"
-                               "jmp 7b\n\t"
-                               ".popsection"
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccc"(none)
-                     : RSEQ_INPUTS(views), [slot] "r"(slot)
-                     : "memory");
+    __asm__ volatile(
+        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
+            "%[t]", "%k[t]", "6f") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
+                                   "movq (%[top]), %[obj]\n\t"         /* obj = *top */
+                                   "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */
+                                   "jnz 6f\n\t"
+                                   "subq $8, (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1; never 0 */
+                                   "2: 7:\n\t"
+                                   ".pushsection .text.unlikely, \"ax\"\n\t"
+                                   "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */
+                                   "jmp 7b\n\t"
+                                   ".popsection"
+        : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccz"(none)
+        : RSEQ_INPUTS(views), [slot] "r"(slot)
+        : "memory");
     if (none)
         return NULL;
     if (obj == 0)

@@ -26,9 +26,10 @@ enum {
 };
 
 struct mag_tabs {
-    _Alignas(CACHE_LINE) u8 class_of_size[SLAB_SMALL_MAX + 16];
-    size_t size_limit; /* sizes below it are in class_of_size; 0 until the allocator is started */
-    u64 **alloc_view;  /* slots by id */
+    _Alignas(CACHE_LINE) struct slab_class_tables classes;
+    size_t small_limit;  /* sizes below it are in classes.small; 0 until the allocator is started */
+    size_t medium_limit; /* sizes up to it in classes.medium; 0 likewise */
+    u64 **alloc_view;    /* slots by id */
     u64 **free_view;
 };
 

@@ -51,7 +51,7 @@ static bool tier_reserve(struct page_tier *t) {
         (void)sys_vm_huge(p, bytes);
     else
         (void)sys_vm_nohuge(p, bytes);
-    t->fresh = t->committed_end = t->huge_until = p;
+    t->fresh = t->committed_end = p;
     t->reserved_end = p + bytes;
     return true;
 }
@@ -61,18 +61,22 @@ static bool hugepages_earned(const struct page_tier *t) {
            (t->stalled_ns == 0 || sys_clock_ns() - t->stalled_ns > STALL_PAUSE_NS);
 }
 
-/* Brings a hugepage in by its first byte, and watches the clock. After a stall the rest of what is committed is taken
- * back to small pages. */
-static void hugepage_touch(struct page_tier *t, char *p) {
+/*
+ * Asked for around the first touch alone: what came stays whole, but once a part of it is given back the kernel's own
+ * scan must not fill it up again, and mappings with differing flags would stay apart for good. The touch is timed.
+ */
+bool tier_hugepage_bring(struct page_tier *t, char *p) {
+    bool always = rt_opt.thp == OPT_THP_ALWAYS;
+    if (!always && (!hugepages_earned(t) || sys_vm_huge(p, HPAGE_BYTES) != 0))
+        return false;
     u64 start = sys_clock_ns();
     __atomic_store_n(p, 0, __ATOMIC_RELAXED);
     u64 now = sys_clock_ns();
-    if (now - start < STALL_NS)
-        return;
-    t->stalled_ns = now;
-    if (t->committed_end > t->fresh)
-        (void)sys_vm_nohuge(t->fresh, (size_t)(t->committed_end - t->fresh));
-    t->huge_until = t->fresh;
+    if (!always)
+        (void)sys_vm_nohuge(p, HPAGE_BYTES);
+    if (now - start >= STALL_NS)
+        t->stalled_ns = now;
+    return true;
 }
 
 /* Commit the next step; on failure less, down to one hugepage. */
@@ -83,10 +87,6 @@ static bool tier_commit(struct page_tier *t) {
         if (bytes == HPAGE_BYTES)
             return false;
         bytes = round_up(bytes / 2, HPAGE_BYTES);
-    }
-    if (hugepages_earned(t)) {
-        (void)sys_vm_huge(t->committed_end, bytes);
-        t->huge_until = t->committed_end + bytes;
     }
     t->committed_end += bytes;
     t->committed_bytes += bytes;
@@ -105,11 +105,6 @@ struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node) {
     h->addr = p;
     h->node = (u8)node;
     h->longest = LONGEST_MAX;
-    h->huge = rt_opt.thp == OPT_THP_ALWAYS || p < t->huge_until;
-    if (h->huge) {
-        t->huge_bytes += HPAGE_BYTES;
-        hugepage_touch(t, p);
-    }
     atomic_store_explicit(&h->state, HPAGE_RUNS, memory_order_relaxed);
     return h;
 }

@@ -15,13 +15,24 @@
  * idle process shows it. 8 MiB is about 3 ms of page faults.
  */
 #define ALLOWANCE_MIN_GRANULES (8 * MIB / GRANULE_BYTES)
+/* Free objects inside slabs count towards it, down to this. */
+#define ALLOWANCE_LEAST_GRANULES (2 * MIB / GRANULE_BYTES)
 
 enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
 
 u64 tier_allowance(const struct page_tier *t) {
     if (rt_usage_pressed() || rt_opt.purge_delay == 0)
         return 0;
-    return MAX(ALLOWANCE_MIN_GRANULES, t->used_granules / ALLOWANCE_PART) + t->regret_granules;
+    u64 out_granules = (u64)MAX(rt_usage_out_get(), 0) / GRANULE_BYTES;
+    u64 inside = t->used_granules - MIN(t->used_granules, out_granules); /* free objects, tails */
+    u64 least = ALLOWANCE_MIN_GRANULES - MIN(inside, ALLOWANCE_MIN_GRANULES - ALLOWANCE_LEAST_GRANULES);
+    return MAX(least, t->used_granules / ALLOWANCE_PART) + (rt_usage_in_waves() ? t->regret_granules : 0);
+}
+
+/* A part or all of it is given back: it is no real hugepage any more. */
+static void hpage_break(struct page_tier *t, struct hpage *h) {
+    t->huge_bytes -= h->huge ? HPAGE_BYTES : 0;
+    h->huge = false;
 }
 
 /* Where the kernel's pages are larger than a granule, only whole pages can go. */
@@ -34,6 +45,8 @@ static void run_purge(struct page_tier *t, struct hpage *h, unsigned pos, unsign
     nr = end - pos;
     if (sys_vm_purge(h->addr + (size_t)pos * GRANULE_BYTES, nr * GRANULE_BYTES) != 0)
         return;
+    rt_usage_purged();
+    hpage_break(t, h);
     unsigned was_backed = 0;
     for (unsigned i = pos; i < pos + nr; i++) {
         u64 bit = (u64)1 << (i % WORD_BITS);
@@ -94,6 +107,7 @@ int page_purge_inside(void *addr, size_t bytes) {
     struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
     int err = sys_vm_purge(addr, bytes);
     if (err == 0) {
+        rt_usage_purged();
         atomic_fetch_add_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
         rt_usage_add(-(s64)bytes);
     }
@@ -113,7 +127,7 @@ static bool hpage_release(struct page_tier *t, struct hpage *h) {
     tier_list_del(t, h);
     t->free_backed_granules -= bits_count(h->backed[0]) + bits_count(h->backed[1]);
     t->committed_bytes -= HPAGE_BYTES;
-    t->huge_bytes -= h->huge ? HPAGE_BYTES : 0;
+    hpage_break(t, h);
     *h = (struct hpage){0};
     return true;
 }
@@ -127,7 +141,7 @@ size_t tier_release_locked(struct page_tier *t) {
     size_t rest = (size_t)(t->reserved_end - t->fresh);
     if (rest != 0 && sys_vm_release(t->fresh, rest) == 0) {
         t->committed_bytes -= (size_t)(t->committed_end - t->fresh);
-        t->committed_end = t->reserved_end = t->huge_until = t->fresh;
+        t->committed_end = t->reserved_end = t->fresh;
         released += rest;
     }
     return released;

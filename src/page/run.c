@@ -143,15 +143,18 @@ static void backed_publish(struct page_tier *t) {
 
 /* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. */
 static void regret_add(struct page_tier *t, const struct hpage *h, unsigned granules_nr) {
-    if (h->purged_s != 0 && h->purged_s + 1 >= t->now_ms / 1000)
-        t->regret_granules = MIN(t->regret_granules + granules_nr, t->peak_granules);
+    if (granules_nr == 0 || h->purged_s == 0 || h->purged_s + 1 < t->now_ms / 1000)
+        return;
+    t->regret_granules = MIN(t->regret_granules + granules_nr, t->peak_granules);
+    rt_usage_regretted();
 }
 
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
     unsigned was_backed = 0;
-    /* The first touch of a hugepage brings in all of it. It reads as zeros, but who knows which parts still do later.
-     */
-    if (h->huge && (h->backed[0] | h->backed[1]) == 0) {
+    /* It reads as zeros, but who knows which parts still do later. */
+    if ((h->backed[0] | h->backed[1]) == 0 && tier_hugepage_bring(t, h->addr)) {
+        h->huge = true;
+        t->huge_bytes += HPAGE_BYTES;
         regret_add(t, h, HPAGE_GRANULES);
         h->backed[0] = h->backed[1] = ~(u64)0;
         t->free_backed_granules += HPAGE_GRANULES;

@@ -21,7 +21,6 @@ struct page_tier {
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
-    char *huge_until;                           /* fresh address space below this asks for hugepages */
     u64 stalled_ns;                             /* when a hugepage last took too long to come; 0 never */
     size_t step_bytes;                          /* how much the next commit takes */
     u64 used_granules, free_backed_granules;
@@ -39,6 +38,8 @@ extern HIDDEN struct page_tier *page_tiers;
 
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
 struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node);
+/* Whether the hugepage at p, which holds no memory, shall be a real one; then it is in memory on return. */
+bool tier_hugepage_bring(struct page_tier *t, char *p);
 void tier_list_add(struct page_tier *t, struct hpage *h);
 void tier_list_del(struct page_tier *t, struct hpage *h);
 /* The hugepage lost or got granules: bring longest and the lists up to date. */

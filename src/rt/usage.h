@@ -8,8 +8,21 @@
 #include "rt/options.h"
 
 extern _Atomic(s64) rt_usage_bytes;
+/* Bytes of slab objects outside their slabs: with the program and in magazines. Kept by slab/. */
+extern _Atomic(s64) rt_usage_out_bytes;
+
+/*
+ * Waves. Memory that was purged and soon wanted again shows a program that works in waves, and page/ and slab/ each
+ * remember how much they regret and keep that much more. How low the waves go is remembered here: a program whose use
+ * falls far below its lowest wave has ended its work, and nothing is kept for another. Hints, approximate under
+ * contention.
+ */
+void rt_usage_purged(void);    /* memory is being purged now */
+void rt_usage_regretted(void); /* some that was purged is wanted again */
+bool rt_usage_in_waves(void);  /* whether regret still counts */
 
 static inline void rt_usage_add(s64 bytes) { atomic_fetch_add_explicit(&rt_usage_bytes, bytes, memory_order_relaxed); }
+static inline s64 rt_usage_out_get(void) { return atomic_load_explicit(&rt_usage_out_bytes, memory_order_relaxed); }
 static inline s64 rt_usage_get(void) { return atomic_load_explicit(&rt_usage_bytes, memory_order_relaxed); }
 
 /* Racy: threads that pass at the same moment may exceed the limit by what they each asked for. */

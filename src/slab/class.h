@@ -10,8 +10,11 @@ enum {
     BUCKETS_NR = 4,
     /* So many passages of slabs to sparseness, at least, are worth a sweep that purges inside slabs. */
     SPARSE_MIN_SLABS = 64,
+    SPARSE_FEW_SLABS = 4, /* the same where all classes together have much that is free */
     SPARSE_PART = 8,
+    SLACK_PART = 8,
 };
+#define SLACK_MIN_BYTES ((s64)(8 * MIB))
 
 /* Lies in the page_desc of the slab's first granule; in those of its other granules only back is set. */
 struct slab {

@@ -6,6 +6,7 @@
  */
 #include "base/bits.h"
 #include "rt/misuse.h"
+#include "rt/usage.h"
 #include "slab/class.h"
 
 enum { WORD_BITS = 64, GROUPS_NR = 16 };
@@ -41,18 +42,30 @@ static bool became_sparse(int before, int after, int nobj) {
     return false;
 }
 
-/* A program that wants back now what was purged a moment ago works in waves: only what exceeds that twice is purged. */
+/* What a program that works in waves will want back. */
+static s64 regret_bytes(void) {
+    return rt_usage_in_waves() ? 2 * atomic_load_explicit(&slab_regret_bytes, memory_order_relaxed) : 0;
+}
+
 static bool purge_pays(const struct slab_class *c, const struct slab_geometry *g) {
     s64 held = (s64)atomic_load_explicit(&c->slabs, memory_order_relaxed) * g->granules * (s64)GRANULE_BYTES;
     s64 out = atomic_load_explicit(&c->out_objs, memory_order_relaxed) * g->size_bytes;
     s64 purged = atomic_load_explicit(&c->purged_bytes, memory_order_relaxed);
-    return held - out - purged > 2 * atomic_load_explicit(&slab_regret_bytes, memory_order_relaxed);
+    return held - out - purged > regret_bytes();
+}
+
+/* All classes together hold so much free memory that even the few slabs of one class are worth looking at. */
+static bool slack_is_large(void) {
+    s64 out = rt_usage_out_get(), slack = (s64)page_backed_bytes_racy() - out;
+    return slack > MAX(SLACK_MIN_BYTES, out / SLACK_PART) + regret_bytes();
 }
 
 static bool sparse_enough(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
-    return atomic_load_explicit(&c->sparse, memory_order_relaxed) > MAX(SPARSE_MIN_SLABS, slabs / SPARSE_PART) &&
-           purge_pays(c, g);
+    s32 sparse = atomic_load_explicit(&c->sparse, memory_order_relaxed);
+    if (sparse <= MAX(SPARSE_FEW_SLABS, slabs / SPARSE_PART))
+        return false;
+    return (sparse > SPARSE_MIN_SLABS || slack_is_large()) && purge_pays(c, g);
 }
 
 /* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due. */
@@ -98,7 +111,7 @@ static void group_finish(struct group *gr) {
     gr->slab = NULL;
     gr->uncounted = 0;
     atomic_fetch_sub_explicit(&c->out_objs, nr, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&slab_out_bytes, (s64)nr * g->size_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&rt_usage_out_bytes, (s64)nr * g->size_bytes, memory_order_relaxed);
     slab_count(c, s, gr->base, g, (int)nr); /* the slab may be gone after this */
     if (UNLIKELY(slab_empties_many(c, g)))
         slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);

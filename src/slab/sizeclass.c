@@ -34,11 +34,10 @@ const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {
 #include "slab/sizeclass.def"
 #undef CLASS
 
-enum { MEDIUM_SHIFT = 7, MEDIUM_MAX = 16 * 1024, LARGE_SHIFT = 12 };
+enum { LARGE_SHIFT = 12 };
 
-static u8 medium_class[MEDIUM_MAX >> MEDIUM_SHIFT];    /* index (size - 1) >> 7 */
 static u8 large_class[SLAB_OBJECT_MAX >> LARGE_SHIFT]; /* index (size - 1) >> 12 */
-static const u8 *small_class;
+static const struct slab_class_tables *tables;
 
 /* With n steps per doubling allowed, a class is used if its size is a multiple of an n-th of the power of two below it.
  */
@@ -50,8 +49,9 @@ static bool class_enabled(unsigned cls) {
 
 unsigned slab_class_for(size_t size) {
     if (size <= SLAB_SMALL_MAX)
-        return small_class[size];
-    return size <= MEDIUM_MAX ? medium_class[(size - 1) >> MEDIUM_SHIFT] : large_class[(size - 1) >> LARGE_SHIFT];
+        return tables->small[size];
+    return size <= SLAB_MEDIUM_MAX ? tables->medium[(size - 1) >> SLAB_MEDIUM_SHIFT]
+                                   : large_class[(size - 1) >> LARGE_SHIFT];
 }
 
 unsigned slab_class_aligned(size_t size, size_t align) {
@@ -64,18 +64,20 @@ unsigned slab_class_aligned(size_t size, size_t align) {
     return cls > SLAB_CLASS_MAX ? 0 : cls;
 }
 
-void slab_classes_init(u8 *table) {
+void slab_classes_init(struct slab_class_tables *fill) {
     unsigned cls = 1;
-    small_class = table;
+    tables = fill;
     for (size_t size = 0; size <= SLAB_OBJECT_MAX;) {
         while (slab_geometry[cls].size_bytes < size || !class_enabled(cls))
             cls++;
         if (size <= SLAB_SMALL_MAX)
-            table[size] = (u8)cls;
-        else if (size <= MEDIUM_MAX)
-            medium_class[(size - 1) >> MEDIUM_SHIFT] = (u8)cls;
+            fill->small[size] = (u8)cls;
+        else if (size <= SLAB_MEDIUM_MAX)
+            fill->medium[(size - 1) >> SLAB_MEDIUM_SHIFT] = (u8)cls;
         else
             large_class[(size - 1) >> LARGE_SHIFT] = (u8)cls;
-        size += size < SLAB_SMALL_MAX ? 1 : size < MEDIUM_MAX ? (size_t)1 << MEDIUM_SHIFT : (size_t)1 << LARGE_SHIFT;
+        size += size < SLAB_SMALL_MAX    ? 1
+                : size < SLAB_MEDIUM_MAX ? (size_t)1 << SLAB_MEDIUM_SHIFT
+                                         : (size_t)1 << LARGE_SHIFT;
     }
 }

@@ -3,9 +3,10 @@
  * word.h. */
 #include "base/bits.h"
 #include "rt/pool.h"
+#include "rt/usage.h"
 #include "slab/class.h"
 
-enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
+enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, REGRET_DESTROYED_PART = 4 };
 /*
  * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a
  * loop that fills and empties some slabs goes to the page tier in each turn.
@@ -13,12 +14,11 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16 };
 #define EMPTIES_MAX_BYTES (128 * KIB)
 
 struct slab_class (*slab_classes)[SLAB_CLASSES_NR];
-_Atomic(s64) slab_out_bytes;
 _Atomic(s64) slab_regret_bytes;
 
-int slab_init(u8 *class_of_size) {
+int slab_init(struct slab_class_tables *tables) {
     slab_classes = rt_meta_alloc(page_nodes_nr * sizeof(*slab_classes), CACHE_LINE);
-    slab_classes_init(class_of_size);
+    slab_classes_init(tables);
     return slab_classes != NULL ? 0 : -1;
 }
 
@@ -80,15 +80,22 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
     return base;
 }
 
+/* The purged pages count as backed again. regret_part: one of so many of their bytes was purged by mistake. */
+static void slab_unpurge(struct slab_class *c, struct slab *s, char *base, unsigned regret_part) {
+    size_t bytes = bits_count(s->purged) * sys_page_bytes();
+    page_refill_inside(base, bytes);
+    atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slab_regret_bytes, (s64)(bytes / regret_part), memory_order_relaxed);
+    s->purged = 0;
+}
+
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     const struct slab_geometry *g = &slab_geometry[s->cls];
     if (g->bitmap_shift != 3)
         rt_pool_put(RT_POOL_BITMAPS, slab_bitmap(s, g), g->bitmap_shift);
-    if (s->purged != 0) {
-        size_t bytes = bits_count(s->purged) * sys_page_bytes();
-        page_refill_inside(base, bytes); /* the tier counts the run as backed */
-        atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
-    }
+    /* Its pages were purged one by one and could now go together. */
+    if (s->purged != 0)
+        slab_unpurge(c, s, base, REGRET_DESTROYED_PART);
     atomic_fetch_sub_explicit(&c->slabs, 1, memory_order_relaxed);
     page_run_free(base, g->granules);
 }
@@ -145,14 +152,6 @@ static unsigned slab_take_bits(struct slab *s, char *base, const struct slab_geo
     return taken;
 }
 
-static void slab_unpurge(struct slab_class *c, struct slab *s, char *base) {
-    size_t bytes = bits_count(s->purged) * sys_page_bytes();
-    page_refill_inside(base, bytes);
-    atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&slab_regret_bytes, (s64)bytes, memory_order_relaxed);
-    s->purged = 0;
-}
-
 /* A BOUND slab with something free, from the lists or new. */
 static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
     const struct slab_geometry *g = &slab_geometry[cls];
@@ -163,8 +162,10 @@ static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
         atomic_fetch_sub_explicit(&c->empties, 1, memory_order_relaxed);
-    if (s->purged != 0)
-        slab_unpurge(c, s, base);
+    if (s->purged != 0) {
+        slab_unpurge(c, s, base, 1);
+        rt_usage_regretted();
+    }
     return base;
 }
 
@@ -189,7 +190,7 @@ unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool 
     }
     if (taken > 0) {
         atomic_fetch_add_explicit(&c->out_objs, taken, memory_order_relaxed);
-        atomic_fetch_add_explicit(&slab_out_bytes, (s64)taken * g->size_bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&rt_usage_out_bytes, (s64)taken * g->size_bytes, memory_order_relaxed);
     }
     if (ret_zero != NULL)
         *ret_zero = zero && taken > 0;

@@ -20,7 +20,9 @@ enum {
     ,
 #undef CLASS
     SLAB_CLASS_MAX = SLAB_CLASSES_NR - 1,
-    SLAB_SMALL_MAX = 1024, /* largest size found by one table look-up */
+    SLAB_SMALL_MAX = 1024,       /* classes up to here are found by size */
+    SLAB_MEDIUM_MAX = 64 * 1024, /* and up to here by 128 bytes, the finest step above SLAB_SMALL_MAX */
+    SLAB_MEDIUM_SHIFT = 7,
 };
 #define SLAB_OBJECT_MAX (1 * MIB)
 #define SLAB_ALIGN_MAX (1 * MIB)
@@ -43,15 +45,21 @@ static ALWAYS_INLINE unsigned slab_index(const struct slab_geometry *g, size_t o
     return (unsigned)(((u64)(offset >> 4) * g->recip) >> 32);
 }
 
-/* Class for a size of 1..SLAB_OBJECT_MAX bytes; honours the steps option. */
+/* From size to class, for the fast path; the steps option decides what is in them. */
+struct slab_class_tables {
+    u8 small[SLAB_SMALL_MAX + 16];                   /* index: size */
+    u8 medium[SLAB_MEDIUM_MAX >> SLAB_MEDIUM_SHIFT]; /* index: (size - 1) >> SLAB_MEDIUM_SHIFT */
+};
+
+/* Class for a size of 1..SLAB_OBJECT_MAX bytes. */
 unsigned slab_class_for(size_t size);
 /* Smallest class whose objects hold size bytes at multiples of align (a power of two <= SLAB_ALIGN_MAX); 0 when there
  * is none. */
 unsigned slab_class_aligned(size_t size, size_t align);
-/* Fills the tables the two above and the fast path use; table has SLAB_SMALL_MAX + 1 entries, index = size. */
-void slab_classes_init(u8 *table);
+/* Fills the tables the two above use from now on. */
+void slab_classes_init(struct slab_class_tables *tables);
 /* The above and the classes' lists, once, before any other call. 0 or -ENOMEM. */
-int slab_init(u8 *class_of_size);
+int slab_init(struct slab_class_tables *tables);
 
 /* --- objects --- */
 
@@ -88,8 +96,6 @@ struct slab_class_stats {
     u64 slabs, out_objs, purged_bytes;
 };
 void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats);
-/* Bytes of objects out of their slabs: with programs and in magazines. */
-extern _Atomic(s64) slab_out_bytes;
 void slab_fork_child(void);
 
 #endif

@@ -18,8 +18,9 @@
 
 static void print_mag(void) {
     STRUCT(mag_tabs);
-    FIELD(mag_tabs, class_of_size);
-    FIELD(mag_tabs, size_limit);
+    FIELD(mag_tabs, classes);
+    FIELD(mag_tabs, small_limit);
+    FIELD(mag_tabs, medium_limit);
     FIELD(mag_tabs, alloc_view);
     FIELD(mag_tabs, free_view);
     STRUCT(mag_region);

@@ -9,14 +9,14 @@
 
 #include <criterion/criterion.h>
 
-static u8 core_class_table[SLAB_SMALL_MAX + 16];
+static struct slab_class_tables core_class_tables;
 
 /* Metadata, page tier and slabs, with default options; a test may change rt_opt afterwards. */
 static inline void core_start_slabs(void) {
     rt_options_read(NULL, NULL);
     cr_assert_eq(rt_meta_init(), 0);
     cr_assert_eq(page_init(), 0);
-    cr_assert_eq(slab_init(core_class_table), 0);
+    cr_assert_eq(slab_init(&core_class_tables), 0);
 }
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "engine/fast.h"
 #include "mag/mag.h"
+#include "rt/usage.h"
 #include "unit/core.h"
 #include "unit/handover.h"
 
@@ -28,7 +29,7 @@ static void start_locked(void) {
 }
 
 static void *alloc(size_t size) {
-    void *p = size <= SLAB_SMALL_MAX ? engine_malloc_fast(size) : NULL;
+    void *p = engine_malloc_fast(size);
     return p != NULL ? p : mag_alloc(slab_class_for(size), NULL);
 }
 
@@ -53,7 +54,7 @@ static void expect_all_back(void) {
                      slabs.out_objs);
         cr_assert_eq(slabs.slabs, 0u);
     }
-    cr_assert_eq(atomic_load(&slab_out_bytes), 0);
+    cr_assert_eq(atomic_load(&rt_usage_out_bytes), 0);
 }
 
 static const struct handover_ops small = {alloc, give, {16, 32, 48, 64, 256, 1024}, HELD, MS};

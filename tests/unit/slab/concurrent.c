@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Slabs under eight threads, without magazines in between: owners stamp objects and hand them on, sweeps retire and
  * purge meanwhile; at the end every object is back. */
+#include "rt/usage.h"
 #include "unit/core.h"
 #include "unit/handover.h"
 
@@ -30,7 +31,7 @@ static void expect_all_back(void) {
     page_stats_get(&pages);
     cr_assert_eq(pages.run_used_bytes, 0u);
     cr_assert_eq(pages.inside_purged_bytes, 0u);
-    cr_assert_eq(atomic_load(&slab_out_bytes), 0);
+    cr_assert_eq(atomic_load(&rt_usage_out_bytes), 0);
 }
 
 static const struct handover_ops mixed = {alloc, give, {16, 48, 64, 256, 1024, 8192}, HELD, MS};

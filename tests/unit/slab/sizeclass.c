@@ -7,7 +7,7 @@
 
 #include <criterion/criterion.h>
 
-static u8 table[SLAB_SMALL_MAX + 16];
+static struct slab_class_tables tables;
 static const unsigned steps_allowed[] = {1, 2, 4, 8};
 
 static size_t class_bytes(unsigned cls) { return slab_geometry[cls].size_bytes; }
@@ -27,7 +27,7 @@ static bool enabled(unsigned cls, unsigned steps) {
 static void use_steps(unsigned steps) {
     rt_options_read(NULL, NULL);
     rt_opt.steps = steps;
-    slab_classes_init(table);
+    slab_classes_init(&tables);
 }
 
 Test(sizeclass, every_size_finds_the_smallest_class_that_fits) {
@@ -41,7 +41,7 @@ Test(sizeclass, every_size_finds_the_smallest_class_that_fits) {
             cr_assert_eq(got, want, "%u steps, %zu bytes: class of %zu, not %zu", steps, size, class_bytes(got),
                          class_bytes(want));
             if (size <= SLAB_SMALL_MAX)
-                cr_assert_eq(table[size], want, "%u steps, %zu bytes", steps, size);
+                cr_assert_eq(tables.small[size], want, "%u steps, %zu bytes", steps, size);
         }
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Slabs from one thread: every object is out once or free once, misuse is found exactly, empty slabs go back, and
  * memory purged inside a slab reads as zeros. */
+#include "rt/usage.h"
 #include "unit/alone.h"
 #include "unit/core.h"
 
@@ -84,7 +85,7 @@ Test(slab, objects_are_conserved, .init = core_start_slabs) {
     struct page_stats pages;
     page_stats_get(&pages);
     cr_assert_eq(pages.run_used_bytes, 0u);
-    cr_assert_eq(atomic_load(&slab_out_bytes), 0);
+    cr_assert_eq(atomic_load(&rt_usage_out_bytes), 0);
 }
 
 Test(slab, a_batch_of_one_slab_ascends, .init = core_start_slabs) {
