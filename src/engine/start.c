@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Starting: on the first call that needs it, wherever that comes from, by raw system calls and without libc. What needs
- * a running libc (fork handlers) follows from front/'s constructor.
+ * a running libc (fork handlers) comes from front/'s constructor, which reads the options but does not start: a process
+ * that never allocates pays for no heap.
  */
 #include "engine/start.h"
 
@@ -13,7 +14,7 @@
 #include "sys/sys.h"
 
 _Atomic(int) engine_state;
-static _Atomic(u64) starter;
+static struct sys_lock start_lock;
 
 /* A string of options the program itself may define; the environment wins over it. */
 extern const char *quarry_conf __attribute__((weak));
@@ -26,43 +27,49 @@ static void options_settle(void) {
         mag_divert();
 }
 
-static bool start_all(void) {
-    options_settle();
-    return rt_meta_init() == 0 && page_init() == 0 && mag_init() == 0;
-}
+static bool start_all(void) { return rt_meta_init() == 0 && page_init() == 0 && mag_init() == 0; }
 
 /* One thread starts; others wait for it. A signal handler on top of the starting thread gets nothing. */
 COLD bool engine_start(void) {
-    int seen = ENGINE_COLD;
-    if (atomic_compare_exchange_strong_explicit(&engine_state, &seen, ENGINE_STARTING, memory_order_relaxed,
-                                                memory_order_relaxed)) {
-        atomic_store_explicit(&starter, sys_thread_self(), memory_order_relaxed);
-        bool ok = start_all();
+    if (!sys_lock_acquire(&start_lock))
+        return false;
+    int state = atomic_load_explicit(&engine_state, memory_order_relaxed);
+    if (state == ENGINE_COLD)
+        options_settle();
+    if (state < ENGINE_READY) {
+        state = start_all() ? ENGINE_READY : ENGINE_FAILED;
         /* order: release: publishes everything made at start.                                     pairs: [engine.start]
          */
-        atomic_store_explicit(&engine_state, ok ? ENGINE_READY : ENGINE_FAILED, memory_order_release);
-        return ok;
+        atomic_store_explicit(&engine_state, state, memory_order_release);
     }
-    while ((seen = atomic_load_explicit(&engine_state, memory_order_acquire)) == ENGINE_STARTING) {
-        if (atomic_load_explicit(&starter, memory_order_relaxed) == sys_thread_self())
-            return false;
-        sys_sleep_ms(1);
-    }
-    return seen == ENGINE_READY;
+    sys_lock_release(&start_lock);
+    return state == ENGINE_READY;
 }
 
+/* --- fork --- */
+
+static bool fork_holds; /* between prepare and the other handlers; libc runs one fork at a time */
+
 static void fork_prepare(void) {
+    if (!(fork_holds = engine_started()))
+        return;
     page_fork_prepare();
     big_fork_prepare();
 }
 
 static void fork_parent(void) {
+    if (!fork_holds)
+        return;
     big_fork_done();
     page_fork_done();
 }
 
 static void fork_child(void) {
     fork_parent();
+    if (!fork_holds) {
+        sys_lock_reset(&start_lock); /* whoever was starting meanwhile is not here: the start begins anew */
+        return;
+    }
     slab_fork_child();
     mag_fork_child();
     engine_tick_fork_child();
@@ -70,15 +77,21 @@ static void fork_child(void) {
 }
 
 void engine_libc_ready(void) {
-    if (!engine_ready())
+    if (sys_lock_acquire(&start_lock)) {
+        if (atomic_load_explicit(&engine_state, memory_order_relaxed) == ENGINE_COLD) {
+            options_settle();
+            atomic_store_explicit(&engine_state, ENGINE_CONFIGURED, memory_order_relaxed);
+        }
+        sys_lock_release(&start_lock);
+    }
+    if (engine_counting && !engine_ready())
         return;
     sys_atfork(fork_prepare, fork_parent, fork_child);
-    engine_background_start();
+    if (rt_opt.background == OPT_BACKGROUND_ON && engine_ready())
+        engine_background_start();
 }
 
-int engine_vfork_enter(void) { return engine_ready() ? mag_vfork_enter() : -1; }
+/* Before the start there is no magazine anybody could use at the same time. */
+int engine_vfork_enter(void) { return engine_started() ? mag_vfork_enter() : -1; }
 void engine_vfork_leave(int id) { mag_vfork_leave(id); }
-void engine_percpu_off(void) {
-    if (engine_ready())
-        mag_percpu_off();
-}
+void engine_percpu_off(void) { mag_percpu_off(); }

@@ -5,15 +5,22 @@
 
 #include "base/types.h"
 
-enum engine_state { ENGINE_COLD = 0, ENGINE_STARTING, ENGINE_READY, ENGINE_FAILED };
+/* COLD until the first allocation, or CONFIGURED where libc's readiness came first: the options are read, nothing else
+ * is there. A process that never allocates stays so. */
+enum engine_state { ENGINE_COLD = 0, ENGINE_CONFIGURED, ENGINE_READY, ENGINE_FAILED };
 extern _Atomic(int) engine_state;
 
 /* True once the allocator can be used. Cheap when it is. */
 bool engine_start(void);
 static ALWAYS_INLINE bool engine_ready(void) {
-    /* order: acquire: everything made at start is seen.                                             pairs:
-     * [engine.start] */
+    /* order: acquire: everything made at start is seen. pairs: [engine.start] */
     return LIKELY(atomic_load_explicit(&engine_state, memory_order_acquire) == ENGINE_READY) || engine_start();
+}
+
+/* The same without starting. */
+static ALWAYS_INLINE bool engine_started(void) {
+    /* order: acquire, as above. pairs: [engine.start] */
+    return atomic_load_explicit(&engine_state, memory_order_acquire) == ENGINE_READY;
 }
 
 /* Housekeeping now and then; called at the end of slow calls with nothing held. */

@@ -100,7 +100,7 @@ bool engine_reclaim(void) {
 }
 
 void engine_exit_audit(void) {
-    if (!engine_ready())
+    if (!engine_started())
         return;
     mag_depot_trim(MAG_DRAIN_ALL);
     mag_drain(MAG_DRAIN_ALL);

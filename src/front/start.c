@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two ends of a process: a constructor that lets the engine register its fork handlers as soon as libc runs, and
- * what happens last of all: the report of option `stats` and the exit audit. Allocation needs neither: it works before
- * the one and after the other. Owns the descriptor the report goes to. Linked into a static program by a reference in
- * malloc.c.
+ * The two ends of a process: a constructor that lets the engine read its options and register its fork handlers as soon
+ * as libc runs, and what happens last of all: the report of option `stats` and the exit audit. Allocation needs
+ * neither: it works before the one and after the other. Owns the descriptor the report goes to. Linked into a static
+ * program by a reference in malloc.c.
  *
  * Nothing happens in a process that ends by _exit, exec or a signal: forked children that never reach exit() are
  * silent.
