@@ -20,12 +20,13 @@ enum {
 struct slab {
     _Atomic(u64) word; /* slab_word_t */
     _Atomic(u64) link; /* id of the next slab on the list; meaningful while LISTED */
-    _Atomic(u64) bits; /* free objects, when there are at most 64; else meta_ref_t of the bitmap */
+    _Atomic(u64) bits; /* free objects, when there are at most 64; else meta_ref_t of the bitmap, and how many objects
+                          were carved << 32 */
     u32 purged;        /* pages given back while in use, one bit each; owner of a BOUND slab only */
     u8 back;           /* granules from the slab's first one to this one */
     u8 cls;
     u8 node;
-    u8 fresh; /* never used objects and zeroed memory: no object was taken yet */
+    u8 fresh; /* objects never taken before read as zeros */
 };
 _Static_assert(sizeof(struct slab) == sizeof(struct page_desc), "a slab descriptor fills its granule's record");
 
@@ -52,6 +53,17 @@ static ALWAYS_INLINE char *slab_base(const void *p) {
     uintptr_t granule = round_down((uintptr_t)p, GRANULE_BYTES);
     const struct slab *s = (const struct slab *)chunk_desc(chunk_of(p), p);
     return (char *)(granule - ((uintptr_t)s->back << GRANULE_SHIFT));
+}
+
+enum { CARVED_SHIFT = 32 };
+
+/* Objects are carved by ascending address; those from here on were never taken, and have no bit set. Changed by the
+ * owner of a BOUND slab; who holds an object reads a number above its index. Where the bitmap is the descriptor's own
+ * word all are carved at once. */
+static ALWAYS_INLINE unsigned slab_carved(const struct slab *s, const struct slab_geometry *g) {
+    if (g->bitmap_shift == 3)
+        return g->nobj;
+    return (unsigned)(atomic_load_explicit(&s->bits, memory_order_relaxed) >> CARVED_SHIFT);
 }
 
 static ALWAYS_INLINE _Atomic(u64) *slab_bitmap(struct slab *s, const struct slab_geometry *g) {

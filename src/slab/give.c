@@ -138,7 +138,7 @@ static void group_add(struct group *groups, void *p) {
         gr->word = index / WORD_BITS;
     }
     u64 bit = (u64)1 << (index % WORD_BITS);
-    if (UNLIKELY((gr->mask & bit) != 0))
+    if (UNLIKELY((gr->mask & bit) != 0 || index >= slab_carved(s, g)))
         report(MISUSE_DOUBLE_FREE, p, s);
     gr->mask |= bit;
 }
@@ -173,6 +173,8 @@ struct slab_place slab_locate(const void *p) {
         place.where = SLAB_WHERE_TAIL;
     else if ((u64)index * g->size_bytes != offset)
         place.where = SLAB_WHERE_INTERIOR;
+    else if (index >= slab_carved(s, g))
+        place.where = SLAB_WHERE_FREE;
     else if ((atomic_load_explicit(&slab_bitmap(s, g)[index / WORD_BITS], memory_order_relaxed) >>
               (index % WORD_BITS)) &
              1)

@@ -36,8 +36,8 @@ bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g
 
 /* --- making and unmaking --- */
 
-/* All bits of the objects set, the rest clear. */
-static bool bitmap_init(struct slab *s, const struct slab_geometry *g) {
+/* A bitmap of its own stays untouched until an object comes back: blocks are all zeros but for the pool's link. */
+static bool bitmap_make(struct slab *s, const struct slab_geometry *g) {
     if (g->bitmap_shift == 3) {
         atomic_store_explicit(&s->bits, bits_mask(g->nobj), memory_order_relaxed);
         return true;
@@ -45,14 +45,20 @@ static bool bitmap_init(struct slab *s, const struct slab_geometry *g) {
     u64 *words = rt_pool_get(RT_POOL_BITMAPS, g->bitmap_shift);
     if (words == NULL)
         return false;
-    unsigned words_nr = (1u << g->bitmap_shift) / sizeof(u64);
-    for (unsigned i = 0, left = g->nobj; i < words_nr; i++) {
-        /* Atomic, because a thread may still read the pool's link in the first one through an old head (rt/pool.c). */
-        __atomic_store_n(&words[i], bits_mask(MIN(left, WORD_BITS)), __ATOMIC_RELAXED);
-        left -= MIN(left, WORD_BITS);
-    }
+    /* Atomic, because a thread may still read the link through an old head (rt/pool.c). */
+    if (__atomic_load_n(words, __ATOMIC_RELAXED) != 0)
+        __atomic_store_n(words, 0, __ATOMIC_RELAXED);
     atomic_store_explicit(&s->bits, rt_meta_ref(words), memory_order_relaxed);
     return true;
+}
+
+static void bitmap_unmake(struct slab *s, const struct slab_geometry *g) {
+    _Atomic(u64) *words = slab_bitmap(s, g);
+    if (g->bitmap_shift == 3)
+        return;
+    for (unsigned i = 0; i < (1u << g->bitmap_shift) / sizeof(u64); i++)
+        atomic_store_explicit(&words[i], 0, memory_order_relaxed);
+    rt_pool_put(RT_POOL_BITMAPS, words, g->bitmap_shift);
 }
 
 /* Returns a BOUND slab of the caller's, or NULL. */
@@ -63,7 +69,7 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
     if (base == NULL)
         return NULL;
     struct slab *s = slab_at(base);
-    if (!bitmap_init(s, g)) {
+    if (!bitmap_make(s, g)) {
         page_run_free(base, g->granules);
         return NULL;
     }
@@ -91,8 +97,7 @@ static void slab_unpurge(struct slab_class *c, struct slab *s, char *base, unsig
 
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     const struct slab_geometry *g = &slab_geometry[s->cls];
-    if (g->bitmap_shift != 3)
-        rt_pool_put(RT_POOL_BITMAPS, slab_bitmap(s, g), g->bitmap_shift);
+    bitmap_unmake(s, g);
     /* Its pages were purged one by one and could now go together. */
     if (s->purged != 0)
         slab_unpurge(c, s, base, REGRET_DESTROYED_PART);
@@ -152,6 +157,33 @@ static unsigned slab_take_bits(struct slab *s, char *base, const struct slab_geo
     return taken;
 }
 
+/* The owner takes up to want objects that were never taken before. */
+static unsigned slab_carve(struct slab *s, char *base, const struct slab_geometry *g, unsigned want, void **top) {
+    unsigned carved = slab_carved(s, g), nr = MIN(want, g->nobj - carved);
+    if (nr == 0)
+        return 0;
+    char *object = base + (size_t)carved * g->size_bytes;
+    for (unsigned i = 0; i < nr; i++, object += g->size_bytes)
+        *(top - 1 - i) = object;
+    u64 bits = atomic_load_explicit(&s->bits, memory_order_relaxed);
+    atomic_store_explicit(&s->bits, bits + ((u64)nr << CARVED_SHIFT), memory_order_relaxed);
+    return nr;
+}
+
+/* The owner takes up to want objects, used ones first. *zero becomes false unless all read as zeros. */
+static unsigned slab_take_from(struct slab *s, char *base, const struct slab_geometry *g, unsigned want, void **top,
+                               bool *zero) {
+    unsigned used = 0, never = g->nobj - slab_carved(s, g);
+    if (slab_word_free(slab_word_load(s)) > (int)never)
+        used = slab_take_bits(s, base, g, want, top);
+    /* Where all are carved at once, only the first to take any knows that they were never taken. */
+    bool own_word = g->bitmap_shift == 3;
+    *zero = *zero && s->fresh && (own_word || used == 0);
+    if (own_word)
+        s->fresh = 0;
+    return used + slab_carve(s, base, g, want - used, top - used);
+}
+
 /* A BOUND slab with something free, from the lists or new. */
 static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
     const struct slab_geometry *g = &slab_geometry[cls];
@@ -181,9 +213,7 @@ unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool 
             break;
         struct slab *s = slab_at(base);
         enum slab_duty duty;
-        unsigned got = slab_take_bits(s, base, g, want - taken, top - taken);
-        zero = zero && s->fresh;
-        s->fresh = 0;
+        unsigned got = slab_take_from(s, base, g, want - taken, top - taken, &zero);
         taken += got;
         SLAB_TRANSITION(s, slab_word_unbind(w, (int)got, 1, &duty));
         slab_do_duty(duty, c, s, base, g);

@@ -23,8 +23,10 @@ enum {
  * meanwhile. */
 static bool range_is_free(struct slab *s, const struct slab_geometry *g, size_t from, size_t to) {
     _Atomic(u64) *words = slab_bitmap(s, g);
-    unsigned first = slab_index(g, from);
-    unsigned last = MIN(slab_index(g, to - 1), g->nobj - 1u);
+    unsigned first = slab_index(g, from), carved = slab_carved(s, g);
+    if (first >= carved)
+        return true;
+    unsigned last = MIN(slab_index(g, to - 1), carved - 1);
     for (unsigned w = first / WORD_BITS; w <= last / WORD_BITS; w++) {
         unsigned lo = MAX(first, w * WORD_BITS), hi = MIN(last, w * WORD_BITS + WORD_BITS - 1);
         u64 mask = bits_mask(hi - lo + 1) << (lo - w * WORD_BITS);

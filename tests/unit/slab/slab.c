@@ -2,6 +2,7 @@
 /* Slabs from one thread: every object is out once or free once, misuse is found exactly, empty slabs go back, and
  * memory purged inside a slab reads as zeros. */
 #include "rt/usage.h"
+#include "slab/class.h"
 #include "unit/alone.h"
 #include "unit/core.h"
 
@@ -133,6 +134,51 @@ Test(slab, fresh_objects_read_as_zeros_and_say_so, .init = core_start_slabs) {
     cr_assert(!zero || ((char *)stack[BATCH - 1])[0] == 0);
 }
 
+/* Objects of 32 bytes have a bitmap of their own: 512 of them in a granule. */
+Test(slab, used_objects_come_before_new_ones, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(32);
+    take(cls, 100);
+    void *lowest = out[0], *next_new = (char *)out[99] + 32;
+    slab_give(out, 40);
+    cr_assert_eq(take(cls, 50), 50u);
+    cr_expect_eq(out[100], lowest);
+    cr_expect_eq(out[140], next_new, "%p, not %p", out[140], next_new);
+}
+
+Test(slab, new_objects_read_as_zeros_beside_used_ones, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(32);
+    void *stack[BATCH];
+    bool zero = false;
+    cr_assert_eq(slab_take(cls, 0, 64, stack + BATCH, &zero), 64u);
+    cr_assert(zero);
+    for (unsigned i = 1; i <= 64; i++)
+        memset(stack[BATCH - i], 0xee, 32);
+    cr_assert_eq(slab_take(cls, 0, 64, stack + BATCH - 64, &zero), 64u);
+    cr_expect(zero, "objects never taken are not known to be zeros");
+    for (unsigned i = 65; i <= 128; i++)
+        cr_expect_eq(*(u64 *)stack[BATCH - i], 0u);
+    slab_give(stack + BATCH - 64, 64);
+    cr_assert_eq(slab_take(cls, 0, 65, stack + BATCH, &zero), 65u);
+    cr_expect_not(zero, "used objects are said to be zeros");
+}
+
+/* Metadata costs memory for objects that are freed, not for those that are only taken. */
+Test(slab, a_bitmap_is_written_at_the_first_free, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(32);
+    const struct slab_geometry *g = &slab_geometry[cls];
+    for (unsigned i = 0; i < 4 * g->nobj / BATCH; i++)
+        take(cls, BATCH);
+    u64 set = 0;
+    for (unsigned i = 0; i < out_nr; i += g->nobj) {
+        _Atomic(u64) *words = slab_bitmap(slab_at(out[i]), g);
+        for (unsigned w = 0; w < g->nobj / 64; w++)
+            set |= atomic_load(&words[w]);
+    }
+    cr_expect_eq(set, 0u);
+    slab_give(&out[70], 1);
+    cr_expect_eq(atomic_load(&slab_bitmap(slab_at(out[0]), g)[70 / 64]), (u64)1 << (70 % 64));
+}
+
 /* --- misuse --- */
 
 static void twice_in_one_batch(void *obj) { slab_give((void *[]){obj, obj}, 2); }
@@ -146,6 +192,7 @@ static void in_the_tail(void *obj) {
     char *base = (char *)round_down((uintptr_t)obj, GRANULE_BYTES);
     slab_give((void *[]){base + (size_t)g->nobj * g->size_bytes}, 1);
 }
+static void never_taken(void *obj) { slab_give((void *[]){(char *)obj + 48}, 1); }
 static void after_retirement(void *obj) {
     slab_give(&obj, 1);
     slab_sweep(slab_class_for(48), SLAB_KEEP_NONE, SLAB_PURGE_NO);
@@ -169,6 +216,8 @@ Test(slab, misuse_is_found_exactly, .init = core_start_slabs) {
     expect_abort(inside, out[0], want);
     expect_abort(in_the_tail, out[0], "Q02 interior-pointer");
     expect_abort(inside, out[0], "class 48 slab ");
+    snprintf(want, sizeof(want), "quarry: error Q01 double-free: pointer %p: ", (void *)((char *)out[0] + 48));
+    expect_abort(never_taken, out[0], want);
 }
 
 Test(slab, an_address_is_located, .init = core_start_slabs) {
@@ -184,6 +233,7 @@ Test(slab, an_address_is_located, .init = core_start_slabs) {
     slab_give(&out[1], 1);
     cr_expect_eq((int)slab_locate(out[1]).where, (int)SLAB_WHERE_FREE);
     cr_expect_eq((int)slab_locate(out[0]).where, (int)SLAB_WHERE_LIVE_OR_CACHED);
+    cr_expect_eq((int)slab_locate((char *)out[1] + 48).where, (int)SLAB_WHERE_FREE, "an object never taken");
     cr_expect_eq((int)slab_locate(&place).where, (int)SLAB_WHERE_NONE);
     cr_expect_eq((int)slab_locate(NULL).where, (int)SLAB_WHERE_NONE);
 }
