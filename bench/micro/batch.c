@@ -12,6 +12,7 @@
 #include "../lib/clock.h"
 #include "../lib/die.h"
 #include "../lib/json.h"
+#include "../lib/placed.h"
 #include "../lib/rand.h"
 
 enum { BATCH_OBJS = 1000, BLOCKS_MAX = 1001 };
@@ -46,7 +47,7 @@ static void orders_init(void) {
     }
 }
 
-static uint64_t batches_time_ns(size_t size_bytes, const struct order *order, uint64_t nr) {
+static ALWAYS_INLINE uint64_t batches_time_ns(size_t size_bytes, const struct order *order, uint64_t nr) {
     uint64_t start_ns = clock_thread_ns();
 
     for (; nr > 0; nr--) {
@@ -58,19 +59,22 @@ static uint64_t batches_time_ns(size_t size_bytes, const struct order *order, ui
     return clock_thread_ns() - start_ns;
 }
 
+PLACED(batches_time_ns, uint64_t, (size_t size_bytes, const struct order *order, uint64_t nr), (size_bytes, order, nr))
+
 static double batch_pair_ns(size_t size_bytes, const struct order *order, uint64_t block_ns, uint64_t blocks) {
     double block_pair_ns[BLOCKS_MAX];
     uint64_t nr = 1;
 
-    while (batches_time_ns(size_bytes, order, nr) < block_ns)
+    while (batches_time_ns_at[0](size_bytes, order, nr) < block_ns)
         nr *= 2;
     for (uint64_t block = 0; block < blocks; block++)
-        block_pair_ns[block] = (double)batches_time_ns(size_bytes, order, nr) / (double)(nr * BATCH_OBJS);
+        block_pair_ns[block] =
+            (double)batches_time_ns_at[block % PLACES_NR](size_bytes, order, nr) / (double)(nr * BATCH_OBJS);
     return median_of(block_pair_ns, blocks);
 }
 
 int main(int argc, char **argv) {
-    uint64_t blocks = 15;
+    uint64_t blocks = 16;
     uint64_t block_us = 2000;
     const struct arg args[] = {
         {.name = "blocks", .number = &blocks, .min = 1, .max = BLOCKS_MAX, .help = "timed blocks per size and order"},

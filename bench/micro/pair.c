@@ -13,32 +13,31 @@
 #include "../lib/die.h"
 #include "../lib/escape.h"
 #include "../lib/json.h"
+#include "../lib/placed.h"
 
 enum { BLOCKS_MAX = 1001 };
 
 static const size_t sizes[] = {16, 32, 64, 128, 256, 512, 1024, 8192, 65536, 1048576};
 
-static void pairs_run(size_t size_bytes, uint64_t nr) {
+static ALWAYS_INLINE uint64_t pairs_time_ns(size_t size_bytes, uint64_t nr) {
+    uint64_t start_ns = clock_thread_ns();
+
     for (; nr > 0; nr--) {
         void *object = malloc(size_bytes);
 
         escape(object);
         free(object);
     }
-}
-
-static uint64_t pairs_time_ns(size_t size_bytes, uint64_t nr) {
-    uint64_t start_ns = clock_thread_ns();
-
-    pairs_run(size_bytes, nr);
     return clock_thread_ns() - start_ns;
 }
+
+PLACED(pairs_time_ns, uint64_t, (size_t size_bytes, uint64_t nr), (size_bytes, nr))
 
 /* How many pairs take about block_ns; the doubling also warms the allocator. */
 static uint64_t pairs_per_block(size_t size_bytes, uint64_t block_ns) {
     uint64_t nr = 64;
 
-    while (pairs_time_ns(size_bytes, nr) < block_ns)
+    while (pairs_time_ns_at[0](size_bytes, nr) < block_ns)
         nr *= 2;
     return nr;
 }
@@ -48,12 +47,12 @@ static double pair_ns(size_t size_bytes, uint64_t block_ns, uint64_t blocks) {
     uint64_t nr = pairs_per_block(size_bytes, block_ns);
 
     for (uint64_t block = 0; block < blocks; block++)
-        block_pair_ns[block] = (double)pairs_time_ns(size_bytes, nr) / (double)nr;
+        block_pair_ns[block] = (double)pairs_time_ns_at[block % PLACES_NR](size_bytes, nr) / (double)nr;
     return median_of(block_pair_ns, blocks);
 }
 
 int main(int argc, char **argv) {
-    uint64_t blocks = 15;
+    uint64_t blocks = 16;
     uint64_t block_us = 2000;
     const struct arg args[] = {
         {.name = "blocks", .number = &blocks, .min = 1, .max = BLOCKS_MAX, .help = "timed blocks per size"},

@@ -59,17 +59,20 @@ static void run_purge(struct page_tier *t, struct hpage *h, unsigned pos, unsign
     h->purged_s = (u32)(t->now_ms / 1000) + 1;
 }
 
-/* Every free and backed run of one hugepage; a run of unbacked granules between two of them goes along. */
-static void hpage_purge(struct page_tier *t, struct hpage *h) {
+/* The free and backed runs of one hugepage, until no more than keep_granules are left of all; a real hugepage goes as a
+ * whole. A run of unbacked granules between two of them goes along. */
+static void hpage_purge(struct page_tier *t, struct hpage *h, u64 keep_granules) {
+    bool whole = h->huge;
     unsigned pos = 0;
-    while (pos < HPAGE_GRANULES) {
+    while (pos < HPAGE_GRANULES && (whole || t->free_backed_granules > keep_granules)) {
         bool used = (h->used[pos / WORD_BITS] >> (pos % WORD_BITS)) & 1;
         if (used || !((h->backed[pos / WORD_BITS] >> (pos % WORD_BITS)) & 1)) {
             pos++;
             continue;
         }
         unsigned end = pos;
-        while (end < HPAGE_GRANULES && !((h->used[end / WORD_BITS] >> (end % WORD_BITS)) & 1))
+        unsigned most = whole ? HPAGE_GRANULES : (unsigned)MIN(t->free_backed_granules - keep_granules, HPAGE_GRANULES);
+        while (end < HPAGE_GRANULES && end - pos < most && !((h->used[end / WORD_BITS] >> (end % WORD_BITS)) & 1))
             end++;
         run_purge(t, h, pos, end - pos);
         pos = end;
@@ -85,7 +88,7 @@ void tier_purge_locked(struct page_tier *t, u64 keep_granules) {
     for (int list = LONGEST_MAX; list > 0 && t->free_backed_granules > keep_granules; list--) {
         for (struct hpage *h = t->by_longest[list]; h != NULL && t->free_backed_granules > keep_granules; h = h->next) {
             if (hpage_has_waste(h))
-                hpage_purge(t, h);
+                hpage_purge(t, h, keep_granules);
         }
     }
 }
@@ -98,7 +101,7 @@ void tier_purge_old_locked(struct page_tier *t, u64 before_ms) {
     for (int list = LONGEST_MAX; list > 0; list--) {
         for (struct hpage *h = t->by_longest[list]; h != NULL; h = h->next) {
             if (h->freed_ms <= before_ms && hpage_has_waste(h) && (h->used_nr == 0 || !h->huge || may_break))
-                hpage_purge(t, h);
+                hpage_purge(t, h, 0);
         }
     }
 }

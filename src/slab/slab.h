@@ -57,7 +57,7 @@ unsigned slab_class_for(size_t size);
  * is none. */
 unsigned slab_class_aligned(size_t size, size_t align);
 /* Fills the tables the two above use from now on. */
-void slab_classes_init(struct slab_class_tables *tables);
+void slab_classes_init(struct slab_class_tables *fill);
 /* The above and the classes' lists, once, before any other call. 0 or -ENOMEM. */
 int slab_init(struct slab_class_tables *tables);
 

@@ -110,7 +110,7 @@ static inline const char *world_check(const struct world *w) {
 
 /* Points the primitives at this thread's rseq area. False: there is none. */
 static inline bool world_use_rseq(void) {
-    ptrdiff_t offset;
+    ptrdiff_t offset = 0;
     enum { CPU_ID = 4, MM_CID = 24 };
     enum sys_rseq have = QUARRY_RSEQ ? sys_rseq_probe(&offset) : SYS_RSEQ_NONE;
     if (have == SYS_RSEQ_NONE)
