@@ -40,7 +40,8 @@ static void region_empty(struct mag_region *r) {
         }
         atomic_store_explicit(&r->level[cls], 0, memory_order_relaxed);
     }
-    atomic_store_explicit(&r->capacity_bytes, 0, memory_order_relaxed);
+    for (unsigned kind = 0; kind < MAG_KINDS_NR; kind++)
+        atomic_store_explicit(&r->capacity_bytes[kind], 0, memory_order_relaxed);
     atomic_fetch_add_explicit(&drains_nr, 1, memory_order_relaxed);
 }
 
@@ -75,7 +76,8 @@ static u64 activity(struct mag_region *r) {
 }
 
 static bool region_holds_any(struct mag_region *r) {
-    return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) > 0;
+    return atomic_load_explicit(&r->capacity_bytes[MAG_SMALL], memory_order_relaxed) > 0 ||
+           atomic_load_explicit(&r->capacity_bytes[MAG_LARGE], memory_order_relaxed) > 0;
 }
 
 void mag_drain(enum mag_drain which) {

@@ -30,13 +30,23 @@ enum {
 #define BUDGET_FREE_BYTES ((s64)(512 * KIB))
 #define BUDGET_MIN_BYTES ((s64)(64 * KIB))
 #define BUDGET_MAX_BYTES ((s64)(1 * MIB))
+/* Objects above this are large. Their budget lets one class of the largest have a magazine and a spare of one object;
+ * the page tier would keep as much as that anyway. */
+#define LARGE_BYTES (32 * KIB)
+#define LARGE_BUDGET_BYTES ((s64)(2 * MIB))
 
 static unsigned class_of(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
 static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
 
 /* --- sizes of magazines --- */
 
-static s64 budget_bytes(void) {
+static enum mag_kind kind_of(unsigned cls) {
+    return slab_geometry[cls].size_bytes > LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
+}
+
+static s64 budget_bytes(enum mag_kind kind) {
+    if (kind == MAG_LARGE)
+        return LARGE_BUDGET_BYTES;
     s64 all = MAX(atomic_load_explicit(&rt_usage_out_bytes, memory_order_relaxed) / BUDGET_PART, BUDGET_FREE_BYTES);
     return CLAMP(all >> bits_log2_up(regions_made_nr()), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
@@ -46,8 +56,12 @@ static unsigned level_cap(unsigned cls, unsigned level) {
     return MIN(cap, (unsigned)mag_class_cap[cls]);
 }
 
-static bool over_budget(struct mag_region *r) {
-    return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) > budget_bytes();
+static s64 capacity_get(struct mag_region *r, enum mag_kind kind) {
+    return atomic_load_explicit(&r->capacity_bytes[kind], memory_order_relaxed);
+}
+
+static bool over_budget(struct mag_region *r, unsigned cls) {
+    return capacity_get(r, kind_of(cls)) > budget_bytes(kind_of(cls));
 }
 
 /* What the magazines of a class at this level can hold. */
@@ -62,7 +76,7 @@ static unsigned level_get(struct mag_region *r, unsigned cls) {
 static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
     s64 more = level_bytes(cls, level) - level_bytes(cls, level_get(r, cls));
     atomic_store_explicit(&r->level[cls], (u8)level, memory_order_relaxed);
-    atomic_fetch_add_explicit(&r->capacity_bytes, more, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->capacity_bytes[kind_of(cls)], more, memory_order_relaxed);
 }
 
 /* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
@@ -100,7 +114,7 @@ static bool class_rob(struct mag_region *r, unsigned asking) {
     bool found = false;
     for (unsigned step = 0; step < HAND_STEPS && !found; step++) {
         cls = cls >= SLAB_CLASS_MAX ? 1 : cls + 1;
-        if (cls == asking || level_get(r, cls) == 0)
+        if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
             continue;
         u64 seen = ref_load(&r->slot[cls]);
         u8 mark = (u8)(seen / sizeof(u64));
@@ -111,8 +125,8 @@ static bool class_rob(struct mag_region *r, unsigned asking) {
     return found;
 }
 
-static bool budget_admits(struct mag_region *r, s64 more_bytes) {
-    return atomic_load_explicit(&r->capacity_bytes, memory_order_relaxed) + more_bytes <= budget_bytes();
+static bool budget_admits(struct mag_region *r, unsigned cls, s64 more_bytes) {
+    return capacity_get(r, kind_of(cls)) + more_bytes <= budget_bytes(kind_of(cls));
 }
 
 /* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the
@@ -123,7 +137,7 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
         return before;
     unsigned cap = level_cap(cls, level);
     s64 more = level_bytes(cls, level + 1) - level_bytes(cls, level);
-    if (more != 0 && (budget_admits(r, more) || (class_rob(r, cls) && budget_admits(r, more)))) {
+    if (more != 0 && (budget_admits(r, cls, more) || (class_rob(r, cls) && budget_admits(r, cls, more)))) {
         level_set(r, cls, level + 1);
         return cap;
     }
@@ -218,7 +232,7 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
 static u64 find_empty(struct mag_region *r, unsigned slot) {
     unsigned cls = class_of(slot);
     /* The program holds less than it did: its magazines shrink with it. */
-    bool shrink = over_budget(r);
+    bool shrink = over_budget(r, cls);
     if (shrink && level_get(r, cls) > 1)
         level_set(r, cls, level_get(r, cls) - 1);
     unsigned cap = next_cap(r, cls);
@@ -268,7 +282,7 @@ void mag_free(unsigned slot, void *p) {
     }
     if (mag_is_null(old))
         return;
-    if (over_budget(r)) {
+    if (over_budget(r, class_of(slot))) {
         COUNT(r, flushes);
         mag_flush(old);
     } else if (!region_put_spare(class_of(slot), old)) {

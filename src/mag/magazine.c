@@ -81,9 +81,9 @@ void mag_flush(u64 m) {
 
 u16 mag_class_cap[SLAB_CLASSES_NR];
 
-/* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least where an object is
- * not itself large. */
+/* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least. */
 void magazines_init(void) {
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
-        mag_class_cap[cls] = (u16)MIN(rt_opt.magazine_bytes / slab_geometry[cls].size_bytes, (size_t)MAG_CAP_MAX);
+        mag_class_cap[cls] =
+            (u16)CLAMP(rt_opt.magazine_bytes / slab_geometry[cls].size_bytes, (size_t)1, (size_t)MAG_CAP_MAX);
 }

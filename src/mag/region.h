@@ -6,6 +6,9 @@
 #include "mag/mag.h"
 #include "mag/ref.h"
 
+/* Small and large objects have a budget each: one large object weighs as much as all small ones together. */
+enum mag_kind { MAG_SMALL, MAG_LARGE, MAG_KINDS_NR };
+
 enum { LEVELS_NR = 7, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
 
 /* The slow path's own figures. Two threads on the slow path of one id may lose a count to each other: an atomic add for
@@ -21,9 +24,9 @@ struct mag_region {
     _Atomic(u8) mark[SLAB_CLASSES_NR];   /* where the class's slot stood when the clock hand last passed */
     _Atomic(u8) hand;                    /* class the search for a resting one goes on from */
     struct mag_counts counts;
-    _Atomic(s64) capacity_bytes; /* of objects that the magazines this id asked for can hold. A hint. */
-    _Atomic(u32) stops;          /* why the views do not show this region: vfork children, a drain */
-    _Atomic(u8) lock;            /* locked regions only */
+    _Atomic(s64) capacity_bytes[MAG_KINDS_NR]; /* what the magazines this id asked for can hold. A hint. */
+    _Atomic(u32) stops;                        /* why the views do not show this region: vfork children, a drain */
+    _Atomic(u8) lock;                          /* locked regions only */
     bool locked_kind;
     _Atomic(u64) drained_at;    /* sum of counts when last looked at; drainer only */
     u64 slot[PAGE_MAP_CLASSES]; /* last: banks of further NUMA nodes follow */
