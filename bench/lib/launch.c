@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * launch FD LIBRARY PROGRAM [WORD..]: runs one program with LIBRARY preloaded ("-": nothing) and writes what wait4()
+ * says about it and the children it waited for, as one line of JSON, to the open descriptor FD. stdout and stderr are
+ * the program's. tools/bench starts every program through it, because ru_maxrss of a process begins with the size its
+ * parent's copy had at execve(): some 20 MB under an interpreter, and below any program that is measured under this
+ * one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "die.h"
+
+enum { EXIT_NO_PROGRAM = 127, BYTES_PER_KIB = 1024, FIRST_FREE_FD = 3, DECIMAL = 10 };
+
+static double seconds(struct timeval time) { return (double)time.tv_sec + (double)time.tv_usec / 1e6; }
+
+static int descriptor_parse(const char *word) {
+    char *end = NULL;
+    long number = strtol(word, &end, DECIMAL);
+
+    if (*end != '\0' || number < FIRST_FREE_FD || number > INT_MAX)
+        die("%s is not a descriptor", word);
+    if (fcntl((int)number, F_SETFD, FD_CLOEXEC) != 0)
+        die("descriptor %s", word);
+    return (int)number;
+}
+
+__attribute__((noreturn)) static void child_exec(const char *library, char **command) {
+    if (strcmp(library, "-") != 0 && setenv("LD_PRELOAD", library, 1) != 0)
+        die("setenv");
+    execv(command[0], command);
+    perror(command[0]);
+    _exit(EXIT_NO_PROGRAM);
+}
+
+static void usage_write(int report_fd, double wall_s, int status, const struct rusage *usage) {
+    int written =
+        dprintf(report_fd,
+                "{\"exit_status\": %d, \"exit_signal\": %d, \"wall_s\": %.6f, \"user_s\": %.6f, \"system_s\": %.6f, "
+                "\"peak_rss_bytes\": %ld, \"minor_faults\": %ld, \"major_faults\": %ld, \"voluntary_switches\": %ld, "
+                "\"involuntary_switches\": %ld}\n",
+                WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0, wall_s,
+                seconds(usage->ru_utime), seconds(usage->ru_stime), usage->ru_maxrss * BYTES_PER_KIB, usage->ru_minflt,
+                usage->ru_majflt, usage->ru_nvcsw, usage->ru_nivcsw);
+
+    if (written < 0)
+        die("the report");
+}
+
+int main(int argc, char **argv) {
+    struct rusage usage;
+    int status = 0;
+
+    if (argc < 4)
+        die("usage: FD LIBRARY PROGRAM [WORD..]");
+    int report_fd = descriptor_parse(argv[1]);
+    uint64_t start_ns = clock_now_ns();
+    pid_t child = fork();
+
+    if (child < 0)
+        die("fork");
+    if (child == 0)
+        child_exec(argv[2], argv + 3);
+    while (wait4(child, &status, 0, &usage) < 0)
+        if (errno != EINTR)
+            die("wait4");
+    usage_write(report_fd, (double)(clock_now_ns() - start_ns) / 1e9, status, &usage);
+    return 0;
+}
