@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * measure: runs one program on the allocator named by BENCH_PRELOAD and writes what it took, as members of a JSON
+ * object, to a file. Time, faults and switches are those of the program and of every child it waited for, from wait4().
+ * Memory is the peak resident set of the largest of these processes; with --family it is the sum of the proportional
+ * sets of the program and its descendants, sampled ten times a second, for servers whose processes share memory.
+ *
+ *   BENCH_PRELOAD=[LIBRARY] measure [--family] FIGURES PROGRAM [ARGUMENT...]
+ *
+ * LD_PRELOAD is set for the program alone. It is an error when the library never appears among the program's mappings:
+ * the dynamic linker itself only warns. The kernel starts a program's peak at the peak of the process it was spawned
+ * from, which is why this is a small C program and not a shell. SIGTERM and SIGINT are passed on. Exits as the program
+ * does.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { NS_PER_MS = 1000000, CONFIRM_MS = 5, SAMPLE_MS = 100, FAILED = 125 };
+
+struct watch {
+    pid_t pid;
+    const char *library; /* canonical path, NULL for none */
+    bool confirmed;      /* the library was seen in the program */
+    bool family;
+    uint64_t family_peak_bytes;
+};
+
+static double now_s(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static FILE *proc_open(pid_t pid, const char *name) {
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    return fopen(path, "re"); /* NULL when the process is gone */
+}
+
+static bool proc_maps(pid_t pid, const char *library) {
+    FILE *maps = proc_open(pid, "maps");
+    char line[PATH_MAX + 128];
+    bool found = false;
+
+    if (maps == NULL)
+        return false;
+    while (!found && fgets(line, sizeof line, maps) != NULL)
+        found = strstr(line, library) != NULL;
+    fclose(maps);
+    return found;
+}
+
+static uint64_t proc_pss_bytes(pid_t pid) {
+    FILE *rollup = proc_open(pid, "smaps_rollup");
+    char line[256];
+    unsigned long pss_kib = 0;
+
+    if (rollup == NULL)
+        return 0;
+    while (fgets(line, sizeof line, rollup) != NULL)
+        if (sscanf(line, "Pss: %lu kB", &pss_kib) == 1)
+            break;
+    fclose(rollup);
+    return (uint64_t)pss_kib * 1024;
+}
+
+static uint64_t family_pss_bytes(pid_t pid) {
+    char name[64];
+    uint64_t sum_bytes = proc_pss_bytes(pid);
+    int child;
+
+    snprintf(name, sizeof name, "task/%d/children", (int)pid);
+    FILE *children = proc_open(pid, name);
+    if (children == NULL)
+        return sum_bytes;
+    while (fscanf(children, "%d", &child) == 1)
+        sum_bytes += family_pss_bytes(child);
+    fclose(children);
+    return sum_bytes;
+}
+
+static void watch_look(struct watch *watch) {
+    if (!watch->confirmed)
+        watch->confirmed = proc_maps(watch->pid, watch->library);
+    if (watch->family) {
+        uint64_t pss_bytes = family_pss_bytes(watch->pid);
+        if (pss_bytes > watch->family_peak_bytes)
+            watch->family_peak_bytes = pss_bytes;
+    }
+}
+
+/* Until the program ends; returns its wait status. What is looked for decides how often this process wakes. */
+static int watch_wait(struct watch *watch, const sigset_t *signals, struct rusage *ret_usage) {
+    int status;
+
+    while (wait4(watch->pid, &status, WNOHANG, ret_usage) != watch->pid) {
+        struct timespec period = {.tv_nsec = (watch->confirmed ? SAMPLE_MS : CONFIRM_MS) * (long)NS_PER_MS};
+        bool only_wait = watch->confirmed && !watch->family;
+        int got = sigtimedwait(signals, NULL, only_wait ? NULL : &period);
+
+        if (got == SIGTERM || got == SIGINT)
+            kill(watch->pid, got);
+        else if (got < 0 && errno == EAGAIN)
+            watch_look(watch);
+    }
+    return status;
+}
+
+/* The program must not inherit the signals blocked here. */
+static pid_t spawn(char **command) {
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    pid_t pid;
+
+    sigemptyset(&none);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    int error = posix_spawnp(&pid, command[0], NULL, &attributes, command, environ);
+    if (error != 0) {
+        errno = error;
+        err(FAILED, "%s", command[0]);
+    }
+    posix_spawnattr_destroy(&attributes);
+    return pid;
+}
+
+/* Puts the library into LD_PRELOAD, or takes the variable away; returns its canonical path or NULL. */
+static const char *preload_set(void) {
+    static char path[PATH_MAX];
+    const char *library = getenv("BENCH_PRELOAD");
+
+    unsetenv("LD_PRELOAD");
+    if (library == NULL || library[0] == '\0')
+        return NULL;
+    if (realpath(library, path) == NULL)
+        err(FAILED, "BENCH_PRELOAD: %s", library);
+    setenv("LD_PRELOAD", library, 1);
+    return path;
+}
+
+static double seconds(struct timeval time) { return (double)time.tv_sec + (double)time.tv_usec / 1e6; }
+
+static void figures_write(const char *path, const struct watch *watch, const struct rusage *usage, double wall_s) {
+    FILE *file = fopen(path, "we");
+    uint64_t peak_bytes = watch->family ? watch->family_peak_bytes : (uint64_t)usage->ru_maxrss * 1024;
+
+    if (file == NULL)
+        err(FAILED, "%s", path);
+    fprintf(file, "\"wall_s\": %.6f, \"user_s\": %.6f, \"sys_s\": %.6f, ", wall_s, seconds(usage->ru_utime),
+            seconds(usage->ru_stime));
+    fprintf(file, "\"peak_bytes\": %llu, \"faults\": %ld, \"switches\": %ld", (unsigned long long)peak_bytes,
+            usage->ru_minflt + usage->ru_majflt, usage->ru_nvcsw + usage->ru_nivcsw);
+    if (fclose(file) != 0)
+        err(FAILED, "%s", path);
+}
+
+int main(int argc, char **argv) {
+    struct watch watch = {.family = argc > 1 && strcmp(argv[1], "--family") == 0};
+    struct rusage usage;
+    sigset_t signals;
+    char **words = argv + 1 + (watch.family ? 1 : 0);
+
+    if (argc - (words - argv) < 2)
+        errx(FAILED, "usage: measure [--family] FIGURES PROGRAM [ARGUMENT...]");
+    watch.library = preload_set();
+    watch.confirmed = watch.library == NULL;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGCHLD);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+
+    double start_s = now_s();
+    watch.pid = spawn(words + 1);
+    int status = watch_wait(&watch, &signals, &usage);
+    double wall_s = now_s() - start_s;
+
+    if (WIFSIGNALED(status))
+        errx(FAILED, "%s: signal %d", words[1], WTERMSIG(status));
+    if (WEXITSTATUS(status) == 0 && !watch.confirmed)
+        errx(FAILED, "%s never mapped %s", words[1], watch.library);
+    figures_write(words[0], &watch, &usage, wall_s);
+    return WEXITSTATUS(status);
+}
