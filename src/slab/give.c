@@ -156,6 +156,11 @@ void slab_give(void *const *objs, unsigned nr) {
         group_finish(&groups[i]);
 }
 
+static bool bit_is_set(struct slab *s, const struct slab_geometry *g, unsigned index) {
+    u64 word = atomic_load_explicit(&slab_bitmap(s, g)[index / WORD_BITS], memory_order_relaxed);
+    return (word >> (index % WORD_BITS)) & 1;
+}
+
 struct slab_place slab_locate(const void *p) {
     struct slab_place place = {.where = SLAB_WHERE_NONE};
     unsigned cls = page_map_get(p) % PAGE_MAP_CLASSES;
@@ -173,11 +178,7 @@ struct slab_place slab_locate(const void *p) {
         place.where = SLAB_WHERE_TAIL;
     else if ((u64)index * g->size_bytes != offset)
         place.where = SLAB_WHERE_INTERIOR;
-    else if (index >= slab_carved(s, g))
-        place.where = SLAB_WHERE_FREE;
-    else if ((atomic_load_explicit(&slab_bitmap(s, g)[index / WORD_BITS], memory_order_relaxed) >>
-              (index % WORD_BITS)) &
-             1)
+    else if (index >= slab_carved(s, g) || bit_is_set(s, g, index))
         place.where = SLAB_WHERE_FREE;
     else
         place.where = SLAB_WHERE_LIVE_OR_CACHED;
