@@ -21,6 +21,7 @@ readonly here root name=${0##*/}
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC PYTHONHASHSEED=0 PERL_HASH_SEED=0
 unset LD_PRELOAD
 prepare() { :; }
+as_user=() # what runs a program as another user
 members='' # what a workload adds to the line of JSON, each member with a comma and a blank before it
 
 # measure [--family] PROGRAM [ARGUMENT...]: the measured run; its figures are kept for the line.
@@ -30,16 +31,25 @@ measure() {
         options=("$1")
         shift
     fi
-    "$dir/measure" "${options[@]}" "$dir/figures" "$@"
+    "${as_user[@]}" "$dir/measure" "${options[@]}" "$dir/figures" "$@"
 }
-
-# The time that passes, in seconds; for wall_s and mops of servers.
-now_s() { echo "$EPOCHREALTIME"; }
 
 calc() { awk "BEGIN { printf \"%.6f\", $* }"; }
 
-# A server's wall time is the time its clients were served, not its life.
-set_wall() { sed -i -E "s/\"wall_s\": [0-9.]+/\"wall_s\": $1/" "$dir/figures"; }
+# Before a server is started: a folder for its socket, whose path must be short, in $sockets; when the script ends, however it
+# does, the folder goes and the server, were it still there, is told to end.
+serve() {
+    sockets=$(mktemp -d /tmp/bench-real.XXXXXX)
+    trap '[ -z "${server:-}" ] || kill "$server" 2>/dev/null || true; rm -rf "$sockets"' EXIT
+}
+
+# served WALL_S OPERATIONS: after a server ended. Its wall time is the time its clients were served, not its life.
+served() {
+    wait "$server"
+    server=
+    sed -i -E "s/\"wall_s\": [0-9.]+/\"wall_s\": $1/" "$dir/figures"
+    members+=", \"mops\": $(calc "$2 / $1 / 1e6")"
+}
 
 # Wait until a command succeeds, for at most twenty seconds.
 wait_for() {
@@ -51,15 +61,19 @@ wait_for() {
     die "$name: never succeeded: $*"
 }
 
-# While packages are installed their services must not start.
+# Services of the packages must not start when they are installed.
 install_quietly() {
     local policy=/usr/sbin/policy-rc.d
-    if [ ! -e "$policy" ] && [ "$(id -u)" = 0 ]; then
-        trap "rm -f $policy" EXIT
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod 755 "$policy"
+    if [ -e "$policy" ] || [ "$(id -u)" != 0 ]; then
+        install_missing
+        return
     fi
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
     install_missing
+    rm -f "$policy"
+    trap - EXIT
 }
 
 setup() {

@@ -42,7 +42,7 @@ def main():
     for bits, product in ((18, 131101 * 131111), (19, 262147 * 262151), (20, 524309 * 524341)):
         factors(bits, product)
     schedule(rng, 8, 5, 62)
-    for names_nr, power in ((10, 5), (16, 4), (11, 5)):
+    for names_nr, power in ((10, 5), (14, 4), (9, 5)):
         expand(names_nr, power)
 
 
