@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pair: one malloc and one free of the same object, again and again, on one thread, for sizes from 16 B to 1 MiB. The
+ * pair: one malloc and one free of the same object, again and again, on one thread, for sizes from 8 B to 4 MiB. The
  * shortest way through an allocator: the object is always the one freed last. Prints ns per pair for each size, the
  * median of many short blocks, loop and call overhead included. Run by tools/bars.
  */
@@ -17,7 +17,10 @@
 
 enum { BLOCKS_MAX = 1001 };
 
-static const size_t sizes[] = {16, 32, 64, 128, 256, 512, 1024, 8192, 65536, 1048576};
+/* Powers of two, and sizes that fall between the size classes of most allocators. */
+static const size_t sizes[] = {8,     16,     24,     32,     40,     64,      100,     128,     256,    500,
+                               512,   1000,   1024,   2048,   3000,   4096,    8192,    10000,   16384,  32768,
+                               65536, 100000, 131072, 262144, 524288, 1000000, 1048576, 2097152, 4194304};
 
 static ALWAYS_INLINE uint64_t pairs_time_ns(size_t size_bytes, uint64_t nr) {
     uint64_t start_ns = clock_thread_ns();
