@@ -32,7 +32,7 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
     enum page_content content = PAGE_DIRTY;
     void *p;
     if (is_slab_size(size)) {
-        p = mag_alloc(slab_class_for(size), &zeroed);
+        p = mag_alloc(slab_class_for(size), zero == ZERO_YES ? &zeroed : NULL);
     } else {
         p = big_alloc(size, 1, zero == ZERO_YES ? BIG_SPARSE : BIG_ANY, &content);
         zeroed = content == PAGE_ZERO;

@@ -33,6 +33,8 @@ enum {
 /* Objects above this are large. Their budget lets one class of the largest have a magazine and a spare of one object;
  * the page tier would keep as much as that anyway. */
 #define LARGE_BYTES (32 * KIB)
+/* From here on zeroing an object costs more than taking it from its slab. */
+#define SINGLE_ZERO_BYTES (8 * KIB)
 #define LARGE_BUDGET_BYTES ((s64)(2 * MIB))
 
 static unsigned class_of(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
@@ -187,9 +189,9 @@ static void *alloc_one(unsigned slot, bool *ret_zero) {
     return slab_take(class_of(slot), node_of(slot), 1, &obj + 1, ret_zero) == 1 ? obj : NULL;
 }
 
-/* A magazine with at least one object, out of spare, depot or slabs; 0 when the class has none here or memory is out.
- */
-static u64 find_nonempty(struct mag_region *r, unsigned slot) {
+/* A magazine with at least one object, out of spare, depot or (unless told not to) slabs; 0 when the class has none
+ * here or memory is out. */
+static u64 find_nonempty(struct mag_region *r, unsigned slot, bool no_refill) {
     unsigned cls = class_of(slot);
     u64 spare = region_take_spare(cls), m;
     if (spare != 0 && !mag_is_empty(spare))
@@ -199,12 +201,18 @@ static u64 find_nonempty(struct mag_region *r, unsigned slot) {
         mag_unmake(spare);
         return m;
     }
-    unsigned cap = next_cap(r, cls);
+    unsigned cap = no_refill ? 0 : next_cap(r, cls);
     if (cap == 0) {
         mag_unmake(spare);
         return 0;
     }
     return refill(r, slot, cap, spare);
+}
+
+/* One object for a caller who wants zeros: of a large class better a single one whose content is known than a magazine
+ * full of which nothing is known. */
+static bool wants_single(unsigned cls, const bool *ret_zero) {
+    return ret_zero != NULL && slab_geometry[cls].size_bytes >= SINGLE_ZERO_BYTES;
 }
 
 void *mag_alloc(unsigned cls, bool *ret_zero) {
@@ -218,7 +226,7 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
     COUNT(r, slow_allocs);
     if (region_untried(r) && region_pop(slot, &obj) == RSEQ_DONE)
         return obj;
-    u64 m = find_nonempty(r, slot);
+    u64 m = find_nonempty(r, slot, wants_single(cls, ret_zero));
     if (m == 0)
         return alloc_one(slot, ret_zero);
     obj = (void *)*(u64 *)m; // NOLINT(performance-no-int-to-ptr)

@@ -44,8 +44,9 @@ enum hpage_state {
 
 /* What is known of one 2 MiB of address space. Under the page lock, but for state and the big fields (see big/). */
 struct hpage {
-    u64 used[2];   /* granules handed out */
-    u64 backed[2]; /* granules that may hold memory: handed out since the last purge */
+    u64 used[2];    /* granules handed out */
+    u64 backed[2];  /* granules that may hold memory: handed out since the last purge, or come with a real hugepage */
+    u64 written[2]; /* of those, the ones handed out: the others read as zeros */
     struct hpage *next, *prev;
     char *addr;
     u64 freed_ms; /* when a granule last became free */

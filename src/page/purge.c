@@ -52,6 +52,7 @@ static void run_purge(struct page_tier *t, struct hpage *h, unsigned pos, unsign
         u64 bit = (u64)1 << (i % WORD_BITS);
         was_backed += (h->backed[i / WORD_BITS] & bit) != 0;
         h->backed[i / WORD_BITS] &= ~bit;
+        h->written[i / WORD_BITS] &= ~bit;
     }
     t->free_backed_granules -= was_backed;
     t->purged_bytes_total += was_backed * GRANULE_BYTES;

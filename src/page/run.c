@@ -151,7 +151,7 @@ static void regret_add(struct page_tier *t, const struct hpage *h, unsigned gran
 
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
     unsigned was_backed = 0;
-    /* It reads as zeros, but who knows which parts still do later. */
+    u64 was_written = 0;
     if ((h->backed[0] | h->backed[1]) == 0 && tier_hugepage_bring(t, h->addr)) {
         h->huge = true;
         t->huge_bytes += HPAGE_BYTES;
@@ -164,6 +164,8 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
         was_backed += bits_count(h->backed[w] & mask);
         h->used[w] |= mask;
         h->backed[w] |= mask;
+        was_written |= h->written[w] & mask;
+        h->written[w] |= mask;
     }
     h->used_nr = (u16)(h->used_nr + nr);
     t->used_granules += nr;
@@ -171,7 +173,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
     t->peak_granules = MAX(t->peak_granules, t->used_granules);
     regret_add(t, h, nr - was_backed);
     tier_refile(t, h);
-    return was_backed == 0 ? PAGE_ZERO : PAGE_DIRTY;
+    return was_written == 0 ? PAGE_ZERO : PAGE_DIRTY;
 }
 
 static void run_free_locked(struct page_tier *t, void *run, unsigned nr) {

@@ -26,7 +26,7 @@ struct slab {
     u8 back;           /* granules from the slab's first one to this one */
     u8 cls;
     u8 node;
-    u8 fresh; /* objects never taken before read as zeros */
+    _Atomic(u8) first; /* SLAB_FRESH, and how many objects were carved where there are at most 64 */
 };
 _Static_assert(sizeof(struct slab) == sizeof(struct page_desc), "a slab descriptor fills its granule's record");
 
@@ -55,15 +55,21 @@ static ALWAYS_INLINE char *slab_base(const void *p) {
     return (char *)(granule - ((uintptr_t)s->back << GRANULE_SHIFT));
 }
 
-enum { CARVED_SHIFT = 32 };
+enum {
+    CARVED_SHIFT = 32,
+    SLAB_FRESH = 0x80, /* objects that were never taken read as zeros */
+};
 
 /* Objects are carved by ascending address; those from here on were never taken, and have no bit set. Changed by the
- * owner of a BOUND slab; who holds an object reads a number above its index. Where the bitmap is the descriptor's own
- * word all are carved at once. */
+ * owner of a BOUND slab; who holds an object reads a number above its index. */
 static ALWAYS_INLINE unsigned slab_carved(const struct slab *s, const struct slab_geometry *g) {
     if (g->bitmap_shift == 3)
-        return g->nobj;
+        return atomic_load_explicit(&s->first, memory_order_relaxed) & ~(unsigned)SLAB_FRESH;
     return (unsigned)(atomic_load_explicit(&s->bits, memory_order_relaxed) >> CARVED_SHIFT);
+}
+
+static ALWAYS_INLINE bool slab_fresh(const struct slab *s) {
+    return (atomic_load_explicit(&s->first, memory_order_relaxed) & SLAB_FRESH) != 0;
 }
 
 static ALWAYS_INLINE _Atomic(u64) *slab_bitmap(struct slab *s, const struct slab_geometry *g) {

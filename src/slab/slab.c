@@ -39,7 +39,7 @@ bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g
 /* A bitmap of its own stays untouched until an object comes back: blocks are all zeros but for the pool's link. */
 static bool bitmap_make(struct slab *s, const struct slab_geometry *g) {
     if (g->bitmap_shift == 3) {
-        atomic_store_explicit(&s->bits, bits_mask(g->nobj), memory_order_relaxed);
+        atomic_store_explicit(&s->bits, 0, memory_order_relaxed);
         return true;
     }
     u64 *words = rt_pool_get(RT_POOL_BITMAPS, g->bitmap_shift);
@@ -77,7 +77,7 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
     s->back = 0;
     s->cls = (u8)cls;
     s->node = (u8)node;
-    s->fresh = content == PAGE_ZERO;
+    atomic_store_explicit(&s->first, content == PAGE_ZERO ? SLAB_FRESH : 0, memory_order_relaxed);
     for (unsigned i = 1; i < g->granules; i++)
         (s + i)->back = (u8)i;
     SLAB_TRANSITION(s, slab_word_create(w, g->nobj));
@@ -157,6 +157,16 @@ static unsigned slab_take_bits(struct slab *s, char *base, const struct slab_geo
     return taken;
 }
 
+static void slab_carved_add(struct slab *s, const struct slab_geometry *g, unsigned nr) {
+    if (g->bitmap_shift == 3) {
+        u8 first = atomic_load_explicit(&s->first, memory_order_relaxed);
+        atomic_store_explicit(&s->first, (u8)(first + nr), memory_order_relaxed);
+        return;
+    }
+    u64 bits = atomic_load_explicit(&s->bits, memory_order_relaxed);
+    atomic_store_explicit(&s->bits, bits + ((u64)nr << CARVED_SHIFT), memory_order_relaxed);
+}
+
 /* The owner takes up to want objects that were never taken before. */
 static unsigned slab_carve(struct slab *s, char *base, const struct slab_geometry *g, unsigned want, void **top) {
     unsigned carved = slab_carved(s, g), nr = MIN(want, g->nobj - carved);
@@ -165,8 +175,7 @@ static unsigned slab_carve(struct slab *s, char *base, const struct slab_geometr
     char *object = base + (size_t)carved * g->size_bytes;
     for (unsigned i = 0; i < nr; i++, object += g->size_bytes)
         *(top - 1 - i) = object;
-    u64 bits = atomic_load_explicit(&s->bits, memory_order_relaxed);
-    atomic_store_explicit(&s->bits, bits + ((u64)nr << CARVED_SHIFT), memory_order_relaxed);
+    slab_carved_add(s, g, nr);
     return nr;
 }
 
@@ -176,11 +185,7 @@ static unsigned slab_take_from(struct slab *s, char *base, const struct slab_geo
     unsigned used = 0, never = g->nobj - slab_carved(s, g);
     if (slab_word_free(slab_word_load(s)) > (int)never)
         used = slab_take_bits(s, base, g, want, top);
-    /* Where all are carved at once, only the first to take any knows that they were never taken. */
-    bool own_word = g->bitmap_shift == 3;
-    *zero = *zero && s->fresh && (own_word || used == 0);
-    if (own_word)
-        s->fresh = 0;
+    *zero = *zero && slab_fresh(s) && used == 0;
     return used + slab_carve(s, base, g, want - used, top - used);
 }
 

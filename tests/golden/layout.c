@@ -42,7 +42,7 @@ static void print_slab(void) {
     FIELD(slab, back);
     FIELD(slab, cls);
     FIELD(slab, node);
-    FIELD(slab, fresh);
+    FIELD(slab, first);
     STRUCT(slab_class);
     FIELD(slab_class, partial);
     FIELD(slab_class, out_objs);

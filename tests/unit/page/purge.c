@@ -235,6 +235,24 @@ Test(purge, each_hugepage_is_asked_for_around_its_first_touch_alone, .init = sta
     cr_expect_geq(fake_calls_nr(FAKE_NOHUGE), asked, "the kernel may fill it again");
 }
 
+Test(purge, a_granule_reads_as_zeros_until_it_is_taken_hugepage_or_not, .init = start) {
+    rt_opt.thp = OPT_THP_ALWAYS;
+    enum page_content content;
+    char *first = page_run_alloc(0, RUN, 1, &content);
+    cr_expect_eq((int)content, (int)PAGE_ZERO);
+    cr_assert_eq(stats().huge_bytes, HPAGE_BYTES);
+    char *second = page_run_alloc(0, RUN, 1, &content);
+    cr_expect_eq((int)content, (int)PAGE_ZERO, "what came with the hugepage was never written");
+    page_run_free(first, RUN);
+    cr_expect_eq(page_run_alloc(0, RUN, 1, &content), first);
+    cr_expect_eq((int)content, (int)PAGE_DIRTY);
+    page_run_free(first, RUN);
+    page_run_free(second, RUN);
+    page_purge(0);
+    cr_expect_eq(page_run_alloc(0, RUN, 1, &content), first);
+    cr_expect_eq((int)content, (int)PAGE_ZERO, "purged memory reads as zeros");
+}
+
 Test(purge, after_a_stall_no_more_are_asked_for_a_while, .init = start) {
     rt_opt.thp = OPT_THP_EARNED;
     rt_opt.thp_after = 2 * MIB;

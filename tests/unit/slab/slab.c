@@ -145,21 +145,26 @@ Test(slab, used_objects_come_before_new_ones, .init = core_start_slabs) {
     cr_expect_eq(out[140], next_new, "%p, not %p", out[140], next_new);
 }
 
+/* With a bitmap of its own, and with one word in the descriptor. */
 Test(slab, new_objects_read_as_zeros_beside_used_ones, .init = core_start_slabs) {
-    unsigned cls = slab_class_for(32);
-    void *stack[BATCH];
-    bool zero = false;
-    cr_assert_eq(slab_take(cls, 0, 64, stack + BATCH, &zero), 64u);
-    cr_assert(zero);
-    for (unsigned i = 1; i <= 64; i++)
-        memset(stack[BATCH - i], 0xee, 32);
-    cr_assert_eq(slab_take(cls, 0, 64, stack + BATCH - 64, &zero), 64u);
-    cr_expect(zero, "objects never taken are not known to be zeros");
-    for (unsigned i = 65; i <= 128; i++)
-        cr_expect_eq(*(u64 *)stack[BATCH - i], 0u);
-    slab_give(stack + BATCH - 64, 64);
-    cr_assert_eq(slab_take(cls, 0, 65, stack + BATCH, &zero), 65u);
-    cr_expect_not(zero, "used objects are said to be zeros");
+    static const unsigned sizes[] = {32, 512};
+    for (size_t i = 0; i < ARRAY_NR(sizes); i++) {
+        unsigned cls = slab_class_for(sizes[i]);
+        enum { HALF = 16 };
+        void *stack[BATCH];
+        bool zero = false;
+        cr_assert_eq(slab_take(cls, 0, HALF, stack + BATCH, &zero), (unsigned)HALF);
+        cr_assert(zero);
+        for (unsigned k = 1; k <= HALF; k++)
+            memset(stack[BATCH - k], 0xee, sizes[i]);
+        cr_assert_eq(slab_take(cls, 0, HALF - 1, stack + BATCH - HALF, &zero), HALF - 1u);
+        cr_expect(zero, "%u B: objects never taken are not known to be zeros", sizes[i]);
+        for (unsigned k = HALF + 1; k < 2 * HALF; k++)
+            cr_expect_eq(*(u64 *)stack[BATCH - k], 0u);
+        slab_give(stack + BATCH - HALF, HALF);
+        cr_assert_eq(slab_take(cls, 0, HALF + 1, stack + BATCH, &zero), HALF + 1u);
+        cr_expect_not(zero, "%u B: used objects are said to be zeros", sizes[i]);
+    }
 }
 
 /* Metadata costs memory for objects that are freed, not for those that are only taken. */
