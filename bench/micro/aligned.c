@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * aligned: objects at alignments from 32 B to 64 KiB, on one thread: posix_memalign of 100 B, as for a structure that
- * wants cache lines or pages of its own, and aligned_alloc of exactly the alignment, as for buffers. Once as pairs with
+ * wants cache lines or pages of its own, and aligned_alloc of three times the alignment, as for buffers (mimalloc 2.0.9
+ * misaligns what is exactly as large as its alignment, its issue 700, and would have no figure). Once as pairs with
  * free, and once as batches of 100, freed oldest first. Prints ns per allocation+free pair for each alignment and kind,
  * with the check of every address, a mask and a branch.
  */
@@ -17,7 +18,7 @@
 #include "../lib/placed.h"
 #include "../lib/rounds.h"
 
-enum { STRUCT_BYTES = 100, BATCH_OBJS = 100, ROUND_MAX_OBJS = 20000, ROUND_BYTES = 16 << 20 };
+enum { STRUCT_BYTES = 100, BUFFER_UNITS = 3, BATCH_OBJS = 100, ROUND_MAX_OBJS = 20000, ROUND_BYTES = 16 << 20 };
 
 static const size_t alignments[] = {32, 64, 256, 1024, 4096, 16384, 65536};
 static void *objects[BATCH_OBJS];
@@ -28,7 +29,9 @@ static ALWAYS_INLINE void *struct_alloc(size_t align_bytes) {
     return posix_memalign(&object, align_bytes, STRUCT_BYTES) == 0 ? object : NULL;
 }
 
-static ALWAYS_INLINE void *buffer_alloc(size_t align_bytes) { return aligned_alloc(align_bytes, align_bytes); }
+static ALWAYS_INLINE void *buffer_alloc(size_t align_bytes) {
+    return aligned_alloc(align_bytes, BUFFER_UNITS * align_bytes);
+}
 
 static ALWAYS_INLINE void address_check(const void *object, size_t align_bytes) {
     if (object == NULL || ((uintptr_t)object & (align_bytes - 1)) != 0)
@@ -92,7 +95,7 @@ static uint64_t round_objs(size_t align_bytes) {
 }
 
 int main(int argc, char **argv) {
-    uint64_t rounds = 13;
+    uint64_t rounds = 25;
     const struct arg args[] = {
         {.name = "rounds",
          .number = &rounds,

@@ -124,7 +124,7 @@ static void growth_print(const struct growth *growth, uint64_t runs, const char 
 }
 
 int main(int argc, char **argv) {
-    uint64_t runs = 5;
+    uint64_t runs = 3;
     uint64_t largest_mib = 1024;
     const struct arg args[] = {
         {.name = "runs",
