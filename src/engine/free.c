@@ -3,15 +3,12 @@
 #include "big/big.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
-#include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/misuse.h"
 #include "rt/options.h"
 #include "sys/sys.h"
 
 #include <string.h>
-
-enum { SHRINK_PART = 2 }; /* an object is moved to a smaller class when it would use less than half of this one */
 
 static ALWAYS_INLINE unsigned class_of(const void *p) { return page_map_get(p) % PAGE_MAP_CLASSES; }
 static ALWAYS_INLINE bool class_is_slab(unsigned cls) { return cls - 1u < SLAB_CLASS_MAX; }
@@ -51,11 +48,6 @@ void engine_free_slow(void *p) {
     engine_tick_maybe();
 }
 
-/* Whether an object of usable bytes serves a request for size without wasting more than it may. */
-static bool fits_in_place(size_t usable, size_t size) {
-    return size <= usable && (size > usable / SHRINK_PART || usable <= 64);
-}
-
 /* The size a sized free states must be one that would have got this object, or for which realloc would have left it
  * where it is. */
 static void check_sized(const void *p, size_t size, size_t align) {
@@ -67,7 +59,7 @@ static void check_sized(const void *p, size_t size, size_t align) {
         rt_misuse(MISUSE_ALIGN, p, usable, NULL);
     unsigned cls = align > 16 ? slab_class_aligned(size, align) : size <= SLAB_OBJECT_MAX ? slab_class_for(size) : 0;
     bool whole_region = class_of(p) == PAGE_MAP_BIG && round_up(size, sys_page_bytes()) == usable;
-    if (cls != class_of(p) && !whole_region && !fits_in_place(usable, size))
+    if (cls != class_of(p) && !whole_region && !engine_fits_in_place(usable, size))
         rt_misuse(MISUSE_SIZE, p, usable, NULL);
 }
 
@@ -91,7 +83,7 @@ static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
 }
 
 static void *realloc_big(void *p, size_t usable, size_t size) {
-    if (size > SLAB_OBJECT_MAX / SHRINK_PART) {
+    if (size > SLAB_OBJECT_MAX / ENGINE_SHRINK_PART) {
         void *q = big_resize(p, size);
         if (q != NULL || size <= usable)
             return q != NULL ? q : p;
@@ -112,5 +104,5 @@ void *engine_realloc(void *p, size_t size) {
         engine_count(ENGINE_CALL_REALLOC, 0);
     if (class_of(p) == PAGE_MAP_BIG)
         return realloc_big(p, usable, size);
-    return fits_in_place(usable, size) ? p : realloc_copy(p, usable, size);
+    return engine_fits_in_place(usable, size) ? p : realloc_copy(p, usable, size);
 }

@@ -55,6 +55,8 @@ void *realloc(void *p, size_t size) {
             engine_free_slow(p);
         return NULL;
     }
+    if (engine_realloc_stays(p, size))
+        return p;
     return or_enomem(engine_realloc(p, size));
 }
 
@@ -67,9 +69,14 @@ void *reallocarray(void *p, size_t nr, size_t size) {
     return realloc(p, bytes);
 }
 
-/* align is a power of two. */
-static void *aligned(size_t align, size_t size) {
-    return align <= MALLOC_ALIGN ? malloc(size) : or_enomem(engine_memalign(align, size));
+static COLD void *aligned_slow(size_t align, size_t size) {
+    return align <= MALLOC_ALIGN ? engine_alloc_slow(size) : engine_memalign(align, size);
+}
+
+/* align is a power of two. NULL: memory is out. */
+static ALWAYS_INLINE void *aligned(size_t align, size_t size) {
+    void *p = engine_memalign_fast(align, size);
+    return LIKELY(p != NULL) ? p : aligned_slow(align, size);
 }
 
 void *memalign(size_t align, size_t size) {
@@ -77,13 +84,13 @@ void *memalign(size_t align, size_t size) {
         errno = EINVAL;
         return NULL;
     }
-    return aligned((size_t)1 << bits_log2_up(align), size);
+    return or_enomem(aligned((size_t)1 << bits_log2_up(align), size));
 }
 
 int posix_memalign(void **ret_p, size_t align, size_t size) {
     if (!is_pow2(align) || align < sizeof(void *))
         return EINVAL;
-    void *p = engine_memalign(align, size);
+    void *p = aligned(align, size);
     if (p == NULL)
         return ENOMEM;
     *ret_p = p;
@@ -95,10 +102,10 @@ void *aligned_alloc(size_t align, size_t size) {
         errno = EINVAL;
         return NULL;
     }
-    return aligned(align, size);
+    return or_enomem(aligned(align, size));
 }
 
-void *valloc(size_t size) { return or_enomem(engine_memalign(sys_page_bytes(), size)); }
+void *valloc(size_t size) { return or_enomem(aligned(sys_page_bytes(), size)); }
 
 void *pvalloc(size_t size) {
     size_t page_bytes = sys_page_bytes();
@@ -106,7 +113,7 @@ void *pvalloc(size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    return or_enomem(engine_memalign(page_bytes, round_up(size, page_bytes)));
+    return or_enomem(aligned(page_bytes, round_up(size, page_bytes)));
 }
 
 size_t malloc_usable_size(void *p) { return engine_usable(p); }
