@@ -55,7 +55,7 @@ static struct {
     uint64_t requests;
 } setup = {.workers = 2, .connections = 1000, .requests = 200000};
 
-/* Itself an object of the allocator; the tags of its parts are its worker's slot. */
+/* Itself an object of the allocator, tagged with its slot; its parts and requests have tags of their own. */
 struct connection {
     struct object object;
     struct object *input;
@@ -63,7 +63,7 @@ struct connection {
     struct object *session[SESSION_MAX];
     size_t session_nr;
     size_t requests_left;
-    unsigned char last; /* the object's last byte: the stamp */
+    uint64_t last; /* its last byte is the object's stamp */
 };
 
 struct worker {
@@ -79,6 +79,11 @@ struct worker {
 
 static pthread_barrier_t all_served; /* the workers and main */
 static pthread_barrier_t measured;   /* the same */
+
+/* What belongs to one connection, in the order of the tags. */
+enum part { INPUT = 1, OUTPUT, BODY, SESSION_FIRST, REQUEST_FIRST = SESSION_FIRST + SESSION_MAX };
+
+static uint32_t tag_of(uint32_t slot, size_t part) { return slot << 8 | (uint32_t)part; }
 
 static struct object *timed_make(struct worker *worker, size_t size_bytes, uint32_t tag) {
     uint64_t start_ticks = ticks_now();
@@ -116,8 +121,8 @@ static size_t requests_draw(struct rand *rand) {
 static struct connection *connection_open(struct worker *worker, uint32_t slot) {
     struct connection *connection = (struct connection *)timed_make(worker, sizeof(*connection), slot);
 
-    connection->input = object_fill(drawn_make(worker, BUFFER_MIN_BYTES, BUFFER_MAX_BYTES, slot));
-    connection->output = drawn_make(worker, BUFFER_MIN_BYTES, BUFFER_MAX_BYTES, slot);
+    connection->input = object_fill(drawn_make(worker, BUFFER_MIN_BYTES, BUFFER_MAX_BYTES, tag_of(slot, INPUT)));
+    connection->output = drawn_make(worker, BUFFER_MIN_BYTES, BUFFER_MAX_BYTES, tag_of(slot, OUTPUT));
     connection->session_nr = 0;
     connection->requests_left = requests_draw(&worker->rand);
     return connection;
@@ -125,9 +130,9 @@ static struct connection *connection_open(struct worker *worker, uint32_t slot) 
 
 static void connection_close(struct worker *worker, struct connection *connection, uint32_t slot) {
     for (size_t at = 0; at < connection->session_nr; at++)
-        timed_free(worker, connection->session[at], slot);
-    timed_free(worker, connection->output, slot);
-    timed_free(worker, connection->input, slot);
+        timed_free(worker, connection->session[at], tag_of(slot, SESSION_FIRST + at));
+    timed_free(worker, connection->output, tag_of(slot, OUTPUT));
+    timed_free(worker, connection->input, tag_of(slot, INPUT));
     timed_free(worker, &connection->object, slot);
 }
 
@@ -156,9 +161,13 @@ static void response_send(struct worker *worker) {
 }
 
 static void session_add(struct worker *worker, struct connection *connection, uint32_t slot) {
-    if (connection->session_nr < SESSION_MAX)
-        connection->session[connection->session_nr++] =
-            object_fill(drawn_make(worker, SMALL_MIN_BYTES, SMALL_MAX_BYTES, slot));
+    size_t at = connection->session_nr;
+
+    if (at == SESSION_MAX)
+        return;
+    connection->session[at] =
+        object_fill(drawn_make(worker, SMALL_MIN_BYTES, SMALL_MAX_BYTES, tag_of(slot, SESSION_FIRST + at)));
+    connection->session_nr++;
 }
 
 static void request_serve(struct worker *worker, struct connection *connection, uint32_t slot) {
@@ -167,16 +176,17 @@ static void request_serve(struct worker *worker, struct connection *connection, 
     size_t objects_nr = rand_between(&worker->rand, REQUEST_OBJECTS_MIN, REQUEST_OBJECTS_MAX);
 
     if (connection->requests_left % BODY_EVERY == 0)
-        body = object_fill(drawn_make(worker, BODY_MIN_BYTES, BODY_MAX_BYTES, slot));
+        body = object_fill(drawn_make(worker, BODY_MIN_BYTES, BODY_MAX_BYTES, tag_of(slot, BODY)));
     for (size_t at = 0; at < objects_nr; at++)
-        objects[at] = object_fill(drawn_make(worker, SMALL_MIN_BYTES, SMALL_MAX_BYTES, slot));
+        objects[at] =
+            object_fill(drawn_make(worker, SMALL_MIN_BYTES, SMALL_MAX_BYTES, tag_of(slot, REQUEST_FIRST + at)));
     if (connection->requests_left % SESSION_EVERY == 0)
         session_add(worker, connection, slot);
     response_send(worker);
     for (size_t at = 0; at < objects_nr; at++)
-        timed_free(worker, objects[at], slot);
+        timed_free(worker, objects[at], tag_of(slot, REQUEST_FIRST + at));
     if (body != NULL)
-        timed_free(worker, body, slot);
+        timed_free(worker, body, tag_of(slot, BODY));
 }
 
 static void event_handle(struct worker *worker) {
