@@ -12,6 +12,7 @@ import matplotlib
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402, the backend comes first
+from matplotlib import ticker  # noqa: E402
 
 from benchlib import results as results_module  # noqa: E402
 from benchlib import stats  # noqa: E402
@@ -69,11 +70,13 @@ def ratios_plot(book, results, figure, title, name):
                           **style(allocator))
     axes.axvline(1, color=STYLES[PLAIN][0], linewidth=1)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_yticks(range(len(programs)), [f"{each['group']}/{each['name']}" for each in programs])
     axes.set_ylim(len(programs) - 0.5, -0.5)
     axes.grid(axis="x", which="both", color="#dddddd", linewidth=0.5)
     axes.set_xlabel("ratio to glibc, median and quartiles; left is better")
-    axes.set_title(title)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0), ncols=6, frameon=False, fontsize=8)
     axes.set_title(title, pad=28)
     book.save(drawing, title, name)
@@ -91,6 +94,7 @@ def lines_plot(book, title, name, labels, lines, ylabel, xlabel="", log=False):
                     ha="right" if max(map(len, labels)) > 12 else "center")
     if log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     else:
         axes.set_ylim(bottom=0)
     axes.set_xlabel(xlabel)

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The arithmetic of tools/bench on numbers whose answer is known, and its verdicts on made-up results."""
+import copy
+import pathlib
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from benchlib import compare, goals, report, stats, suite  # noqa: E402, found in the tree
+from benchlib.allocators import Allocator  # noqa: E402
+from benchlib.results import Results  # noqa: E402
+from benchlib.runner import Failure, Runner, printed, sample_of  # noqa: E402
+
+USAGE = {"wall_s": 2.0, "user_s": 1.0, "system_s": 0.5, "peak_rss_bytes": 4096, "minor_faults": 3, "major_faults": 1,
+         "voluntary_switches": 2, "involuntary_switches": 5}
+
+
+def sample(wall_s, peak_rss_bytes=1000, faults=10, **figures):
+    return {"wall_s": wall_s, "user_s": wall_s / 2, "system_s": wall_s / 4, "peak_rss_bytes": peak_rss_bytes,
+            "faults": faults, "switches": 1, "figures": figures}
+
+
+def program(name, samples, group="scenario", **fields):
+    return {"name": name, "group": group, "figures": ["wall_s"], "threads": 1, "big_heap": False, "scaling": None,
+            "status": "ran", "reason": None, "command": ["bench_" + name], "samples": samples, **fields}
+
+
+def results(*programs):
+    facts = {"thp": "always [madvise] never", "date": "-", "cpus": 2, "cpu": "-", "memory_mib": 1, "system": "-", "kernel": "-",
+             "load_at_start": 0}
+    allocators = [{"name": name, "library": "-", "version": "-"} for name in ("quarry", "glibc", "jemalloc")]
+    return Results({"format": 1, "facts": facts, "rounds": 5, "quick": False, "allocators": allocators, "programs": list(programs)})
+
+
+class Stats(unittest.TestCase):
+    def test_median_leaves_out_what_is_missing(self):
+        self.assertEqual(stats.median([3, None, 1, 2]), 2)
+        self.assertEqual(stats.median([1, 2]), 1.5)
+        self.assertIsNone(stats.median([None]))
+
+    def test_spread(self):
+        self.assertEqual(stats.spread([5, 1, 2, 4, 3]), [1, 2, 3, 4, 5])
+        self.assertEqual(stats.spread([7]), [7] * 5)
+
+    def test_geometric_mean(self):
+        self.assertAlmostEqual(stats.geometric_mean([1, 4, None]), 2)
+        self.assertIsNone(stats.geometric_mean([]))
+
+    def test_ratios_are_of_the_same_round(self):
+        # The machine is ten times slower in round 2; pairs do not see it, medians alone would with rounds missing.
+        self.assertEqual(stats.paired_ratios([1, 10, None, 4], [2, 20, 5, None]), [0.5, 0.5])
+
+    def test_noise_is_the_same_thing_twice(self):
+        self.assertEqual(stats.successive_differences([2, 3, None, 4]), [0.5])
+
+    def test_bootstrap_sees_what_is_there(self):
+        old = [1.00, 1.01, 0.99, 1.02, 0.98]
+        ratio, low, high = stats.bootstrap_ratio([(old, [value * 0.8 for value in old])])
+        self.assertAlmostEqual(ratio, 0.8)
+        self.assertTrue(0.7 < low <= 0.8 <= high < 0.9)
+        self.assertEqual(stats.verdict(low, high), "faster")
+        self.assertEqual(stats.verdict(1 / high, 1 / low), "slower")
+
+    def test_bootstrap_says_nothing_of_noise(self):
+        _, low, high = stats.bootstrap_ratio([([1, 2, 3, 4, 5], [5, 3, 1, 2, 4])])
+        self.assertTrue(low < 1 < high)
+        self.assertEqual(stats.verdict(low, high), "no difference seen")
+
+    def test_bootstrap_needs_rounds(self):
+        self.assertEqual(stats.bootstrap_ratio([([1, 1], [2, 2])]), (2, None, None))
+        self.assertEqual(stats.verdict(None, None), "no difference seen")
+
+
+class Samples(unittest.TestCase):
+    allocator = Allocator("quarry", "/x/libquarry.so", "libquarry.so")
+
+    def test_a_failed_preload_is_no_sample(self):
+        one = suite.Program("one", "micro", ("bench_one",))
+        with self.assertRaises(Failure):
+            sample_of(one, self.allocator, USAGE, {"malloc_from": "libc.so.6"})
+        kept = sample_of(one, self.allocator, USAGE, {"malloc_from": "libquarry.so", "ns_16": 4})
+        self.assertEqual((kept["faults"], kept["switches"], kept["figures"]), (4, 7, {"ns_16": 4}))
+
+    def test_a_script_measures_itself(self):
+        kept = sample_of(suite.Program("two", "real", ("bench/real/two",)), self.allocator, USAGE, {"wall_s": 1.5, "peak_bytes": 10})
+        self.assertEqual((kept["wall_s"], kept["peak_rss_bytes"]), (1.5, 10))
+        self.assertNotIn("user_s", kept)
+
+    def test_the_line_is_the_last_one(self):
+        self.assertEqual(printed('x\n{"a": 1}\n{"b": 2}\ny\n'), {"b": 2})
+        with self.assertRaises(Failure):
+            printed("{broken")
+
+    def test_who_is_first_moves_on(self):
+        runner = Runner(ROOT / "bench", ROOT, ["a", "b", "c"], 5, False)
+        self.assertEqual([runner.turn(number) for number in range(4)],
+                         [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]])
+
+    def test_a_different_output_is_a_failure(self):
+        entry = {"failures": {}, "samples": {"glibc": [sample(1, output_sum="x")], "quarry": [sample(1, output_sum="y"), None]}}
+        Runner.check_sums(entry)
+        self.assertEqual(list(entry["failures"]), ["quarry"])
+
+
+class Table(unittest.TestCase):
+    def load(self, text, root=ROOT):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as table:
+            table.write(text)
+            table.flush()
+            return suite.load(table.name, root)
+
+    def test_a_misspelt_field_is_an_error(self):
+        with self.assertRaises(suite.SuiteError):
+            self.load('[[program]]\nname = "a"\ngroup = "micro"\ncommand = ["bench_a"]\nthread = 2\n')
+
+    def test_one_program_for_each_trace(self):
+        entry = '[[program]]\nname = "play"\ngroup = "replay"\ncommand = ["bench_play", "{trace}"]\ntraces = "*.qtrace"\n'
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            self.assertEqual(suite.command_of(self.load(entry, root)[0], root, False), (None, "there is no *.qtrace"))
+            (root / "b.qtrace").touch()
+            (root / "a.qtrace").touch()
+            found = self.load(entry, root)
+        self.assertEqual([each.name for each in found], ["play-a", "play-b"])
+        self.assertEqual(found[0].command, ("bench_play", str(root / "a.qtrace")))
+
+
+class Judged(unittest.TestCase):
+    def setUp(self):
+        self.larson = program("larson", {"quarry": [sample(1), sample(20)], "glibc": [sample(2), sample(40)],
+                                         "jemalloc": [sample(4), None]}, big_heap=True)
+
+    def test_ratios_and_best_peer(self):
+        seen = results(self.larson)
+        self.assertAlmostEqual(seen.ratio(self.larson, "quarry", "glibc", "time"), 0.5)
+        self.assertEqual(seen.best_peer(self.larson, "time"), "jemalloc")
+        self.assertAlmostEqual(seen.ratio_to_best(self.larson, "time"), 0.25)
+        peer, ratio = seen.best_single_peer([self.larson], "time")
+        self.assertEqual(peer, "glibc")
+        self.assertAlmostEqual(ratio, 0.5)
+
+    def test_figures_count_by_their_mean_and_rates_turned(self):
+        pair = program("pair", {"quarry": [sample(1, ns_16=2, ns_32=8, mops=4)], "glibc": [sample(1, ns_16=4, ns_32=16, mops=2)]},
+                       "micro", figures=["ns_*"])
+        seen = results(pair)
+        self.assertAlmostEqual(seen.values(pair, "quarry", "time")[0], 4)
+        pair["figures"] = ["mops"]
+        self.assertAlmostEqual(seen.ratio(pair, "quarry", "glibc", "time"), 0.5)
+
+    def test_what_the_process_took_is_not_overridden(self):
+        own = program("own", {"quarry": [sample(1, 5000)]})
+        own["samples"]["quarry"][0]["figures"]["peak_rss_bytes"] = 1
+        self.assertEqual(results(own).median(own, "quarry", "peak_rss_bytes"), 5000)
+
+    def test_losing_rows_are_shown(self):
+        slow = program("slow", {"quarry": [sample(3)], "glibc": [sample(2)], "jemalloc": [sample(4)]})
+        seen = results(self.larson, slow)
+        self.assertEqual([(row[0]["name"], row[1], round(row[2], 6)) for row in seen.losses()], [("slow", "glibc", 1.5)])
+        self.assertIn("1.50\\*", report.markdown(seen, []))
+
+    def verdicts(self, *programs):
+        return {(goal.what, goal.bar): goal.verdict for goal in goals.evaluate(results(*programs))}
+
+    def test_goals(self):
+        found = self.verdicts(self.larson)
+        self.assertEqual(found["geometric mean of wall time over micro + scenario + real", "<= 0.85 x the best single peer"], "PASS")
+        self.assertEqual(found["every scenario and real program", "at least two thirds <= 1.00"], "PASS")
+        # As many page faults are not fewer.
+        self.assertEqual(found["programs whose heap grows past 64 MiB", "fewer page faults than every peer"], "MISS")
+        self.assertEqual(found["geometric mean of peak RSS over scenario + real", "<= 0.85 x that of mimalloc"], "none")
+        self.assertEqual(found["64 threads against 2, same total work", "peak RSS <= 1.2 x"], "none")
+
+    def test_goal_of_threads(self):
+        few, many = (program(f"many-{threads}", {"quarry": [sample(wall_s, peak)], "glibc": [sample(1)]}, threads=threads,
+                             scaling="many_threads") for threads, wall_s, peak in ((2, 0.9, 1000), (64, 1.0, 1100)))
+        found = self.verdicts(few, many)
+        self.assertEqual(found["64 threads against 2, same total work", "throughput >= 0.95 of the 2-thread figure"], "MISS")
+        self.assertEqual(found["64 threads against 2, same total work", "peak RSS <= 1.2 x"], "PASS")
+
+    def test_compare(self):
+        old = results(program("one", {"quarry": [sample(value) for value in (1, 1.01, 0.99)], "glibc": [sample(1)] * 3}))
+        new = Results(copy.deepcopy(old.content))
+        for each in new.programs[0]["samples"]["quarry"]:
+            each["wall_s"] *= 1.2
+        self.assertIn("slower", compare.text(old, new))
+        self.assertIn("no difference seen", compare.text(old, old))
+        self.assertNotIn("slower", compare.text(old, old))
+
+
+if __name__ == "__main__":
+    unittest.main()
