@@ -28,10 +28,13 @@ struct worker {
 
 static uint64_t alive = 4;
 
-static void object_free(uint64_t *object, uint64_t id) {
-    if (*object != id)
-        die("an object of thread %llu was overwritten", (unsigned long long)id);
-    free(object);
+/* The first word of a thread's object, another one for each. */
+static uint64_t stamp_of(const struct worker *worker, size_t at) { return worker->id * THREAD_OBJS + at; }
+
+static void object_free(const struct worker *worker, size_t at) {
+    if (*worker->objects[at] != stamp_of(worker, at))
+        die("object %zu of thread %llu was overwritten", at, (unsigned long long)worker->id);
+    free(worker->objects[at]);
 }
 
 static void *worker_body(void *argument) {
@@ -43,10 +46,10 @@ static void *worker_body(void *argument) {
 
         worker->objects[at] = alloc_or_die(size_bytes);
         memset(worker->objects[at], 0xa5, size_bytes);
-        *worker->objects[at] = worker->id;
+        *worker->objects[at] = stamp_of(worker, at);
     }
     for (size_t at = worker->left_objs; at < THREAD_OBJS; at++)
-        object_free(worker->objects[at], worker->id);
+        object_free(worker, at);
     return NULL;
 }
 
@@ -62,7 +65,7 @@ static void wave_run(uint64_t first_id, size_t left_objs) {
     for (uint64_t at = 0; at < alive; at++) {
         thread_join(threads[at]);
         for (size_t left = 0; left < left_objs; left++)
-            object_free(workers[at].objects[left], workers[at].id);
+            object_free(&workers[at], left);
     }
 }
 
