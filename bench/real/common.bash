@@ -45,20 +45,21 @@ serve() {
 
 # served WALL_S OPERATIONS: after a server ended. Its wall time is the time its clients were served, not its life.
 served() {
-    wait "$server"
+    wait "$server" || die "$name: the server failed: $(tail -n 3 log)"
     server=
     sed -i -E "s/\"wall_s\": [0-9.]+/\"wall_s\": $1/" "$dir/figures"
     members+=", \"mops\": $(calc "$2 / $1 / 1e6")"
 }
 
-# Wait until a command succeeds, for at most twenty seconds.
+# Wait until a command succeeds, for at most twenty seconds, or until the server is known to have failed.
 wait_for() {
     local tries
     for ((tries = 0; tries < 1000; tries++)); do
         if "$@" >/dev/null 2>&1; then return 0; fi
+        kill -0 "$server" 2>/dev/null || break
         sleep 0.02
     done
-    die "$name: never succeeded: $*"
+    die "$name: never succeeded: $*; $(tail -n 3 log)"
 }
 
 # Services of the packages must not start when they are installed.

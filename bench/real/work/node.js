@@ -22,7 +22,7 @@ function records(nr) {
 function objects() {
     const counts = new Map();
     let text = '';
-    for (let turn = 0; turn < 6; turn++) {
+    for (let turn = 0; turn < 8; turn++) {
         text = JSON.stringify(records(8000));
         for (const { name } of JSON.parse(text)) counts.set(name, (counts.get(name) ?? 0) + 1);
     }
@@ -56,6 +56,6 @@ async function pack(text) {
 }
 
 const text = objects();
-buffers(3000, 60000);
+buffers(3000, 100000);
 compile(1500);
 pack(text);

@@ -20,13 +20,13 @@ def churn(live, rounds)
   kept.sum { |text| text.length * (text.empty? ? 1 : text.ord) }
 end
 
-3.times do |turn|
+8.times do |turn|
   text = JSON.generate(records(6000))
   parsed = JSON.parse(text)
   groups = parsed.group_by { |r| r['name'].length % 97 }
   names = groups.sort.map { |key, list| [key, list.map { |r| r['name'].upcase.split.join('-') }.sort.uniq] }
   puts "#{turn} #{text.length} #{digest(names.to_s)} #{churn(8000, 60_000)}"
 end
-sums = (1..4).map { |n| Thread.new { (1..15_000).map { |i| [i, "item #{i} of thread #{n} and some more"] }.to_h.sum { |k, v| k + v.length } } }
+sums = (1..4).map { |n| Thread.new { (1..40_000).map { |i| [i, "item #{i} of thread #{n} and some more"] }.to_h.sum { |k, v| k + v.length } } }
 puts sums.map(&:value).join(' ')
 puts digest((1..60_000).reduce(+'') { |text, i| text << i.to_s << ' ' }.gsub(/(\d)(\d+)/, '\2\1'))
