@@ -28,7 +28,7 @@ static struct {
     uint64_t objects;
     uint64_t min_bytes;
     uint64_t max_bytes;
-} setup = {.threads = 2, .batches = 4, .objects = 100000, .min_bytes = 16, .max_bytes = 2048};
+} setup = {.threads = 2, .batches = 3, .objects = 100000, .min_bytes = 16, .max_bytes = 2048};
 
 struct worker {
     enum order order;

@@ -29,7 +29,7 @@ enum { PHASES_NR = sizeof(phases) / sizeof(phases[0]), SMALLEST_BYTES = 50 };
 static struct {
     uint64_t live_mib;
     uint64_t turnover_pct;
-} setup = {.live_mib = 40, .turnover_pct = 200};
+} setup = {.live_mib = 32, .turnover_pct = 200};
 
 struct store {
     struct rand rand;
