@@ -9,7 +9,7 @@ from tree import ROOT, Findings, files, read
 
 SOURCES = (".c", ".h", ".S", ".py", ".cc", ".cpp", ".bash", "meson.build", "meson_options.txt")
 DOT_FILES = [".ci/run", ".clang-format", ".clang-tidy", ".editorconfig", ".gitignore"]
-BINARY = (".png", ".xz", ".zst", ".gz", ".o", ".a", ".so")
+BINARY = (".png", ".qtrace", ".xz", ".zst", ".gz", ".o", ".a", ".so")
 # Written in two parts each, so that this file does not hold them.
 FORBIDDEN = [
     (re.compile(r"(?<![\w.}])/(wo" r"rk|fa" r"rm|ro" r"ot|ho" r"me)/"), "a path of one machine"),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The quarry command: chooses a command from the table and runs it. What the commands do is in tables.c and run.c. */
+/* The quarry command: chooses a command from the table and runs it. What the commands do is in tables.c, run.c and
+ * record.c. */
 #include "quarry.h"
 
 #include <stdarg.h>
@@ -9,6 +10,9 @@
 const struct command commands[] = {
     {"run", "[--lib=FILE] [--stats=off|short|text|json] PROGRAM [ARGS]",
      "run a program on quarry, by LD_PRELOAD; the exit status is the program's", command_run},
+    {"record", "-o FILE [--lib=FILE] PROGRAM [ARGS]",
+     "run a program and write a trace of its allocation calls, for bench_play; the exit status is the program's",
+     command_record},
     {"options", "[--json]", "list every option with its default and what it may be", command_options},
     {"stats-list", "[--json]", "list every figure of the reports with its meaning", command_stats_list},
     {"classes", "[--json]", "list the size classes with what each wastes", command_classes},

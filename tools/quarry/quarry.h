@@ -28,6 +28,7 @@ int command_options(int argc, char **argv);
 int command_stats_list(int argc, char **argv);
 int command_classes(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_record(int argc, char **argv);
 int command_version(int argc, char **argv);
 int command_help(int argc, char **argv);
 

@@ -2,15 +2,16 @@
 /*
  * quarry run: finds the library, puts it first in LD_PRELOAD and becomes the program. Says beforehand what would make
  * that be of no effect: a statically linked program, or one that runs with more rights than its caller, for the dynamic
- * linker then ignores LD_PRELOAD.
+ * linker then ignores LD_PRELOAD. quarry record shares these steps (preload.h).
  */
+#include "preload.h"
+
 #include "quarry.h"
 
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,16 +49,35 @@ static bool run_args_read(int argc, char **argv, struct run_args *ret_args) {
 }
 
 /* The library of the build this tool is from, else the installed one. */
-static bool lib_find(char *path, size_t cap_bytes) {
+static bool lib_find(const char *build_folder, const char *name, char *path, size_t cap_bytes) {
     char exe[PATH_MAX];
     ssize_t nr = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     if (nr > 0) {
         exe[nr] = '\0';
         *strrchr(exe, '/') = '\0';
-        if ((size_t)snprintf(path, cap_bytes, "%s/../src/libquarry.so", exe) < cap_bytes && access(path, R_OK) == 0)
+        if ((size_t)snprintf(path, cap_bytes, "%s/../%s/%s", exe, build_folder, name) < cap_bytes &&
+            access(path, R_OK) == 0)
             return true;
     }
-    return (size_t)snprintf(path, cap_bytes, "%s/libquarry.so", QUARRY_LIBDIR) < cap_bytes && access(path, R_OK) == 0;
+    return (size_t)snprintf(path, cap_bytes, "%s/%s", QUARRY_LIBDIR, name) < cap_bytes && access(path, R_OK) == 0;
+}
+
+int lib_choose(const char *given, const char *build_folder, const char *name, char ret_lib[PATH_MAX]) {
+    char found[PATH_MAX];
+    if (given == NULL && !lib_find(build_folder, name, found, sizeof(found))) {
+        complain("found no %s, neither beside this tool's build nor in " QUARRY_LIBDIR "; name it with --lib", name);
+        return EXIT_NOT_FOUND;
+    }
+    if (realpath(given != NULL ? given : found, ret_lib) == NULL) {
+        complain("%s: %s", given != NULL ? given : found, strerror(errno));
+        return EXIT_NOT_FOUND;
+    }
+    /* The dynamic linker splits LD_PRELOAD at both. */
+    if (strpbrk(ret_lib, " :") != NULL) {
+        complain("LD_PRELOAD cannot carry the blank or colon in %s", ret_lib);
+        return EXIT_CANNOT_RUN;
+    }
+    return 0;
 }
 
 /* Where execvp would find the program: false when nowhere, which execvp itself will report. */
@@ -119,31 +139,24 @@ static void preload_set(const char *lib) {
     free(list);
 }
 
+int program_become(const char *lib, char **program) {
+    program_warn(program[0]);
+    preload_set(lib);
+    execvp(program[0], program);
+    int err = errno;
+    complain("%s: %s", program[0], strerror(err));
+    return err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}
+
 int command_run(int argc, char **argv) {
     struct run_args args;
-    char found[PATH_MAX], lib[PATH_MAX];
+    char lib[PATH_MAX];
     if (!run_args_read(argc, argv, &args))
         return EXIT_USAGE;
-    if (args.lib == NULL && !lib_find(found, sizeof(found))) {
-        complain("found no libquarry.so, neither beside this tool's build nor in " QUARRY_LIBDIR
-                 "; name it with --lib");
-        return EXIT_NOT_FOUND;
-    }
-    if (realpath(args.lib != NULL ? args.lib : found, lib) == NULL) {
-        complain("%s: %s", args.lib != NULL ? args.lib : found, strerror(errno));
-        return EXIT_NOT_FOUND;
-    }
-    /* The dynamic linker splits LD_PRELOAD at both. */
-    if (strpbrk(lib, " :") != NULL) {
-        complain("LD_PRELOAD cannot carry the blank or colon in %s", lib);
-        return EXIT_CANNOT_RUN;
-    }
-    program_warn(args.program[0]);
-    preload_set(lib);
+    int status = lib_choose(args.lib, "src", "libquarry.so", lib);
+    if (status != 0)
+        return status;
     if (args.stats != NULL)
         setenv("QUARRY_STATS", args.stats, 1);
-    execvp(args.program[0], args.program);
-    int err = errno;
-    complain("%s: %s", args.program[0], strerror(err));
-    return err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+    return program_become(lib, args.program);
 }

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The steps of becoming a program with a library of ours before all others. Offered by run.c to the commands that run
+ * programs; each says by complain() what went wrong.
+ */
+#ifndef QUARRY_TOOLS_PRELOAD_H
+#define QUARRY_TOOLS_PRELOAD_H
+
+#include <limits.h>
+
+/*
+ * The library to preload: the one given, or, for NULL, the one called name in this tool's build (build_folder is from
+ * the top of it) or among the installed ones. 0, or the exit status.
+ */
+int lib_choose(const char *given, const char *build_folder, const char *name, char ret_lib[PATH_MAX]);
+
+/* Becomes the program; returns only when that fails, with the exit status. */
+int program_become(const char *lib, char **program);
+
+#endif
