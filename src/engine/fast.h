@@ -24,9 +24,9 @@ static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
     return rseq_pop(mag_tabs.alloc_view, slot);
 }
 
-/* The same at a multiple of align, a power of two; NULL also for an alignment above 64 KiB. A class's size is a multiple
- * of the step between the classes around it, a power of two, so a size that is a multiple of align finds a class whose
- * is, and objects lie at multiples of the largest power of two that divides their size. */
+/* The same at a multiple of align, a power of two; NULL also for an alignment above 64 KiB. A class's size is a
+ * multiple of the step between the classes around it, a power of two, so a size that is a multiple of align finds a
+ * class whose is, and objects lie at multiples of the largest power of two that divides their size. */
 static ALWAYS_INLINE void *engine_memalign_fast(size_t align, size_t size) {
     size_t bytes = round_up(size + (size == 0), align);
     if (UNLIKELY(align > SLAB_MEDIUM_MAX || bytes == 0)) /* 0: rounding up went past the last address */
@@ -41,8 +41,8 @@ static ALWAYS_INLINE bool engine_fits_in_place(size_t usable, size_t size) {
     return size <= usable && (size > usable / ENGINE_SHRINK_PART || usable <= 64);
 }
 
-/* Whether p is an object of a size class and realloc to size, which is not 0, leaves it where it is. False for NULL, and
- * when calls are counted. */
+/* Whether p is an object of a size class and realloc to size, which is not 0, leaves it where it is. False for NULL,
+ * and when calls are counted. */
 static ALWAYS_INLINE bool engine_realloc_stays(const void *p, size_t size) {
     unsigned cls = page_map_get(p) % PAGE_MAP_CLASSES;
     return LIKELY(cls - 1u < SLAB_CLASS_MAX) && engine_fits_in_place(slab_geometry[cls].size_bytes, size) &&

@@ -49,6 +49,10 @@ static void header_check(const u64 *w) {
 
 u64 *mag_header(u64 m) {
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
+    /* A trailer knows. What only looks like one, an odd address that a program freed, hardly points just below. */
+    u64 below = m - (w[1] & ~(u64)MAG_WORD_END);
+    if (mag_is_full(m) && below <= MAG_CAP_MAX * sizeof(u64))
+        w -= below / sizeof(u64);
     while ((*w & MAG_WORD_END) == 0)
         w--;
     header_check(w);

@@ -14,9 +14,11 @@ enum { WORD_BITS = 64, GROUPS_NR = 16 };
 /* Objects of one slab that share a bitmap word, not given yet. */
 struct group {
     struct slab *slab;
+    const struct slab_geometry *geometry;
     char *base;
     u64 mask;
     unsigned word;
+    unsigned carved;    /* as of the first object: all were taken before any of them came here */
     unsigned uncounted; /* bits of earlier words, set but not yet counted */
 };
 
@@ -85,7 +87,7 @@ static void slab_count(struct slab_class *c, struct slab *s, char *base, const s
 
 static void group_set_bits(struct group *gr) {
     struct slab *s = gr->slab;
-    const struct slab_geometry *g = &slab_geometry[s->cls];
+    const struct slab_geometry *g = gr->geometry;
     if (gr->mask == 0)
         return;
     /* order: release: the freeing thread's last writes to the objects are over before they can be taken.        pairs:
@@ -103,7 +105,7 @@ static void group_finish(struct group *gr) {
     if (gr->slab == NULL)
         return;
     struct slab *s = gr->slab;
-    const struct slab_geometry *g = &slab_geometry[s->cls];
+    const struct slab_geometry *g = gr->geometry;
     struct slab_class *c = &slab_classes[s->node][s->cls];
     group_set_bits(gr);
     unsigned nr = gr->uncounted;
@@ -119,38 +121,50 @@ static void group_finish(struct group *gr) {
         slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
 }
 
-/* Adds one object to the group of its slab, finishing whatever other slab's group is in its place. */
-static void group_add(struct group *groups, void *p) {
+/* The group of p's slab, after finishing whatever other slab's group is in its place. */
+static struct group *group_for(struct group *groups, void *p) {
     char *base = slab_base(p);
     struct slab *s = slab_at(base);
-    const struct slab_geometry *g = &slab_geometry[s->cls];
-    u64 offset = (u64)((char *)p - base);
-    unsigned index = slab_index(g, offset);
-    if (UNLIKELY((u64)index * g->size_bytes != offset || index >= g->nobj))
-        report(MISUSE_INTERIOR, p, s);
     struct group *gr = &groups[((uintptr_t)base >> GRANULE_SHIFT) % GROUPS_NR];
     if (gr->slab != s) {
+        const struct slab_geometry *g = &slab_geometry[s->cls];
         group_finish(gr);
-        *gr = (struct group){.slab = s, .base = base};
+        *gr = (struct group){.slab = s, .geometry = g, .base = base, .carved = slab_carved(s, g)};
     }
+    return gr;
+}
+
+static void group_add(struct group *gr, void *p) {
+    const struct slab_geometry *g = gr->geometry;
+    u64 offset = (u64)((char *)p - gr->base);
+    unsigned index = slab_index(g, offset);
+    if (UNLIKELY((u64)index * g->size_bytes != offset || index >= g->nobj))
+        report(MISUSE_INTERIOR, p, gr->slab);
     if (gr->word != index / WORD_BITS) {
         group_set_bits(gr);
         gr->word = index / WORD_BITS;
     }
     u64 bit = (u64)1 << (index % WORD_BITS);
-    if (UNLIKELY((gr->mask & bit) != 0 || index >= slab_carved(s, g)))
-        report(MISUSE_DOUBLE_FREE, p, s);
+    if (UNLIKELY((gr->mask & bit) != 0 || index >= gr->carved))
+        report(MISUSE_DOUBLE_FREE, p, gr->slab);
     gr->mask |= bit;
 }
 
 void slab_give(void *const *objs, unsigned nr) {
-    struct group groups[GROUPS_NR] = {0};
+    struct group groups[GROUPS_NR] = {0}, *gr = NULL;
+    uintptr_t granule = 0; /* of the object before, which is in gr: neighbours are freed together */
     for (unsigned i = 0; i < nr; i++) {
+        if ((uintptr_t)objs[i] >> GRANULE_SHIFT == granule) {
+            group_add(gr, objs[i]);
+            continue;
+        }
         if (UNLIKELY((page_map_get(objs[i]) % PAGE_MAP_CLASSES) - 1u >= SLAB_CLASS_MAX)) {
             rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
             continue;
         }
-        group_add(groups, objs[i]);
+        gr = group_for(groups, objs[i]);
+        granule = (uintptr_t)objs[i] >> GRANULE_SHIFT;
+        group_add(gr, objs[i]);
     }
     for (unsigned i = 0; i < GROUPS_NR; i++)
         group_finish(&groups[i]);
