@@ -45,7 +45,7 @@ static double now_s(void) {
 }
 
 static FILE *proc_open(pid_t pid, const char *name) {
-    char path[64];
+    char path[128];
 
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
     return fopen(path, "re"); /* NULL when the process is gone */
