@@ -175,13 +175,16 @@ class Runner:
         first = number % len(self.allocators)
         return self.allocators[first:] + self.allocators[:first]
 
+    def entry_of(self, program):
+        """What the result says of a program before its first round."""
+        words = program.command[1:] + (program.quick if self.quick else ())
+        return {**dataclasses.asdict(program), "status": "ran", "reason": None, "failures": {},
+                "command": [program.command[0], *(pathlib.Path(word).name if "/" in word else word for word in words)],
+                "samples": {allocator.name: [None] * self.rounds for allocator in self.allocators}}
+
     def run(self, program, progress):
         """All rounds of one program: its entry in the result."""
-        entry = {**dataclasses.asdict(program), "status": "ran", "reason": None, "failures": {},
-                 "command": [pathlib.Path(program.command[0]).name, *program.command[1:]],
-                 "samples": {allocator.name: [None] * self.rounds for allocator in self.allocators}}
-        if self.quick:
-            entry["command"] += program.quick
+        entry = self.entry_of(program)
         begun = progress.done
         try:
             progress.show(f"{program.label}: setup")
