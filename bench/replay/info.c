@@ -90,3 +90,24 @@ bool info_print(struct trace_coder *coder) {
     counts_print(&coder->head, &counts, coder->ticks);
     return true;
 }
+
+static void object_print(uint64_t object) {
+    if (object == TRACE_NO_OBJECT)
+        printf(" -");
+    else
+        printf(" %" PRIu64, object);
+}
+
+bool list_print(struct trace_coder *coder) {
+    struct trace_record record;
+
+    while (trace_read(coder, &record)) {
+        printf("%" PRIu32 " %" PRIu64 " %s", record.thread, record.ticks * coder->head.tick_ns,
+               trace_op_names[record.op]);
+        object_print(record.dies);
+        printf(" %" PRIu64 " %" PRIu64, record.size_bytes, UINT64_C(1) << record.align_shift);
+        object_print(record.born);
+        putchar('\n');
+    }
+    return coder->problem == NULL;
+}

@@ -41,6 +41,7 @@ static struct {
     uint64_t speed_pct;
     uint64_t window;
     bool info;
+    bool list;
 } setup = {.window = 4096};
 
 static struct plan plan;
@@ -361,6 +362,13 @@ static void trace_check(const char *path, const struct trace_coder *coder) {
     die("%s: %s (record %llu)", path, coder->problem, (unsigned long long)coder->records_nr);
 }
 
+/* Goes through the whole trace. False when it has a problem. */
+static bool trace_use(struct trace_coder *coder) {
+    if (setup.list)
+        return list_print(coder);
+    return setup.info ? info_print(coder) : plan_make(coder, setup.window, setup.speed_pct > 0, &plan);
+}
+
 int main(int argc, char **argv) {
     struct trace_coder coder;
     const struct arg args[] = {
@@ -371,6 +379,7 @@ int main(int argc, char **argv) {
          .help = "percent of the recorded speed; 0: as fast as possible"},
         {.name = "window", .number = &setup.window, .min = 1, .max = 1 << 24, .help = "records in a window"},
         {.name = "info", .flag = &setup.info, .help = "say what is in the trace, and play nothing"},
+        {.name = "list", .flag = &setup.list, .help = "say every call of the trace, and play nothing"},
     };
     int word = args_parse(argc, argv, "play FILE.qtrace: a recorded program's allocation calls", args, ARGS_NR(args));
 
@@ -380,12 +389,12 @@ int main(int argc, char **argv) {
     }
     trace_open(argv[word], &coder);
     trace_check(argv[word], &coder);
-    bool whole = setup.info ? info_print(&coder) : plan_make(&coder, setup.window, setup.speed_pct > 0, &plan);
+    bool whole = trace_use(&coder);
     trace_read_end(&coder);
     if (!whole)
         trace_check(argv[word], &coder);
     tick_ns = coder.head.tick_ns;
-    if (!setup.info)
+    if (!setup.info && !setup.list)
         trace_play();
     return 0;
 }
