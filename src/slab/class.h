@@ -13,6 +13,8 @@ enum {
     SPARSE_FEW_SLABS = 4, /* the same where all classes together have much that is free */
     SPARSE_PART = 8,
     SLACK_PART = 8,
+    /* What is freed so soon after the class grew is the end of a phase: the slabs will be free as a whole, or wanted. */
+    PHASE_MS = 50,
 };
 #define SLACK_MIN_BYTES ((s64)(8 * MIB))
 
@@ -37,7 +39,8 @@ struct slab_class {
     _Atomic(s64) purged_bytes;
     _Atomic(s32) slabs;
     _Atomic(s32) empties; /* listed and wholly free; approximate for moments */
-    _Atomic(s32) sparse;  /* times a slab passed 3/4, 7/8 or 15/16 free since the last sweep */
+    _Atomic(s32) sparse;  /* times a slab passed 7/8 or 15/16 free since the last sweep */
+    _Atomic(u32) grown_ms; /* when a slab was last made */
     _Atomic(u8) sweeping;
     u8 quiet_ticks; /* ticks since objects were last taken; tick thread only */
 };

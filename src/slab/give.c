@@ -8,6 +8,7 @@
 #include "rt/misuse.h"
 #include "rt/usage.h"
 #include "slab/class.h"
+#include "sys/sys.h"
 
 enum { WORD_BITS = 64, GROUPS_NR = 16 };
 
@@ -34,9 +35,9 @@ COLD static void report(enum misuse_kind kind, const void *p, const struct slab 
     rt_misuse(kind, p, g->size_bytes, state_name(s, g));
 }
 
-/* A slab passed 3/4, 7/8 or 15/16 free. */
+/* A slab passed 7/8 or 15/16 free. Earlier hardly a page is without an object, and the slab may soon be free as a whole. */
 static bool became_sparse(int before, int after, int nobj) {
-    for (int part = 4; part <= 16; part *= 2) {
+    for (int part = 8; part <= 16; part *= 2) {
         int mark = nobj - nobj / part;
         if (before < mark && after >= mark)
             return true;
@@ -66,6 +67,8 @@ static bool sparse_enough(const struct slab_class *c, const struct slab_geometry
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
     s32 sparse = atomic_load_explicit(&c->sparse, memory_order_relaxed);
     if (sparse <= MAX(SPARSE_FEW_SLABS, slabs / SPARSE_PART))
+        return false;
+    if ((u32)sys_clock_ms() - atomic_load_explicit(&c->grown_ms, memory_order_relaxed) < PHASE_MS)
         return false;
     return (sparse > SPARSE_MIN_SLABS || slack_is_large()) && purge_pays(c, g);
 }

@@ -5,6 +5,7 @@
 #include "rt/pool.h"
 #include "rt/usage.h"
 #include "slab/class.h"
+#include "sys/sys.h"
 
 enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, REGRET_DESTROYED_PART = 4 };
 /*
@@ -83,6 +84,7 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
     SLAB_TRANSITION(s, slab_word_create(w, g->nobj));
     page_map_set(base, g->granules, cls | node << PAGE_MAP_CLASS_BITS);
     atomic_fetch_add_explicit(&c->slabs, 1, memory_order_relaxed);
+    atomic_store_explicit(&c->grown_ms, (u32)sys_clock_ms(), memory_order_relaxed);
     return base;
 }
 
