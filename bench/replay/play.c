@@ -30,7 +30,7 @@
 
 enum {
     PAGE_BYTES = 4096,
-    CALLS_DEFAULT = 8 << 20,
+    CALLS_DEFAULT = 32 << 20,
     SPEED_PCT = 100,
     WORD_BYTES = sizeof(uint64_t),
     SLEEP_MIN_NS = 100000
@@ -359,6 +359,8 @@ static void trace_check(const char *path, const struct trace_coder *coder) {
     if (coder->problem == NULL)
         return;
     errno = 0;
+    if (coder->records_nr == 0)
+        die("%s: %s", path, coder->problem);
     die("%s: %s (record %llu)", path, coder->problem, (unsigned long long)coder->records_nr);
 }
 
