@@ -68,6 +68,7 @@ def main():
     def rows_of(what, status, **env):
         done = record(tool, out, recorded, what, env=dict(os.environ, **env))
         checks.same(f"{what}: status", done.returncode, status)
+        checks.true(f"{what}: nothing unseen: {done.stderr}", "unseen" not in done.stderr)
         played = run(player, "--rounds", "2", out)
         checks.same(f"{what}: played", (played.returncode, played.stderr), (0, ""))
         return listed(player, out)
