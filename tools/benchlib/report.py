@@ -132,7 +132,8 @@ def fact_rows(results):
     facts = results.facts
     machine = f"{facts['cpus']} x {facts['cpu']}, {facts['memory_mib']} MiB"
     versions = ", ".join(f"{each['name']} {each['version']}" for each in results.content["allocators"])
-    return [("rounds", size_of_run(results)), ("date", facts["date"]), ("machine", machine),
+    note = results.content.get("note")
+    return [*([("note", note)] if note else []), ("rounds", size_of_run(results)), ("date", facts["date"]), ("machine", machine),
             ("system", f"{facts['system']}, Linux {facts['kernel']}, THP {thp_mode(facts['thp'])}"),
             ("load", f"{facts['load_at_start']} at the start, {facts.get('load_at_end', '-')} at the end, "
                      "the suite's own programs included"),
