@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The machine a result belongs to, and the build of what is measured on it."""
+import functools
 import os
 import pathlib
 import platform
@@ -44,8 +45,9 @@ def thp_mode(text):
     return text.partition("[")[2].partition("]")[0] or text
 
 
+@functools.cache
 def commit():
-    """The commit of the tree, with -dirty when files differ from it; "unknown" outside git."""
+    """The commit of the tree when first asked, before the build, as it may move on during a run; with -dirty when files differ from it; "unknown" outside git."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
