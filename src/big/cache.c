@@ -2,7 +2,7 @@
 /*
  * The reuse cache of big regions: an array under a lock that nobody waits for. Programs that allocate and free large
  * buffers in a loop get warm memory back; what lies unused for the purge delay, or exceeds the bound, goes to the
- * system.
+ * system. The bound is small until a region is wanted right after one was refused, and then grows by it.
  */
 #include "big/cache.h"
 
@@ -10,13 +10,22 @@
 #include "rt/options.h"
 #include "sys/sys.h"
 
-enum { ENTRIES_NR = 16, FIT_PART = 4, LIVE_PART = 8 };
+enum {
+    ENTRIES_NR = 16,
+    FIT_PART = 4,
+    LIVE_PART = 8,
+    REGRET_MS = 1000, /* a region wanted so soon after one was refused should have been kept */
+    REGRET_PART = 16, /* of it fades with each tick */
+};
+#define KEEP_MIN_BYTES (4 * MIB)
 
 static struct {
     struct sys_lock lock;
     bool held_by_fork;
     struct big_entry entries[ENTRIES_NR];
     _Atomic(size_t) bytes;
+    _Atomic(size_t) regret_bytes;
+    _Atomic(u64) refused_ms; /* when a region was last released for want of room; 0 never */
 } cache;
 
 size_t big_cache_bytes_racy(void) { return atomic_load_explicit(&cache.bytes, memory_order_relaxed); }
@@ -24,7 +33,17 @@ size_t big_cache_bytes_racy(void) { return atomic_load_explicit(&cache.bytes, me
 static size_t cache_max_bytes(void) {
     if (rt_opt.vmalloc_cache == 0)
         return 0;
-    return MAX(rt_opt.vmalloc_cache, atomic_load_explicit(&big_live_bytes, memory_order_relaxed) / LIVE_PART);
+    size_t keep = KEEP_MIN_BYTES + atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
+    size_t part = atomic_load_explicit(&big_live_bytes, memory_order_relaxed) / LIVE_PART;
+    return MAX(MIN(keep, rt_opt.vmalloc_cache), part);
+}
+
+static void regret_add(size_t bytes) {
+    u64 refused_ms = atomic_load_explicit(&cache.refused_ms, memory_order_relaxed);
+    if (refused_ms == 0 || sys_clock_ms() - refused_ms > REGRET_MS)
+        return;
+    size_t regret = atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
+    atomic_store_explicit(&cache.regret_bytes, MIN(regret + bytes, rt_opt.vmalloc_cache), memory_order_relaxed);
 }
 
 static void entry_remove_locked(struct big_entry *e) {
@@ -34,8 +53,10 @@ static void entry_remove_locked(struct big_entry *e) {
 
 bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
     struct big_entry *best = NULL;
-    if (big_cache_bytes_racy() < bytes || !sys_lock_try(&cache.lock))
+    if (big_cache_bytes_racy() < bytes || !sys_lock_try(&cache.lock)) {
+        regret_add(bytes);
         return false;
+    }
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
         bool fits = e->addr != NULL && e->bytes >= bytes && e->bytes - bytes <= bytes / FIT_PART &&
                     ((uintptr_t)e->addr & (align - 1)) == 0;
@@ -47,6 +68,8 @@ bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
         entry_remove_locked(best);
     }
     sys_lock_release(&cache.lock);
+    if (best == NULL)
+        regret_add(bytes);
     return best != NULL;
 }
 
@@ -70,7 +93,11 @@ static struct big_entry *slot_for_locked(size_t bytes, struct big_entry *ret_evi
 
 bool big_cache_put(const struct big_entry *e) {
     struct big_entry evicted = {0};
-    if (e->bytes > cache_max_bytes() || !sys_lock_try(&cache.lock))
+    if (e->bytes > cache_max_bytes()) {
+        atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed);
+        return false;
+    }
+    if (!sys_lock_try(&cache.lock))
         return false;
     struct big_entry *slot = slot_for_locked(e->bytes, &evicted);
     if (slot != NULL) {
@@ -79,6 +106,8 @@ bool big_cache_put(const struct big_entry *e) {
         atomic_fetch_add_explicit(&cache.bytes, e->bytes, memory_order_relaxed);
     }
     sys_lock_release(&cache.lock);
+    if (slot == NULL || evicted.addr != NULL)
+        atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed);
     if (evicted.addr != NULL)
         big_region_release(evicted.addr, evicted.bytes, evicted.reserve_bytes);
     return slot != NULL;
@@ -88,6 +117,8 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
     struct big_entry old[ENTRIES_NR];
     unsigned nr = 0;
     size_t released = 0;
+    size_t regret = atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
+    atomic_store_explicit(&cache.regret_bytes, regret - (regret + REGRET_PART - 1) / REGRET_PART, memory_order_relaxed);
     if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
         return 0;
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {

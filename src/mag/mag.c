@@ -19,7 +19,6 @@
 enum {
     DIRECT_FREES =
         32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
-    MAGAZINES_EACH = 2, /* one in the slot and a spare */
     BUDGET_PART =
         16,         /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
     HAND_STEPS = 8, /* classes looked at for one that rests */
@@ -30,12 +29,12 @@ enum {
 #define BUDGET_FREE_BYTES ((s64)(512 * KIB))
 #define BUDGET_MIN_BYTES ((s64)(64 * KIB))
 #define BUDGET_MAX_BYTES ((s64)(1 * MIB))
-/* Objects above this are large. Their budget lets one class of the largest have a magazine and a spare of one object;
- * the page tier would keep as much as that anyway. */
-#define LARGE_BYTES (32 * KIB)
+/* Objects above this are large: their magazines have no spare, and a budget of their own; one class may exceed it. */
+#define LARGE_BYTES (16 * KIB)
+#define LARGE_MIN_BYTES ((s64)(1 * MIB))
+#define LARGE_MAX_BYTES ((s64)(4 * MIB))
 /* From here on zeroing an object costs more than taking it from its slab. */
 #define SINGLE_ZERO_BYTES (8 * KIB)
-#define LARGE_BUDGET_BYTES ((s64)(2 * MIB))
 
 static unsigned class_of(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
 static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
@@ -46,10 +45,14 @@ static enum mag_kind kind_of(unsigned cls) {
     return slab_geometry[cls].size_bytes > LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
 }
 
+/* One in the slot and a spare. */
+static s64 magazines_each(unsigned cls) { return kind_of(cls) == MAG_LARGE ? 1 : 2; }
+
 static s64 budget_bytes(enum mag_kind kind) {
+    s64 part = rt_usage_out_get() / BUDGET_PART;
     if (kind == MAG_LARGE)
-        return LARGE_BUDGET_BYTES;
-    s64 all = MAX(atomic_load_explicit(&rt_usage_out_bytes, memory_order_relaxed) / BUDGET_PART, BUDGET_FREE_BYTES);
+        return CLAMP(part >> bits_log2_up(regions_made_nr()), LARGE_MIN_BYTES, LARGE_MAX_BYTES);
+    s64 all = MAX(part, BUDGET_FREE_BYTES);
     return CLAMP(all >> bits_log2_up(regions_made_nr()), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
 
@@ -68,7 +71,7 @@ static bool over_budget(struct mag_region *r, unsigned cls) {
 
 /* What the magazines of a class at this level can hold. */
 static s64 level_bytes(unsigned cls, unsigned level) {
-    return level == 0 ? 0 : (s64)level_cap(cls, level - 1) * slab_geometry[cls].size_bytes * MAGAZINES_EACH;
+    return level == 0 ? 0 : (s64)level_cap(cls, level - 1) * slab_geometry[cls].size_bytes * magazines_each(cls);
 }
 
 static unsigned level_get(struct mag_region *r, unsigned cls) {
@@ -81,6 +84,15 @@ static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
     atomic_fetch_add_explicit(&r->capacity_bytes[kind_of(cls)], more, memory_order_relaxed);
 }
 
+/* A full magazine of cap objects came from the depot: it counts as if this id had asked for one as large. */
+static void level_raise(struct mag_region *r, unsigned cls, unsigned cap) {
+    unsigned level = level_get(r, cls), want = level;
+    while (want < LEVELS_NR && (want == 0 || level_cap(cls, want - 1) < cap))
+        want++;
+    if (want != level)
+        level_set(r, cls, want);
+}
+
 /* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
 static void magazine_dispose(struct mag_region *r, unsigned slot, u64 m) {
     if (mag_is_empty(m)) {
@@ -91,6 +103,12 @@ static void magazine_dispose(struct mag_region *r, unsigned slot, u64 m) {
         COUNT(r, flushes);
         mag_flush(m);
     }
+}
+
+/* m becomes the spare, if there may be one and there is none. */
+static void spare_put(struct mag_region *r, unsigned slot, u64 m) {
+    if (kind_of(class_of(slot)) == MAG_LARGE || !region_put_spare(class_of(slot), m))
+        magazine_dispose(r, slot, m);
 }
 
 /* The class's share of the budget, and what its magazines hold, are given up. False: it was used at this very moment.
@@ -128,7 +146,8 @@ static bool class_rob(struct mag_region *r, unsigned asking) {
 }
 
 static bool budget_admits(struct mag_region *r, unsigned cls, s64 more_bytes) {
-    return capacity_get(r, kind_of(cls)) + more_bytes <= budget_bytes(kind_of(cls));
+    s64 have = capacity_get(r, kind_of(cls));
+    return have + more_bytes <= budget_bytes(kind_of(cls)) || (have == 0 && kind_of(cls) == MAG_LARGE);
 }
 
 /* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the
@@ -143,7 +162,10 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
         level_set(r, cls, level + 1);
         return cap;
     }
-    /* Past the budget a class still gets a little, so that a loop of malloc and free stays in its magazine. */
+    /* Past the budget a class of small objects still gets a little, so that a loop of malloc and free stays in its
+     * magazine. */
+    if (kind_of(cls) == MAG_LARGE)
+        return before;
     return before != 0 ? before : MIN(cap, (unsigned)(FIRST_MAX_BYTES / slab_geometry[cls].size_bytes));
 }
 
@@ -153,12 +175,11 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
 static void install_nonempty(struct mag_region *r, unsigned slot, u64 m) {
     u64 old;
     if (region_swap_if_empty(SLOT_OFF(slot), m, &old) != RSEQ_DONE) {
-        if (!region_put_spare(class_of(slot), m))
-            magazine_dispose(r, slot, m);
+        spare_put(r, slot, m);
         return;
     }
-    if (!mag_is_null(old) && !region_put_spare(class_of(slot), (u64)mag_header(old)))
-        mag_unmake(old);
+    if (!mag_is_null(old))
+        spare_put(r, slot, (u64)mag_header(old));
 }
 
 /* Fills a new magazine of the class from the slabs, lowest address on top. Returns its top, or 0 when there is no
@@ -199,6 +220,7 @@ static u64 find_nonempty(struct mag_region *r, unsigned slot, bool no_refill) {
     if ((m = depot_get(slot)) != 0) {
         COUNT(r, depot_gets);
         mag_unmake(spare);
+        level_raise(r, cls, (unsigned)((u64 *)m - mag_header(m))); // NOLINT(performance-no-int-to-ptr)
         return m;
     }
     unsigned cap = no_refill ? 0 : next_cap(r, cls);
@@ -293,8 +315,8 @@ void mag_free(unsigned slot, void *p) {
     if (over_budget(r, class_of(slot))) {
         COUNT(r, flushes);
         mag_flush(old);
-    } else if (!region_put_spare(class_of(slot), old)) {
-        magazine_dispose(r, slot, old);
+    } else {
+        spare_put(r, slot, old);
     }
 }
 

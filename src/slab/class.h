@@ -13,7 +13,8 @@ enum {
     SPARSE_FEW_SLABS = 4, /* the same where all classes together have much that is free */
     SPARSE_PART = 8,
     SLACK_PART = 8,
-    /* What is freed so soon after the class grew is the end of a phase: the slabs will be free as a whole, or wanted. */
+    /* What is freed so soon after the class grew is the end of a phase: the slabs will be free as a whole, or wanted.
+     */
     PHASE_MS = 50,
 };
 #define SLACK_MIN_BYTES ((s64)(8 * MIB))
@@ -38,8 +39,8 @@ struct slab_class {
     _Atomic(s64) out_objs;
     _Atomic(s64) purged_bytes;
     _Atomic(s32) slabs;
-    _Atomic(s32) empties; /* listed and wholly free; approximate for moments */
-    _Atomic(s32) sparse;  /* times a slab passed 7/8 or 15/16 free since the last sweep */
+    _Atomic(s32) empties;  /* listed and wholly free; approximate for moments */
+    _Atomic(s32) sparse;   /* times a slab passed 7/8 or 15/16 free since the last sweep */
     _Atomic(u32) grown_ms; /* when a slab was last made */
     _Atomic(u8) sweeping;
     u8 quiet_ticks; /* ticks since objects were last taken; tick thread only */
@@ -109,6 +110,9 @@ extern _Atomic(s64) slab_regret_bytes;
 
 /* Wholly free slabs a class may keep, and whether it has so many more that a sweep is worth its time (slab.c). */
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g);
+/* Counts slabs that became wholly free (or, negative, no longer are), and whether one more may be kept. */
+void slab_empties_add(struct slab_class *c, const struct slab_geometry *g, s32 slabs);
+bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *g);
 bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g);
 /* An EMPTY slab goes back to the page tier. */
 void slab_destroy(struct slab_class *c, struct slab *s, char *base);

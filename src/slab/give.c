@@ -35,7 +35,8 @@ COLD static void report(enum misuse_kind kind, const void *p, const struct slab 
     rt_misuse(kind, p, g->size_bytes, state_name(s, g));
 }
 
-/* A slab passed 7/8 or 15/16 free. Earlier hardly a page is without an object, and the slab may soon be free as a whole. */
+/* A slab passed 7/8 or 15/16 free. Earlier hardly a page is without an object, and the slab may soon be free as a
+ * whole. */
 static bool became_sparse(int before, int after, int nobj) {
     for (int part = 8; part <= 16; part *= 2) {
         int mark = nobj - nobj / part;
@@ -76,14 +77,14 @@ static bool sparse_enough(const struct slab_class *c, const struct slab_geometry
 /* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due. */
 static void slab_count(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g, int nr) {
     enum slab_duty duty;
-    bool keep = atomic_load_explicit(&c->empties, memory_order_relaxed) < slab_empties_max(c, g);
+    bool keep = slab_empties_admit(c, g);
     slab_word_t was = keep ? SLAB_TRANSITION(s, slab_word_add(w, nr, g->nobj, g->threshold, &duty))
                            : SLAB_TRANSITION(s, slab_word_add_or_reap(w, nr, g->nobj, g->threshold, &duty));
     int before = slab_word_free(was), after = before + nr;
     bool listed = slab_word_state(was) == SLAB_LISTED;
     slab_do_duty(duty, c, s, base, g);
     if (listed && after == g->nobj)
-        atomic_fetch_add_explicit(&c->empties, 1, memory_order_relaxed);
+        slab_empties_add(c, g, 1);
     if (became_sparse(before, after, g->nobj))
         atomic_fetch_add_explicit(&c->sparse, 1, memory_order_relaxed);
 }

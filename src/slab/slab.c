@@ -7,12 +7,15 @@
 #include "slab/class.h"
 #include "sys/sys.h"
 
-enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, REGRET_DESTROYED_PART = 4 };
+enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, EMPTIES_OUT_PART = 32, REGRET_DESTROYED_PART = 4 };
 /*
  * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a
  * loop that fills and empties some slabs goes to the page tier in each turn.
  */
 #define EMPTIES_MAX_BYTES (128 * KIB)
+/* All classes together: a small process with many classes must not keep a slab or two for each. */
+#define EMPTIES_ALL_BYTES ((s64)(256 * KIB))
+static _Atomic(s64) empty_bytes;
 
 struct slab_class (*slab_classes)[SLAB_CLASSES_NR];
 _Atomic(s64) slab_regret_bytes;
@@ -26,6 +29,17 @@ int slab_init(struct slab_class_tables *tables) {
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
     return MIN(EMPTIES_BASE + slabs / EMPTIES_PART, (s32)(EMPTIES_MAX_BYTES / (g->granules * GRANULE_BYTES)));
+}
+
+void slab_empties_add(struct slab_class *c, const struct slab_geometry *g, s32 slabs) {
+    atomic_fetch_add_explicit(&c->empties, slabs, memory_order_relaxed);
+    atomic_fetch_add_explicit(&empty_bytes, slabs * (s64)(g->granules * GRANULE_BYTES), memory_order_relaxed);
+}
+
+bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *g) {
+    s64 most = MAX(EMPTIES_ALL_BYTES, rt_usage_out_get() / EMPTIES_OUT_PART);
+    return atomic_load_explicit(&c->empties, memory_order_relaxed) < slab_empties_max(c, g) &&
+           atomic_load_explicit(&empty_bytes, memory_order_relaxed) < most;
 }
 
 /* A sweep walks every listed slab, so it must find a good part of them empty. */
@@ -114,7 +128,7 @@ void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, cha
     } else if (duty == SLAB_DUTY_LIST) {
         int free_nr = slab_word_free(slab_word_load(s));
         if (free_nr == g->nobj)
-            atomic_fetch_add_explicit(&c->empties, 1, memory_order_relaxed);
+            slab_empties_add(c, g, 1);
         partial_push(c, base, free_nr, g->nobj);
     }
 }
@@ -200,7 +214,7 @@ static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
     struct slab *s = slab_at(base);
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
-        atomic_fetch_sub_explicit(&c->empties, 1, memory_order_relaxed);
+        slab_empties_add(c, g, -1);
     if (s->purged != 0) {
         slab_unpurge(c, s, base, 1);
         rt_usage_regretted();

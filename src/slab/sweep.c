@@ -68,7 +68,7 @@ static void sweep_one(struct slab_class *c, char *base, s32 *kept_nr, s32 keep_m
     enum slab_duty duty = SLAB_DUTY_NONE;
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
-        atomic_fetch_sub_explicit(&c->empties, 1, memory_order_relaxed);
+        slab_empties_add(c, g, -1);
     if (slab_word_free(slab_word_load(s)) == g->nobj && (*kept_nr)++ >= keep_max)
         SLAB_TRANSITION(s, slab_word_reap(w, g->nobj, &duty));
     if (duty == SLAB_DUTY_REAP) {
