@@ -9,7 +9,7 @@
 #include "rt/options.h"
 #include "rt/usage.h"
 
-enum { WORD_BITS = 64, CANDIDATES_MAX = 8 };
+enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4 };
 
 struct page_tier *page_tiers;
 unsigned page_nodes_nr = 1;
@@ -219,12 +219,14 @@ static void defer_drain_locked(struct page_tier *t) {
     }
 }
 
-/* Purging, the accounts for lock-free readers, and whatever was freed meanwhile. */
+/* Purging, the accounts for lock-free readers, and whatever was freed meanwhile. A little more is purged than must be,
+ * so that the next frees are quiet, and no more than a hugepage, so that none takes long. */
 static void tier_unlock(struct page_tier *t) {
     do {
         defer_drain_locked(t);
-        if (t->free_backed_granules > tier_allowance(t))
-            tier_purge_locked(t, tier_allowance(t) * 3 / 4);
+        u64 allowance = tier_allowance(t);
+        if (t->free_backed_granules > allowance)
+            tier_purge_locked(t, allowance - MIN(allowance / PURGE_PART, HPAGE_GRANULES));
         backed_publish(t);
         sys_lock_release(&t->lock);
         /* order: seq_cst fence                                                                     pairs:
