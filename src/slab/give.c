@@ -158,7 +158,7 @@ void slab_give(void *const *objs, unsigned nr) {
     struct group groups[GROUPS_NR] = {0}, *gr = NULL;
     uintptr_t granule = 0; /* of the object before, which is in gr: neighbours are freed together */
     for (unsigned i = 0; i < nr; i++) {
-        if ((uintptr_t)objs[i] >> GRANULE_SHIFT == granule) {
+        if (gr != NULL && (uintptr_t)objs[i] >> GRANULE_SHIFT == granule) {
             group_add(gr, objs[i]);
             continue;
         }
