@@ -18,7 +18,6 @@ enum { PACK_AFTER = 256 };
 
 /* A region that had to move reserves half its size more, so that growth by steps moves seldom. */
 enum { SLACK_PART = 2 };
-/* a region that had to move reserves half its size more, so that growth by steps moves seldom */
 
 _Atomic(u64) big_live_bytes;
 static _Atomic(u64) regions_nr;
@@ -93,11 +92,10 @@ static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum b
 }
 
 void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *ret_content) {
-    size_t page = sys_page_bytes();
     struct big_entry cached;
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
-    size_t bytes = round_up(size, page);
+    size_t bytes = round_up(size, sys_page_bytes());
     if (big_cache_take(bytes, align, &cached)) {
         *ret_content = PAGE_DIRTY;
         region_publish(cached.addr, cached.bytes, cached.reserve_bytes);

@@ -38,6 +38,8 @@ static size_t cache_max_bytes(void) {
     return MAX(MIN(keep, rt_opt.vmalloc_cache), part);
 }
 
+static void refusal_note(void) { atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed); }
+
 static void regret_add(size_t bytes) {
     u64 refused_ms = atomic_load_explicit(&cache.refused_ms, memory_order_relaxed);
     if (refused_ms == 0 || sys_clock_ms() - refused_ms > REGRET_MS)
@@ -51,12 +53,10 @@ static void entry_remove_locked(struct big_entry *e) {
     e->addr = NULL;
 }
 
-bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
+static bool entry_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
     struct big_entry *best = NULL;
-    if (big_cache_bytes_racy() < bytes || !sys_lock_try(&cache.lock)) {
-        regret_add(bytes);
+    if (big_cache_bytes_racy() < bytes || !sys_lock_try(&cache.lock))
         return false;
-    }
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
         bool fits = e->addr != NULL && e->bytes >= bytes && e->bytes - bytes <= bytes / FIT_PART &&
                     ((uintptr_t)e->addr & (align - 1)) == 0;
@@ -68,9 +68,14 @@ bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
         entry_remove_locked(best);
     }
     sys_lock_release(&cache.lock);
-    if (best == NULL)
-        regret_add(bytes);
     return best != NULL;
+}
+
+bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
+    if (entry_take(bytes, align, ret_entry))
+        return true;
+    regret_add(bytes);
+    return false;
 }
 
 /* A free slot, or the oldest entry's after that one was copied out for release. */
@@ -94,7 +99,7 @@ static struct big_entry *slot_for_locked(size_t bytes, struct big_entry *ret_evi
 bool big_cache_put(const struct big_entry *e) {
     struct big_entry evicted = {0};
     if (e->bytes > cache_max_bytes()) {
-        atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed);
+        refusal_note();
         return false;
     }
     if (!sys_lock_try(&cache.lock))
@@ -107,7 +112,7 @@ bool big_cache_put(const struct big_entry *e) {
     }
     sys_lock_release(&cache.lock);
     if (slot == NULL || evicted.addr != NULL)
-        atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed);
+        refusal_note();
     if (evicted.addr != NULL)
         big_region_release(evicted.addr, evicted.bytes, evicted.reserve_bytes);
     return slot != NULL;

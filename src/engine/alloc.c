@@ -27,16 +27,20 @@ static ALWAYS_INLINE void *size_magazine(size_t size) {
     return class_magazine(slab_class_for(size));
 }
 
+/* A region of its own, at a multiple of align. */
+static void *alloc_region(size_t size, size_t align, enum zero_wanted zero) {
+    enum page_content content;
+    void *p = big_alloc(MAX(size, (size_t)1), align, zero == ZERO_YES ? BIG_SPARSE : BIG_ANY, &content);
+    if (p != NULL && zero == ZERO_YES && content == PAGE_DIRTY)
+        memset(p, 0, size);
+    return p;
+}
+
 static void *alloc_once(size_t size, enum zero_wanted zero) {
     bool zeroed = false;
-    enum page_content content = PAGE_DIRTY;
-    void *p;
-    if (is_slab_size(size)) {
-        p = mag_alloc(slab_class_for(size), zero == ZERO_YES ? &zeroed : NULL);
-    } else {
-        p = big_alloc(size, 1, zero == ZERO_YES ? BIG_SPARSE : BIG_ANY, &content);
-        zeroed = content == PAGE_ZERO;
-    }
+    if (!is_slab_size(size))
+        return alloc_region(size, 1, zero);
+    void *p = mag_alloc(slab_class_for(size), zero == ZERO_YES ? &zeroed : NULL);
     if (p != NULL && zero == ZERO_YES && !zeroed)
         memset(p, 0, size);
     return p;
@@ -46,13 +50,8 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
  * waited for: such a request gets a region of its own. Else memory is out: give back what can be given and try once
  * more. */
 COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
-    enum page_content content;
-    if (page_is_busy_here()) {
-        void *p = big_alloc(MAX(size, (size_t)1), 1, BIG_ANY, &content);
-        if (p != NULL && zero == ZERO_YES && content == PAGE_DIRTY)
-            memset(p, 0, size);
-        return p;
-    }
+    if (page_is_busy_here())
+        return alloc_region(size, 1, zero);
     return engine_reclaim() ? alloc_once(size, zero) : NULL;
 }
 
@@ -95,22 +94,19 @@ void *engine_calloc(size_t nr, size_t size) {
 }
 
 static void *memalign_once(size_t align, size_t size) {
-    enum page_content content;
     unsigned cls = slab_class_aligned(size, align);
-    if (cls != 0 && is_slab_size(slab_geometry[cls].size_bytes)) {
-        void *p = class_magazine(cls);
-        return p != NULL ? p : mag_alloc(cls, NULL);
-    }
-    return big_alloc(MAX(size, (size_t)1), align, BIG_ANY, &content);
+    if (cls == 0 || !is_slab_size(slab_geometry[cls].size_bytes))
+        return alloc_region(size, align, ZERO_NO);
+    void *p = class_magazine(cls);
+    return p != NULL ? p : mag_alloc(cls, NULL);
 }
 
 void *engine_memalign(size_t align, size_t size) {
     if (size > PTRDIFF_MAX || align > GIB || !engine_ready())
         return NULL;
-    enum page_content content;
     void *p = memalign_once(align, size);
     if (p == NULL && page_is_busy_here())
-        p = big_alloc(MAX(size, (size_t)1), align, BIG_ANY, &content);
+        p = alloc_region(size, align, ZERO_NO);
     else if (p == NULL && engine_reclaim())
         p = memalign_once(align, size);
     if (p != NULL && rt_opt.zero)

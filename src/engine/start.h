@@ -44,7 +44,7 @@ enum engine_call {
     ENGINE_CALL_FREE,
     ENGINE_CALLS_NR
 };
-extern bool engine_counting;
+extern HIDDEN bool engine_counting;
 extern _Atomic(u64) engine_ticks_nr;
 extern _Atomic(u64) engine_calls[ENGINE_CALLS_NR];
 extern _Atomic(s64) engine_live_bytes; /* exact while counting */

@@ -49,11 +49,11 @@ static enum mag_kind kind_of(unsigned cls) {
 static s64 magazines_each(unsigned cls) { return kind_of(cls) == MAG_LARGE ? 1 : 2; }
 
 static s64 budget_bytes(enum mag_kind kind) {
-    s64 part = rt_usage_out_get() / BUDGET_PART;
+    unsigned ids_shift = bits_log2_up(regions_made_nr());
+    s64 all = rt_usage_out_get() / BUDGET_PART;
     if (kind == MAG_LARGE)
-        return CLAMP(part >> bits_log2_up(regions_made_nr()), LARGE_MIN_BYTES, LARGE_MAX_BYTES);
-    s64 all = MAX(part, BUDGET_FREE_BYTES);
-    return CLAMP(all >> bits_log2_up(regions_made_nr()), BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
+        return CLAMP(all >> ids_shift, LARGE_MIN_BYTES, LARGE_MAX_BYTES);
+    return CLAMP(MAX(all, BUDGET_FREE_BYTES) >> ids_shift, BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
 
 static unsigned level_cap(unsigned cls, unsigned level) {
@@ -220,7 +220,7 @@ static u64 find_nonempty(struct mag_region *r, unsigned slot, bool no_refill) {
     if ((m = depot_get(slot)) != 0) {
         COUNT(r, depot_gets);
         mag_unmake(spare);
-        level_raise(r, cls, (unsigned)((u64 *)m - mag_header(m))); // NOLINT(performance-no-int-to-ptr)
+        level_raise(r, cls, mag_count(m));
         return m;
     }
     unsigned cap = no_refill ? 0 : next_cap(r, cls);

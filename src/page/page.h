@@ -53,7 +53,7 @@ struct hpage {
     u16 used_nr;
     u8 longest; /* longest free run, granules; also the list it is on */
     u8 node;
-    bool huge; /* hugepage asked for */
+    bool huge; /* came as a real hugepage, and is whole */
     bool listed;
     _Atomic(u8) state;
     u32 purged_s; /* when it last lost memory, seconds + 1; 0 never */
