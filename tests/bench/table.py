@@ -21,7 +21,7 @@ def built_programs():
     for path in sorted((ROOT / "bench").glob("*/meson.build")):
         text = path.read_text(encoding="utf-8")
         names |= set(re.findall(r"executable\('(bench_\w+)'", text))
-        if "executable('bench_' + fs.stem(source)" in text:
+        if "bench_sources += files(" in text:
             names |= {f"bench_{stem}" for stem in re.findall(r"'(\w+)\.cc?'", text)}
     return names
 

@@ -30,6 +30,10 @@ void complain(const char *format, ...) {
     va_end(args);
 }
 
+void complain_option(const char *command, const char *word) {
+    complain("%s: %s is not an option of it, or lacks its value; `quarry help` lists them", command, word);
+}
+
 void json_string_print(const char *text) {
     putchar('"');
     for (const char *c = text; *c != '\0'; c++) {

@@ -40,5 +40,7 @@ void json_string_print(const char *text);
 
 /* Prints "quarry: ..." on stderr. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same about a word that is no option of the command, or lacks its value. */
+void complain_option(const char *command, const char *word);
 
 #endif

@@ -36,8 +36,7 @@ static bool record_args_read(int argc, char **argv, struct record_args *ret_args
         } else if (letter == 'o') {
             args.out = optarg;
         } else {
-            complain("record: %s is not an option of it, or lacks its value; `quarry help` lists them",
-                     argv[optind - 1]);
+            complain_option(argv[0], argv[optind - 1]);
             return false;
         }
     }

@@ -35,7 +35,7 @@ static bool run_args_read(int argc, char **argv, struct run_args *ret_args) {
         } else if (letter == 's') {
             args.stats = optarg;
         } else {
-            complain("run: %s is not an option of it, or lacks its value; `quarry help` lists them", argv[optind - 1]);
+            complain_option(argv[0], argv[optind - 1]);
             return false;
         }
     }

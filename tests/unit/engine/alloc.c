@@ -2,8 +2,8 @@
 /* Allocation in every size: usable, aligned, apart; zeroed where asked even out of dirty memory; absurd sizes refused.
  * On the real system. */
 #include "engine/engine.h"
-#include "engine/fast.h"
 #include "unit/alone.h"
+#include "unit/calls.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -11,15 +11,6 @@
 static const size_t sizes[] = {0,     1,      15,     16,      17,      100,     512,     513,
                                1023,  1024,   1025,   4096,    5000,    32767,   32768,   32769,
                                65536, 100000, 500000, 1048575, 1048576, 1048577, 3000000, 9000000};
-
-static void *alloc(size_t size) {
-    void *p = engine_malloc_fast(size);
-    return p != NULL ? p : engine_alloc_slow(size);
-}
-static void give(void *p) {
-    if (!engine_free_fast(p))
-        engine_free_slow(p);
-}
 
 Test(alloc, every_size_is_usable) {
     char *p[ARRAY_NR(sizes)];

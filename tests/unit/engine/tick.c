@@ -3,9 +3,9 @@
  * On the real system, with the real clock. */
 #include "big/big.h"
 #include "engine/engine.h"
-#include "engine/fast.h"
 #include "engine/start.h"
 #include "mag/mag.h"
+#include "unit/calls.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -14,15 +14,6 @@
 enum { OBJS = 60000, SIZE = 700 };
 
 static char *objs[OBJS];
-
-static void *alloc(size_t size) {
-    void *p = engine_malloc_fast(size);
-    return p != NULL ? p : engine_alloc_slow(size);
-}
-static void give(void *p) {
-    if (!engine_free_fast(p))
-        engine_free_slow(p);
-}
 
 static void fill(void) {
     for (unsigned i = 0; i < OBJS; i++) {
