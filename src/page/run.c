@@ -149,10 +149,14 @@ static void regret_add(struct page_tier *t, const struct hpage *h, unsigned gran
     rt_usage_regretted();
 }
 
-static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
+/* *ret_touch: the run begins a hugepage that waits for its first touch. */
+static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr,
+                                    enum page_touch *ret_touch) {
     unsigned was_backed = 0;
     u64 was_written = 0;
-    if ((h->backed[0] | h->backed[1]) == 0 && tier_hugepage_bring(t, h->addr)) {
+    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0)
+        *ret_touch = tier_hugepage_ask(t, h->addr);
+    if (*ret_touch == PAGE_TOUCH_HUGE) {
         h->huge = true;
         t->huge_bytes += HPAGE_BYTES;
         regret_add(t, h, HPAGE_GRANULES);
@@ -244,13 +248,16 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
         return NULL;
     int pos = -1;
     char *run = NULL;
+    enum page_touch touch = PAGE_TOUCH_NONE;
     defer_drain_locked(t);
     struct hpage *h = tier_find(t, granules_nr, align_nr, &pos);
     if (h != NULL) {
-        *ret_content = hpage_take(t, h, (unsigned)pos, granules_nr);
+        *ret_content = hpage_take(t, h, (unsigned)pos, granules_nr, &touch);
         run = h->addr + (size_t)pos * GRANULE_BYTES;
     }
     tier_unlock(t);
+    if (touch != PAGE_TOUCH_NONE)
+        tier_touch(t, run, touch);
     return run;
 }
 
