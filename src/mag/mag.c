@@ -23,7 +23,8 @@ enum {
         16,         /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
     HAND_STEPS = 8, /* classes looked at for one that rests */
 };
-/* A first magazine that holds no more than this is given whatever the budget says. */
+/* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
+#define FIRST_MIN_BYTES 512
 #define FIRST_MAX_BYTES (64 * KIB)
 /* What all ids together may always hold, and each alone at least and at most. */
 #define BUDGET_FREE_BYTES ((s64)(512 * KIB))
@@ -150,16 +151,24 @@ static bool budget_admits(struct mag_region *r, unsigned cls, s64 more_bytes) {
     return have + more_bytes <= budget_bytes(kind_of(cls)) || (have == 0 && kind_of(cls) == MAG_LARGE);
 }
 
+/* The level a class starts from: a magazine of few small objects would be used up at once, and has few cache lines. */
+static unsigned level_first(unsigned cls) {
+    unsigned level = 0;
+    while (level_cap(cls, level) * slab_geometry[cls].size_bytes < FIRST_MIN_BYTES)
+        level++;
+    return level;
+}
+
 /* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the
  * capacity to use now; 0: the class has no magazines here. */
 static unsigned next_cap(struct mag_region *r, unsigned cls) {
     unsigned level = level_get(r, cls), before = level == 0 ? 0 : level_cap(cls, level - 1);
     if (level >= LEVELS_NR)
         return before;
-    unsigned cap = level_cap(cls, level);
-    s64 more = level_bytes(cls, level + 1) - level_bytes(cls, level);
+    unsigned next = MAX(level, level_first(cls)), cap = level_cap(cls, next);
+    s64 more = level_bytes(cls, next + 1) - level_bytes(cls, level);
     if (more != 0 && (budget_admits(r, cls, more) || (class_rob(r, cls) && budget_admits(r, cls, more)))) {
-        level_set(r, cls, level + 1);
+        level_set(r, cls, next + 1);
         return cap;
     }
     /* Past the budget a class of small objects still gets a little, so that a loop of malloc and free stays in its
@@ -182,7 +191,7 @@ static void install_nonempty(struct mag_region *r, unsigned slot, u64 m) {
         spare_put(r, slot, (u64)mag_header(old));
 }
 
-/* Fills a new magazine of the class from the slabs, lowest address on top. Returns its top, or 0 when there is no
+/* Fills a new magazine of the class from the slabs, lower addresses on top. Returns its top, or 0 when there is no
  * memory for either. */
 static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) {
     COUNT(r, refills);

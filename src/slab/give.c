@@ -94,8 +94,8 @@ static void group_set_bits(struct group *gr) {
     const struct slab_geometry *g = gr->geometry;
     if (gr->mask == 0)
         return;
-    /* order: release: the freeing thread's last writes to the objects are over before they can be taken.        pairs:
-     * [slab.free] */
+    /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
+     */
     u64 old = atomic_fetch_or_explicit(&slab_bitmap(s, g)[gr->word], gr->mask, memory_order_release);
     if (UNLIKELY((old & gr->mask) != 0)) {
         size_t index = (size_t)gr->word * WORD_BITS + bits_lowest(old & gr->mask);

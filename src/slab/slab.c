@@ -135,40 +135,40 @@ void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, cha
 
 /* --- taking --- */
 
+/*
+ * Objects smaller than a cache line are taken by columns: one of each line, then the next of each, so that neighbours
+ * in a magazine lie on lines of their own. Else two threads that each allocate one object, or move to the other's CPU
+ * with it, would go on writing to the same line.
+ */
+static unsigned columns_nr(const struct slab_geometry *g) {
+    return g->size_bytes >= CACHE_LINE ? 1 : (CACHE_LINE + g->size_bytes - 1) / g->size_bytes;
+}
+
 /* Up to want of the lowest set bits of one bitmap word; only the owner of the slab clears bits. */
 static u64 word_take(_Atomic(u64) *word, unsigned want) {
-    u64 bits = atomic_load_explicit(word, memory_order_relaxed);
-    if (bits == 0)
-        return 0;
-    if (bits_count(bits) <= want)
-        /* order: acquire: the freeing threads' last writes to the objects come before ours.         pairs: [slab.free]
-         */
-        return atomic_exchange_explicit(word, 0, memory_order_acquire);
-    u64 chosen = 0;
-    for (u64 rest = bits; want > 0; want--, rest &= rest - 1)
-        chosen |= rest & -rest;
-    /* order: acquire                                                                                 pairs: [slab.free]
+    u64 bits = atomic_load_explicit(word, memory_order_relaxed), chosen = bits;
+    if (bits_count(bits) > want) {
+        for (chosen = 0; want > 0; want--, bits &= bits - 1)
+            chosen |= bits & -bits;
+    }
+    /* order: acquire: the freeing threads' last writes to the objects come before ours.             pairs: [slab.free]
      */
-    (void)atomic_fetch_and_explicit(word, ~chosen, memory_order_acquire);
+    if (chosen != 0)
+        (void)atomic_fetch_and_explicit(word, ~chosen, memory_order_acquire);
     return chosen;
 }
 
-/* The owner takes up to want objects. May return more than it was told to only when a word is exchanged whole and a
- * free arrived in between: want is then exceeded by nobody, because the surplus bits are put back. */
+/* The owner takes up to want objects that were used before. */
 static unsigned slab_take_bits(struct slab *s, char *base, const struct slab_geometry *g, unsigned want, void **top) {
     _Atomic(u64) *words = slab_bitmap(s, g);
-    unsigned words_nr = (g->nobj + WORD_BITS - 1u) / WORD_BITS, taken = 0;
-    for (unsigned w = 0; w < words_nr && taken < want; w++) {
+    unsigned words_nr = (g->nobj + WORD_BITS - 1u) / WORD_BITS, columns = columns_nr(g), taken = 0;
+    u64 first_column = ~(u64)0 / bits_mask(columns);
+    for (unsigned w = 0; w < words_nr && taken < want; w++, base += (size_t)WORD_BITS * g->size_bytes) {
         u64 bits = word_take(&words[w], want - taken);
-        for (; bits != 0 && taken < want; bits &= bits - 1) {
-            size_t index = (size_t)w * WORD_BITS + bits_lowest(bits);
-            *(top - 1 - taken) = base + index * g->size_bytes;
-            taken++;
+        for (unsigned column = 0; column < columns; column++) {
+            for (u64 rest = bits & (first_column << column); rest != 0; rest &= rest - 1)
+                *(top - 1 - taken++) = base + (size_t)bits_lowest(rest) * g->size_bytes;
         }
-        if (bits != 0)
-            /* order: release, as any free                                                            pairs: [slab.free]
-             */
-            (void)atomic_fetch_or_explicit(&words[w], bits, memory_order_release);
     }
     return taken;
 }
@@ -189,8 +189,14 @@ static unsigned slab_carve(struct slab *s, char *base, const struct slab_geometr
     if (nr == 0)
         return 0;
     char *object = base + (size_t)carved * g->size_bytes;
-    for (unsigned i = 0; i < nr; i++, object += g->size_bytes)
-        *(top - 1 - i) = object;
+    unsigned columns = columns_nr(g);
+    for (unsigned done = 0; done < nr; done += WORD_BITS, object += (size_t)WORD_BITS * g->size_bytes) {
+        unsigned word = MIN(nr - done, (unsigned)WORD_BITS);
+        for (unsigned column = 0; column < columns; column++) {
+            for (unsigned i = column; i < word; i += columns)
+                *--top = object + (size_t)i * g->size_bytes;
+        }
+    }
     slab_carved_add(s, g, nr);
     return nr;
 }

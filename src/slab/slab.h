@@ -63,9 +63,9 @@ int slab_init(struct slab_class_tables *tables);
 
 /* --- objects --- */
 
-/* Takes up to want objects; stores them downwards from top[-1], lowest address last written, so that a stack of them
- * hands out ascending addresses. Returns how many (0: memory is out). *ret_zero (may be NULL): the objects have never
- * been used and read as zeros. */
+/* Takes up to want objects; stores them downwards from top[-1], lower addresses first, so that a stack of them hands
+ * out ascending addresses, but for objects smaller than a cache line, of which each line gives one in turn. Returns how
+ * many (0: memory is out). *ret_zero (may be NULL): the objects have never been used and read as zeros. */
 unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool *ret_zero);
 
 /* Gives nr objects back, of any slabs of any class. Misuse (an object free already, an address inside an object) is

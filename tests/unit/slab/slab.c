@@ -97,6 +97,21 @@ Test(slab, a_batch_of_one_slab_ascends, .init = core_start_slabs) {
         cr_assert_eq((char *)out[i] - (char *)out[i - 1], 64);
 }
 
+/* Fresh objects are taken that way, and used ones. */
+Test(slab, neighbours_in_a_batch_share_no_cache_line, .init = core_start_slabs) {
+    const unsigned sizes[] = {16, 32, 48};
+    for (unsigned i = 0; i < ARRAY_NR(sizes); i++) {
+        for (unsigned used = 0; used < 2; used++) {
+            unsigned cls = slab_class_for(sizes[i]), same_line = 0;
+            take(cls, 128);
+            for (unsigned k = 1; k < out_nr; k++)
+                same_line += (uintptr_t)out[k] / CACHE_LINE == (uintptr_t)out[k - 1] / CACHE_LINE;
+            cr_expect_eq(same_line, 0u, "%u of %u neighbours of %u bytes", same_line, out_nr, sizes[i]);
+            give_all();
+        }
+    }
+}
+
 Test(slab, a_batch_goes_to_the_slabs_it_came_from, .init = core_start_slabs) {
     for (unsigned size = 16; size <= 4096; size *= 2) {
         while (take(slab_class_for(size), 16) < 16)
@@ -181,7 +196,9 @@ Test(slab, a_bitmap_is_written_at_the_first_free, .init = core_start_slabs) {
     }
     cr_expect_eq(set, 0u);
     slab_give(&out[70], 1);
-    cr_expect_eq(atomic_load(&slab_bitmap(slab_at(out[0]), g)[70 / 64]), (u64)1 << (70 % 64));
+    const char *base = slab_base(out[70]);
+    unsigned index = slab_index(g, (size_t)((char *)out[70] - base));
+    cr_expect_eq(atomic_load(&slab_bitmap(slab_at(base), g)[index / 64]), (u64)1 << (index % 64));
 }
 
 /* --- misuse --- */
