@@ -32,6 +32,7 @@ void engine_count(enum engine_call call, s64 bytes) {
 static void tick_run(u64 now_ms) {
     u64 nr = atomic_fetch_add_explicit(&engine_ticks_nr, 1, memory_order_relaxed) + 1;
     mag_depot_trim(MAG_DRAIN_IDLE);
+    mag_rest();
     if (nr % DRAIN_TICKS == 0)
         mag_drain(MAG_DRAIN_IDLE);
     slab_tick(now_ms);

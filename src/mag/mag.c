@@ -19,17 +19,20 @@
 enum {
     DIRECT_FREES =
         32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
-    BUDGET_PART =
-        16,         /* all ids together may hold a sixteenth of what is in use in magazines, within the bounds below */
-    HAND_STEPS = 8, /* classes looked at for one that rests */
+    BUDGET_PART = 32, /* of what is in use magazines may hold one part, all ids together, within the bounds below */
+    HAND_STEPS = 8,   /* classes looked at for one that rests */
+    SLOW_CLOCK_CALLS = 64,
+    REST_CLOCKS = 8,
+    OVER_PART = 4,
+    PINNED_BYTES = 128,
 };
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
 #define FIRST_MIN_BYTES 512
 #define FIRST_MAX_BYTES (64 * KIB)
 /* What all ids together may always hold, and each alone at least and at most. */
-#define BUDGET_FREE_BYTES ((s64)(512 * KIB))
-#define BUDGET_MIN_BYTES ((s64)(64 * KIB))
-#define BUDGET_MAX_BYTES ((s64)(1 * MIB))
+#define BUDGET_FREE_BYTES ((s64)(256 * KIB))
+#define BUDGET_MIN_BYTES ((s64)(32 * KIB))
+#define BUDGET_MAX_BYTES ((s64)(2 * MIB))
 /* Objects above this are large: their magazines have no spare, and a budget of their own; one class may exceed it. */
 #define LARGE_BYTES (16 * KIB)
 #define LARGE_MIN_BYTES ((s64)(1 * MIB))
@@ -45,9 +48,6 @@ static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
 static enum mag_kind kind_of(unsigned cls) {
     return slab_geometry[cls].size_bytes > LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
 }
-
-/* One in the slot and a spare. */
-static s64 magazines_each(unsigned cls) { return kind_of(cls) == MAG_LARGE ? 1 : 2; }
 
 static s64 budget_bytes(enum mag_kind kind) {
     unsigned ids_shift = bits_log2_up(regions_made_nr());
@@ -66,13 +66,16 @@ static s64 capacity_get(struct mag_region *r, enum mag_kind kind) {
     return atomic_load_explicit(&r->capacity_bytes[kind], memory_order_relaxed);
 }
 
+/* Use fell: not by the little that it varies anyway. */
 static bool over_budget(struct mag_region *r, unsigned cls) {
-    return capacity_get(r, kind_of(cls)) > budget_bytes(kind_of(cls));
+    s64 budget = budget_bytes(kind_of(cls));
+    return capacity_get(r, kind_of(cls)) > budget + budget / OVER_PART;
 }
 
-/* What the magazines of a class at this level can hold. */
+/* What the magazines of a class at this level hold on average: one in the slot and a spare, half full. A small object
+ * counts for more than its size, because it keeps its page from being given back. */
 static s64 level_bytes(unsigned cls, unsigned level) {
-    return level == 0 ? 0 : (s64)level_cap(cls, level - 1) * slab_geometry[cls].size_bytes * magazines_each(cls);
+    return level == 0 ? 0 : (s64)level_cap(cls, level - 1) * MAX(slab_geometry[cls].size_bytes, PINNED_BYTES);
 }
 
 static unsigned level_get(struct mag_region *r, unsigned cls) {
@@ -83,15 +86,6 @@ static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
     s64 more = level_bytes(cls, level) - level_bytes(cls, level_get(r, cls));
     atomic_store_explicit(&r->level[cls], (u8)level, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->capacity_bytes[kind_of(cls)], more, memory_order_relaxed);
-}
-
-/* A full magazine of cap objects came from the depot: it counts as if this id had asked for one as large. */
-static void level_raise(struct mag_region *r, unsigned cls, unsigned cap) {
-    unsigned level = level_get(r, cls), want = level;
-    while (want < LEVELS_NR && (want == 0 || level_cap(cls, want - 1) < cap))
-        want++;
-    if (want != level)
-        level_set(r, cls, want);
 }
 
 /* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
@@ -126,9 +120,28 @@ static bool class_give_up(struct mag_region *r, unsigned cls, u64 seen) {
     return true;
 }
 
+/* The slow calls of this id, in units that 16 bits hold for a while. */
+static u16 slow_clock(struct mag_region *r) {
+    return (u16)((atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
+                  atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed)) /
+                 SLOW_CLOCK_CALLS);
+}
+
+/* Whether the class's slot stands where it stood REST_CLOCKS ago, at each look meanwhile. */
+static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
+    u16 now = slow_clock(r);
+    u8 mark = (u8)(slot / sizeof(u64));
+    if (mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed))
+        return (u16)(now - atomic_load_explicit(&r->since[cls], memory_order_relaxed)) >= REST_CLOCKS;
+    atomic_store_explicit(&r->mark[cls], mark, memory_order_relaxed);
+    atomic_store_explicit(&r->since[cls], now, memory_order_relaxed);
+    return false;
+}
+
 /*
  * The budget is spent: a class that rests gives its share to the one that asks. A clock hand goes over the classes, a
- * few each time, and takes the first whose slot stands where it stood when the hand passed before.
+ * few each time. What rests is told by the id's slow calls, so that it takes as long as the program takes to do
+ * something else.
  */
 static bool class_rob(struct mag_region *r, unsigned asking) {
     unsigned cls = atomic_load_explicit(&r->hand, memory_order_relaxed);
@@ -138,17 +151,35 @@ static bool class_rob(struct mag_region *r, unsigned asking) {
         if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
             continue;
         u64 seen = ref_load(&r->slot[cls]);
-        u8 mark = (u8)(seen / sizeof(u64));
-        found = mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed) && class_give_up(r, cls, seen);
-        atomic_store_explicit(&r->mark[cls], mark, memory_order_relaxed);
+        found = class_rests(r, cls, seen) && class_give_up(r, cls, seen);
     }
     atomic_store_explicit(&r->hand, (u8)cls, memory_order_relaxed);
     return found;
 }
 
+void mag_rest(void) {
+    struct mag_region *r = region_mine_racy();
+    if (r == NULL)
+        return;
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+        u64 seen = ref_load(&r->slot[cls]);
+        if (level_get(r, cls) != 0 && class_rests(r, cls, seen))
+            (void)class_give_up(r, cls, seen);
+    }
+}
+
 static bool budget_admits(struct mag_region *r, unsigned cls, s64 more_bytes) {
     s64 have = capacity_get(r, kind_of(cls));
     return have + more_bytes <= budget_bytes(kind_of(cls)) || (have == 0 && kind_of(cls) == MAG_LARGE);
+}
+
+/* A full magazine of cap objects came from the depot: it counts as if this id had asked for one as large. */
+static void level_raise(struct mag_region *r, unsigned cls, unsigned cap) {
+    unsigned level = level_get(r, cls), want = level;
+    while (want < LEVELS_NR && (want == 0 || level_cap(cls, want - 1) < cap))
+        want++;
+    if (want != level && budget_admits(r, cls, level_bytes(cls, want) - level_bytes(cls, level)))
+        level_set(r, cls, want);
 }
 
 /* The level a class starts from: a magazine of few small objects would be used up at once, and has few cache lines. */

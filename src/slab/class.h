@@ -12,6 +12,7 @@ enum {
     SPARSE_MIN_SLABS = 64,
     SPARSE_FEW_SLABS = 4, /* the same where all classes together have much that is free */
     SPARSE_PART = 8,
+    SPARSE_LEFT_PART = 8, /* from an eighth of its objects left on a slab is sparse */
     SLACK_PART = 8,
     /* What is freed so soon after the class grew is the end of a phase: the slabs will be free as a whole, or wanted.
      */
@@ -40,7 +41,7 @@ struct slab_class {
     _Atomic(s64) purged_bytes;
     _Atomic(s32) slabs;
     _Atomic(s32) empties;  /* listed and wholly free; approximate for moments */
-    _Atomic(s32) sparse;   /* times a slab passed 7/8 or 15/16 free since the last sweep */
+    _Atomic(s32) sparse;   /* times a slab passed 7/8 free, 15/16 and so on since the last sweep */
     _Atomic(u32) grown_ms; /* when a slab was last made */
     _Atomic(u8) sweeping;
     u8 quiet_ticks; /* ticks since objects were last taken; tick thread only */

@@ -35,15 +35,13 @@ COLD static void report(enum misuse_kind kind, const void *p, const struct slab 
     rt_misuse(kind, p, g->size_bytes, state_name(s, g));
 }
 
-/* A slab passed 7/8 or 15/16 free. Earlier hardly a page is without an object, and the slab may soon be free as a
- * whole. */
+/* A slab passed 7/8 free, 15/16 and so on to its last object. Earlier hardly a page is without an object, and the slab
+ * may soon be free as a whole. */
 static bool became_sparse(int before, int after, int nobj) {
-    for (int part = 8; part <= 16; part *= 2) {
-        int mark = nobj - nobj / part;
-        if (before < mark && after >= mark)
-            return true;
-    }
-    return false;
+    int left_before = nobj - before, left = nobj - after;
+    if (left == 0 || left * SPARSE_LEFT_PART > nobj)
+        return false;
+    return bits_highest((u64)(nobj / left)) != bits_highest((u64)(nobj / left_before));
 }
 
 /* What a program that works in waves will want back. */

@@ -7,7 +7,7 @@
 #include "slab/class.h"
 #include "sys/sys.h"
 
-enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, EMPTIES_OUT_PART = 32, REGRET_DESTROYED_PART = 4 };
+enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, EMPTIES_OUT_PART = 32 };
 /*
  * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a
  * loop that fills and empties some slabs goes to the page tier in each turn.
@@ -102,21 +102,20 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
     return base;
 }
 
-/* The purged pages count as backed again. regret_part: one of so many of their bytes was purged by mistake. */
-static void slab_unpurge(struct slab_class *c, struct slab *s, char *base, unsigned regret_part) {
+/* The purged pages count as backed again. Returns their bytes. */
+static size_t slab_unpurge(struct slab_class *c, struct slab *s, char *base) {
     size_t bytes = bits_count(s->purged) * sys_page_bytes();
     page_refill_inside(base, bytes);
     atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&slab_regret_bytes, (s64)(bytes / regret_part), memory_order_relaxed);
     s->purged = 0;
+    return bytes;
 }
 
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     const struct slab_geometry *g = &slab_geometry[s->cls];
     bitmap_unmake(s, g);
-    /* Its pages were purged one by one and could now go together. */
     if (s->purged != 0)
-        slab_unpurge(c, s, base, REGRET_DESTROYED_PART);
+        (void)slab_unpurge(c, s, base);
     atomic_fetch_sub_explicit(&c->slabs, 1, memory_order_relaxed);
     page_run_free(base, g->granules);
 }
@@ -222,7 +221,8 @@ static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
     if (slab_word_free(was) == g->nobj)
         slab_empties_add(c, g, -1);
     if (s->purged != 0) {
-        slab_unpurge(c, s, base, 1);
+        size_t regret = slab_unpurge(c, s, base);
+        atomic_fetch_add_explicit(&slab_regret_bytes, (s64)regret, memory_order_relaxed);
         rt_usage_regretted();
     }
     return base;
