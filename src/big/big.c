@@ -19,6 +19,9 @@ enum { PACK_AFTER = 256 };
 /* A region that had to move reserves half its size more, so that growth by steps moves seldom. */
 enum { SLACK_PART = 2 };
 
+/* A cached region is used for what is up to a quarter smaller as it is. */
+enum { FIT_PART = 4 };
+
 _Atomic(u64) big_live_bytes;
 static _Atomic(u64) regions_nr;
 
@@ -91,25 +94,6 @@ static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum b
     return p;
 }
 
-void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *ret_content) {
-    struct big_entry cached;
-    if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
-        return NULL;
-    size_t bytes = round_up(size, sys_page_bytes());
-    if (big_cache_take(bytes, align, &cached)) {
-        *ret_content = PAGE_DIRTY;
-        region_publish(cached.addr, cached.bytes, cached.reserve_bytes);
-        return cached.addr;
-    }
-    size_t reserve_bytes = region_reserve_bytes(bytes);
-    char *p = region_map(bytes, reserve_bytes, align, use);
-    if (p == NULL)
-        return NULL;
-    *ret_content = PAGE_ZERO;
-    region_publish(p, bytes, reserve_bytes);
-    return p;
-}
-
 bool big_free(void *p) {
     struct hpage *h = region_record(p);
     if (!region_is_live(h, p))
@@ -146,6 +130,43 @@ static bool region_grow_in_place(struct hpage *h, size_t bytes) {
     atomic_fetch_add_explicit(&big_live_bytes, more, memory_order_relaxed);
     rt_usage_add((s64)more);
     return true;
+}
+
+/* A mapping out of the cache, its end moved to where it is wanted: what is in memory is kept. NULL: none. */
+static char *region_reuse(size_t bytes, size_t align) {
+    struct big_entry cached;
+    if (!big_cache_take(bytes, align, &cached))
+        return NULL;
+    region_publish(cached.addr, cached.bytes, cached.reserve_bytes);
+    struct hpage *h = region_record(cached.addr);
+    if (bytes <= cached.bytes) {
+        if (cached.bytes - bytes > bytes / FIT_PART)
+            region_shrink(h, bytes);
+        return cached.addr;
+    }
+    if (region_grow_in_place(h, bytes))
+        return cached.addr;
+    (void)region_withdraw(h);
+    big_region_release(cached.addr, cached.bytes, cached.reserve_bytes);
+    return NULL;
+}
+
+void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *ret_content) {
+    if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
+        return NULL;
+    size_t bytes = round_up(size, sys_page_bytes());
+    char *p = region_reuse(bytes, align);
+    if (p != NULL) {
+        *ret_content = PAGE_DIRTY;
+        return p;
+    }
+    size_t reserve_bytes = region_reserve_bytes(bytes);
+    p = region_map(bytes, reserve_bytes, align, use);
+    if (p == NULL)
+        return NULL;
+    *ret_content = PAGE_ZERO;
+    region_publish(p, bytes, reserve_bytes);
+    return p;
 }
 
 /* A new place with room to grow; the pages move there without being copied. */

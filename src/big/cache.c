@@ -12,8 +12,7 @@
 
 enum {
     ENTRIES_NR = 16,
-    FIT_PART = 4,
-    LIVE_PART = 8,
+    FAR_PART = 8,     /* a region is not cut down to less than this part of it: it is worth more as it is */
     REGRET_MS = 1000, /* a region wanted so soon after one was refused should have been kept */
     REGRET_PART = 16, /* of it fades with each tick */
 };
@@ -30,12 +29,16 @@ static struct {
 
 size_t big_cache_bytes_racy(void) { return atomic_load_explicit(&cache.bytes, memory_order_relaxed); }
 
+/* However much is regretted: what the option says, or as much as is in use. */
+static size_t regret_max_bytes(void) {
+    return MAX(rt_opt.vmalloc_cache, atomic_load_explicit(&big_live_bytes, memory_order_relaxed));
+}
+
 static size_t cache_max_bytes(void) {
     if (rt_opt.vmalloc_cache == 0)
         return 0;
     size_t keep = KEEP_MIN_BYTES + atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
-    size_t part = atomic_load_explicit(&big_live_bytes, memory_order_relaxed) / LIVE_PART;
-    return MAX(MIN(keep, rt_opt.vmalloc_cache), part);
+    return MIN(keep, regret_max_bytes());
 }
 
 static void refusal_note(void) { atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed); }
@@ -45,7 +48,7 @@ static void regret_add(size_t bytes) {
     if (refused_ms == 0 || sys_clock_ms() - refused_ms > REGRET_MS)
         return;
     size_t regret = atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
-    atomic_store_explicit(&cache.regret_bytes, MIN(regret + bytes, rt_opt.vmalloc_cache), memory_order_relaxed);
+    atomic_store_explicit(&cache.regret_bytes, MIN(regret + bytes, regret_max_bytes()), memory_order_relaxed);
 }
 
 static void entry_remove_locked(struct big_entry *e) {
@@ -53,15 +56,25 @@ static void entry_remove_locked(struct big_entry *e) {
     e->addr = NULL;
 }
 
+/* How far an entry is from what is wanted: by how much its end must move. SIZE_MAX: it can't be used. */
+static size_t entry_distance(const struct big_entry *e, size_t bytes, size_t align) {
+    bool holds = e->bytes >= bytes ? e->bytes / FAR_PART <= bytes : e->reserve_bytes >= bytes + sys_page_bytes();
+    if (e->addr == NULL || !holds || ((uintptr_t)e->addr & (align - 1)) != 0)
+        return SIZE_MAX;
+    return e->bytes >= bytes ? e->bytes - bytes : bytes - e->bytes;
+}
+
 static bool entry_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
     struct big_entry *best = NULL;
-    if (big_cache_bytes_racy() < bytes || !sys_lock_try(&cache.lock))
+    size_t least = SIZE_MAX;
+    if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
         return false;
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
-        bool fits = e->addr != NULL && e->bytes >= bytes && e->bytes - bytes <= bytes / FIT_PART &&
-                    ((uintptr_t)e->addr & (align - 1)) == 0;
-        if (fits && (best == NULL || e->bytes < best->bytes))
+        size_t distance = entry_distance(e, bytes, align);
+        if (distance < least) {
+            least = distance;
             best = e;
+        }
     }
     if (best != NULL) {
         *ret_entry = *best;

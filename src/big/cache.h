@@ -14,7 +14,8 @@ struct big_entry {
 
 extern _Atomic(u64) big_live_bytes;
 
-/* A mapping of at least bytes and at most a quarter more, aligned to align. False: none, or the cache is busy. */
+/* The mapping nearest to bytes of those whose reserve holds them, aligned to align. False: none, or the cache is busy.
+ */
 bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry);
 /* False: the cache does not want it (too large, or busy); the caller releases it. */
 bool big_cache_put(const struct big_entry *e);

@@ -78,10 +78,34 @@ Test(big, a_freed_region_is_used_again, .init = start) {
     cr_expect_eq((int)content, (int)PAGE_DIRTY, "it is said to be zero");
     cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
     cr_expect_eq(stats().cached_bytes, 0u);
-    /* More than a quarter would be wasted. */
+}
+
+/* What is in memory of the part that is wanted stays there. */
+Test(big, the_end_of_a_reused_region_moves, .init = start) {
+    char *p = alloc(4 * MIB);
+    memset(p, 1, 4 * MIB);
+    unsigned reserves = fake_calls_nr(FAKE_RESERVE);
     cr_assert(big_free(p));
-    cr_expect_neq(alloc(3 * MIB), p);
-    cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves + 1);
+    cr_expect_eq(alloc(2 * MIB), p);
+    cr_expect_eq(big_usable(p), 2 * MIB);
+    cr_expect_eq(fake_resident_bytes(p, 4 * MIB), 2 * MIB, "the rest is neither used nor given back");
+    cr_expect_eq(rt_usage_get(), (s64)(2 * MIB));
+    cr_assert(big_free(p));
+    cr_expect_eq(alloc(4 * MIB), p, "its address space is there");
+    cr_expect_eq(big_usable(p), 4 * MIB);
+    memset(p, 2, 4 * MIB);
+    cr_expect_eq(rt_usage_get(), (s64)(4 * MIB));
+    cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
+}
+
+Test(big, the_nearest_region_is_reused_and_none_that_is_far_larger, .init = start) {
+    rt_opt.vmalloc_threshold = 64 * KIB;
+    char *small = alloc(256 * KIB), *large = alloc(3 * MIB);
+    cr_assert(big_free(small));
+    cr_assert(big_free(large));
+    cr_expect_eq(alloc(128 * KIB), small);
+    cr_expect_neq(alloc(128 * KIB), large, "the little that is wanted would cost what is in memory of the rest");
+    cr_expect_eq(alloc(2 * MIB), large);
 }
 
 Test(big, what_the_cache_keeps_goes_after_the_delay, .init = start) {
