@@ -25,6 +25,7 @@ static struct {
     _Atomic(size_t) bytes;
     _Atomic(size_t) regret_bytes;
     _Atomic(u64) refused_ms; /* when a region was last released for want of room; 0 never */
+    _Atomic(size_t) refused_bytes;
 } cache;
 
 size_t big_cache_bytes_racy(void) { return atomic_load_explicit(&cache.bytes, memory_order_relaxed); }
@@ -41,11 +42,16 @@ static size_t cache_max_bytes(void) {
     return MIN(keep, regret_max_bytes());
 }
 
-static void refusal_note(void) { atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed); }
+static void refusal_note(size_t bytes) {
+    atomic_store_explicit(&cache.refused_ms, sys_clock_ms(), memory_order_relaxed);
+    atomic_store_explicit(&cache.refused_bytes, bytes, memory_order_relaxed);
+}
 
 static void regret_add(size_t bytes) {
     u64 refused_ms = atomic_load_explicit(&cache.refused_ms, memory_order_relaxed);
-    if (refused_ms == 0 || sys_clock_ms() - refused_ms > REGRET_MS)
+    /* An array that grows wants more than what it leaves, which nothing could serve. */
+    if (refused_ms == 0 || sys_clock_ms() - refused_ms > REGRET_MS ||
+        atomic_load_explicit(&cache.refused_bytes, memory_order_relaxed) < bytes)
         return;
     size_t regret = atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
     atomic_store_explicit(&cache.regret_bytes, MIN(regret + bytes, regret_max_bytes()), memory_order_relaxed);
@@ -112,7 +118,7 @@ static struct big_entry *slot_for_locked(size_t bytes, struct big_entry *ret_evi
 bool big_cache_put(const struct big_entry *e) {
     struct big_entry evicted = {0};
     if (e->bytes > cache_max_bytes()) {
-        refusal_note();
+        refusal_note(e->reserve_bytes);
         return false;
     }
     if (!sys_lock_try(&cache.lock))
@@ -125,7 +131,7 @@ bool big_cache_put(const struct big_entry *e) {
     }
     sys_lock_release(&cache.lock);
     if (slot == NULL || evicted.addr != NULL)
-        refusal_note();
+        refusal_note(MAX(evicted.reserve_bytes, slot == NULL ? e->reserve_bytes : 0));
     if (evicted.addr != NULL)
         big_region_release(evicted.addr, evicted.bytes, evicted.reserve_bytes);
     return slot != NULL;

@@ -12,12 +12,12 @@
 #define STEP_MAX_BYTES (64 * MIB)
 
 /*
- * A hugepage that comes slower than twice the 512 small pages it replaces is not worth it: the kernel had to compact
- * memory for it, or a hypervisor to find some that small pages need not wait for. Then so many are done without before
- * the next is asked for, twice as many each time, so that where all of them are slow little is lost. What a small page
- * takes is measured too: in a virtual machine it varies by a factor of ten.
+ * A hugepage that takes longer than this to come costs more than twice the 512 small faults it replaces: the kernel had
+ * to compact memory for it, or a hypervisor to find some. Then so many are done without before the next is asked for,
+ * twice as many each time, so that where all of them are slow little is lost.
  */
-enum { SLOW_FACTOR = 2, SKIP_FIRST = 2, SKIP_MAX = 32, SMALL_NS_MAX = 16000, SMALL_NS_PART = 4 };
+#define SLOW_NS ((u64)2000000)
+enum { SKIP_FIRST = 2, SKIP_MAX = 32 };
 
 enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
 
@@ -58,7 +58,7 @@ static bool tier_reserve(struct page_tier *t) {
 }
 
 static bool hugepage_earned(struct page_tier *t) {
-    if (t->used_granules * GRANULE_BYTES < rt_opt.thp_after)
+    if (rt_opt.thp != OPT_THP_EARNED || t->used_granules * GRANULE_BYTES < rt_opt.thp_after)
         return false;
     u32 skip = atomic_load_explicit(&t->huge_skip, memory_order_relaxed);
     if (skip != 0)
@@ -66,29 +66,19 @@ static bool hugepage_earned(struct page_tier *t) {
     return skip == 0;
 }
 
-enum page_touch tier_hugepage_ask(struct page_tier *t, char *p) {
-    if (rt_opt.thp != OPT_THP_EARNED)
-        return rt_opt.thp == OPT_THP_ALWAYS ? PAGE_TOUCH_HUGE : PAGE_TOUCH_NONE;
-    return hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0 ? PAGE_TOUCH_HUGE : PAGE_TOUCH_SMALL;
+bool tier_hugepage_ask(struct page_tier *t, char *p) {
+    return rt_opt.thp == OPT_THP_ALWAYS || (hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0);
 }
 
-void tier_touch(struct page_tier *t, char *p, enum page_touch touch) {
-    s64 start = (s64)sys_clock_ns();
+void tier_hugepage_touch(struct page_tier *t, char *p) {
+    u64 start = sys_clock_ns();
     __atomic_store_n(p, 0, __ATOMIC_RELAXED);
-    s64 took = (s64)sys_clock_ns() - start;
+    u64 took = sys_clock_ns() - start;
     if (rt_opt.thp == OPT_THP_ALWAYS)
         return;
-    s64 small = atomic_load_explicit(&t->small_ns, memory_order_relaxed);
-    if (touch == PAGE_TOUCH_SMALL) {
-        took = MIN(took, SMALL_NS_MAX);
-        small = small == 0 ? took : small + (took - small) / SMALL_NS_PART;
-        atomic_store_explicit(&t->small_ns, (u32)small, memory_order_relaxed);
-        return;
-    }
     (void)sys_vm_nohuge(p, HPAGE_BYTES);
-    s64 all_small = small * (s64)(HPAGE_BYTES / sys_page_bytes());
     u32 last = atomic_load_explicit(&t->huge_skip_last, memory_order_relaxed);
-    u32 skip = took <= SLOW_FACTOR * all_small ? 0 : CLAMP(last * 2, SKIP_FIRST, SKIP_MAX);
+    u32 skip = took < SLOW_NS ? 0 : CLAMP(last * 2, SKIP_FIRST, SKIP_MAX);
     atomic_store_explicit(&t->huge_skip_last, skip, memory_order_relaxed);
     atomic_store_explicit(&t->huge_skip, skip, memory_order_relaxed);
 }

@@ -150,14 +150,11 @@ static void regret_add(struct page_tier *t, const struct hpage *h, unsigned gran
 }
 
 /* *ret_touch: the run begins a hugepage that waits for its first touch. */
-static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr,
-                                    enum page_touch *ret_touch) {
+static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr, bool *ret_touch) {
     unsigned was_backed = 0;
     u64 was_written = 0;
-    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0)
-        *ret_touch = tier_hugepage_ask(t, h->addr);
-    if (*ret_touch == PAGE_TOUCH_HUGE) {
-        h->huge = true;
+    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0 && tier_hugepage_ask(t, h->addr)) {
+        *ret_touch = h->huge = true;
         t->huge_bytes += HPAGE_BYTES;
         regret_add(t, h, HPAGE_GRANULES);
         h->backed[0] = h->backed[1] = ~(u64)0;
@@ -248,7 +245,7 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
         return NULL;
     int pos = -1;
     char *run = NULL;
-    enum page_touch touch = PAGE_TOUCH_NONE;
+    bool touch = false;
     defer_drain_locked(t);
     struct hpage *h = tier_find(t, granules_nr, align_nr, &pos);
     if (h != NULL) {
@@ -256,8 +253,8 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
         run = h->addr + (size_t)pos * GRANULE_BYTES;
     }
     tier_unlock(t);
-    if (touch != PAGE_TOUCH_NONE)
-        tier_touch(t, run, touch);
+    if (touch)
+        tier_hugepage_touch(t, run);
     return run;
 }
 

@@ -22,7 +22,6 @@ struct page_tier {
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
     size_t step_bytes;                          /* how much the next commit takes */
-    _Atomic(u32) small_ns;                      /* what the first touch of a small page takes, on average; 0 unknown */
     _Atomic(u32) huge_skip;                     /* hugepages to do without before the next is asked for */
     _Atomic(u32) huge_skip_last;                /* how many it was when one last was slow; 0: the last was not */
     u64 used_granules, free_backed_granules;
@@ -40,14 +39,13 @@ extern HIDDEN struct page_tier *page_tiers;
 
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
 struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node);
-/* Whether the hugepage at p, which holds no memory, shall be a real one; then the kernel was told. Who gets its first
- * run shall touch it, where the answer is not NONE. */
-enum page_touch { PAGE_TOUCH_NONE, PAGE_TOUCH_SMALL, PAGE_TOUCH_HUGE };
-enum page_touch tier_hugepage_ask(struct page_tier *t, char *p);
+/* Whether the hugepage at p, which holds no memory, shall be a real one; then the kernel was told, and who gets its
+ * first run must touch it. */
+bool tier_hugepage_ask(struct page_tier *t, char *p);
 /* The first touch, timed; without the lock, because it may take milliseconds. What came stays whole, but once a part of
  * it is given back the kernel's own scan must not fill it up again, and mappings with differing flags would stay apart
  * for good: the kernel is told so. */
-void tier_touch(struct page_tier *t, char *p, enum page_touch touch);
+void tier_hugepage_touch(struct page_tier *t, char *p);
 void tier_list_add(struct page_tier *t, struct hpage *h);
 void tier_list_del(struct page_tier *t, struct hpage *h);
 /* The hugepage lost or got granules: bring longest and the lists up to date. */

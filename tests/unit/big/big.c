@@ -153,6 +153,17 @@ Test(big, the_cache_grows_by_what_was_wanted_right_after_it_was_refused, .init =
     cr_expect_eq(stats().cached_bytes, 0u);
 }
 
+Test(big, an_array_that_grows_regrets_nothing, .init = start) {
+    char *p = alloc(10 * MIB);
+    for (size_t bytes = 15 * MIB; bytes < 60 * MIB; bytes += bytes / 2) {
+        char *larger = alloc(bytes);
+        cr_assert(big_free(p));
+        p = larger;
+    }
+    cr_assert(big_free(p));
+    cr_expect_eq(stats().cached_bytes, 0u, "what it leaves is kept, and serves nobody");
+}
+
 Test(big, without_a_cache_nothing_is_kept, .init = start) {
     rt_opt.vmalloc_cache = 0;
     char *p = alloc(4 * MIB);
