@@ -27,7 +27,7 @@ def facts():
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "system": system or "unknown",
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "cpu": first_line("/proc/cpuinfo", "model name"),
         "cpus": os.cpu_count(),
         "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MIB,
