@@ -133,10 +133,11 @@ static bool region_grow_in_place(struct hpage *h, size_t bytes) {
 }
 
 /* A mapping out of the cache, its end moved to where it is wanted: what is in memory is kept. NULL: none. */
-static char *region_reuse(size_t bytes, size_t align) {
+static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     struct big_entry cached;
     if (!big_cache_take(bytes, align, &cached))
         return NULL;
+    *ret_dirty_bytes = MIN(bytes, cached.bytes);
     region_publish(cached.addr, cached.bytes, cached.reserve_bytes);
     struct hpage *h = region_record(cached.addr);
     if (bytes <= cached.bytes) {
@@ -151,20 +152,18 @@ static char *region_reuse(size_t bytes, size_t align) {
     return NULL;
 }
 
-void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *ret_content) {
+void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_bytes) {
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
     size_t bytes = round_up(size, sys_page_bytes());
-    char *p = region_reuse(bytes, align);
-    if (p != NULL) {
-        *ret_content = PAGE_DIRTY;
+    char *p = region_reuse(bytes, align, ret_dirty_bytes);
+    if (p != NULL)
         return p;
-    }
     size_t reserve_bytes = region_reserve_bytes(bytes);
     p = region_map(bytes, reserve_bytes, align, use);
     if (p == NULL)
         return NULL;
-    *ret_content = PAGE_ZERO;
+    *ret_dirty_bytes = 0;
     region_publish(p, bytes, reserve_bytes);
     return p;
 }

@@ -14,9 +14,10 @@
 
 #include "page/page.h"
 
-/* size > 0 bytes, aligned to align (a power of two; 2 MiB at least is given). NULL when memory is out. */
+/* size > 0 bytes, aligned to align (a power of two; 2 MiB at least is given). What lies beyond *ret_dirty_bytes reads
+ * as zeros. NULL when memory is out. */
 enum big_use { BIG_ANY, BIG_SPARSE /* expected to stay mostly untouched: no hugepages */ };
-void *big_alloc(size_t size, size_t align, enum big_use use, enum page_content *ret_content);
+void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_bytes);
 
 /* p: as big_alloc returned it. False when it is no live region: not ours, inside one, or freed already. */
 bool big_free(void *p);

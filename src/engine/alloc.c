@@ -29,10 +29,10 @@ static ALWAYS_INLINE void *size_magazine(size_t size) {
 
 /* A region of its own, at a multiple of align. */
 static void *alloc_region(size_t size, size_t align, enum zero_wanted zero) {
-    enum page_content content;
-    void *p = big_alloc(MAX(size, (size_t)1), align, zero == ZERO_YES ? BIG_SPARSE : BIG_ANY, &content);
-    if (p != NULL && zero == ZERO_YES && content == PAGE_DIRTY)
-        memset(p, 0, size);
+    size_t dirty_bytes = 0;
+    void *p = big_alloc(MAX(size, (size_t)1), align, zero == ZERO_YES ? BIG_SPARSE : BIG_ANY, &dirty_bytes);
+    if (p != NULL && zero == ZERO_YES)
+        memset(p, 0, MIN(size, dirty_bytes));
     return p;
 }
 

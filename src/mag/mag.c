@@ -22,9 +22,9 @@ enum {
     BUDGET_PART = 32, /* of what is in use magazines may hold one part, all ids together, within the bounds below */
     HAND_STEPS = 8,   /* classes looked at for one that rests */
     SLOW_CLOCK_CALLS = 64,
-    REST_CLOCKS = 8,
-    OVER_PART = 4,
-    PINNED_BYTES = 128,
+    REST_CLOCKS = 8,    /* so many times as many slow calls make a class one that rests: 512, under a millisecond */
+    OVER_PART = 4,      /* over its budget is an id that exceeds it by this part */
+    PINNED_BYTES = 128, /* what a smaller object counts as */
 };
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
 #define FIRST_MIN_BYTES 512

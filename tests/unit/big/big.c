@@ -17,8 +17,8 @@ static void start(void) {
 }
 
 static char *alloc(size_t size) {
-    enum page_content content;
-    return big_alloc(size, 1, BIG_ANY, &content);
+    size_t dirty_bytes;
+    return big_alloc(size, 1, BIG_ANY, &dirty_bytes);
 }
 
 static struct big_stats stats(void) {
@@ -41,11 +41,11 @@ static bool stamped(const char *p, size_t bytes) {
 }
 
 Test(big, a_region_is_zeroed_aligned_and_known, .init = start) {
-    enum page_content content = PAGE_DIRTY;
+    size_t dirty_bytes = 1;
     size_t size = 3 * MIB + 5;
-    char *p = big_alloc(size, 1, BIG_ANY, &content);
+    char *p = big_alloc(size, 1, BIG_ANY, &dirty_bytes);
     cr_assert_not_null(p);
-    cr_expect_eq((int)content, (int)PAGE_ZERO);
+    cr_expect_eq(dirty_bytes, 0u);
     cr_expect_eq((uintptr_t)p % HPAGE_BYTES, 0u);
     cr_expect_eq(big_usable(p), round_up(size, 4096));
     cr_expect_eq(page_map_get(p), (unsigned)PAGE_MAP_BIG);
@@ -58,8 +58,8 @@ Test(big, a_region_is_zeroed_aligned_and_known, .init = start) {
 
 Test(big, alignment_up_to_a_gib, .init = start) {
     for (size_t align = 1; align <= GIB; align *= 2) {
-        enum page_content content;
-        char *p = big_alloc(2 * MIB, align, BIG_ANY, &content);
+        size_t dirty_bytes;
+        char *p = big_alloc(2 * MIB, align, BIG_ANY, &dirty_bytes);
         cr_assert_not_null(p);
         cr_expect_eq((uintptr_t)p % align, 0u);
         cr_expect(big_free(p));
@@ -67,15 +67,15 @@ Test(big, alignment_up_to_a_gib, .init = start) {
 }
 
 Test(big, a_freed_region_is_used_again, .init = start) {
-    enum page_content content = PAGE_ZERO;
+    size_t dirty_bytes = 0;
     char *p = alloc(4 * MIB);
     memset(p, 1, 4 * MIB);
     unsigned reserves = fake_calls_nr(FAKE_RESERVE);
     cr_assert(big_free(p));
     cr_expect_eq(stats().cached_bytes, 4 * MIB);
     cr_expect_eq(stats().live_bytes, 0u);
-    cr_expect_eq(big_alloc(4 * MIB - 4096 * 3, 1, BIG_ANY, &content), p);
-    cr_expect_eq((int)content, (int)PAGE_DIRTY, "it is said to be zero");
+    cr_expect_eq(big_alloc(4 * MIB - 4096 * 3, 1, BIG_ANY, &dirty_bytes), p);
+    cr_expect_eq(dirty_bytes, 4 * MIB - 4096 * 3, "it is said to be zero");
     cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
     cr_expect_eq(stats().cached_bytes, 0u);
 }
@@ -91,7 +91,11 @@ Test(big, the_end_of_a_reused_region_moves, .init = start) {
     cr_expect_eq(fake_resident_bytes(p, 4 * MIB), 2 * MIB, "the rest is neither used nor given back");
     cr_expect_eq(rt_usage_get(), (s64)(2 * MIB));
     cr_assert(big_free(p));
-    cr_expect_eq(alloc(4 * MIB), p, "its address space is there");
+    size_t dirty_bytes = 0;
+    cr_expect_eq(big_alloc(4 * MIB, 1, BIG_ANY, &dirty_bytes), p, "its address space is there");
+    cr_expect_eq(dirty_bytes, 2 * MIB, "what came back was given back before");
+    for (size_t at = dirty_bytes; at < 4 * MIB; at += 512)
+        cr_assert_eq(p[at], 0);
     cr_expect_eq(big_usable(p), 4 * MIB);
     memset(p, 2, 4 * MIB);
     cr_expect_eq(rt_usage_get(), (s64)(4 * MIB));
