@@ -7,14 +7,17 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 static struct pool pools[WORKERS_LIMIT];
 static pthread_t threads[WORKERS_LIMIT];
 static size_t running_nr;
 static atomic_int stopping;
+static atomic_size_t started_nr;
 
 static void *worker_run(void *pool) {
+    atomic_fetch_add(&started_nr, 1);
     do
         pool_steps(pool, 64);
     while (!atomic_load_explicit(&stopping, memory_order_relaxed));
@@ -25,12 +28,16 @@ static void *worker_run(void *pool) {
 void workers_start(size_t worker_nr, uint64_t seed, size_t size_limit, enum pool_enomem enomem) {
     CHECK(worker_nr <= WORKERS_LIMIT && running_nr == 0);
     atomic_store(&stopping, 0);
+    atomic_store(&started_nr, 0);
     for (size_t i = 0; i < worker_nr; i++) {
         pool_init(&pools[i], seed, 1000 + i, size_limit);
         pools[i].enomem = enomem;
         CHECK(pthread_create(&threads[i], NULL, worker_run, &pools[i]) == 0);
     }
     running_nr = worker_nr;
+    /* A new thread's own first system calls are the C library's, and may not be refused by what the test does next. */
+    while (atomic_load(&started_nr) < worker_nr)
+        sched_yield();
 }
 
 void workers_stop(void) {

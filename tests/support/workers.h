@@ -13,6 +13,7 @@
 
 enum { WORKERS_LIMIT = 64 };
 
+/* Returns when all of them run. */
 void workers_start(size_t worker_nr, uint64_t seed, size_t size_limit, enum pool_enomem enomem);
 /* Every worker checks and frees what it holds. Fails when one of them never made a step. */
 void workers_stop(void);
