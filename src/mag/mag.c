@@ -21,8 +21,8 @@ enum {
         32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
     BUDGET_PART = 32, /* of what is in use magazines may hold one part, all ids together, within the bounds below */
     HAND_STEPS = 8,   /* classes looked at for one that rests */
-    SLOW_CLOCK_CALLS = 64,
-    REST_CLOCKS = 8,    /* so many times as many slow calls make a class one that rests: 512, under a millisecond */
+    CLOCK_MISSES = 64,
+    REST_CLOCKS = 8,    /* so many times as many misses make a class one that rests: 512, under a millisecond */
     OVER_PART = 4,      /* over its budget is an id that exceeds it by this part */
     PINNED_BYTES = 128, /* what a smaller object counts as */
 };
@@ -120,16 +120,14 @@ static bool class_give_up(struct mag_region *r, unsigned cls, u64 seen) {
     return true;
 }
 
-/* The slow calls of this id, in units that 16 bits hold for a while. */
-static u16 slow_clock(struct mag_region *r) {
-    return (u16)((atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
-                  atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed)) /
-                 SLOW_CLOCK_CALLS);
+/* The misses of this id, in units that 16 bits hold for a while. */
+static u16 miss_clock(struct mag_region *r) {
+    return (u16)(atomic_load_explicit(&r->counts.misses, memory_order_relaxed) / CLOCK_MISSES);
 }
 
 /* Whether the class's slot stands where it stood REST_CLOCKS ago, at each look meanwhile. */
 static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
-    u16 now = slow_clock(r);
+    u16 now = miss_clock(r);
     u8 mark = (u8)(slot / sizeof(u64));
     if (mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed))
         return (u16)(now - atomic_load_explicit(&r->since[cls], memory_order_relaxed)) >= REST_CLOCKS;
@@ -140,7 +138,7 @@ static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
 
 /*
  * The budget is spent: a class that rests gives its share to the one that asks. A clock hand goes over the classes, a
- * few each time. What rests is told by the id's slow calls, so that it takes as long as the program takes to do
+ * few each time. What rests is told by the id's misses, so that it takes as long as the program takes to do
  * something else.
  */
 static bool class_rob(struct mag_region *r, unsigned asking) {
@@ -288,6 +286,7 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
     COUNT(r, slow_allocs);
     if (region_untried(r) && region_pop(slot, &obj) == RSEQ_DONE)
         return obj;
+    COUNT(r, misses);
     u64 m = find_nonempty(r, slot, wants_single(cls, ret_zero));
     if (m == 0)
         return alloc_one(slot, ret_zero);
@@ -336,6 +335,7 @@ void mag_free(unsigned slot, void *p) {
         COUNT(r, slow_frees);
         if (region_untried(r) && region_push(slot, p) == RSEQ_DONE)
             return;
+        COUNT(r, misses);
     }
     u64 m = r == NULL || goes_straight(r, class_of(slot)) ? 0 : find_empty(r, slot);
     if (m == 0) {

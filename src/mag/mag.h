@@ -32,7 +32,7 @@ enum mag_drain { MAG_DRAIN_IDLE, MAG_DRAIN_ALL };
 /* Empties the magazines of ids (those that did nothing since the call before, or all), each after making sure nobody
  * uses it. Where the kernel has no barrier for that, only the locked regions and the caller's own id are emptied. */
 void mag_drain(enum mag_drain which);
-/* Empties the caller's magazines of classes that stand where they stood some hundred slow calls ago, at the call before
+/* Empties the caller's magazines of classes that stand where they stood some hundred misses ago, at the call before
  * and now: the program does something else. */
 void mag_rest(void);
 /* Gives depot magazines back to the slabs that stayed unused through this call and the one before; with MAG_DRAIN_ALL,

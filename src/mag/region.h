@@ -15,6 +15,8 @@ enum { LEVELS_NR = 7, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
  * each would cost the slow path more than the figures are worth. */
 struct mag_counts {
     _Atomic(u64) slow_allocs, slow_frees, refills, flushes, depot_gets, depot_puts, fallback_ops;
+    _Atomic(u64)
+        misses; /* of the slow calls, those whose magazine was empty or full: all, where there is a fast path */
 };
 
 struct mag_region {
@@ -22,7 +24,7 @@ struct mag_region {
     _Atomic(u8) level[SLAB_CLASSES_NR];  /* size of the next magazine: 64 bytes << level. A hint. */
     _Atomic(u8) direct[SLAB_CLASSES_NR]; /* frees that went straight to their slab */
     _Atomic(u8) mark[SLAB_CLASSES_NR];   /* where the class's slot stood when the clock hand last passed */
-    _Atomic(u16) since[SLAB_CLASSES_NR]; /* and the slow calls of this id when it first stood there, in 64 */
+    _Atomic(u16) since[SLAB_CLASSES_NR]; /* and this id's misses when it first stood there, in 64 */
     _Atomic(u8) hand;                    /* class the search for a resting one goes on from */
     struct mag_counts counts;
     _Atomic(s64) capacity_bytes[MAG_KINDS_NR]; /* what the magazines this id asked for can hold. A hint. */

@@ -21,6 +21,14 @@ static void start(void) {
     cr_assert_eq(mag_init(), 0);
 }
 
+static void start_locked(void) {
+    rt_options_read(NULL, NULL);
+    rt_opt.percpu = OPT_PERCPU_OFF;
+    cr_assert_eq(rt_meta_init(), 0);
+    cr_assert_eq(page_init(), 0);
+    cr_assert_eq(mag_init(), 0);
+}
+
 static void *alloc(size_t size) {
     void *p = engine_malloc_fast(size);
     return p != NULL ? p : mag_alloc(slab_class_for(size), NULL);
@@ -54,13 +62,17 @@ static struct mag_stats stats(void) {
 
 static u64 exchanges(void) { return stats().refills + stats().flushes; }
 
-Test(budget, fifty_classes_in_use_keep_their_magazines, .init = start) {
+static void expect_few_exchanges(void) {
     replace(WARM);
     u64 before = exchanges();
     replace(MEASURED);
     u64 nr = exchanges() - before;
     cr_expect_lt(nr, (u64)MEASURED / 100, "%lu exchanges with the slabs in %d replacements", nr, MEASURED);
 }
+
+Test(budget, fifty_classes_in_use_keep_their_magazines, .init = start) { expect_few_exchanges(); }
+/* Where every call is a slow one. */
+Test(budget, fifty_classes_keep_their_locked_magazines, .init = start_locked) { expect_few_exchanges(); }
 
 Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start) {
     unsigned resting = slab_class_for(200), used = slab_class_for(100);
