@@ -15,8 +15,8 @@ enum { LEVELS_NR = 7, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
  * each would cost the slow path more than the figures are worth. */
 struct mag_counts {
     _Atomic(u64) slow_allocs, slow_frees, refills, flushes, depot_gets, depot_puts, fallback_ops;
-    _Atomic(u64)
-        misses; /* of the slow calls, those whose magazine was empty or full: all, where there is a fast path */
+    /* Of the slow calls, those whose magazine was empty or full: all of them, where there is a fast path. */
+    _Atomic(u64) misses;
 };
 
 struct mag_region {

@@ -40,9 +40,7 @@ void fake_limit(size_t bytes);
 
 /* The clock starts at one second. */
 void fake_clock_advance_ms(u64 ms);
-/* From now on a look at the exact clock takes so long: small_ns, or huge_ns between sys_vm_huge and sys_vm_nohuge. */
-void fake_touch_takes_ns(u64 small_ns, u64 huge_ns);
-/* For sys_vm_huge and sys_vm_nohuge. */
-void fake_touch_is_huge(bool huge);
+/* From now on every look at the exact clock takes that long. */
+void fake_clock_look_takes_ns(u64 ns);
 
 #endif

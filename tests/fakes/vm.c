@@ -132,14 +132,8 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
     return fails(call) ? -ENOMEM : 0;
 }
 
-int sys_vm_huge(void *addr, size_t bytes) {
-    fake_touch_is_huge(true);
-    return hint(FAKE_HUGE, addr, bytes);
-}
-int sys_vm_nohuge(void *addr, size_t bytes) {
-    fake_touch_is_huge(false);
-    return hint(FAKE_NOHUGE, addr, bytes);
-}
+int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
+int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node) {
     (void)mode, (void)node;
     return hint(FAKE_PLACE, addr, bytes);

@@ -3,40 +3,19 @@
  * How magazines share their budget: classes that are in use keep theirs however many they are, one that rests gives its
  * objects back, and an id over its budget shrinks. Counted in exchanges with the slabs, on one thread.
  */
-#include "engine/fast.h"
-#include "mag/mag.h"
 #include "rt/usage.h"
 #include "unit/alone.h"
-#include "unit/core.h"
+#include "unit/mag/magazines.h"
 
 enum { LIVE = 8192, WARM = 200000, MEASURED = 200000, MANY = 400000, SHIFT_MIN = 4, SHIFTS = 10 };
 
 static u64 seed = 1;
 static void *live[LIVE];
 
-static void start(void) {
-    rt_options_read(NULL, NULL);
-    cr_assert_eq(rt_meta_init(), 0);
-    cr_assert_eq(page_init(), 0);
-    cr_assert_eq(mag_init(), 0);
-}
-
 static void start_locked(void) {
     rt_options_read(NULL, NULL);
     rt_opt.percpu = OPT_PERCPU_OFF;
-    cr_assert_eq(rt_meta_init(), 0);
-    cr_assert_eq(page_init(), 0);
-    cr_assert_eq(mag_init(), 0);
-}
-
-static void *alloc(size_t size) {
-    void *p = engine_malloc_fast(size);
-    return p != NULL ? p : mag_alloc(slab_class_for(size), NULL);
-}
-
-static void give(void *p) {
-    if (p != NULL && !engine_free_fast(p))
-        mag_free(page_map_get(p), p);
+    magazines_start_with_options();
 }
 
 /* As many in each doubling from 16 bytes to 16 KiB. */
@@ -48,8 +27,9 @@ static size_t any_size(void) {
 static void replace(unsigned times) {
     while (times-- > 0) {
         unsigned at = (unsigned)(alone_random(&seed) % LIVE);
-        give(live[at]);
-        live[at] = alloc(any_size());
+        if (live[at] != NULL)
+            magazines_give(live[at]);
+        live[at] = magazines_alloc(any_size());
         cr_assert_not_null(live[at]);
     }
 }
@@ -70,28 +50,28 @@ static void expect_few_exchanges(void) {
     cr_expect_lt(nr, (u64)MEASURED / 100, "%lu exchanges with the slabs in %d replacements", nr, MEASURED);
 }
 
-Test(budget, fifty_classes_in_use_keep_their_magazines, .init = start) { expect_few_exchanges(); }
+Test(budget, fifty_classes_in_use_keep_their_magazines, .init = magazines_start) { expect_few_exchanges(); }
 /* Where every call is a slow one. */
 Test(budget, fifty_classes_keep_their_locked_magazines, .init = start_locked) { expect_few_exchanges(); }
 
-Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start) {
+Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = magazines_start) {
     unsigned resting = slab_class_for(200), used = slab_class_for(100);
     struct slab_class_stats st;
     for (unsigned i = 0; i < LIVE; i++)
-        live[i] = alloc(200);
+        live[i] = magazines_alloc(200);
     for (unsigned i = 0; i < LIVE; i++)
-        give(live[i]);
+        magazines_give(live[i]);
     mag_rest();
     slab_class_stats_get(resting, &st);
     cr_assert_gt(st.out_objs, 0u, "nothing was kept");
     /* Slow calls of another class: too many at a time for its magazines. */
     for (unsigned round = 0; round < 64; round++) {
         for (unsigned i = 0; i < LIVE; i++)
-            live[i] = alloc(100);
+            live[i] = magazines_alloc(100);
         for (unsigned i = 0; i < LIVE; i++)
-            give(live[i]);
+            magazines_give(live[i]);
     }
-    give(alloc(100));
+    magazines_give(magazines_alloc(100));
     mag_rest();
     mag_depot_trim(MAG_DRAIN_ALL);
     slab_class_stats_get(resting, &st);
@@ -100,14 +80,14 @@ Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start) {
     cr_expect_gt(st.out_objs, 0u);
 }
 
-Test(budget, magazines_shrink_with_the_program, .init = start) {
+Test(budget, magazines_shrink_with_the_program, .init = magazines_start) {
     static void *many[MANY];
     u64 most = 0;
     for (unsigned i = 0; i < MANY; i++)
-        many[i] = alloc(16 + alone_random(&seed) % 256);
+        many[i] = magazines_alloc(16 + alone_random(&seed) % 256);
     for (unsigned i = MANY; i > 0; i--) {
         unsigned at = (unsigned)(alone_random(&seed) % i);
-        give(many[at]);
+        magazines_give(many[at]);
         many[at] = many[i - 1];
         if (i % 1024 == 0)
             most = MAX(most, stats().cached_bytes + stats().depot_bytes);

@@ -4,39 +4,22 @@
  * is freed on another thread; the main thread drains ids and trims the depot meanwhile. At the end, all drained, every
  * object is back in its slab. Without rseq (and under ThreadSanitizer) the same runs on the locked regions.
  */
-#include "engine/fast.h"
-#include "mag/mag.h"
 #include "rt/usage.h"
-#include "unit/core.h"
 #include "unit/handover.h"
+#include "unit/mag/magazines.h"
 
 enum { MS = 500, HELD = 96 };
-
-static void start(void) {
-    rt_options_read(NULL, NULL);
-    cr_assert_eq(rt_meta_init(), 0);
-    cr_assert_eq(page_init(), 0);
-    cr_assert_eq(mag_init(), 0);
-}
 
 static void start_locked(void) {
     rt_options_read(NULL, NULL);
     rt_opt.percpu = OPT_PERCPU_OFF;
     rt_opt.fake_cpus = 3; /* few, so that threads meet */
-    cr_assert_eq(rt_meta_init(), 0);
-    cr_assert_eq(page_init(), 0);
-    cr_assert_eq(mag_init(), 0);
-}
-
-static void *alloc(size_t size) {
-    void *p = engine_malloc_fast(size);
-    return p != NULL ? p : mag_alloc(slab_class_for(size), NULL);
+    magazines_start_with_options();
 }
 
 static void give(void *p, size_t size) {
     MUST(page_map_get(p) == slab_class_for(size));
-    if (!engine_free_fast(p))
-        mag_free(page_map_get(p), p);
+    magazines_give(p);
 }
 
 static void expect_all_back(void) {
@@ -57,8 +40,8 @@ static void expect_all_back(void) {
     cr_assert_eq(atomic_load(&rt_usage_out_bytes), 0);
 }
 
-static const struct handover_ops small = {alloc, give, {16, 32, 48, 64, 256, 1024}, HELD, MS};
-static const struct handover_ops mixed = {alloc, give, {16, 64, 640, 4096, 20480, 98304}, HELD, MS};
+static const struct handover_ops small = {magazines_alloc, give, {16, 32, 48, 64, 256, 1024}, HELD, MS};
+static const struct handover_ops mixed = {magazines_alloc, give, {16, 64, 640, 4096, 20480, 98304}, HELD, MS};
 
 static void give_back(void) {
     static unsigned turn;
@@ -75,12 +58,12 @@ static void off_for_good(void) {
     give_back();
 }
 
-Test(mag_concurrent, small_objects, .init = start) {
+Test(mag_concurrent, small_objects, .init = magazines_start) {
     handover_run(&small, NULL);
     expect_all_back();
 }
 
-Test(mag_concurrent, with_drains, .init = start) {
+Test(mag_concurrent, with_drains, .init = magazines_start) {
     handover_run(&small, give_back);
     handover_run(&mixed, give_back);
     expect_all_back();
@@ -93,7 +76,7 @@ Test(mag_concurrent, locked_regions, .init = start_locked) {
     expect_all_back();
 }
 
-Test(mag_concurrent, percpu_magazines_are_switched_off_meanwhile, .init = start) {
+Test(mag_concurrent, percpu_magazines_are_switched_off_meanwhile, .init = magazines_start) {
     handover_run(&mixed, off_for_good);
     expect_all_back();
 }

@@ -256,11 +256,11 @@ Test(purge, a_granule_reads_as_zeros_until_it_is_taken_hugepage_or_not, .init = 
 Test(purge, slow_hugepages_are_asked_for_ever_less_and_come_back, .init = start) {
     rt_opt.thp = OPT_THP_EARNED;
     rt_opt.thp_after = 2 * MIB;
-    fake_touch_takes_ns(0, 10000000);
+    fake_clock_look_takes_ns(10000000);
     take_and_touch(RUNS_MAX);
     unsigned hugepages = RUNS_MAX * RUN / (unsigned)HPAGE_GRANULES, asked = fake_calls_nr(FAKE_HUGE);
     cr_expect(asked >= 4 && asked <= 6, "%u of %u asked for", asked, hugepages);
-    fake_touch_takes_ns(0, 100000);
+    fake_clock_look_takes_ns(100000);
     for (int round = 0; round < 2; round++) {
         free_runs(0, RUNS_MAX);
         page_purge(0);
