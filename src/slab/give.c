@@ -87,6 +87,29 @@ static void slab_count(struct slab_class *c, struct slab *s, char *base, const s
         atomic_fetch_add_explicit(&c->sparse, 1, memory_order_relaxed);
 }
 
+/* What a batch gave back of one class, not yet in the accounts. */
+struct tally {
+    struct slab_class *class;
+    unsigned objs;
+    u32 size_bytes;
+};
+
+static void tally_settle(struct tally *t) {
+    if (t->objs == 0)
+        return;
+    atomic_fetch_sub_explicit(&t->class->out_objs, t->objs, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&rt_usage_out_bytes, (s64)t->objs * t->size_bytes, memory_order_relaxed);
+    t->objs = 0;
+}
+
+static void tally_add(struct tally *t, struct slab_class *c, const struct slab_geometry *g, unsigned objs) {
+    if (t->class != c)
+        tally_settle(t);
+    t->class = c;
+    t->size_bytes = g->size_bytes;
+    t->objs += objs;
+}
+
 static void group_set_bits(struct group *gr) {
     struct slab *s = gr->slab;
     const struct slab_geometry *g = gr->geometry;
@@ -103,7 +126,7 @@ static void group_set_bits(struct group *gr) {
     gr->mask = 0;
 }
 
-static void group_finish(struct group *gr) {
+static void group_finish(struct group *gr, struct tally *t) {
     if (gr->slab == NULL)
         return;
     struct slab *s = gr->slab;
@@ -114,8 +137,7 @@ static void group_finish(struct group *gr) {
     unsigned cls = s->cls;
     gr->slab = NULL;
     gr->uncounted = 0;
-    atomic_fetch_sub_explicit(&c->out_objs, nr, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&rt_usage_out_bytes, (s64)nr * g->size_bytes, memory_order_relaxed);
+    tally_add(t, c, g, nr);
     slab_count(c, s, gr->base, g, (int)nr); /* the slab may be gone after this */
     if (UNLIKELY(slab_empties_many(c, g)))
         slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
@@ -124,52 +146,66 @@ static void group_finish(struct group *gr) {
 }
 
 /* The group of p's slab, after finishing whatever other slab's group is in its place. */
-static struct group *group_for(struct group *groups, void *p) {
+static struct group *group_for(struct group *groups, struct tally *t, void *p) {
     char *base = slab_base(p);
     struct slab *s = slab_at(base);
     struct group *gr = &groups[((uintptr_t)base >> GRANULE_SHIFT) % GROUPS_NR];
     if (gr->slab != s) {
         const struct slab_geometry *g = &slab_geometry[s->cls];
-        group_finish(gr);
+        group_finish(gr, t);
         *gr = (struct group){.slab = s, .geometry = g, .base = base, .carved = slab_carved(s, g)};
     }
     return gr;
 }
 
-static void group_add(struct group *gr, void *p) {
+COLD static void report_object(const struct group *gr, const void *p) {
     const struct slab_geometry *g = gr->geometry;
-    u64 offset = (u64)((char *)p - gr->base);
+    u64 offset = (u64)((const char *)p - gr->base);
     unsigned index = slab_index(g, offset);
-    if (UNLIKELY((u64)index * g->size_bytes != offset || index >= g->nobj))
-        report(MISUSE_INTERIOR, p, gr->slab);
-    if (gr->word != index / WORD_BITS) {
-        group_set_bits(gr);
-        gr->word = index / WORD_BITS;
-    }
-    u64 bit = (u64)1 << (index % WORD_BITS);
-    if (UNLIKELY((gr->mask & bit) != 0 || index >= gr->carved))
-        report(MISUSE_DOUBLE_FREE, p, gr->slab);
-    gr->mask |= bit;
+    bool is_start = index < g->nobj && (u64)index * g->size_bytes == offset;
+    report(is_start ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR, p, gr->slab);
+}
+
+/* Adds the first object, which lies in the group's slab, and those after it that lie in the same granule; returns how
+ * many. Neighbours are freed together, so this loop sees nearly every object. */
+static unsigned group_add(struct group *gr, void *const *objs, unsigned nr) {
+    const struct slab_geometry *g = gr->geometry;
+    const u64 granule = (uintptr_t)objs[0] >> GRANULE_SHIFT, size_bytes = g->size_bytes;
+    char *const base = gr->base;
+    unsigned carved = gr->carved, word = gr->word, i = 0;
+    u64 mask = gr->mask;
+    do {
+        u64 offset = (u64)((char *)objs[i] - base);
+        unsigned index = slab_index(g, offset);
+        u64 bit = (u64)1 << (index % WORD_BITS);
+        if (word != index / WORD_BITS) {
+            gr->mask = mask;
+            group_set_bits(gr);
+            gr->word = word = index / WORD_BITS;
+            mask = 0;
+        }
+        if (UNLIKELY(index >= carved || index * size_bytes != offset || (mask & bit) != 0))
+            report_object(gr, objs[i]);
+        mask |= bit;
+    } while (++i < nr && (uintptr_t)objs[i] >> GRANULE_SHIFT == granule);
+    gr->mask = mask;
+    return i;
 }
 
 void slab_give(void *const *objs, unsigned nr) {
-    struct group groups[GROUPS_NR] = {0}, *gr = NULL;
-    uintptr_t granule = 0; /* of the object before, which is in gr: neighbours are freed together */
-    for (unsigned i = 0; i < nr; i++) {
-        if (gr != NULL && (uintptr_t)objs[i] >> GRANULE_SHIFT == granule) {
-            group_add(gr, objs[i]);
-            continue;
-        }
+    struct group groups[GROUPS_NR] = {0};
+    struct tally tally = {0};
+    for (unsigned i = 0; i < nr;) {
         if (UNLIKELY((page_map_get(objs[i]) % PAGE_MAP_CLASSES) - 1u >= SLAB_CLASS_MAX)) {
             rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
+            i++;
             continue;
         }
-        gr = group_for(groups, objs[i]);
-        granule = (uintptr_t)objs[i] >> GRANULE_SHIFT;
-        group_add(gr, objs[i]);
+        i += group_add(group_for(groups, &tally, objs[i]), objs + i, nr - i);
     }
     for (unsigned i = 0; i < GROUPS_NR; i++)
-        group_finish(&groups[i]);
+        group_finish(&groups[i], &tally);
+    tally_settle(&tally);
 }
 
 static bool bit_is_set(struct slab *s, const struct slab_geometry *g, unsigned index) {
