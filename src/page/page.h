@@ -12,6 +12,7 @@
 
 #include "base/types.h"
 #include "rt/meta.h"
+#include "sys/sys.h"
 
 /* --- page map: 16 bits for each granule: size class in the low 7, NUMA bank above --- */
 
@@ -111,9 +112,9 @@ bool page_is_busy_here(void);
  */
 void page_run_free(void *run, unsigned granules_nr);
 
-/* A whole-run or part-run purge done by the owner (slab/ does this for free pages inside slabs); keeps the accounts. 0
- * or -errno. */
-int page_purge_inside(void *addr, size_t bytes);
+/* Purges of parts of runs, done by their owner (slab/ does this for free pages inside slabs), all of one node; keeps
+ * the accounts. Returns a bit for each range that was given back. */
+u64 page_purge_inside(const struct sys_range *ranges, unsigned nr);
 /* Memory inside a run that page_purge_inside gave back is about to be used again. */
 void page_refill_inside(void *addr, size_t bytes);
 

@@ -107,15 +107,18 @@ void tier_purge_old_locked(struct page_tier *t, u64 before_ms) {
     }
 }
 
-int page_purge_inside(void *addr, size_t bytes) {
-    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
-    int err = sys_vm_purge(addr, bytes);
-    if (err == 0) {
+u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
+    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(ranges[0].addr), ranges[0].addr)->node];
+    u64 given = sys_vm_purge_ranges(ranges, nr);
+    size_t bytes = 0;
+    for (u64 rest = given; rest != 0; rest &= rest - 1)
+        bytes += ranges[bits_lowest(rest)].bytes;
+    if (bytes != 0) {
         rt_usage_purged();
         atomic_fetch_add_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
         rt_usage_add(-(s64)bytes);
     }
-    return err;
+    return given;
 }
 
 void page_refill_inside(void *addr, size_t bytes) {

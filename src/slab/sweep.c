@@ -38,55 +38,110 @@ static bool range_is_free(struct slab *s, const struct slab_geometry *g, size_t 
     return true;
 }
 
-/* The owner of a BOUND slab gives back its wholly free pages, neighbours in one call. Returns bytes given back. */
-static size_t slab_purge_pages(struct slab *s, char *base, const struct slab_geometry *g) {
-    size_t page = sys_page_bytes(), given = 0;
+/* The wholly free pages of a BOUND slab that still hold memory, one bit each; for its owner. */
+static u32 slab_free_pages(struct slab *s, const struct slab_geometry *g) {
+    size_t page = sys_page_bytes();
     unsigned pages_nr = (unsigned)MIN(g->granules * GRANULE_BYTES / page, 32);
     u32 found = 0;
     for (unsigned i = 0; i < pages_nr; i++) {
         if (((s->purged >> i) & 1) == 0 && range_is_free(s, g, i * page, (i + 1) * page))
             found |= (u32)1 << i;
     }
-    while (found != 0) {
-        unsigned lo = bits_lowest(found), nr = bits_lowest(~((u64)found >> lo));
-        u32 run = (u32)(bits_mask(nr) << lo);
-        if (page_purge_inside(base + lo * page, nr * page) == 0) {
-            s->purged |= run;
-            given += nr * page;
-        }
-        found &= ~run;
-    }
-    return given;
+    return found;
 }
 
 /* --- sweep --- */
 
-/* One slab off the lists: retire, or purge and file again. */
-static void sweep_one(struct slab_class *c, char *base, s32 *kept_nr, s32 keep_max, enum slab_purge purge) {
+enum {
+    HELD_MAX = 16,
+    RUNS_MAX = 16, /* of free pages in one slab: every second of 32 */
+};
+
+/*
+ * One sweep of a class's slabs on one node. Slabs with pages to give back are held BOUND until there are many, because
+ * each call to give memory back interrupts every CPU the process runs on: ten times what the rest of it costs.
+ */
+struct sweep {
+    struct slab_class *class;
+    const struct slab_geometry *geometry;
+    s32 kept_nr, keep_max;
+    enum slab_purge purge;
+    unsigned held_nr, ranges_nr;
+    char *held[HELD_MAX];
+    struct sys_range ranges[SYS_RANGES_MAX];
+    u8 owner[SYS_RANGES_MAX]; /* which of held a range lies in */
+};
+_Static_assert((int)SYS_RANGES_MAX >= (int)RUNS_MAX, "a slab's ranges fit in one batch");
+
+static void sweep_file(struct sweep *sw, char *base) {
+    enum slab_duty duty;
     struct slab *s = slab_at(base);
-    const struct slab_geometry *g = &slab_geometry[s->cls];
+    SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
+    slab_do_duty(duty, sw->class, s, base, sw->geometry);
+}
+
+/* Gives the pages of the held slabs back and files the slabs. */
+static void sweep_flush(struct sweep *sw) {
+    if (sw->held_nr == 0)
+        return;
+    size_t page = sys_page_bytes(), bytes = 0;
+    for (u64 given = page_purge_inside(sw->ranges, sw->ranges_nr); given != 0; given &= given - 1) {
+        const struct sys_range *range = &sw->ranges[bits_lowest(given)];
+        char *base = sw->held[sw->owner[bits_lowest(given)]];
+        slab_at(base)->purged |=
+            (u32)(bits_mask((unsigned)(range->bytes / page)) << ((size_t)((char *)range->addr - base) / page));
+        bytes += range->bytes;
+    }
+    atomic_fetch_add_explicit(&sw->class->purged_bytes, (s64)bytes, memory_order_relaxed);
+    for (unsigned i = 0; i < sw->held_nr; i++)
+        sweep_file(sw, sw->held[i]);
+    sw->held_nr = sw->ranges_nr = 0;
+}
+
+/* A BOUND slab with free pages, neighbours as one range. */
+static void sweep_hold(struct sweep *sw, char *base, u32 pages) {
+    size_t page = sys_page_bytes();
+    if (sw->held_nr == HELD_MAX || sw->ranges_nr + RUNS_MAX > SYS_RANGES_MAX)
+        sweep_flush(sw);
+    while (pages != 0) {
+        unsigned lo = bits_lowest(pages), nr = bits_lowest(~((u64)pages >> lo));
+        sw->owner[sw->ranges_nr] = (u8)sw->held_nr;
+        sw->ranges[sw->ranges_nr++] = (struct sys_range){base + lo * page, nr * page};
+        pages &= ~(u32)(bits_mask(nr) << lo);
+    }
+    sw->held[sw->held_nr++] = base;
+}
+
+/* One slab off the lists: retire, or purge and file again. */
+static void sweep_one(struct sweep *sw, char *base) {
+    struct slab *s = slab_at(base);
+    const struct slab_geometry *g = sw->geometry;
     enum slab_duty duty = SLAB_DUTY_NONE;
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
-        slab_empties_add(c, g, -1);
-    if (slab_word_free(slab_word_load(s)) == g->nobj && (*kept_nr)++ >= keep_max)
+        slab_empties_add(sw->class, g, -1);
+    if (slab_word_free(slab_word_load(s)) == g->nobj && sw->kept_nr++ >= sw->keep_max)
         SLAB_TRANSITION(s, slab_word_reap(w, g->nobj, &duty));
     if (duty == SLAB_DUTY_REAP) {
-        slab_destroy(c, s, base);
+        slab_destroy(sw->class, s, base);
         return;
     }
-    if (purge == SLAB_PURGE_INSIDE) {
-        size_t given = slab_purge_pages(s, base, g);
-        if (given != 0)
-            atomic_fetch_add_explicit(&c->purged_bytes, (s64)given, memory_order_relaxed);
-    }
-    SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-    slab_do_duty(duty, c, s, base, g);
+    u32 pages = sw->purge == SLAB_PURGE_INSIDE ? slab_free_pages(s, g) : 0;
+    if (pages != 0)
+        sweep_hold(sw, base, pages);
+    else
+        sweep_file(sw, base);
 }
 
 static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum slab_effort effort,
                        enum slab_purge purge) {
-    s32 kept = 0, keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
+    struct sweep sw;
+    sw.class = c;
+    sw.geometry = g;
+    sw.purge = purge;
+    sw.kept_nr = 0;
+    sw.keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
+    sw.held_nr = sw.ranges_nr = 0;
     char *heads[BUCKETS_NR];
     /* All lists first: slabs filed again below must not be met twice. */
     for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++)
@@ -94,9 +149,10 @@ static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum
     for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++) {
         for (char *base = heads[bucket], *next; base != NULL; base = next) {
             next = partial_next(base);
-            sweep_one(c, base, &kept, keep_max, purge);
+            sweep_one(&sw, base);
         }
     }
+    sweep_flush(&sw);
     atomic_store_explicit(&c->sparse, 0, memory_order_relaxed);
 }
 

@@ -25,6 +25,14 @@ int sys_vm_commit(void *addr, size_t bytes);
 int sys_vm_guard(void *addr, size_t bytes);
 /* Give the memory back and keep the address space; it reads as zeros again. On failure contents are intact. */
 int sys_vm_purge(void *addr, size_t bytes);
+/* The same for up to SYS_RANGES_MAX ranges, in one call and with one interruption of the other CPUs where the kernel
+ * can (Linux 6.16). Returns a bit for each range that was given back. */
+struct sys_range {
+    void *addr;
+    size_t bytes;
+};
+enum { SYS_RANGES_MAX = 64 };
+u64 sys_vm_purge_ranges(const struct sys_range *ranges, unsigned nr);
 /* Give memory and address space back. -ENOMEM when the map count limit forbids a split: the range is then still mapped.
  */
 int sys_vm_release(void *addr, size_t bytes);

@@ -8,6 +8,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 
 enum { ERRNO_MAX = 4095, NUMA_NODES_MAX = 64 };
 
@@ -58,6 +59,34 @@ int sys_vm_guard(void *addr, size_t bytes) {
 }
 
 int sys_vm_purge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_DONTNEED); }
+
+static size_t ranges_bytes(const struct sys_range *ranges, unsigned nr) {
+    size_t bytes = 0;
+    for (unsigned i = 0; i < nr; i++)
+        bytes += ranges[i].bytes;
+    return bytes;
+}
+
+/* A process may advise itself by the vector since 6.13, name itself by this number instead of a descriptor since 6.16.
+ * Anything but success for all is answered by single calls, which say what failed. */
+u64 sys_vm_purge_ranges(const struct sys_range *ranges, unsigned nr) {
+    enum { PIDFD_SELF = -10001 };
+    static _Atomic(bool) refused;
+    _Static_assert(sizeof(struct sys_range) == sizeof(struct iovec) &&
+                       offsetof(struct sys_range, bytes) == offsetof(struct iovec, iov_len),
+                   "a range is an iovec");
+    if (nr > 1 && !atomic_load_explicit(&refused, memory_order_relaxed)) {
+        long done = SYS6(SYS_process_madvise, PIDFD_SELF, ranges, nr, MADV_DONTNEED, 0, 0);
+        if (done >= 0 && (size_t)done == ranges_bytes(ranges, nr))
+            return ~(u64)0 >> (SYS_RANGES_MAX - nr);
+        atomic_store_explicit(&refused, done < 0, memory_order_relaxed);
+    }
+    u64 given = 0;
+    for (unsigned i = 0; i < nr; i++)
+        given |= (u64)(sys_vm_purge(ranges[i].addr, ranges[i].bytes) == 0) << i;
+    return given;
+}
+
 int sys_vm_release(void *addr, size_t bytes) { return (int)SYS2(SYS_munmap, addr, bytes); }
 /* A hugepage is one page of page-table entries, 8 bytes each: 2 MiB with 4 KiB pages, 32 MiB with 16 KiB ones, which is
  * not what is asked for. */

@@ -102,6 +102,13 @@ int sys_vm_purge(void *addr, size_t bytes) {
     return fails(FAKE_PURGE) ? -ENOMEM : madvise(addr, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
+u64 sys_vm_purge_ranges(const struct sys_range *ranges, unsigned nr) {
+    u64 given = 0;
+    for (unsigned i = 0; i < nr; i++)
+        given |= (u64)(sys_vm_purge(ranges[i].addr, ranges[i].bytes) == 0) << i;
+    return given;
+}
+
 int sys_vm_guard(void *addr, size_t bytes) {
     if (fails(FAKE_GUARD))
         return -ENOMEM;

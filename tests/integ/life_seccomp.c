@@ -26,13 +26,21 @@ static long call_number(const char *name) {
     static const struct {
         const char *name;
         long number;
-    } calls[] = {{"rseq", SYS_rseq},           {"membarrier", SYS_membarrier},
-                 {"madvise", SYS_madvise},     {"mremap", SYS_mremap},
-                 {"mprotect", SYS_mprotect},   {"mmap", SYS_mmap},
-                 {"munmap", SYS_munmap},       {"openat", SYS_openat},
-                 {"getrandom", SYS_getrandom}, {"sched_getaffinity", SYS_sched_getaffinity},
-                 {"prctl", SYS_prctl},         {"set_mempolicy", SYS_set_mempolicy},
-                 {"mbind", SYS_mbind},         {"getcpu", SYS_getcpu}};
+    } calls[] = {{"rseq", SYS_rseq},
+                 {"membarrier", SYS_membarrier},
+                 {"madvise", SYS_madvise},
+                 {"mremap", SYS_mremap},
+                 {"mprotect", SYS_mprotect},
+                 {"mmap", SYS_mmap},
+                 {"munmap", SYS_munmap},
+                 {"openat", SYS_openat},
+                 {"getrandom", SYS_getrandom},
+                 {"sched_getaffinity", SYS_sched_getaffinity},
+                 {"prctl", SYS_prctl},
+                 {"set_mempolicy", SYS_set_mempolicy},
+                 {"mbind", SYS_mbind},
+                 {"getcpu", SYS_getcpu},
+                 {"process_madvise", SYS_process_madvise}};
 
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         if (!strcmp(name, calls[i].name))
