@@ -66,6 +66,39 @@ enum quarry_format {
  * cannot be written is lost. 0, or EINVAL for an unknown format. Async-signal-safe. */
 int quarry_report(int fd, enum quarry_format format) QUARRY_NOTHROW;
 
+/* Has quarry call fn(arg) when memory runs short, so that the program frees what it can spare: when memory in use
+ * passes QUARRY_LIMIT_SOFT (then at most once a second, or for each 1/32 of the limit by which use has grown since),
+ * and before an allocation fails because of QUARRY_LIMIT_HARD. fn runs in the thread that allocates, inside its
+ * allocation call, with no lock of quarry held; the program's own locks are as they were, so fn should only try for
+ * those. It may allocate, free, register and unregister. One thread runs callbacks at a time and others do not wait for
+ * it; they never nest. They do not run in a thread that has any signal blocked, which keeps them out of signal handlers
+ * (a handler installed with SA_NODEFER and an empty mask must not allocate while callbacks are registered). A child of
+ * fork keeps the registrations. glibc declares malloc as a leaf: statics of its own file that fn changes must be
+ * volatile or atomic. 0; EINVAL when fn is NULL; ENOSPC when 16 are registered. Not async-signal-safe. */
+int quarry_reclaim_register(void (*fn)(void *arg), void *arg) QUARRY_NOTHROW;
+
+/* Takes back one registration of this fn and arg. When it returns, fn(arg) is not running and will not be called again:
+ * it waits for another thread that is inside, so do not hold a lock fn waits for. Called from inside a callback it
+ * returns at once; the running call then ends as usual. 0, or ENOENT when there is none. Not async-signal-safe. */
+int quarry_reclaim_unregister(void (*fn)(void *arg), void *arg) QUARRY_NOTHROW;
+
+enum quarry_pressure_level {
+    QUARRY_PRESSURE_NONE = 0,
+    QUARRY_PRESSURE_SOME = 1, /* in use: above 7/8 of the soft limit */
+    QUARRY_PRESSURE_HIGH = 2  /* above the soft limit, or above 7/8 of the hard one */
+};
+
+struct quarry_pressure {
+    uint64_t used_bytes; /* what the limits are compared with: memory quarry may hold, free memory and its own records
+                            included */
+    uint64_t soft_bytes; /* QUARRY_LIMIT_SOFT; 0: none */
+    uint64_t hard_bytes; /* QUARRY_LIMIT_HARD; 0: none */
+};
+
+/* How near the limits memory in use is; the figures in *ret_pressure unless that is NULL. Nanoseconds.
+ * Async-signal-safe. */
+enum quarry_pressure_level quarry_pressure(struct quarry_pressure *ret_pressure) QUARRY_NOTHROW;
+
 #undef QUARRY_NOTHROW
 #ifdef __cplusplus
 }

@@ -72,10 +72,8 @@ static size_t region_reserve_bytes(size_t bytes) {
     return packing() ? round_up(bytes, HPAGE_BYTES) : bytes + sys_page_bytes();
 }
 
-/* Reserved and committed, without a record yet. */
+/* Reserved and committed, without a record yet. The caller has counted the bytes. */
 static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum big_use use) {
-    if (!rt_usage_admits(bytes))
-        return NULL;
     char *p = sys_vm_reserve(reserve_bytes, MAX(align, HPAGE_BYTES));
     if (p == NULL)
         return NULL;
@@ -90,7 +88,6 @@ static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum b
         (void)sys_vm_release(p, reserve_bytes);
         return NULL;
     }
-    rt_usage_add((s64)bytes);
     return p;
 }
 
@@ -123,12 +120,14 @@ static void region_shrink(struct hpage *h, size_t bytes) {
 
 static bool region_grow_in_place(struct hpage *h, size_t bytes) {
     size_t more = bytes - h->big_bytes;
-    if (bytes + sys_page_bytes() > h->big_reserve_bytes || !rt_usage_admits(more) ||
-        sys_vm_commit(h->addr + h->big_bytes, more) != 0)
+    if (bytes + sys_page_bytes() > h->big_reserve_bytes || !rt_usage_reserve(more))
         return false;
+    if (sys_vm_commit(h->addr + h->big_bytes, more) != 0) {
+        rt_usage_add(-(s64)more);
+        return false;
+    }
     h->big_bytes = bytes;
     atomic_fetch_add_explicit(&big_live_bytes, more, memory_order_relaxed);
-    rt_usage_add((s64)more);
     return true;
 }
 
@@ -160,9 +159,13 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
     if (p != NULL)
         return p;
     size_t reserve_bytes = region_reserve_bytes(bytes);
-    p = region_map(bytes, reserve_bytes, align, use);
-    if (p == NULL)
+    if (!rt_usage_reserve(bytes))
         return NULL;
+    p = region_map(bytes, reserve_bytes, align, use);
+    if (p == NULL) {
+        rt_usage_add(-(s64)bytes);
+        return NULL;
+    }
     *ret_dirty_bytes = 0;
     region_publish(p, bytes, reserve_bytes);
     return p;
@@ -174,13 +177,14 @@ static void *region_move(struct hpage *h, size_t bytes) {
     size_t slack = rt_meta.limited ? 0 : bytes / SLACK_PART;
     size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
     char *from = h->addr;
-    /* The old place is given up, so the limit need not admit both. */
-    rt_usage_add(-(s64)old_bytes);
+    /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens. */
+    if (!rt_usage_reserve(bytes - old_bytes))
+        return NULL;
     char *p = region_map(bytes, reserve_bytes, HPAGE_BYTES, BIG_ANY);
     if (p == NULL || sys_vm_move(from, old_bytes, p) != 0) {
         if (p != NULL)
             big_region_release(p, bytes, reserve_bytes);
-        rt_usage_add((s64)old_bytes);
+        rt_usage_add(p != NULL ? (s64)old_bytes : (s64)old_bytes - (s64)bytes);
         return NULL;
     }
     (void)region_withdraw(h);

@@ -3,6 +3,7 @@
 #include "big/big.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/options.h"
@@ -52,7 +53,8 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
 COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
     if (page_is_busy_here())
         return alloc_region(size, 1, zero);
-    return engine_reclaim() ? alloc_once(size, zero) : NULL;
+    engine_pressure_hard();
+    return alloc_once(size, zero);
 }
 
 static void *alloc_sized(size_t size, enum zero_wanted zero) {
@@ -63,6 +65,7 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
     void *p = alloc_once(size, zero);
     if (UNLIKELY(p == NULL))
         p = alloc_hard(size, zero);
+    engine_pressure_look();
     engine_tick_maybe();
     return p;
 }
@@ -107,12 +110,15 @@ void *engine_memalign(size_t align, size_t size) {
     void *p = memalign_once(align, size);
     if (p == NULL && page_is_busy_here())
         p = alloc_region(size, align, ZERO_NO);
-    else if (p == NULL && engine_reclaim())
+    else if (p == NULL) {
+        engine_pressure_hard();
         p = memalign_once(align, size);
+    }
     if (p != NULL && rt_opt.zero)
         memset(p, 0, size);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MEMALIGN, (s64)engine_usable(p));
+    engine_pressure_look();
     engine_tick_maybe();
     return p;
 }

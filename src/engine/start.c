@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/options.h"
 #include "sys/sys.h"
@@ -73,6 +74,7 @@ static void fork_child(void) {
     slab_fork_child();
     mag_fork_child();
     engine_tick_fork_child();
+    engine_pressure_fork_child();
     engine_background_start();
 }
 

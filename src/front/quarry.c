@@ -4,6 +4,7 @@
  * Owns nothing. Called by programs that know they run on quarry, and by the `quarry` tool.
  */
 #include "engine/engine.h"
+#include "engine/pressure.h"
 #include "obs/obs.h"
 
 #include <errno.h>
@@ -58,4 +59,23 @@ int quarry_report(int fd, enum quarry_format format) {
     case QUARRY_JSON: obs_report_json(fd); return 0;
     }
     return EINVAL;
+}
+
+int quarry_reclaim_register(void (*fn)(void *arg), void *arg) {
+    if (fn == NULL)
+        return EINVAL;
+    return engine_reclaim_register(fn, arg) == 0 ? 0 : ENOSPC;
+}
+
+int quarry_reclaim_unregister(void (*fn)(void *arg), void *arg) {
+    return engine_reclaim_unregister(fn, arg) == 0 ? 0 : ENOENT;
+}
+
+enum quarry_pressure_level quarry_pressure(struct quarry_pressure *ret_pressure) {
+    struct engine_pressure p;
+    engine_pressure_get(&p);
+    if (ret_pressure != NULL)
+        *ret_pressure = (struct quarry_pressure){
+            .used_bytes = p.used_bytes, .soft_bytes = p.soft_bytes, .hard_bytes = p.hard_bytes};
+    return (enum quarry_pressure_level)p.level;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Gathers every layer's accounts into one struct. Contract in obs.h. */
 #include "big/big.h"
+#include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "obs/obs.h"
@@ -64,6 +65,10 @@ void obs_collect(struct obs_stats *ret_stats) {
     collect_mag(ret_stats);
     collect_pages(ret_stats);
     ret_stats->meta_bytes = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed);
+    ret_stats->limit_soft_bytes = rt_opt.limit_soft;
+    ret_stats->limit_hard_bytes = rt_opt.limit_hard;
+    ret_stats->limit_soft_hits = atomic_load_explicit(&engine_soft_hits, memory_order_relaxed);
+    ret_stats->limit_hard_hits = atomic_load_explicit(&engine_hard_hits, memory_order_relaxed);
     ret_stats->ticks = atomic_load_explicit(&engine_ticks_nr, memory_order_relaxed);
     ret_stats->calls_malloc = atomic_load_explicit(&engine_calls[ENGINE_CALL_MALLOC], memory_order_relaxed);
     ret_stats->calls_calloc = atomic_load_explicit(&engine_calls[ENGINE_CALL_CALLOC], memory_order_relaxed);

@@ -115,8 +115,10 @@ void page_run_free(void *run, unsigned granules_nr);
 /* Purges of parts of runs, done by their owner (slab/ does this for free pages inside slabs), all of one node; keeps
  * the accounts. Returns a bit for each range that was given back. */
 u64 page_purge_inside(const struct sys_range *ranges, unsigned nr);
-/* Memory inside a run that page_purge_inside gave back is about to be used again. */
-void page_refill_inside(void *addr, size_t bytes);
+/* Memory inside a run that page_purge_inside gave back is about to be used again. False: limit_hard forbids. */
+bool page_refill_inside_try(void *addr, size_t bytes);
+/* The run is about to be freed: it counts as backed again although it is not, as all of a free run does. */
+void page_forget_inside(void *addr, size_t bytes);
 
 /* Purge what has been free for longer than the purge delay, and what exceeds the allowance. now_ms from sys_clock_ms().
  */

@@ -18,11 +18,15 @@
 /* Free objects inside slabs count towards it, down to this. */
 #define ALLOWANCE_LEAST_GRANULES (2 * MIB / GRANULE_BYTES)
 
+/* Of limit_soft, what may be free and backed above it: none at all would make every free of a run a system call. */
+enum { PRESSED_PART = 64 };
 enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
 
 u64 tier_allowance(const struct page_tier *t) {
-    if (rt_usage_pressed() || rt_opt.purge_delay == 0)
+    if (rt_opt.purge_delay == 0)
         return 0;
+    if (rt_usage_pressed())
+        return MIN(rt_opt.limit_soft / PRESSED_PART, ALLOWANCE_LEAST_GRANULES * GRANULE_BYTES) / GRANULE_BYTES;
     u64 out_granules = (u64)MAX(rt_usage_out_get(), 0) / GRANULE_BYTES;
     u64 inside = t->used_granules - MIN(t->used_granules, out_granules); /* free objects, tails */
     u64 least = ALLOWANCE_MIN_GRANULES - MIN(inside, ALLOWANCE_MIN_GRANULES - ALLOWANCE_LEAST_GRANULES);
@@ -121,7 +125,15 @@ u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
     return given;
 }
 
-void page_refill_inside(void *addr, size_t bytes) {
+bool page_refill_inside_try(void *addr, size_t bytes) {
+    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
+    if (!rt_usage_reserve(bytes))
+        return false;
+    atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
+    return true;
+}
+
+void page_forget_inside(void *addr, size_t bytes) {
     struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
     atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
     rt_usage_add((s64)bytes);

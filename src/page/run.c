@@ -135,10 +135,25 @@ static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align,
 static void backed_publish(struct page_tier *t) {
     u64 sum = t->used_granules + t->free_backed_granules;
     u64 old = atomic_load_explicit(&t->backed_granules_racy, memory_order_relaxed);
-    if (sum == old)
-        return;
-    atomic_store_explicit(&t->backed_granules_racy, sum, memory_order_relaxed);
-    rt_usage_add((s64)(sum - old) * (s64)GRANULE_BYTES);
+    s64 more = (s64)(sum - old) * (s64)GRANULE_BYTES - (s64)t->admitted_bytes;
+    t->admitted_bytes = 0;
+    if (sum != old)
+        atomic_store_explicit(&t->backed_granules_racy, sum, memory_order_relaxed);
+    if (more != 0)
+        rt_usage_add(more);
+}
+
+/* Nothing is counted in advance where no limit asks for it: the usual allocation pays no atomic operation. */
+static bool run_admit(size_t bytes) { return LIKELY(rt_opt.limit_hard == 0) || rt_usage_reserve(bytes); }
+
+/* A hugepage brings memory nobody asked for yet; that must be admitted as well. */
+static bool hugepage_admit(struct page_tier *t) {
+    if (LIKELY(rt_opt.limit_hard == 0))
+        return true;
+    if (!rt_usage_reserve(HPAGE_BYTES))
+        return false;
+    t->admitted_bytes += HPAGE_BYTES;
+    return true;
 }
 
 /* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. */
@@ -153,7 +168,7 @@ static void regret_add(struct page_tier *t, const struct hpage *h, unsigned gran
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr, bool *ret_touch) {
     unsigned was_backed = 0;
     u64 was_written = 0;
-    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0 && tier_hugepage_ask(t, h->addr)) {
+    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0 && hugepage_admit(t) && tier_hugepage_ask(t, h->addr)) {
         *ret_touch = h->huge = true;
         t->huge_bytes += HPAGE_BYTES;
         regret_add(t, h, HPAGE_GRANULES);
@@ -238,11 +253,16 @@ static void tier_unlock(struct page_tier *t) {
 
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
     struct page_tier *t = &page_tiers[node];
-    if (!rt_usage_admits(granules_nr * GRANULE_BYTES) &&
-        (page_purge(0) == 0 || !rt_usage_admits(granules_nr * GRANULE_BYTES)))
+    size_t bytes = granules_nr * GRANULE_BYTES;
+    if (!run_admit(bytes) && (page_purge(0) == 0 || !run_admit(bytes)))
         return NULL;
-    if (!sys_lock_acquire(&t->lock))
+    if (!sys_lock_acquire(&t->lock)) {
+        if (rt_opt.limit_hard != 0)
+            rt_usage_add(-(s64)bytes);
         return NULL;
+    }
+    if (rt_opt.limit_hard != 0)
+        t->admitted_bytes += bytes;
     int pos = -1;
     char *run = NULL;
     bool touch = false;

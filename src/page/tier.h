@@ -27,7 +27,8 @@ struct page_tier {
     u64 used_granules, free_backed_granules;
     u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */
     u64 peak_granules;
-    u64 now_ms; /* the clock as of the last tick */
+    u64 admitted_bytes; /* counted in rt/usage.h already, before the lock was taken; 0 without limit_hard */
+    u64 now_ms;         /* the clock as of the last tick */
     u64 committed_bytes, huge_bytes, purged_bytes_total, purges;
     _Atomic(u64) inside_purged_bytes;
     _Atomic(u64) backed_granules_racy; /* used + free_backed, for readers without the lock */

@@ -5,6 +5,7 @@
 #define QUARRY_RT_USAGE_H
 
 #include "base/types.h"
+#include "rt/meta.h"
 #include "rt/options.h"
 
 extern _Atomic(s64) rt_usage_bytes;
@@ -25,10 +26,22 @@ static inline void rt_usage_add(s64 bytes) { atomic_fetch_add_explicit(&rt_usage
 static inline s64 rt_usage_out_get(void) { return atomic_load_explicit(&rt_usage_out_bytes, memory_order_relaxed); }
 static inline s64 rt_usage_get(void) { return atomic_load_explicit(&rt_usage_bytes, memory_order_relaxed); }
 
-/* Racy: threads that pass at the same moment may exceed the limit by what they each asked for. */
-static inline bool rt_usage_admits(size_t bytes) {
-    return LIKELY(rt_opt.limit_hard == 0) || (u64)rt_usage_get() + bytes <= rt_opt.limit_hard;
+/* What the limits are compared with: runs and regions that may hold memory, and quarry's own records. */
+static inline u64 rt_usage_total(void) {
+    return (u64)MAX(rt_usage_get(), 0) + atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed);
 }
-static inline bool rt_usage_pressed(void) { return rt_opt.limit_soft != 0 && (u64)rt_usage_get() > rt_opt.limit_soft; }
+/*
+ * Counts bytes that are about to be used, unless limit_hard forbids. Exact among threads: all add to one counter before
+ * they use anything, so the last of those that together pass the limit sees the sum of all. One that is refused is
+ * counted for a moment, and may make another be refused that had room: that one reclaims and tries again.
+ */
+static inline bool rt_usage_reserve(size_t bytes) {
+    rt_usage_add((s64)bytes);
+    if (LIKELY(rt_opt.limit_hard == 0) || rt_usage_total() <= rt_opt.limit_hard)
+        return true;
+    rt_usage_add(-(s64)bytes);
+    return false;
+}
+static inline bool rt_usage_pressed(void) { return rt_opt.limit_soft != 0 && rt_usage_total() > rt_opt.limit_soft; }
 
 #endif

@@ -102,20 +102,31 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
     return base;
 }
 
-/* The purged pages count as backed again. Returns their bytes. */
-static size_t slab_unpurge(struct slab_class *c, struct slab *s, char *base) {
-    size_t bytes = bits_count(s->purged) * sys_page_bytes();
-    page_refill_inside(base, bytes);
-    atomic_fetch_sub_explicit(&c->purged_bytes, (s64)bytes, memory_order_relaxed);
+static size_t slab_purged_bytes(const struct slab *s) { return bits_count(s->purged) * sys_page_bytes(); }
+
+static void slab_purged_clear(struct slab_class *c, struct slab *s) {
+    atomic_fetch_sub_explicit(&c->purged_bytes, (s64)slab_purged_bytes(s), memory_order_relaxed);
     s->purged = 0;
-    return bytes;
+}
+
+/* The purged pages of a BOUND slab are wanted again. False: limit_hard forbids. */
+static bool slab_unpurge_try(struct slab_class *c, struct slab *s, char *base) {
+    size_t bytes = slab_purged_bytes(s);
+    if (!page_refill_inside_try(base, bytes))
+        return false;
+    slab_purged_clear(c, s);
+    atomic_fetch_add_explicit(&slab_regret_bytes, (s64)bytes, memory_order_relaxed);
+    rt_usage_regretted();
+    return true;
 }
 
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     const struct slab_geometry *g = &slab_geometry[s->cls];
     bitmap_unmake(s, g);
-    if (s->purged != 0)
-        (void)slab_unpurge(c, s, base);
+    if (s->purged != 0) {
+        page_forget_inside(base, slab_purged_bytes(s));
+        slab_purged_clear(c, s);
+    }
     atomic_fetch_sub_explicit(&c->slabs, 1, memory_order_relaxed);
     page_run_free(base, g->granules);
 }
@@ -220,10 +231,11 @@ static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
         slab_empties_add(c, g, -1);
-    if (s->purged != 0) {
-        size_t regret = slab_unpurge(c, s, base);
-        atomic_fetch_add_explicit(&slab_regret_bytes, (s64)regret, memory_order_relaxed);
-        rt_usage_regretted();
+    if (s->purged != 0 && !slab_unpurge_try(c, s, base)) {
+        enum slab_duty duty;
+        SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
+        slab_do_duty(duty, c, s, base, g);
+        return NULL;
     }
     return base;
 }

@@ -51,6 +51,11 @@ s64 sys_read_file(const char *path, char *buf, size_t cap_bytes) {
     return got < 0 ? got : (s64)len;
 }
 
+bool sys_signals_blocked(void) {
+    u64 mask = 0;
+    return SYS4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, sizeof(mask)) != 0 || mask != 0;
+}
+
 _Noreturn void sys_abort(void) {
     struct {
         void *handler;

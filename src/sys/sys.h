@@ -66,6 +66,8 @@ void sys_write(int fd, const char *text, size_t bytes);
 /* Reads a small file whole, NUL-terminated; bytes read, or -errno. */
 s64 sys_read_file(const char *path, char *buf, size_t cap_bytes);
 _Noreturn void sys_abort(void);
+/* Whether this thread has any signal blocked: true in nearly every signal handler, which blocks its own. */
+bool sys_signals_blocked(void);
 u32 sys_process_id(void);
 /* A number no two living threads share: the thread pointer. */
 u64 sys_thread_self(void);
