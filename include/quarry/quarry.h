@@ -49,8 +49,9 @@ int quarry_owns(const void *p) QUARRY_NOTHROW;
 size_t quarry_trim(size_t pad) QUARRY_NOTHROW;
 
 /* One figure of quarry's accounts, by its name in docs/stats.md ("live_bytes", "slabs"). Takes a snapshot of all
- * (microseconds to a millisecond). 0 and the figure in *ret_value; ENOENT and *ret_value untouched when there is no
- * such name. Async-signal-safe. */
+ * (microseconds to a millisecond; for the figures from meta_resident_bytes to difference_bytes the kernel is asked for
+ * each page of the heap, milliseconds for each GiB and several times over in a busy process). 0 and the figure in
+ * *ret_value; ENOENT and *ret_value untouched when there is no such name. Async-signal-safe. */
 int quarry_stat(const char *name, uint64_t *ret_value) QUARRY_NOTHROW;
 
 /* The names quarry_stat takes: 0, 1, 2 and so on, until NULL. Static storage. Async-signal-safe. */

@@ -38,6 +38,9 @@ struct big_stats {
 };
 void big_stats_get(struct big_stats *ret_stats);
 
+/* Calls fn for each freed region that is kept. fn must not allocate. None are seen while the cache is busy. */
+void big_cached_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg);
+
 void big_fork_prepare(void);
 void big_fork_done(void);
 

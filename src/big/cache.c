@@ -97,6 +97,16 @@ bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
     return false;
 }
 
+void big_cached_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg) {
+    if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
+        return;
+    for (const struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
+        if (e->addr != NULL)
+            fn(arg, e->addr, e->bytes);
+    }
+    sys_lock_release(&cache.lock);
+}
+
 /* A free slot, or the oldest entry's after that one was copied out for release. */
 static struct big_entry *slot_for_locked(size_t bytes, struct big_entry *ret_evicted) {
     struct big_entry *oldest = NULL, *empty = NULL;

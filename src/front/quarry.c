@@ -45,7 +45,7 @@ int quarry_stat(const char *name, uint64_t *ret_value) {
     for (size_t i = 0; i < ARRAY_NR(stat_names); i++) {
         if (strcmp(name, stat_names[i]) != 0)
             continue;
-        obs_collect(&stats);
+        obs_collect(&stats, obs_asks_kernel(i * sizeof(u64)) ? OBS_KERNEL : OBS_COUNTERS);
         memcpy(ret_value, (const char *)&stats + i * sizeof(u64), sizeof(*ret_value));
         return 0;
     }

@@ -4,7 +4,9 @@
 #include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
+#include "obs/backing.h"
 #include "obs/obs.h"
+#include "obs/process.h"
 #include "page/page.h"
 #include "slab/slab.h"
 
@@ -57,13 +59,83 @@ static void collect_pages(struct obs_stats *s) {
     s->backed_bytes = page_backed_bytes_racy() + b.live_bytes + b.cached_bytes;
 }
 
-void obs_collect(struct obs_stats *ret_stats) {
+/* A moment is still enough when what moved while it was read is less than one part in STILL_PART; a program that does
+ * not rest for so long is shown at the stillest moment of TRIES_NR. */
+enum { TRIES_NR = 16, STILL_PART = 256 };
+
+static u64 minus(u64 a, u64 b) { return a - MIN(a, b); }
+static u64 apart(u64 a, u64 b) { return MAX(a, b) - MIN(a, b); }
+
+/* What was counted, less what the kernel says is not there, beside what the kernel says of the whole. The counted parts
+ * and the pages have no source in common, so that a part left out shows as a difference. */
+static void sums_add(struct obs_stats *s, const struct obs_backing *b) {
+    u64 counted = s->live_bytes + s->cached_bytes + s->depot_bytes + s->slab_free_bytes + s->slab_tail_bytes +
+                  s->run_free_bytes + s->big_cached_bytes;
+    s->heap_resident_bytes = b->heap_bytes;
+    s->meta_resident_bytes = b->meta_bytes;
+    s->unasked_bytes = b->unasked_bytes;
+    s->untouched_bytes = minus(b->unbacked_bytes, s->slab_purged_bytes);
+    s->not_ours_bytes = minus(s->kernel_anon_bytes, b->heap_bytes + b->meta_bytes);
+    s->accounted_bytes =
+        minus(counted + s->meta_resident_bytes + s->unasked_bytes + s->not_ours_bytes, s->untouched_bytes);
+    s->difference_bytes = apart(s->accounted_bytes, s->kernel_anon_bytes);
+}
+
+static void counters_collect(struct obs_stats *s) {
+    *s = (struct obs_stats){0};
+    collect_slabs(s);
+    collect_mag(s);
+    collect_pages(s);
+}
+
+/* The counters and the kernel's figure; false when the kernel does not say. */
+static bool collect_moment(struct obs_stats *s) {
+    struct obs_process p;
+    counters_collect(s);
+    obs_process_read(&p);
+    s->kernel_anon_bytes = p.anon_bytes;
+    return p.rollup_known;
+}
+
+static u64 motion_bytes(const struct obs_stats *a, const struct obs_stats *b) {
+    return apart(a->live_bytes, b->live_bytes) + apart(a->backed_bytes, b->backed_bytes) +
+           apart(a->kernel_anon_bytes, b->kernel_anon_bytes);
+}
+
+/* The kernel's page table takes a while to read, and the program goes on: read before and after, and keep the reading
+ * during which least moved. How well the sums agree has no say in it. */
+static void collect_still(struct obs_stats *ret_stats) {
+    struct obs_stats before, after;
+    u64 least = UINT64_MAX;
+    for (int tries = 0; tries < TRIES_NR && least > ret_stats->kernel_anon_bytes / STILL_PART; tries++) {
+        struct obs_backing b;
+        bool known = collect_moment(&before);
+        obs_backing_read(&b);
+        if (!known || !b.known) {
+            before.kernel_anon_bytes = 0;
+            *ret_stats = before;
+            return;
+        }
+        (void)collect_moment(&after);
+        /* The records that were walked against the counters: a region between two owners is in one of them only. */
+        u64 walked = minus(b.heap_bytes + b.unbacked_bytes, b.unasked_bytes + after.slab_purged_bytes);
+        u64 motion = motion_bytes(&before, &after) + apart(walked, after.backed_bytes);
+        if (motion < least) {
+            least = motion;
+            *ret_stats = after;
+            sums_add(ret_stats, &b);
+        }
+    }
+}
+
+void obs_collect(struct obs_stats *ret_stats, enum obs_depth depth) {
     *ret_stats = (struct obs_stats){0};
     if (!engine_ready())
         return;
-    collect_slabs(ret_stats);
-    collect_mag(ret_stats);
-    collect_pages(ret_stats);
+    if (depth == OBS_KERNEL)
+        collect_still(ret_stats);
+    else
+        counters_collect(ret_stats);
     ret_stats->meta_bytes = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed);
     ret_stats->limit_soft_bytes = rt_opt.limit_soft;
     ret_stats->limit_hard_bytes = rt_opt.limit_hard;

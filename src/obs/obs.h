@@ -15,8 +15,19 @@ struct obs_stats {
 #undef STAT
 };
 
+enum obs_depth {
+    OBS_COUNTERS, /* what quarry counts itself: microseconds; the figures asked of the kernel are 0 */
+    OBS_KERNEL,   /* and what the kernel says of each page: some ms for each GiB, up to 16 times in a busy process */
+};
+
 /* A consistent-enough snapshot: each figure is exact at some moment during the call. */
-void obs_collect(struct obs_stats *ret_stats);
+void obs_collect(struct obs_stats *ret_stats, enum obs_depth depth);
+
+/* Whether the figure at this offset of struct obs_stats needs OBS_KERNEL: those rows stand together in the table. */
+static inline bool obs_asks_kernel(size_t offset) {
+    return offset >= offsetof(struct obs_stats, meta_resident_bytes) &&
+           offset <= offsetof(struct obs_stats, difference_bytes);
+}
 
 /* Writes the whole report to a file descriptor with write(2) alone. Async-signal-safe. */
 void obs_report_text(int fd);

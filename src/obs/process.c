@@ -62,8 +62,10 @@ void obs_process_read(struct obs_process *ret_process) {
         text[0] = '\0';
     name_copy(text, p.name, sizeof(p.name));
     p.peak_known = obs_kb_line_find(text, "VmHWM", &p.peak_resident_bytes);
-    if (sys_read_file("/proc/self/smaps_rollup", text, sizeof(text)) > 0)
+    if (sys_read_file("/proc/self/smaps_rollup", text, sizeof(text)) > 0) {
+        (void)obs_kb_line_find(text, "Anonymous", &p.anon_bytes);
         p.rollup_known =
             obs_kb_line_find(text, "Rss", &p.resident_bytes) && obs_kb_line_find(text, "AnonHugePages", &p.huge_bytes);
+    }
     *ret_process = p;
 }

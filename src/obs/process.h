@@ -9,6 +9,7 @@ struct obs_process {
     u64 resident_bytes;      /* Rss of smaps_rollup */
     u64 peak_resident_bytes; /* VmHWM of status */
     u64 huge_bytes;          /* AnonHugePages of smaps_rollup: a part of resident_bytes */
+    u64 anon_bytes;          /* Anonymous of smaps_rollup: what RssAnon of status estimates */
     bool rollup_known;       /* smaps_rollup could be read: it is missing in some containers and before Linux 4.14 */
     bool peak_known;
     char name[16]; /* the kernel's short name of the program; "?" when /proc cannot be read */

@@ -164,7 +164,7 @@ void obs_report_short(int fd) {
     struct obs_stats stats;
     struct obs_process process;
     struct writer w;
-    obs_collect(&stats);
+    obs_collect(&stats, OBS_COUNTERS);
     obs_process_read(&process);
     writer_init(&w, fd_sink, &fd);
     fmt_printf(writer_item(&w), "quarry: process    %u %s\n", sys_process_id(), process.name);
@@ -237,7 +237,7 @@ void obs_report_text(int fd) {
     struct obs_stats stats;
     struct obs_process process;
     struct writer w;
-    obs_collect(&stats);
+    obs_collect(&stats, OBS_KERNEL);
     obs_process_read(&process);
     writer_init(&w, fd_sink, &fd);
     fmt_printf(writer_item(&w), "quarry %s, process %u %s, per-CPU mode %s\n", QUARRY_VERSION_TEXT, sys_process_id(),
@@ -260,7 +260,7 @@ void obs_report_json(int fd) {
     struct obs_stats stats;
     struct obs_process process;
     struct writer w;
-    obs_collect(&stats);
+    obs_collect(&stats, OBS_KERNEL);
     obs_process_read(&process);
     writer_init(&w, fd_sink, &fd);
     fmt_printf(writer_item(&w), "{\"quarry\":\"%s\",\"pid\":%u,\"percpu\":\"%s\",\"process\":{", QUARRY_VERSION_TEXT,
@@ -289,7 +289,7 @@ void obs_report_json(int fd) {
 void obs_report_xml(obs_sink_fn sink, void *arg) {
     struct obs_stats s;
     struct writer w;
-    obs_collect(&s);
+    obs_collect(&s, OBS_KERNEL);
     writer_init(&w, sink, arg);
     fmt_str(writer_item(&w), "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n");
     fmt_printf(writer_item(&w), "<total type=\"fast\" size=\"%lu\"/>\n",

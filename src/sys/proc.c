@@ -56,6 +56,14 @@ bool sys_signals_blocked(void) {
     return SYS4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, sizeof(mask)) != 0 || mask != 0;
 }
 
+int sys_file_open(const char *path) { return (int)SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0); }
+
+s64 sys_file_read_at(int fd, void *buf, size_t bytes, u64 offset_bytes) {
+    return SYS4(SYS_pread64, fd, buf, bytes, offset_bytes);
+}
+
+void sys_file_close(int fd) { (void)SYS1(SYS_close, fd); }
+
 _Noreturn void sys_abort(void) {
     struct {
         void *handler;

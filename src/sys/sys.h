@@ -65,6 +65,10 @@ void sys_stderr(const char *text, size_t bytes);
 void sys_write(int fd, const char *text, size_t bytes);
 /* Reads a small file whole, NUL-terminated; bytes read, or -errno. */
 s64 sys_read_file(const char *path, char *buf, size_t cap_bytes);
+/* A file that is read in pieces: a descriptor or -errno, bytes read or -errno. */
+int sys_file_open(const char *path);
+s64 sys_file_read_at(int fd, void *buf, size_t bytes, u64 offset_bytes);
+void sys_file_close(int fd);
 _Noreturn void sys_abort(void);
 /* Whether this thread has any signal blocked: true in nearly every signal handler, which blocks its own. */
 bool sys_signals_blocked(void);

@@ -56,8 +56,32 @@ def static_problems(tool):
             yield "run: a static program is not named"
 
 
+EXPLAINED = {"live_bytes": "held by the program", "cached_bytes": "MAGAZINE_BYTES", "depot_bytes": "DEPOT_BYTES",
+             "slab_free_bytes": "long-lived objects", "slab_tail_bytes": "quarry classes", "run_free_bytes": "PURGE_DELAY",
+             "big_cached_bytes": "VMALLOC_CACHE", "meta_resident_bytes": "own data", "unasked_bytes": "THP=never",
+             "not_ours_bytes": "outside quarry"}
+
+
+def explain_problems(tool):
+    """A made-up report for each cause, in which it is the largest and so must be named first."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "report.json"
+        for cause, words in EXPLAINED.items():
+            stats = {name: 0 for name in EXPLAINED} | {"live_bytes": 1 << 20} | {cause: 7 << 20}
+            path.write_text(json.dumps({"stats": stats}, separators=(",", ":")))
+            first = quarry(tool, "explain", str(path)).stdout.splitlines()[0]
+            if not first.startswith("7.0 MiB") or words not in first:
+                yield f"explain: {cause}: {first}"
+            found = json.loads(quarry(tool, "explain", "--json", str(path)).stdout)
+            if found[0]["figure"] != cause or found[0]["bytes"] != 7 << 20:
+                yield f"explain --json: {cause}: {found[0]}"
+        path.write_text("{}")
+        if quarry(tool, "explain", str(path)).returncode != 1 or quarry(tool, "explain", "/no/such").returncode != 127:
+            yield "explain: what is no report goes unnoticed"
+
+
 def usage_problems(tool):
-    for args in ([], ["no-such-command"], ["run"], ["run", "--wrong", "true"], ["options", "extra"], ["version", "extra"]):
+    for args in ([], ["no-such-command"], ["run"], ["explain"], ["run", "--wrong", "true"], ["options", "extra"], ["version", "extra"]):
         done = quarry(tool, *args)
         if done.returncode != 2 or not done.stderr.startswith("quarry: ") or done.stdout:
             yield f"{args}: status {done.returncode}, {done.stdout}{done.stderr}"
@@ -72,6 +96,7 @@ def usage_problems(tool):
 def main():
     tool, root = sys.argv[1], pathlib.Path(sys.argv[2])
     problems = list(table_problems(tool, root)) + list(run_problems(tool)) + list(static_problems(tool)) + list(usage_problems(tool))
+    problems += list(explain_problems(tool))
     fail_all(problems)
 
 

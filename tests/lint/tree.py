@@ -23,7 +23,8 @@ def files(*suffixes, under=("",)):
     for folder in under:
         for path, folders, names in os.walk(ROOT / folder):
             folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS and not f.startswith((".", "build-")))
-            found += [pathlib.Path(path) / name for name in names if not suffixes or name.endswith(suffixes)]
+            # A linked worktree has a file .git, which names its place.
+            found += [pathlib.Path(path) / name for name in names if name != ".git" and (not suffixes or name.endswith(suffixes))]
     return sorted(set(found))
 
 

@@ -13,6 +13,8 @@ const struct command commands[] = {
     {"record", "-o FILE [--lib=FILE] PROGRAM [ARGS]",
      "run a program and write a trace of its allocation calls, for bench_play; the exit status is the program's",
      command_record},
+    {"explain", "[--json] FILE",
+     "say in words where the memory in a JSON report is and what would change it, largest first", command_explain},
     {"options", "[--json]", "list every option with its default and what it may be", command_options},
     {"stats-list", "[--json]", "list every figure of the reports with its meaning", command_stats_list},
     {"classes", "[--json]", "list the size classes with what each wastes", command_classes},

@@ -43,7 +43,10 @@ u32 sys_process_id(void);
 u32 sys_process_id(void) { return 4242; }
 const char *mag_mode_name(void);
 const char *mag_mode_name(void) { return "mm_cid"; }
-void obs_collect(struct obs_stats *ret_stats) { *ret_stats = accounts; }
+void obs_collect(struct obs_stats *ret_stats, enum obs_depth depth) {
+    (void)depth;
+    *ret_stats = accounts;
+}
 
 static void setup(void) {
     out[out_bytes = 0] = '\0';
