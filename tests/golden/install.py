@@ -31,11 +31,16 @@ def link_by_pkg_config(dest, folder):
     pc = next(dest.rglob("quarry.pc"))
     env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(dest))
     flags = quiet("pkg-config", "--cflags", "--libs", "quarry", env=env).split()
+    kmem_flags = quiet("pkg-config", "--cflags", "--libs", "quarry-kmem", env=env).split()
     program = os.path.join(folder, "program")
     quiet("gcc", "-pthread", HERE / "link_main.c", "-o", program, *flags)
     lib = next(dest.rglob("libquarry.so")).parent
     if not quiet(program, env=dict(os.environ, LD_LIBRARY_PATH=str(lib))).startswith("quarry "):
         sys.exit("FAIL: the installed library is not the program's malloc")
+    module = os.path.join(folder, "module")
+    quiet("gcc", HERE.parent / "kernel" / "module.c", "-o", module, *kmem_flags)
+    if quiet(module, env=dict(os.environ, LD_LIBRARY_PATH=str(lib))) != "buffers: qqqq\n":
+        sys.exit("FAIL: kernel-style code does not run on the installed headers and library")
     if not quiet(next(dest.rglob("bin/quarry")), "version").startswith("quarry "):
         sys.exit("FAIL: the installed command does not run")
 

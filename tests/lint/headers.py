@@ -10,7 +10,7 @@ import tempfile
 
 from tree import ROOT, Findings, files
 
-STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wundef", "-fsyntax-only", f"-I{ROOT}/include"]
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wundef", "-fsyntax-only", f"-I{ROOT}/include", f"-I{ROOT}/include/quarry/kernel"]
 LANGUAGES = [("c", ["-std=c11", "-Wstrict-prototypes"]), ("cpp", ["-std=c++17"])]
 
 

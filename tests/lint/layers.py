@@ -36,7 +36,7 @@ def quote_problem(order, layer, header):
     if not rest:
         return f'"{header}": name the folder, as in "{layer}/{header}"'
     if other == "quarry":
-        return None if layer == "front" else f'"{header}": the public headers are front\'s'
+        return None if layer in ("front", "kmem") else f'"{header}": the public headers belong to front and kmem'
     if other not in order:
         return f'"{header}": no layer {other} in src/LAYERS'
     if order.index(other) > order.index(layer):

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The Linux kernel's allocation API in user space, with a prefix: quarry_kmalloc() is kmalloc(). Kernel-style code
+ * includes <linux/slab.h> and its kin from <prefix>/include/quarry/kernel instead, which put the kernel's own names on
+ * these. Link with -lquarry-kmem -lquarry. docs/kmem.md says what is there and what differs from the kernel.
+ *
+ * The heap is malloc's: quarry_kfree(malloc(n)) and free(quarry_kmalloc(n)) work, where malloc is quarry's.
+ *
+ * Sizes are bytes. All functions are thread-safe, none touches errno. Failure is NULL. A pointer that was never
+ * allocated, or was freed, is reported and ends the program, as with free(). Valid as C11 and C++17.
+ */
+#ifndef QUARRY_KMEM_H
+#define QUARRY_KMEM_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define QUARRY_NOTHROW noexcept
+#else
+#define QUARRY_NOTHROW
+#endif
+
+/* What an allocation may do, and what is wanted. The values are the kernel's. */
+typedef unsigned int quarry_gfp_t;
+#define QUARRY___GFP_IO 0x40u              /* no effect until there are shrinkers to forbid */
+#define QUARRY___GFP_FS 0x80u              /* likewise */
+#define QUARRY___GFP_ZERO 0x100u           /* zeroed, the whole of ksize() */
+#define QUARRY___GFP_DIRECT_RECLAIM 0x400u /* may make system calls and wait; without it see quarry_kmalloc */
+#define QUARRY___GFP_KSWAPD_RECLAIM 0x800u /* no effect: nobody to wake */
+#define QUARRY___GFP_RECLAIM (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_KSWAPD_RECLAIM)
+#define QUARRY___GFP_NOWARN 0x2000u     /* no line on stderr when it fails */
+#define QUARRY___GFP_HARDWALL 0x100000u /* no effect */
+
+#define QUARRY_GFP_KERNEL (QUARRY___GFP_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS)
+#define QUARRY_GFP_NOIO QUARRY___GFP_RECLAIM
+#define QUARRY_GFP_NOFS (QUARRY___GFP_RECLAIM | QUARRY___GFP_IO)
+#define QUARRY_GFP_USER (QUARRY_GFP_KERNEL | QUARRY___GFP_HARDWALL)
+
+/* What kmalloc(0) gives: no NULL, no memory, and kfree takes it. */
+#define QUARRY_ZERO_SIZE_PTR ((void *)16)
+#define QUARRY_ZERO_OR_NULL_PTR(p) ((uintptr_t)(p) <= 16)
+
+/* The largest kmalloc: the kernel's with 4 KiB pages, order 10. */
+#define QUARRY_KMALLOC_MAX_SIZE ((size_t)1 << 22)
+
+/* nr * bytes, or SIZE_MAX, which no function here serves. */
+static inline size_t quarry_size_mul(size_t nr, size_t bytes) QUARRY_NOTHROW {
+    size_t product;
+    return __builtin_mul_overflow(nr, bytes, &product) ? SIZE_MAX : product;
+}
+
+/* --- kmalloc --- */
+
+/* At a multiple of the largest power of two that divides size, 16 at least. size 0: QUARRY_ZERO_SIZE_PTR. Above
+ * QUARRY_KMALLOC_MAX_SIZE: NULL, and one line on stderr without __GFP_NOWARN. Without __GFP_DIRECT_RECLAIM the object
+ * comes out of this CPU's magazine or not at all: no system call, no lock, async-signal-safe; always NULL above 64 KiB
+ * and where there are no restartable sequences. */
+void *quarry_kmalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* NULL and QUARRY_ZERO_SIZE_PTR are let pass. p may come from malloc, too. */
+void quarry_kfree(const void *p) QUARRY_NOTHROW;
+/* Overwrites all of ksize() first. */
+void quarry_kfree_sensitive(const void *p) QUARRY_NOTHROW;
+void quarry_kfree_bulk(size_t nr, void **p) QUARRY_NOTHROW;
+/* Bytes of the object, at least those asked for; 0 for NULL and QUARRY_ZERO_SIZE_PTR. */
+size_t quarry_ksize(const void *p) QUARRY_NOTHROW;
+/* What ksize() will say of kmalloc(size), or less than that above 1 MiB; size itself for 0 and above
+ * QUARRY_KMALLOC_MAX_SIZE. */
+size_t quarry_kmalloc_size_roundup(size_t size) QUARRY_NOTHROW;
+/* p NULL or QUARRY_ZERO_SIZE_PTR: kmalloc. size 0: kfree, QUARRY_ZERO_SIZE_PTR. What fits into ksize() stays where it
+ * is. With __GFP_ZERO everything beyond what was asked for before is zero, if every call for this object had it. NULL
+ * leaves p as it was. */
+void *quarry_krealloc(const void *p, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
+
+/* The heap's own functions, for the inline forms of <linux/slab.h> alone: a request that needs none of kmalloc's rules
+ * goes there without passing through libquarry-kmem. */
+void *quarry_core1_alloc(size_t size) QUARRY_NOTHROW;
+void quarry_core1_free(void *p) QUARRY_NOTHROW;
+/* The largest size the heap aligns as kmalloc must. */
+#define QUARRY_KMALLOC_PLAIN_MAX ((size_t)1 << 21)
+#define QUARRY_KMALLOC_IS_PLAIN(size, flags)                                                                           \
+    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM &&                   \
+     (size)-1 < QUARRY_KMALLOC_PLAIN_MAX)
+
+static inline void *quarry_kzalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry_kmalloc(size, flags | QUARRY___GFP_ZERO);
+}
+/* The array forms: NULL, without a line on stderr, when the product overflows. */
+static inline void *quarry_kmalloc_array(size_t nr, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
+    size_t bytes;
+    return __builtin_mul_overflow(nr, size, &bytes) ? NULL : quarry_kmalloc(bytes, flags);
+}
+static inline void *quarry_kcalloc(size_t nr, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry_kmalloc_array(nr, size, flags | QUARRY___GFP_ZERO);
+}
+static inline void *quarry_krealloc_array(void *p, size_t nr, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
+    size_t bytes;
+    return __builtin_mul_overflow(nr, size, &bytes) ? NULL : quarry_krealloc(p, bytes, flags);
+}
+
+/* --- copies --- */
+
+/* NULL for NULL. */
+char *quarry_kstrdup(const char *s, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* At most max characters, and a NUL. */
+char *quarry_kstrndup(const char *s, size_t max, quarry_gfp_t flags) QUARRY_NOTHROW;
+void *quarry_kmemdup(const void *src, size_t len, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* len bytes, whatever they are, and a NUL. NULL for NULL. */
+char *quarry_kmemdup_nul(const char *s, size_t len, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* An overflowing product is larger than any kmalloc. */
+static inline void *quarry_kmemdup_array(const void *src, size_t nr, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry_kmemdup(src, quarry_size_mul(nr, size), flags);
+}
+
+#undef QUARRY_NOTHROW
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmalloc and what is made of it. Owns the kernel's edge rules: what 0, NULL, too large and the flags mean. The sizes
+ * that need no rule go to the heap as they are, whose classes already have kmalloc's alignment.
+ */
+#include "kmem/kmem.h"
+
+#include <string.h>
+
+/* Larger requests than the heap has classes for are mappings at multiples of a hugepage. */
+_Static_assert(QUARRY_KMALLOC_PLAIN_MAX == HPAGE_BYTES, "what the heap aligns by itself");
+/* No mapping is smaller (the least that option vmalloc_threshold may be); slab objects are as large as good_size says.
+ */
+#define MAPPED_MIN (64 * KIB)
+
+void kmem_warn_once(_Atomic(bool) *said, quarry_gfp_t flags, const char *line) {
+    if ((flags & QUARRY___GFP_NOWARN) == 0 && !atomic_exchange_explicit(said, true, memory_order_relaxed))
+        quarry_core1_warn(line);
+}
+
+/* krealloc with __GFP_ZERO counts on zeros up to the object's end, which a mapping used again may have further off than
+ * it was asked for. */
+static void zero_from(char *p, size_t from) {
+    size_t usable = quarry_usable_size(p);
+    if (usable > from)
+        memset(p + from, 0, usable - from);
+}
+
+static void *zalloc_whole(size_t size) {
+    size_t bytes = quarry_good_size(size);
+    char *p = quarry_core1_zalloc(bytes);
+    if (p != NULL && size > MAPPED_MIN)
+        zero_from(p, bytes);
+    return p;
+}
+
+/* 4 MiB alone is a power of two above what the heap aligns to. */
+static void *alloc_aligned(size_t size, quarry_gfp_t flags) {
+    char *p = quarry_core1_alloc_aligned(QUARRY_KMALLOC_MAX_SIZE, size);
+    if (p != NULL && (flags & QUARRY___GFP_ZERO) != 0)
+        zero_from(p, 0);
+    return p;
+}
+
+static void *alloc_at_hand(size_t size, quarry_gfp_t flags) {
+    char *p = quarry_core1_alloc_at_hand(size);
+    if (p != NULL && (flags & QUARRY___GFP_ZERO) != 0)
+        zero_from(p, 0);
+    return p;
+}
+
+static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
+    if (!kmem_may_block(flags))
+        return alloc_at_hand(size, flags);
+    if (size > QUARRY_KMALLOC_PLAIN_MAX && size % QUARRY_KMALLOC_MAX_SIZE == 0)
+        return alloc_aligned(size, flags);
+    return (flags & QUARRY___GFP_ZERO) != 0 ? zalloc_whole(size) : quarry_core1_alloc(size);
+}
+
+COLD static void *kmalloc_edge(size_t size, quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    if (size == 0)
+        return QUARRY_ZERO_SIZE_PTR;
+    kmem_warn_once(&said, flags, "quarry: warning: kmalloc of more than KMALLOC_MAX_SIZE refused\n");
+    return NULL;
+}
+
+/* The plain request ends in a jump, so that nothing is saved across a call. */
+FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
+    if (UNLIKELY(size - 1 >= QUARRY_KMALLOC_MAX_SIZE)) /* 0 too */
+        return kmalloc_edge(size, flags);
+    if (LIKELY(QUARRY_KMALLOC_IS_PLAIN(size, flags)))
+        return quarry_core1_alloc(size);
+    return alloc_by_flags(size, flags);
+}
+
+FAST_ENTRY void quarry_kfree(const void *p) {
+    if (LIKELY(!QUARRY_ZERO_OR_NULL_PTR(p)))
+        quarry_core1_free((void *)(uintptr_t)p);
+}
+
+size_t quarry_ksize(const void *p) { return QUARRY_ZERO_OR_NULL_PTR(p) ? 0 : quarry_usable_size(p); }
+
+void quarry_kfree_sensitive(const void *p) {
+    if (QUARRY_ZERO_OR_NULL_PTR(p))
+        return;
+    void *object = (void *)(uintptr_t)p;
+    memset(object, 0, quarry_usable_size(object));
+    __asm__ volatile("" : : "r"(object) : "memory"); /* the compiler may not drop a store nobody reads */
+    quarry_core1_free(object);
+}
+
+void quarry_kfree_bulk(size_t nr, void **p) {
+    for (size_t i = 0; i < nr; i++)
+        quarry_kfree(p[i]);
+}
+
+size_t quarry_kmalloc_size_roundup(size_t size) {
+    return size - 1 >= QUARRY_KMALLOC_MAX_SIZE ? size : quarry_good_size(size);
+}
+
+/* In place. What is given up is zeroed, so that a later call finds zeros when it grows into it again. */
+static void *krealloc_here(char *p, size_t size, size_t usable, quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_ZERO) != 0)
+        memset(p + size, 0, usable - size);
+    return p;
+}
+
+void *quarry_krealloc(const void *p, size_t size, quarry_gfp_t flags) {
+    if (size == 0) {
+        quarry_kfree(p);
+        return QUARRY_ZERO_SIZE_PTR;
+    }
+    if (QUARRY_ZERO_OR_NULL_PTR(p))
+        return quarry_kmalloc(size, flags);
+    size_t usable = quarry_usable_size(p);
+    if (size <= usable)
+        return krealloc_here((char *)(uintptr_t)p, size, usable, flags);
+    void *q = quarry_kmalloc(size, flags);
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, usable);
+    quarry_kfree(p);
+    return q;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel's allocation API on quarry's heap: libquarry-kmem. Its contract towards programs is <quarry/kmem.h>; here
+ * is what its files share. A layer above front, in a library of its own: it reaches the heap through front/core.h and
+ * <quarry/quarry.h> alone, so that a process has one heap whichever of the libraries it loads first. It owns no memory
+ * and needs no start.
+ */
+#ifndef QUARRY_KMEM_KMEM_H
+#define QUARRY_KMEM_KMEM_H
+
+#include "base/types.h"
+#include "front/core.h"
+
+#pragma GCC visibility push(default)
+#include "quarry/kmem.h"
+#include "quarry/quarry.h"
+#pragma GCC visibility pop
+
+/* Says line on stderr, the first time it is called with this flag, unless the caller asked for silence. */
+void kmem_warn_once(_Atomic(bool) *said, quarry_gfp_t flags, const char *line);
+
+static ALWAYS_INLINE bool kmem_may_block(quarry_gfp_t flags) { return (flags & QUARRY___GFP_DIRECT_RECLAIM) != 0; }
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* The edge cases of the kmalloc family; the table of all cases of this program. */
+#include "cases.h"
+#include "kernel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void zero_size(size_t unused) {
+    (void)unused;
+    void *none = kmalloc(opaque_size(0), GFP_KERNEL);
+    CHECK(none == ZERO_SIZE_PTR && none == (void *)16);
+    CHECK(kzalloc(opaque_size(0), GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(kmalloc_array(opaque_size(0), 8, GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(kmalloc(opaque_size(0), 0) == ZERO_SIZE_PTR);
+    CHECK(ZERO_OR_NULL_PTR(none) && ZERO_OR_NULL_PTR(NULL));
+    CHECK(!ZERO_OR_NULL_PTR((void *)17));
+    CHECK(ksize(none) == 0 && ksize(NULL) == 0);
+    kfree(none);
+    kfree(NULL);
+    kfree_sensitive(none);
+    kfree_sensitive(NULL);
+}
+
+/* Each power of two, and for each size of some more the largest power of two that divides it. */
+static void natural_alignment(size_t unused) {
+    (void)unused;
+    for (size_t size = 1; size <= KMALLOC_MAX_SIZE; size += size < 4096 ? 1 : size < 65536 ? 512 : 65536) {
+        size_t align = size & -size;
+        char *p = kmalloc(size, GFP_KERNEL), *q = kzalloc(size, GFP_KERNEL);
+        CHECK_MSG(p != NULL && (uintptr_t)p % align == 0, "kmalloc(%zu) gave %p", size, (void *)p);
+        CHECK_MSG(q != NULL && (uintptr_t)q % align == 0, "kzalloc(%zu) gave %p", size, (void *)q);
+        CHECK((uintptr_t)p % 16 == 0);
+        kfree(p);
+        kfree(q);
+    }
+}
+
+static void maximum(size_t unused) {
+    (void)unused;
+    char *p = kmalloc(opaque_size(KMALLOC_MAX_SIZE), GFP_KERNEL);
+    CHECK(p != NULL && (uintptr_t)p % KMALLOC_MAX_SIZE == 0);
+    memset(p, 1, KMALLOC_MAX_SIZE);
+    kfree(p);
+    errno = 7;
+    CHECK(kmalloc(opaque_size(KMALLOC_MAX_SIZE + 1), GFP_KERNEL | __GFP_NOWARN) == NULL);
+    CHECK(kmalloc(opaque_size(SIZE_MAX), GFP_KERNEL | __GFP_NOWARN) == NULL);
+    CHECK(kzalloc(opaque_size(SIZE_MAX), GFP_KERNEL | __GFP_NOWARN) == NULL);
+    CHECK(errno == 7);
+}
+
+/* Silent without __GFP_NOWARN: the driver sees any line. */
+static void overflow(size_t unused) {
+    (void)unused;
+    size_t half = opaque_size(SIZE_MAX / 2 + 1);
+    CHECK(kmalloc_array(half, 2, GFP_KERNEL) == NULL);
+    CHECK(kcalloc(half, 2, GFP_KERNEL) == NULL);
+    CHECK(kcalloc(2, half, GFP_KERNEL) == NULL);
+    void *p = kmalloc(40, GFP_KERNEL);
+    CHECK(krealloc_array(p, half, 2, GFP_KERNEL) == NULL);
+    kfree(p);
+    CHECK(kmemdup_array("x", half, 2, GFP_KERNEL | __GFP_NOWARN) == NULL);
+    CHECK(size_mul(half, 2) == SIZE_MAX && size_add(half, half) == SIZE_MAX && size_sub(1, 2) == SIZE_MAX);
+    CHECK(size_sub(SIZE_MAX, 1) == SIZE_MAX && size_mul(6, 7) == 42 && size_add(6, 7) == 13 && size_sub(7, 6) == 1);
+}
+
+/* Dirty memory of each size is taken again; a mapping that is used again is larger than what was asked for. */
+static void zeroed(size_t size) {
+    for (int round = 0; round < 40; round++) {
+        void *dirty = kmalloc(size < KMALLOC_MAX_SIZE ? size + size / 8 : size, GFP_KERNEL);
+        memset(dirty, 0xee, ksize(dirty));
+        kfree(dirty);
+        char *p = round % 2 ? kzalloc(size, GFP_KERNEL) : kcalloc(size, 1, GFP_KERNEL);
+        CHECK_MSG(bytes_are(p, 0, ksize(p), 0), "kzalloc(%zu) is not zero up to ksize %zu", size, ksize(p));
+        memset(p, 0xee, ksize(p));
+        kfree(p);
+    }
+}
+
+static void sizes(size_t unused) {
+    (void)unused;
+    CHECK(kmalloc_size_roundup(0) == 0);
+    CHECK(kmalloc_size_roundup(KMALLOC_MAX_SIZE + 1) == KMALLOC_MAX_SIZE + 1);
+    CHECK(kmalloc_size_roundup(SIZE_MAX) == SIZE_MAX);
+    CHECK(kmalloc_size_roundup(KMALLOC_MAX_SIZE) == KMALLOC_MAX_SIZE);
+    for (size_t size = 1; size <= KMALLOC_MAX_SIZE; size = size * 5 / 4 + 1) {
+        size_t rounded = kmalloc_size_roundup(size);
+        void *p = kmalloc(size, GFP_KERNEL), *q = kmalloc(rounded, GFP_KERNEL);
+        CHECK(rounded >= size && ksize(p) >= rounded && ksize(q) >= rounded);
+        CHECK_MSG(size > 1 << 20 || (ksize(p) == rounded && ksize(q) == rounded), "kmalloc_size_roundup(%zu) = %zu",
+                  size, rounded);
+        kfree(p);
+        kfree(q);
+    }
+}
+
+/* What was freed is likely to be given out next: nothing of the secret may be in it. */
+static void sensitive(size_t unused) {
+    (void)unused;
+    char *p = kmalloc(200, GFP_KERNEL);
+    size_t bytes = ksize(p);
+    memset(p, 0x5a, bytes);
+    char *at = opaque(p);
+    kfree_sensitive(p);
+    CHECK(bytes_are(at, 0, bytes, 0)); /* its page stays: others of the slab are in the magazine */
+}
+
+static void bulk(size_t unused) {
+    (void)unused;
+    void *p[64];
+    for (int round = 0; round < 100; round++) {
+        for (size_t i = 0; i < 64; i++)
+            CHECK((p[i] = kmalloc(i * 97, GFP_KERNEL)) != NULL); /* the first is ZERO_SIZE_PTR */
+        kfree_bulk(64, p);
+    }
+    kfree_bulk(0, NULL);
+}
+
+static void one_heap(size_t unused) {
+    (void)unused;
+    for (size_t size = 1; size <= KMALLOC_MAX_SIZE; size *= 3) {
+        void *p = malloc(size);
+        CHECK(ksize(p) >= size);
+        kfree(opaque(p));
+        free(opaque(kmalloc(size, GFP_KERNEL)));
+    }
+}
+
+/* A request that may not block: out of the magazine, where there is one, and never from the system. */
+static void at_hand(size_t unused) {
+    (void)unused;
+    CHECK(kmalloc(opaque_size(1 << 20), __GFP_NOWARN) == NULL);
+    char *p = kmalloc(48, GFP_KERNEL);
+    memset(p, 0xee, 48);
+    kfree(p);
+    p = kzalloc(48, __GFP_NOWARN);
+    CHECK(p == NULL || bytes_are(p, 0, ksize(p), 0));
+    CHECK(!gfpflags_allow_blocking(__GFP_NOWARN) && gfpflags_allow_blocking(GFP_NOIO));
+    kfree(p);
+    size_t got = 0;
+    void *all[4096];
+    while (got < 4096 && (all[got] = kmalloc(208, __GFP_NOWARN)) != NULL)
+        got++;
+    CHECK_MSG(got < 4096, "a request that may not block was served %zu times", got);
+    kfree_bulk(got, all);
+}
+
+static const struct test_case table[] = {
+    {"zero size", zero_size, 0, CASE_QUARRY},
+    {"natural alignment", natural_alignment, 0, CASE_QUARRY},
+    {"maximum", maximum, 0, CASE_QUARRY},
+    {"overflow", overflow, 0, CASE_QUARRY},
+    {"zeroed 20", zeroed, 20, CASE_QUARRY},
+    {"zeroed 3000", zeroed, 3000, CASE_QUARRY},
+    {"zeroed 100000", zeroed, 100000, CASE_QUARRY},
+    {"zeroed 3000001", zeroed, 3000001, CASE_QUARRY},
+    {"zeroed 4 MiB", zeroed, 4 << 20, CASE_QUARRY},
+    {"sizes", sizes, 0, CASE_QUARRY},
+    {"sensitive", sensitive, 0, CASE_QUARRY},
+    {"bulk", bulk, 0, CASE_QUARRY},
+    {"one heap", one_heap, 0, CASE_QUARRY},
+    {"at hand", at_hand, 0, CASE_QUARRY},
+    {"krealloc edges", krealloc_edges, 0, CASE_QUARRY},
+    {"krealloc grows from 10", krealloc_grows, 10, CASE_QUARRY},
+    {"krealloc grows from 5000", krealloc_grows, 5000, CASE_QUARRY},
+    {"krealloc zeroes from 10", krealloc_zeroes, 10, CASE_QUARRY},
+    {"krealloc zeroes from 5000", krealloc_zeroes, 5000, CASE_QUARRY},
+    {"krealloc zeroes from 1100000", krealloc_zeroes, 1100000, CASE_QUARRY},
+    {"krealloc keeps on failure", krealloc_keeps_on_failure, 0, CASE_QUARRY},
+    {"strings", dup_strings, 0, CASE_QUARRY},
+    {"memory", dup_memory, 0, CASE_QUARRY},
+};
+
+int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }
