@@ -95,6 +95,10 @@ static int snapshot_check(const char *report) {
     for (int i = 0; i < PARTS_NR; i++)
         sum += figure(report, parts[i]);
     sum -= figure(report, "untouched_bytes");
+    if (figure(report, "accounted_bytes") != sum) {
+        printf("accounted_bytes is not the sum of its parts, %llu: %s\n", (unsigned long long)sum, report);
+        exit(1);
+    }
     int bad = kernel == 0 || apart(sum, kernel) > bar || figure(report, "not_ours_bytes") > NOT_OURS_MAX_BYTES;
     for (int i = 0; i < PARTS_NR; i++) {
         uint64_t part = figure(report, parts[i]);
