@@ -148,7 +148,7 @@ static uint8_t byte_code(struct trace_coder *coder, const uint32_t at[TRACE_MODE
     unsigned prefix = 1;
 
     for (int shift = 7; shift >= 0; shift--)
-        prefix = prefix << 1 | bit_code(coder, odds + prefix, more_odds + prefix, (byte >> shift) & 1u);
+        prefix = prefix << 1 | bit_code(coder, odds + prefix, more_odds + prefix, ((unsigned)byte >> shift) & 1u);
     return (uint8_t)prefix;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 /* Larger requests than the heap has classes for are mappings at multiples of a hugepage. */
+// NOLINTNEXTLINE(misc-redundant-expression)
 _Static_assert(QUARRY_KMALLOC_PLAIN_MAX == HPAGE_BYTES, "what the heap aligns by itself");
 /* No mapping is smaller (the least that option vmalloc_threshold may be); slab objects are as large as good_size says.
  */
