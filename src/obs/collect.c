@@ -90,11 +90,8 @@ static void counters_collect(struct obs_stats *s) {
 
 /* The counters and the kernel's figure; false when the kernel does not say. */
 static bool collect_moment(struct obs_stats *s) {
-    struct obs_process p;
     counters_collect(s);
-    obs_process_read(&p);
-    s->kernel_anon_bytes = p.anon_bytes;
-    return p.rollup_known;
+    return obs_anonymous_read(&s->kernel_anon_bytes);
 }
 
 static u64 motion_bytes(const struct obs_stats *a, const struct obs_stats *b) {

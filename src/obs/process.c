@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads the process's memory figures from /proc, for report.c. Knows the two files' format and nothing of the
- * allocator.
+ * Reads the process's memory figures from /proc, for report.c and collect.c. Knows the two files' format and nothing of
+ * the allocator.
  */
 #include "obs/process.h"
 
@@ -9,6 +9,7 @@
 
 /* status and smaps_rollup are about 1.5 KB; the lines wanted stand in the first half of either. */
 enum { FILE_BYTES = 2048 };
+#define ROLLUP "/proc/self/smaps_rollup"
 
 static const char *line_next(const char *s) {
     while (*s != '\0' && *s != '\n')
@@ -62,10 +63,13 @@ void obs_process_read(struct obs_process *ret_process) {
         text[0] = '\0';
     name_copy(text, p.name, sizeof(p.name));
     p.peak_known = obs_kb_line_find(text, "VmHWM", &p.peak_resident_bytes);
-    if (sys_read_file("/proc/self/smaps_rollup", text, sizeof(text)) > 0) {
-        (void)obs_kb_line_find(text, "Anonymous", &p.anon_bytes);
+    if (sys_read_file(ROLLUP, text, sizeof(text)) > 0)
         p.rollup_known =
             obs_kb_line_find(text, "Rss", &p.resident_bytes) && obs_kb_line_find(text, "AnonHugePages", &p.huge_bytes);
-    }
     *ret_process = p;
+}
+
+bool obs_anonymous_read(u64 *ret_bytes) {
+    char text[FILE_BYTES];
+    return sys_read_file(ROLLUP, text, sizeof(text)) > 0 && obs_kb_line_find(text, "Anonymous", ret_bytes);
 }

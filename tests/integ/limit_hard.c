@@ -5,15 +5,14 @@
  * of the limit is served, and there is service again after the frees. Set the limit in the driver.
  */
 #include "check.h"
+#include "proc.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { THREADS_NR = 16, ROUNDS_NR = 2, SIZE_MAX_SHIFT = 20 };
 
@@ -61,21 +60,6 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-/* By raw calls: the limit may leave no room for a stream. */
-static size_t anonymous_bytes(void) {
-    static const char name[] = "Anonymous:";
-    char text[4096];
-    int fd = open("/proc/self/smaps_rollup", O_RDONLY);
-    CHECK(fd >= 0);
-    ssize_t got = read(fd, text, sizeof text - 1);
-    CHECK(got > 0);
-    close(fd);
-    text[got] = 0;
-    const char *at = strstr(text, name);
-    CHECK(at != NULL);
-    return (size_t)strtoull(at + sizeof name - 1, NULL, 10) << 10;
-}
-
 int main(void) {
     size_t limit = (size_t)strtoull(getenv("QUARRY_LIMIT_HARD"), NULL, 10) << 20, most = 0;
     pthread_t threads[THREADS_NR];
@@ -84,11 +68,11 @@ int main(void) {
 
     setvbuf(stdout, reserve, _IOFBF, sizeof reserve);
     pthread_barrier_init(&full, NULL, THREADS_NR);
-    start = anonymous_bytes();
+    start = proc_anonymous_bytes();
     for (size_t i = 0; i < THREADS_NR; i++)
         CHECK(pthread_create(&threads[i], NULL, thread_main, (void *)(i + 1)) == 0);
     while (atomic_load(&done_nr) < THREADS_NR) {
-        size_t now = anonymous_bytes();
+        size_t now = proc_anonymous_bytes();
         most = now > most ? now : most;
     }
     for (size_t i = 0; i < THREADS_NR; i++)

@@ -61,6 +61,21 @@ static void smaps_line(const char *line, void *sum) {
         account->total_bytes += account->mapping_kib << 10;
 }
 
+static void rollup_line(const char *line, void *sum) {
+    size_t kib;
+
+    if (sscanf(line, "Anonymous: %zu", &kib) == 1)
+        *(size_t *)sum = kib << 10;
+}
+
+size_t proc_anonymous_bytes(void) {
+    size_t bytes = 0;
+
+    lines_each("/proc/self/smaps_rollup", rollup_line, &bytes);
+    CHECK(bytes != 0);
+    return bytes;
+}
+
 size_t proc_resident_bytes(void) {
     size_t bytes = 0;
 

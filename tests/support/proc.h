@@ -13,6 +13,8 @@ extern "C" {
 #endif
 
 size_t proc_resident_bytes(void);
+/* Anonymous memory as smaps_rollup has it: exact, where the line above is not. */
+size_t proc_anonymous_bytes(void);
 size_t proc_mapping_nr(void);
 /* Bytes of mappings the kernel charges against its commit limit (VmFlags "ac" in smaps). */
 size_t proc_accountable_bytes(void);
