@@ -54,8 +54,8 @@ Test(sizeclass, one_step_gives_powers_of_two) {
     }
 }
 
-/* The table has at most 4 steps for small sizes, where 16 bytes are one, and for large ones. */
-static size_t steps_at(size_t size, unsigned steps) { return size > 16 * KIB ? MIN(steps, 4u) : steps; }
+/* The table has at most 4 steps for small sizes, where 16 bytes are one, and for large ones, where it lacks some of 8. */
+static size_t steps_at(size_t size, unsigned steps) { return size > 14 * KIB ? MIN(steps, 4u) : steps; }
 
 Test(sizeclass, waste_falls_with_steps) {
     /* With n steps a size just above one class is rounded up by at most one part in n + 1 of the next. */
