@@ -54,7 +54,8 @@ Test(sizeclass, one_step_gives_powers_of_two) {
     }
 }
 
-/* The table has at most 4 steps for small sizes, where 16 bytes are one, and for large ones, where it lacks some of 8. */
+/* The table has at most 4 steps for small sizes, where 16 bytes are one, and for large ones, where it lacks some of 8.
+ */
 static size_t steps_at(size_t size, unsigned steps) { return size > 14 * KIB ? MIN(steps, 4u) : steps; }
 
 Test(sizeclass, waste_falls_with_steps) {
