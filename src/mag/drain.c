@@ -40,8 +40,10 @@ static void region_empty(struct mag_region *r) {
         }
         atomic_store_explicit(&r->level[cls], 0, memory_order_relaxed);
     }
-    for (unsigned kind = 0; kind < MAG_KINDS_NR; kind++)
+    for (unsigned kind = 0; kind < MAG_KINDS_NR; kind++) {
         atomic_store_explicit(&r->capacity_bytes[kind], 0, memory_order_relaxed);
+        atomic_store_explicit(&r->sharers_nr[kind], 0, memory_order_relaxed);
+    }
     atomic_fetch_add_explicit(&drains_nr, 1, memory_order_relaxed);
 }
 

@@ -19,8 +19,7 @@
 enum {
     DIRECT_FREES =
         32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
-    BUDGET_PART = 32, /* of what is in use magazines may hold one part, all ids together, within the bounds below */
-    HAND_STEPS = 8,   /* classes looked at for one that rests */
+    BUDGET_PART = 4, /* of what is in use magazines may hold one part, all ids together, within the bounds below */
     CLOCK_MISSES = 64,
     REST_CLOCKS = 8,    /* so many times as many misses make a class one that rests: 512, under a millisecond */
     OVER_PART = 4,      /* over its budget is an id that exceeds it by this part */
@@ -33,6 +32,8 @@ enum {
 #define BUDGET_FREE_BYTES ((s64)(256 * KIB))
 #define BUDGET_MIN_BYTES ((s64)(32 * KIB))
 #define BUDGET_MAX_BYTES ((s64)(2 * MIB))
+/* A process that holds less altogether wins nothing by smaller magazines. */
+#define SHRINK_MIN_BYTES ((s64)(8 * MIB))
 /* Objects above this are large: their magazines have no spare, and a budget of their own; one class may exceed it. */
 #define LARGE_BYTES (16 * KIB)
 #define LARGE_MIN_BYTES ((s64)(1 * MIB))
@@ -66,12 +67,6 @@ static s64 capacity_get(struct mag_region *r, enum mag_kind kind) {
     return atomic_load_explicit(&r->capacity_bytes[kind], memory_order_relaxed);
 }
 
-/* Use fell: not by the little that it varies anyway. */
-static bool over_budget(struct mag_region *r, unsigned cls) {
-    s64 budget = budget_bytes(kind_of(cls));
-    return capacity_get(r, kind_of(cls)) > budget + budget / OVER_PART;
-}
-
 /* What the magazines of a class at this level hold on average: one in the slot and a spare, half full. A small object
  * counts for more than its size, because it keeps its page from being given back. */
 static s64 level_bytes(unsigned cls, unsigned level) {
@@ -83,9 +78,26 @@ static unsigned level_get(struct mag_region *r, unsigned cls) {
 }
 
 static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
-    s64 more = level_bytes(cls, level) - level_bytes(cls, level_get(r, cls));
-    atomic_store_explicit(&r->level[cls], (u8)level, memory_order_relaxed);
+    unsigned before = atomic_exchange_explicit(&r->level[cls], (u8)level, memory_order_relaxed);
+    s64 more = level_bytes(cls, level) - level_bytes(cls, before);
     atomic_fetch_add_explicit(&r->capacity_bytes[kind_of(cls)], more, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->sharers_nr[kind_of(cls)], (level != 0) - (before != 0), memory_order_relaxed);
+}
+
+/* Use fell, not by the little that it varies anyway: the class is brought down to its part of the budget. One that has
+ * less keeps it; were it the one that misses most that shrinks, those with the least would lose the most. */
+static bool shrink_if_over(struct mag_region *r, unsigned cls) {
+    enum mag_kind kind = kind_of(cls);
+    s64 budget = budget_bytes(kind);
+    if (capacity_get(r, kind) <= budget + budget / OVER_PART || rt_usage_get() <= SHRINK_MIN_BYTES)
+        return false;
+    s64 part = budget / MAX(atomic_load_explicit(&r->sharers_nr[kind], memory_order_relaxed), 1);
+    unsigned level = level_get(r, cls), fit = level;
+    while (fit > 1 && level_bytes(cls, fit) > part)
+        fit--;
+    if (fit != level)
+        level_set(r, cls, fit);
+    return fit != level;
 }
 
 /* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
@@ -137,22 +149,18 @@ static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
 }
 
 /*
- * The budget is spent: a class that rests gives its share to the one that asks. A clock hand goes over the classes, a
- * few each time. What rests is told by the id's misses, so that it takes as long as the program takes to do
- * something else.
+ * The budget is spent: a class that rests gives its share to the one that asks. A clock hand goes over the classes, one
+ * for each miss. What rests is told by the id's misses, so that it takes as long as the program takes to do something
+ * else.
  */
 static bool class_rob(struct mag_region *r, unsigned asking) {
-    unsigned cls = atomic_load_explicit(&r->hand, memory_order_relaxed);
-    bool found = false;
-    for (unsigned step = 0; step < HAND_STEPS && !found; step++) {
-        cls = cls >= SLAB_CLASS_MAX ? 1 : cls + 1;
-        if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
-            continue;
-        u64 seen = ref_load(&r->slot[cls]);
-        found = class_rests(r, cls, seen) && class_give_up(r, cls, seen);
-    }
+    unsigned last = atomic_load_explicit(&r->hand, memory_order_relaxed);
+    unsigned cls = last >= SLAB_CLASS_MAX ? 1 : last + 1;
     atomic_store_explicit(&r->hand, (u8)cls, memory_order_relaxed);
-    return found;
+    if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
+        return false;
+    u64 seen = ref_load(&r->slot[cls]);
+    return class_rests(r, cls, seen) && class_give_up(r, cls, seen);
 }
 
 void mag_rest(void) {
@@ -301,9 +309,7 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
 static u64 find_empty(struct mag_region *r, unsigned slot) {
     unsigned cls = class_of(slot);
     /* The program holds less than it did: its magazines shrink with it. */
-    bool shrink = over_budget(r, cls);
-    if (shrink && level_get(r, cls) > 1)
-        level_set(r, cls, level_get(r, cls) - 1);
+    bool shrink = shrink_if_over(r, cls);
     unsigned cap = next_cap(r, cls);
     u64 spare = region_take_spare(cls);
     if (spare != 0 && mag_is_empty(spare) && mag_cap(spare) == cap)
@@ -342,6 +348,7 @@ void mag_free(unsigned slot, void *p) {
         slab_give(&p, 1);
         return;
     }
+    unsigned cap = mag_cap(m);
     u64 *top = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
     u64 old;
     top[1] = (u64)p;
@@ -352,7 +359,7 @@ void mag_free(unsigned slot, void *p) {
     }
     if (mag_is_null(old))
         return;
-    if (over_budget(r, class_of(slot))) {
+    if (mag_count(old) > cap) { /* the class shrinks */
         COUNT(r, flushes);
         mag_flush(old);
     } else {

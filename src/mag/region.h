@@ -28,6 +28,7 @@ struct mag_region {
     _Atomic(u8) hand;                    /* class the search for a resting one goes on from */
     struct mag_counts counts;
     _Atomic(s64) capacity_bytes[MAG_KINDS_NR]; /* what the magazines this id asked for can hold. A hint. */
+    _Atomic(s32) sharers_nr[MAG_KINDS_NR];     /* classes that have some of it. A hint. */
     _Atomic(u32) stops;                        /* why the views do not show this region: vfork children, a drain */
     _Atomic(u8) lock;                          /* locked regions only */
     bool locked_kind;

@@ -96,6 +96,35 @@ Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start) {
     cr_expect_gt(st.out_objs, 0u);
 }
 
+/* Fill and free all, in order, again and again; returns the exchanges of one wave. */
+static u64 wave_exchanges(unsigned objects_nr) {
+    enum { WARM_WAVES = 4, WAVES = 8, WAVE_MAX_BYTES = 512 };
+    static void *wave[MANY];
+    u64 before = 0;
+    for (unsigned round = 0; round < WARM_WAVES + WAVES; round++) {
+        if (round == WARM_WAVES)
+            before = exchanges();
+        for (unsigned i = 0; i < objects_nr; i++)
+            wave[i] = magazines_alloc(1 + alone_random(&seed) % WAVE_MAX_BYTES);
+        for (unsigned i = 0; i < objects_nr; i++)
+            magazines_give(wave[i]);
+    }
+    return (exchanges() - before) / WAVES;
+}
+
+/* 25 MiB in sixteen classes: in each wave all magazines shrink to little and grow again. Were it those that miss most
+ * that shrink, few would ever hold more than a handful. */
+Test(budget, waves_of_many_classes_exchange_large_magazines, .init = start) {
+    u64 nr = wave_exchanges(100000);
+    cr_expect_lt(nr, 800u, "%lu exchanges with the slabs in a wave of 100000 objects", nr);
+}
+
+/* 2.5 MiB: there is nothing to win by shrinking. */
+Test(budget, a_small_program_keeps_its_magazines_through_waves, .init = start) {
+    u64 nr = wave_exchanges(10000);
+    cr_expect_lt(nr, 120u, "%lu exchanges with the slabs in a wave of 10000 objects", nr);
+}
+
 Test(budget, magazines_shrink_with_the_program, .init = start) {
     static void *many[MANY];
     u64 most = 0;
