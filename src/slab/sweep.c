@@ -149,6 +149,8 @@ static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum
     for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++) {
         for (char *base = heads[bucket], *next; base != NULL; base = next) {
             next = partial_next(base);
+            if (next != NULL)
+                __builtin_prefetch(slab_at(next), 1); /* lists are in no order: each would be waited for */
             sweep_one(&sw, base);
         }
     }
