@@ -150,7 +150,7 @@ static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum
         for (char *base = heads[bucket], *next; base != NULL; base = next) {
             next = partial_next(base);
             if (next != NULL)
-                __builtin_prefetch(slab_at(next), 1); /* lists are in no order: each would be waited for */
+                __builtin_prefetch(slab_at(next), 1); /* a list leads anywhere: each would be waited for */
             sweep_one(&sw, base);
         }
     }
