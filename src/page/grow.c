@@ -14,10 +14,10 @@
 /*
  * A hugepage that takes longer than this to come costs more than twice the 512 small faults it replaces: the kernel had
  * to compact memory for it, or a hypervisor to find some. Then so many are done without before the next is asked for,
- * twice as many each time, so that where all of them are slow little is lost.
+ * four times as many each time: slow ones come in stretches, and each costs what eight quick ones save.
  */
 #define SLOW_NS ((u64)2000000)
-enum { SKIP_FIRST = 2, SKIP_MAX = 32 };
+enum { SKIP_FIRST = 8, SKIP_GROWTH = 4, SKIP_MAX = 128 };
 
 enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
 
@@ -78,7 +78,7 @@ void tier_hugepage_touch(struct page_tier *t, char *p) {
         return;
     (void)sys_vm_nohuge(p, HPAGE_BYTES);
     u32 last = atomic_load_explicit(&t->huge_skip_last, memory_order_relaxed);
-    u32 skip = took < SLOW_NS ? 0 : CLAMP(last * 2, SKIP_FIRST, SKIP_MAX);
+    u32 skip = took < SLOW_NS ? 0 : CLAMP(last * SKIP_GROWTH, SKIP_FIRST, SKIP_MAX);
     atomic_store_explicit(&t->huge_skip_last, skip, memory_order_relaxed);
     atomic_store_explicit(&t->huge_skip, skip, memory_order_relaxed);
 }
