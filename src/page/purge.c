@@ -39,34 +39,77 @@ static void hpage_break(struct page_tier *t, struct hpage *h) {
     h->huge = false;
 }
 
+/*
+ * Runs to give back, for one call: each call interrupts every CPU the process runs on. A run counts as given back from
+ * the moment it is here, so that who gathers knows how much is left; what the system refuses is taken back.
+ */
+enum { PURGE_RUNS_MAX = 32 };
+struct purge {
+    struct page_tier *tier;
+    unsigned nr;
+    struct sys_range ranges[PURGE_RUNS_MAX];
+    u64 backed[PURGE_RUNS_MAX][2]; /* granules of the run's hugepage that counted as backed until now */
+};
+_Static_assert((int)PURGE_RUNS_MAX <= (int)SYS_RANGES_MAX, "one call takes them all");
+
+static void run_given(struct page_tier *t, struct hpage *h) {
+    hpage_break(t, h);
+    t->purges++;
+    h->purged_s = (u32)(t->now_ms / 1000) + 1;
+}
+
+/* It may hold memory after all, written or not. */
+static void run_refused(struct page_tier *t, struct hpage *h, const u64 backed[2]) {
+    for (unsigned w = 0; w < 2; w++) {
+        t->free_backed_granules += bits_count(backed[w]);
+        t->purged_bytes_total -= bits_count(backed[w]) * GRANULE_BYTES;
+        h->backed[w] |= backed[w];
+        h->written[w] |= backed[w];
+    }
+}
+
+static void purge_flush(struct purge *pu) {
+    if (pu->nr == 0)
+        return;
+    u64 given = sys_vm_purge_ranges(pu->ranges, pu->nr);
+    if (given != 0)
+        rt_usage_purged();
+    for (unsigned i = 0; i < pu->nr; i++) {
+        const char *addr = pu->ranges[i].addr;
+        struct hpage *h = chunk_hpage(chunk_of(addr), addr);
+        if ((given >> i) & 1)
+            run_given(pu->tier, h);
+        else
+            run_refused(pu->tier, h, pu->backed[i]);
+    }
+    pu->nr = 0;
+}
+
 /* Where the kernel's pages are larger than a granule, only whole pages can go. */
-static void run_purge(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr) {
+static void purge_run(struct purge *pu, struct hpage *h, unsigned pos, unsigned nr) {
     unsigned page_granules = (unsigned)MAX(sys_page_bytes() / GRANULE_BYTES, 1);
     unsigned end = (unsigned)round_down(pos + nr, page_granules);
     pos = (unsigned)round_up(pos, page_granules);
     if (pos >= end)
         return;
-    nr = end - pos;
-    if (sys_vm_purge(h->addr + (size_t)pos * GRANULE_BYTES, nr * GRANULE_BYTES) != 0)
-        return;
-    rt_usage_purged();
-    hpage_break(t, h);
-    unsigned was_backed = 0;
-    for (unsigned i = pos; i < pos + nr; i++) {
-        u64 bit = (u64)1 << (i % WORD_BITS);
-        was_backed += (h->backed[i / WORD_BITS] & bit) != 0;
-        h->backed[i / WORD_BITS] &= ~bit;
-        h->written[i / WORD_BITS] &= ~bit;
+    if (pu->nr == PURGE_RUNS_MAX)
+        purge_flush(pu);
+    pu->ranges[pu->nr] = (struct sys_range){h->addr + (size_t)pos * GRANULE_BYTES, (end - pos) * GRANULE_BYTES};
+    for (unsigned w = 0; w < 2; w++) {
+        u64 mask = tier_run_mask(pos, end - pos, w), backed = h->backed[w] & mask;
+        pu->backed[pu->nr][w] = backed;
+        h->backed[w] &= ~mask;
+        h->written[w] &= ~mask;
+        pu->tier->free_backed_granules -= bits_count(backed);
+        pu->tier->purged_bytes_total += bits_count(backed) * GRANULE_BYTES;
     }
-    t->free_backed_granules -= was_backed;
-    t->purged_bytes_total += was_backed * GRANULE_BYTES;
-    t->purges++;
-    h->purged_s = (u32)(t->now_ms / 1000) + 1;
+    pu->nr++;
 }
 
 /* The free and backed runs of one hugepage, until no more than keep_granules are left of all; a real hugepage goes as a
  * whole. A run of unbacked granules between two of them goes along. */
-static void hpage_purge(struct page_tier *t, struct hpage *h, u64 keep_granules) {
+static void hpage_purge(struct purge *pu, struct hpage *h, u64 keep_granules) {
+    const struct page_tier *t = pu->tier;
     bool whole = h->huge;
     unsigned pos = 0;
     while (pos < HPAGE_GRANULES && (whole || t->free_backed_granules > keep_granules)) {
@@ -79,7 +122,7 @@ static void hpage_purge(struct page_tier *t, struct hpage *h, u64 keep_granules)
         unsigned most = whole ? HPAGE_GRANULES : (unsigned)MIN(t->free_backed_granules - keep_granules, HPAGE_GRANULES);
         while (end < HPAGE_GRANULES && end - pos < most && !((h->used[end / WORD_BITS] >> (end % WORD_BITS)) & 1))
             end++;
-        run_purge(t, h, pos, end - pos);
+        purge_run(pu, h, pos, end - pos);
         pos = end;
     }
 }
@@ -90,25 +133,33 @@ static bool hpage_has_waste(const struct hpage *h) {
 
 /* Wholly free hugepages first, then those with the longest free runs: the emptiest give most for each call. */
 void tier_purge_locked(struct page_tier *t, u64 keep_granules) {
+    struct purge pu;
+    pu.tier = t;
+    pu.nr = 0;
     for (int list = LONGEST_MAX; list > 0 && t->free_backed_granules > keep_granules; list--) {
         for (struct hpage *h = t->by_longest[list]; h != NULL && t->free_backed_granules > keep_granules; h = h->next) {
             if (hpage_has_waste(h))
-                hpage_purge(t, h, keep_granules);
+                hpage_purge(&pu, h, keep_granules);
         }
     }
+    purge_flush(&pu);
 }
 
 void tier_purge_old_locked(struct page_tier *t, u64 before_ms) {
     /* A hugepage in use is broken only where waste is a good part of what is used. */
     bool may_break = t->free_backed_granules > t->used_granules / BREAK_PART;
+    struct purge pu;
     if (t->free_backed_granules == 0)
         return;
+    pu.tier = t;
+    pu.nr = 0;
     for (int list = LONGEST_MAX; list > 0; list--) {
         for (struct hpage *h = t->by_longest[list]; h != NULL; h = h->next) {
             if (h->freed_ms <= before_ms && hpage_has_waste(h) && (h->used_nr == 0 || !h->huge || may_break))
-                hpage_purge(t, h, 0);
+                hpage_purge(&pu, h, 0);
         }
     }
+    purge_flush(&pu);
 }
 
 u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {

@@ -59,12 +59,6 @@ static unsigned map_longest_run(const u64 map[2]) {
     return longest;
 }
 
-/* The part of a run of nr bits at pos that falls into word w. */
-static u64 run_mask(unsigned pos, unsigned nr, unsigned w) {
-    unsigned lo = MAX(pos, w * WORD_BITS), hi = MIN(pos + nr, (w + 1) * WORD_BITS);
-    return lo >= hi ? 0 : bits_mask(hi - lo) << (lo - w * WORD_BITS);
-}
-
 /* --- lists --- */
 
 void tier_list_add(struct page_tier *t, struct hpage *h) {
@@ -176,7 +170,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
         t->free_backed_granules += HPAGE_GRANULES;
     }
     for (unsigned w = 0; w < 2; w++) {
-        u64 mask = run_mask(pos, nr, w);
+        u64 mask = tier_run_mask(pos, nr, w);
         was_backed += bits_count(h->backed[w] & mask);
         h->used[w] |= mask;
         h->backed[w] |= mask;
@@ -196,7 +190,7 @@ static void run_free_locked(struct page_tier *t, void *run, unsigned nr) {
     struct hpage *h = chunk_hpage(chunk_of(run), run);
     unsigned pos = (unsigned)(((uintptr_t)run >> GRANULE_SHIFT) % HPAGE_GRANULES);
     for (unsigned w = 0; w < 2; w++)
-        h->used[w] &= ~run_mask(pos, nr, w);
+        h->used[w] &= ~tier_run_mask(pos, nr, w);
     h->used_nr = (u16)(h->used_nr - nr);
     h->freed_ms = t->now_ms;
     t->used_granules -= nr;

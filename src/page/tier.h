@@ -10,6 +10,7 @@
 #ifndef QUARRY_PAGE_TIER_H
 #define QUARRY_PAGE_TIER_H
 
+#include "base/bits.h"
 #include "page/page.h"
 #include "sys/sys.h"
 
@@ -34,6 +35,12 @@ struct page_tier {
     _Atomic(u64) backed_granules_racy; /* used + free_backed, for readers without the lock */
     _Atomic(uintptr_t) deferred;       /* runs freed while the lock was held; linked through their first descriptor */
 };
+
+/* The part of a run of nr granules at pos that falls into word w of a hugepage's maps. */
+static inline u64 tier_run_mask(unsigned pos, unsigned nr, unsigned w) {
+    unsigned lo = MAX(pos, w * 64), hi = MIN(pos + nr, (w + 1) * 64);
+    return lo >= hi ? 0 : bits_mask(hi - lo) << (lo - w * 64);
+}
 
 /* One for each node, in the metadata pool, where what a small process touches lies close together. */
 extern HIDDEN struct page_tier *page_tiers;
