@@ -30,6 +30,7 @@ need_to_test() {
     need binutils command -v objdump
     need g++ command -v g++
     need gcc command -v gcc
+    need liburcu-dev pkg-config --exists liburcu-memb
     need libcriterion-dev pkg-config --exists criterion
     need musl-tools command -v musl-gcc
     need clang-format-14 command -v clang-format-14

@@ -26,16 +26,31 @@ extern "C" {
 
 /* What an allocation may do, and what is wanted. The values are the kernel's. */
 typedef unsigned int quarry_gfp_t;
-#define QUARRY___GFP_IO 0x40u              /* no effect until there are shrinkers to forbid */
-#define QUARRY___GFP_FS 0x80u              /* likewise */
+#define QUARRY___GFP_HIGH 0x20u            /* may draw on the reserve (option reserve), which is in memory already */
+#define QUARRY___GFP_IO 0x40u              /* shrinkers may do input and output */
+#define QUARRY___GFP_FS 0x80u              /* shrinkers may enter what the caller may be inside of */
 #define QUARRY___GFP_ZERO 0x100u           /* zeroed, the whole of ksize() */
 #define QUARRY___GFP_DIRECT_RECLAIM 0x400u /* may make system calls and wait; without it see quarry_kmalloc */
-#define QUARRY___GFP_KSWAPD_RECLAIM 0x800u /* no effect: nobody to wake */
+#define QUARRY___GFP_KSWAPD_RECLAIM 0x800u /* no effect: whoever may block refills the reserve without being told */
 #define QUARRY___GFP_RECLAIM (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_KSWAPD_RECLAIM)
-#define QUARRY___GFP_NOWARN 0x2000u     /* no line on stderr when it fails */
-#define QUARRY___GFP_HARDWALL 0x100000u /* no effect */
+#define QUARRY___GFP_NOWARN 0x2000u /* no line on stderr when it fails */
+#define QUARRY___GFP_RETRY_MAYFAIL                                                                                     \
+    0x4000u                            /* asks the shrinkers a dozen times, and waits for others to free, before NULL */
+#define QUARRY___GFP_NOFAIL 0x8000u    /* asks and waits until it succeeds; with __GFP_DIRECT_RECLAIM only */
+#define QUARRY___GFP_NORETRY 0x10000u  /* does not ask the shrinkers */
+#define QUARRY___GFP_MEMALLOC 0x20000u /* may draw on the reserve: for who is about to free more than it takes */
+#define QUARRY___GFP_NOMEMALLOC 0x80000u /* not on the reserve, whatever else says so but __GFP_HIGH */
+#define QUARRY___GFP_HARDWALL 0x100000u  /* no effect */
+#define QUARRY___GFP_THISNODE                                                                                          \
+    0x200000u /* memory of this thread's node or NULL. With several nodes the kernel is asked                          \
+                 where the memory is, so without __GFP_DIRECT_RECLAIM it is NULL */
 
 #define QUARRY_GFP_KERNEL (QUARRY___GFP_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS)
+/* For who must not wait: no system call, no lock that interrupted code may hold, so also in a signal handler, on top of
+ * any code of quarry's. GFP_ATOMIC has the reserve behind it; the memory it gives is in memory already, unless it comes
+ * from a slab's page that nobody used before. */
+#define QUARRY_GFP_ATOMIC (QUARRY___GFP_HIGH | QUARRY___GFP_KSWAPD_RECLAIM)
+#define QUARRY_GFP_NOWAIT (QUARRY___GFP_KSWAPD_RECLAIM | QUARRY___GFP_NOWARN)
 #define QUARRY_GFP_NOIO QUARRY___GFP_RECLAIM
 #define QUARRY_GFP_NOFS (QUARRY___GFP_RECLAIM | QUARRY___GFP_IO)
 #define QUARRY_GFP_USER (QUARRY_GFP_KERNEL | QUARRY___GFP_HARDWALL)
@@ -56,11 +71,14 @@ static inline size_t quarry_size_mul(size_t nr, size_t bytes) QUARRY_NOTHROW {
 /* --- kmalloc --- */
 
 /* At a multiple of the largest power of two that divides size, 16 at least. size 0: QUARRY_ZERO_SIZE_PTR. Above
- * QUARRY_KMALLOC_MAX_SIZE: NULL, and one line on stderr without __GFP_NOWARN. Without __GFP_DIRECT_RECLAIM the object
- * comes out of this CPU's magazine or not at all: no system call, no lock, async-signal-safe; always NULL above 64 KiB
- * and where there are no restartable sequences. */
+ * QUARRY_KMALLOC_MAX_SIZE: NULL, and one line on stderr without __GFP_NOWARN. Without __GFP_DIRECT_RECLAIM it makes
+ * no system call and waits for nobody, and is async-signal-safe: the object comes out of a magazine, the depot, a slab
+ * that has room, or with __GFP_HIGH the reserve (up to 512 KiB), else NULL; always NULL above the option
+ * vmalloc_threshold. */
 void *quarry_kmalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
-/* NULL and QUARRY_ZERO_SIZE_PTR are let pass. p may come from malloc, too. */
+/* NULL and QUARRY_ZERO_SIZE_PTR are let pass. p may come from malloc, too. Never waits, and is async-signal-safe; makes
+ * no system call for what is no larger than 64 KiB: what could go back to the system goes with the next allocation of
+ * anybody that may block. */
 void quarry_kfree(const void *p) QUARRY_NOTHROW;
 /* Overwrites all of ksize() first. */
 void quarry_kfree_sensitive(const void *p) QUARRY_NOTHROW;
@@ -82,8 +100,13 @@ void quarry_core1_free(void *p) QUARRY_NOTHROW;
 /* The largest size the heap aligns as kmalloc must. */
 #define QUARRY_KMALLOC_PLAIN_MAX ((size_t)1 << 21)
 #define QUARRY_KMALLOC_IS_PLAIN(size, flags)                                                                           \
-    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM &&                   \
+    (((flags)&QUARRY_KMALLOC_RULES) == (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS) &&            \
      (size)-1 < QUARRY_KMALLOC_PLAIN_MAX)
+/* The flags that say what GFP_KERNEL does not. */
+#define QUARRY_KMALLOC_RULES                                                                                           \
+    (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
+     QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
+     QUARRY___GFP_THISNODE)
 
 static inline void *quarry_kzalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
     return quarry_kmalloc(size, flags | QUARRY___GFP_ZERO);
@@ -100,6 +123,18 @@ static inline void *quarry_krealloc_array(void *p, size_t nr, size_t size, quarr
     size_t bytes;
     return __builtin_mul_overflow(nr, size, &bytes) ? NULL : quarry_krealloc(p, bytes, flags);
 }
+
+/* --- scopes --- */
+
+/* Binds this thread's allocations from the save to the restore, which takes what the save returned. Scopes nest.
+ * Async-signal-safe. */
+#define QUARRY_MEMALLOC_NOIO 1u      /* shrinkers see neither __GFP_IO nor __GFP_FS */
+#define QUARRY_MEMALLOC_NOFS 2u      /* shrinkers do not see __GFP_FS */
+#define QUARRY_MEMALLOC_NORECLAIM 4u /* no shrinkers, and the reserve may be drawn on: for who is freeing memory */
+unsigned quarry_memalloc_save(unsigned scopes) QUARRY_NOTHROW;
+void quarry_memalloc_restore(unsigned scopes, unsigned before) QUARRY_NOTHROW;
+/* The flags, less what this thread's scopes forbid. */
+quarry_gfp_t quarry_current_gfp_context(quarry_gfp_t flags) QUARRY_NOTHROW;
 
 /* --- copies --- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The slow path of allocation, and everything that is never fast: zeroed, aligned, large. */
 #include "big/big.h"
+#include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "engine/pressure.h"
@@ -62,11 +63,15 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
         return NULL;
     if (rt_opt.zero)
         zero = ZERO_YES;
+    /* A handler on top of an atomic context may block, for all that is known. */
+    enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     void *p = alloc_once(size, zero);
     if (UNLIKELY(p == NULL))
         p = alloc_hard(size, zero);
+    engine_chores_look();
     engine_pressure_look();
     engine_tick_maybe();
+    rt_context_leave(before);
     return p;
 }
 
@@ -107,6 +112,7 @@ static void *memalign_once(size_t align, size_t size) {
 void *engine_memalign(size_t align, size_t size) {
     if (size > PTRDIFF_MAX || align > GIB || !engine_ready())
         return NULL;
+    enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     void *p = memalign_once(align, size);
     if (p == NULL && page_is_busy_here())
         p = alloc_region(size, align, ZERO_NO);
@@ -118,8 +124,10 @@ void *engine_memalign(size_t align, size_t size) {
         memset(p, 0, size);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MEMALIGN, (s64)engine_usable(p));
+    engine_chores_look();
     engine_pressure_look();
     engine_tick_maybe();
+    rt_context_leave(before);
     return p;
 }
 

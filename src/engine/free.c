@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The slow path of free, sized frees, realloc, and questions about a pointer. */
 #include "big/big.h"
+#include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "mag/mag.h"
@@ -45,6 +46,7 @@ void engine_free_slow(void *p) {
         mag_free(slot, p);
     else if (cls != PAGE_MAP_BIG || !big_free(p))
         engine_bad_pointer(p);
+    engine_chores_look();
     engine_tick_maybe();
 }
 

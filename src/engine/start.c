@@ -72,6 +72,7 @@ static void fork_child(void) {
         return;
     }
     slab_fork_child();
+    page_reserve_fork_child();
     mag_fork_child();
     engine_tick_fork_child();
     engine_pressure_fork_child();

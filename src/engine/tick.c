@@ -5,6 +5,7 @@
  * cache give back what is old.
  */
 #include "big/big.h"
+#include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/start.h"
 #include "mag/mag.h"
@@ -33,6 +34,7 @@ static void tick_run(u64 now_ms) {
     u64 nr = atomic_fetch_add_explicit(&engine_ticks_nr, 1, memory_order_relaxed) + 1;
     mag_depot_trim(MAG_DRAIN_IDLE);
     mag_rest();
+    engine_chores_look();
     if (nr % DRAIN_TICKS == 0)
         mag_drain(MAG_DRAIN_IDLE);
     slab_tick(now_ms);

@@ -3,6 +3,7 @@
  * kmalloc and what is made of it. Owns the kernel's edge rules: what 0, NULL, too large and the flags mean. The sizes
  * that need no rule go to the heap as they are, whose classes already have kmalloc's alignment.
  */
+#include "kmem/gfp.h"
 #include "kmem/kmem.h"
 
 #include <string.h>
@@ -43,19 +44,26 @@ static void *alloc_aligned(size_t size, quarry_gfp_t flags) {
     return p;
 }
 
-static void *alloc_at_hand(size_t size, quarry_gfp_t flags) {
-    char *p = quarry_core1_alloc_at_hand(size);
+static void *alloc_atomic(size_t size, quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    if (UNLIKELY((flags & QUARRY___GFP_NOFAIL) != 0))
+        kmem_warn_once(&said, flags, "quarry: warning: __GFP_NOFAIL of an allocation that may not block is ignored\n");
+    if (!kmem_gfp_node_holds(NULL, size, flags))
+        return NULL;
+    char *p = quarry_core1_alloc_atomic(size, kmem_gfp_has_reserve(flags));
     if (p != NULL && (flags & QUARRY___GFP_ZERO) != 0)
         zero_from(p, 0);
     return p;
 }
 
-static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
-    if (!kmem_may_block(flags))
-        return alloc_at_hand(size, flags);
+static void *alloc_blocking(size_t size, quarry_gfp_t flags) {
     if (size > QUARRY_KMALLOC_PLAIN_MAX && size % QUARRY_KMALLOC_MAX_SIZE == 0)
         return alloc_aligned(size, flags);
     return (flags & QUARRY___GFP_ZERO) != 0 ? zalloc_whole(size) : quarry_core1_alloc(size);
+}
+
+static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
+    return kmem_may_block(flags) ? kmem_gfp_alloc(alloc_blocking, size, flags) : alloc_atomic(size, flags);
 }
 
 COLD static void *kmalloc_edge(size_t size, quarry_gfp_t flags) {

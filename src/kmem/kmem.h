@@ -2,8 +2,8 @@
 /*
  * The kernel's allocation API on quarry's heap: libquarry-kmem. Its contract towards programs is <quarry/kmem.h>; here
  * is what its files share. A layer above front, in a library of its own: it reaches the heap through front/core.h and
- * <quarry/quarry.h> alone, so that a process has one heap whichever of the libraries it loads first. It owns no memory
- * and needs no start.
+ * <quarry/quarry.h> alone, so that a process has one heap whichever of the libraries it loads first. It owns no
+ * memory but the copies of per-CPU variables (percpu_area.c), and a thread once kfree_rcu is used (rcu.c).
  */
 #ifndef QUARRY_KMEM_KMEM_H
 #define QUARRY_KMEM_KMEM_H

@@ -130,6 +130,17 @@ size_t page_purge(size_t keep_bytes);
  * than memory (a big region under RLIMIT_AS, the commit limit). Returns bytes of address space. */
 size_t page_release(void);
 
+/* --- the reserve (reserve.c): runs in memory already, for atomic contexts (rt/context.h) --- */
+
+/* As page_run_alloc, of up to 32 granules, without system call or lock; NULL when the reserve has none. Such a run is
+ * one as any other from then on. */
+void *page_reserve_take(unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
+/* Fills it up to what the reserve option says, which may enter the system; the first call makes it. Nothing where
+ * another thread fills, or on top of the page lock's holder. */
+void page_reserve_fill(void);
+size_t page_reserve_bytes_racy(void);
+void page_reserve_fork_child(void);
+
 struct page_stats {
     u64 committed_bytes, run_used_bytes, run_free_bytes, huge_bytes, purged_bytes_total, purges, inside_purged_bytes;
 };

@@ -351,6 +351,8 @@ void page_stats_get(struct page_stats *ret_stats) {
         s.purges += t->purges;
         s.inside_purged_bytes += atomic_load_explicit(&t->inside_purged_bytes, memory_order_relaxed);
     }
+    /* Whoever counts slabs and free runs has all that is in the tier. */
+    s.run_free_bytes += page_reserve_bytes_racy();
     *ret_stats = s;
 }
 

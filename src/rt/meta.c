@@ -3,6 +3,7 @@
 #include "rt/meta.h"
 
 #include "base/bits.h"
+#include "rt/context.h"
 #include "sys/sys.h"
 
 #if defined(__x86_64__)
@@ -81,6 +82,10 @@ int rt_meta_init(void) {
 static bool pool_commit(u64 end_bytes) {
     u64 committed = atomic_load_explicit(&rt_meta.committed_bytes, memory_order_relaxed);
     while (committed < end_bytes) {
+        if (!rt_may_block()) {
+            rt_chore_note(RT_CHORE_RESERVE);
+            return false;
+        }
         u64 target = MIN(round_up(end_bytes, POOL_STEP_BYTES), rt_meta.reserved_bytes);
         if (sys_vm_commit(rt_meta.base + committed, target - committed) != 0)
             return false;
@@ -103,6 +108,11 @@ void *rt_meta_alloc(size_t bytes, size_t align) {
     } while (!atomic_compare_exchange_weak_explicit(&rt_meta.used_bytes, &used, start + bytes, memory_order_relaxed,
                                                     memory_order_relaxed));
     return rt_meta.base + start;
+}
+
+bool rt_meta_headroom(size_t bytes) {
+    u64 end = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed) + bytes;
+    return end <= rt_meta.reserved_bytes && pool_commit(end);
 }
 
 int rt_meta_map_commit(const void *addr, size_t bytes) {

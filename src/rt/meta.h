@@ -39,9 +39,12 @@ extern HIDDEN struct rt_meta rt_meta;
 /* Reserves everything. Called once, before any other thread can be here. 0 or -ENOMEM. */
 int rt_meta_init(void);
 
-/* Zeroed bytes, aligned to align (a power of two, <= page size), never freed. NULL when the pool is exhausted.
- * Lock-free. */
+/* Zeroed bytes, aligned to align (a power of two, <= page size), never freed. NULL when the pool is exhausted,
+ * and where that would take a system call in an atomic context (rt/context.h). Lock-free. */
 void *rt_meta_alloc(size_t bytes, size_t align);
+
+/* Makes bytes more of the pool usable without a system call, for atomic contexts to come. */
+bool rt_meta_headroom(size_t bytes);
 
 static inline void *rt_meta_at(meta_ref_t ref) { return rt_meta.base + ((size_t)ref << META_UNIT_SHIFT); }
 static inline meta_ref_t rt_meta_ref(const void *p) {

@@ -5,6 +5,7 @@
  * an address that is no object's start leaves a remainder.
  */
 #include "base/bits.h"
+#include "rt/context.h"
 #include "rt/misuse.h"
 #include "rt/usage.h"
 #include "slab/class.h"
@@ -75,7 +76,7 @@ static bool sparse_enough(const struct slab_class *c, const struct slab_geometry
 /* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due. */
 static void slab_count(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g, int nr) {
     enum slab_duty duty;
-    bool keep = slab_empties_admit(c, g);
+    bool keep = !rt_may_block() || slab_empties_admit(c, g);
     slab_word_t was = keep ? SLAB_TRANSITION(s, slab_word_add(w, nr, g->nobj, g->threshold, &duty))
                            : SLAB_TRANSITION(s, slab_word_add_or_reap(w, nr, g->nobj, g->threshold, &duty));
     int before = slab_word_free(was), after = before + nr;
@@ -140,6 +141,11 @@ static void group_finish(struct group *gr, struct tally *t) {
     gr->uncounted = 0;
     tally_add(t, c, g, nr);
     slab_count(c, s, gr->base, g, (int)nr); /* the slab may be gone after this */
+    if (!rt_may_block()) {
+        if (slab_empties_many(c, g))
+            rt_chore_note(RT_CHORE_SWEEP);
+        return;
+    }
     if (UNLIKELY(slab_empties_many(c, g)))
         slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
     if (UNLIKELY(sparse_enough(c, g)))

@@ -2,6 +2,7 @@
 /* Taking objects out of slabs. The other direction is give.c, retiring slabs sweep.c, the lists partial.c, the rules
  * word.h. */
 #include "base/bits.h"
+#include "rt/context.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
 #include "slab/class.h"
@@ -51,20 +52,19 @@ bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g
 
 /* --- making and unmaking --- */
 
-/* A bitmap of its own stays untouched until an object comes back: blocks are all zeros but for the pool's link. */
-static bool bitmap_make(struct slab *s, const struct slab_geometry *g) {
-    if (g->bitmap_shift == 3) {
-        atomic_store_explicit(&s->bits, 0, memory_order_relaxed);
-        return true;
-    }
+/* A bitmap of its own stays untouched until an object comes back: blocks are all zeros but for the pool's link. What
+ * the descriptor's bits are to be; ~0: there is none. */
+#define NO_BITMAP (~(u64)0)
+static u64 bitmap_make(const struct slab_geometry *g) {
+    if (g->bitmap_shift == 3)
+        return 0;
     u64 *words = rt_pool_get(RT_POOL_BITMAPS, g->bitmap_shift);
     if (words == NULL)
-        return false;
+        return NO_BITMAP;
     /* Atomic, because a thread may still read the link through an old head (rt/pool.c). */
     if (__atomic_load_n(words, __ATOMIC_RELAXED) != 0)
         __atomic_store_n(words, 0, __ATOMIC_RELAXED);
-    atomic_store_explicit(&s->bits, rt_meta_ref(words), memory_order_relaxed);
-    return true;
+    return rt_meta_ref(words);
 }
 
 static void bitmap_unmake(struct slab *s, const struct slab_geometry *g) {
@@ -76,18 +76,28 @@ static void bitmap_unmake(struct slab *s, const struct slab_geometry *g) {
     rt_pool_put(RT_POOL_BITMAPS, words, g->bitmap_shift);
 }
 
-/* Returns a BOUND slab of the caller's, or NULL. */
-static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
+/* Where nothing may block there is the reserve, for those who may draw on it and have nothing yet. */
+static char *run_get(unsigned node, const struct slab_geometry *g, unsigned taken, enum page_content *ret_content) {
+    if (rt_may_block())
+        return page_run_alloc(node, g->granules, g->align, ret_content);
+    bool reserve = rt_context() == RT_ATOMIC_RESERVE && taken == 0;
+    return reserve ? page_reserve_take(g->granules, g->align, ret_content) : NULL;
+}
+
+/* Returns a BOUND slab of the caller's, or NULL. taken: objects the caller has already. */
+static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
     const struct slab_geometry *g = &slab_geometry[cls];
     enum page_content content = PAGE_DIRTY;
-    char *base = page_run_alloc(node, g->granules, g->align, &content);
-    if (base == NULL)
-        return NULL;
-    struct slab *s = slab_at(base);
-    if (!bitmap_make(s, g)) {
-        page_run_free(base, g->granules);
+    /* First, because a run cannot be given back everywhere. */
+    u64 bitmap = bitmap_make(g);
+    char *base = bitmap == NO_BITMAP ? NULL : run_get(node, g, taken, &content);
+    if (base == NULL) {
+        if (bitmap != NO_BITMAP && bitmap != 0)
+            rt_pool_put(RT_POOL_BITMAPS, rt_meta_at((meta_ref_t)bitmap), g->bitmap_shift);
         return NULL;
     }
+    struct slab *s = slab_at(base);
+    atomic_store_explicit(&s->bits, bitmap, memory_order_relaxed);
     s->purged = 0;
     s->back = 0;
     s->cls = (u8)cls;
@@ -98,7 +108,8 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node) {
     SLAB_TRANSITION(s, slab_word_create(w, g->nobj));
     page_map_set(base, g->granules, cls | node << PAGE_MAP_CLASS_BITS);
     atomic_fetch_add_explicit(&c->slabs, 1, memory_order_relaxed);
-    atomic_store_explicit(&c->grown_ms, (u32)sys_clock_ms(), memory_order_relaxed);
+    if (rt_may_block())
+        atomic_store_explicit(&c->grown_ms, (u32)sys_clock_ms(), memory_order_relaxed);
     return base;
 }
 
@@ -222,11 +233,11 @@ static unsigned slab_take_from(struct slab *s, char *base, const struct slab_geo
 }
 
 /* A BOUND slab with something free, from the lists or new. */
-static char *slab_get(struct slab_class *c, unsigned cls, unsigned node) {
+static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
     const struct slab_geometry *g = &slab_geometry[cls];
     char *base = partial_pop(c);
     if (base == NULL)
-        return slab_create(c, cls, node);
+        return slab_create(c, cls, node, taken);
     struct slab *s = slab_at(base);
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
@@ -247,7 +258,7 @@ unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool 
     unsigned taken = 0;
     while (taken < want) {
         /* Never wait for more once there is something to return. */
-        char *base = slab_get(c, cls, node);
+        char *base = slab_get(c, cls, node, taken);
         if (base == NULL)
             break;
         struct slab *s = slab_at(base);

@@ -89,6 +89,8 @@ enum slab_effort { SLAB_KEEP_SOME, SLAB_KEEP_NONE };
  * Returns quickly if another thread sweeps the class. */
 enum slab_purge { SLAB_PURGE_NO, SLAB_PURGE_INSIDE };
 void slab_sweep(unsigned cls, enum slab_effort effort, enum slab_purge purge);
+/* Sweeps the classes that have many wholly free slabs: atomic contexts (rt/context.h) leave that to others. */
+void slab_sweep_due(void);
 /* Housekeeping of all classes: sweeps those that have been quiet and hold much. */
 void slab_tick(u64 now_ms);
 

@@ -174,6 +174,15 @@ void slab_sweep(unsigned cls, enum slab_effort effort, enum slab_purge purge) {
     }
 }
 
+void slab_sweep_due(void) {
+    for (unsigned node = 0; node < page_nodes_nr; node++) {
+        for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+            if (slab_empties_many(&slab_classes[node][cls], &slab_geometry[cls]))
+                slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+        }
+    }
+}
+
 /* --- housekeeping and accounts --- */
 
 void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {

@@ -9,6 +9,7 @@
 #include "sys/sys.h"
 
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
@@ -35,6 +36,19 @@ unsigned sys_cpu_ids_nr(void) {
     long bytes = SYS3(SYS_sched_getaffinity, 0, sizeof(mask), mask);
     /* The kernel returns the size of its own mask, which has a bit for every possible CPU. */
     return bytes > 0 ? (unsigned)bytes * 8 : MASK_BYTES * 8;
+}
+
+int sys_cpu_racy(void) { return sched_getcpu(); }
+
+int sys_node_racy(void) {
+    unsigned node = 0;
+    return SYS3(SYS_getcpu, 0, &node, 0) == 0 ? (int)node : -1;
+}
+
+int sys_node_of(const void *p) {
+    int status = -1;
+    /* Without target nodes the call only tells where the pages are. */
+    return SYS6(SYS_move_pages, 0, 1, &p, 0, &status, 0) == 0 ? status : -1;
 }
 
 #if defined(__aarch64__)

@@ -8,17 +8,16 @@
 #include "sys/call.h"
 #include "sys/sys.h"
 
+#include <limits.h>
 #include <linux/futex.h>
-
-#define LOCK_WAITED ((u64)1)
 
 enum { SPINS = 100 };
 
 bool sys_lock_is_mine(struct sys_lock *lock) {
-    return (atomic_load_explicit(&lock->word, memory_order_relaxed) & ~LOCK_WAITED) == sys_thread_self();
+    return (atomic_load_explicit(&lock->word, memory_order_relaxed) & ~SYS_LOCK_WAITED) == sys_thread_self();
 }
 
-static bool lock_take(struct sys_lock *lock, u64 word) {
+bool sys_lock_try_as(struct sys_lock *lock, u64 word) {
     u64 seen = 0;
     /* order: acquire                                                                              pairs: [lock.release]
      */
@@ -26,19 +25,19 @@ static bool lock_take(struct sys_lock *lock, u64 word) {
                                                    memory_order_relaxed);
 }
 
-bool sys_lock_try(struct sys_lock *lock) { return lock_take(lock, sys_thread_self()); }
+bool sys_lock_try(struct sys_lock *lock) { return sys_lock_try_as(lock, sys_thread_self()); }
 
-/* Sleeps until the word may have changed. The futex is the low half of the word (both architectures are little-endian).
+/* The futex is the low half of the word (both architectures are little-endian).
  */
-static void lock_wait(struct sys_lock *lock) {
+void sys_lock_wait(struct sys_lock *lock) {
     u64 seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
     if (seen == 0)
         return;
-    if ((seen & LOCK_WAITED) == 0 &&
-        !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | LOCK_WAITED, memory_order_relaxed,
+    if ((seen & SYS_LOCK_WAITED) == 0 &&
+        !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | SYS_LOCK_WAITED, memory_order_relaxed,
                                                  memory_order_relaxed))
         return;
-    (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | LOCK_WAITED), 0);
+    (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | SYS_LOCK_WAITED), 0);
 }
 
 bool sys_lock_acquire(struct sys_lock *lock) {
@@ -50,17 +49,20 @@ bool sys_lock_acquire(struct sys_lock *lock) {
     if (sys_lock_is_mine(lock))
         return false;
     /* Whoever slept once takes the lock as waited for, because others may sleep still. */
-    while (!lock_take(lock, sys_thread_self() | LOCK_WAITED))
-        lock_wait(lock);
+    while (!sys_lock_try_as(lock, sys_thread_self() | SYS_LOCK_WAITED))
+        sys_lock_wait(lock);
     return true;
 }
 
-void sys_lock_release(struct sys_lock *lock) {
+static void release(struct sys_lock *lock, unsigned wake_nr) {
     /* order: release: publishes all that was written under the lock.                              pairs: [lock.release]
      */
     u64 old = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
-    if (old & LOCK_WAITED)
-        (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1);
+    if (old & SYS_LOCK_WAITED)
+        (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, wake_nr);
 }
+
+void sys_lock_release(struct sys_lock *lock) { release(lock, 1); }
+void sys_lock_release_all(struct sys_lock *lock) { release(lock, INT_MAX); }
 
 void sys_lock_reset(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_relaxed); }

@@ -87,6 +87,13 @@ int sys_thread_start(void (*body)(void));
 /* Upper bound of the kernel's CPU numbers and concurrency ids, not of the CPUs this process may use. */
 unsigned sys_cpu_ids_nr(void);
 
+/* The CPU this thread runs on; stale on return. Negative when it cannot be told. */
+int sys_cpu_racy(void);
+
+/* The NUMA node of this thread's CPU, and of the page at p if it has memory; negative when it cannot be told. */
+int sys_node_racy(void);
+int sys_node_of(const void *p);
+
 /* What restartable sequences offer here. */
 enum sys_rseq { SYS_RSEQ_NONE, SYS_RSEQ_CPU_ID, SYS_RSEQ_MM_CID };
 /* offset: of the thread's rseq area (glibc's own registration) from the thread pointer. Written only when the result is
@@ -108,7 +115,15 @@ struct sys_lock {
  * waiting would never end. */
 bool sys_lock_acquire(struct sys_lock *lock);
 bool sys_lock_try(struct sys_lock *lock);
+/* The same in pieces, for locks that are also taken in other ways (kmem/percpu_cpu.c): word is sys_thread_self(), with
+ * SYS_LOCK_WAITED once the caller has slept. */
+#define SYS_LOCK_WAITED ((u64)1)
+bool sys_lock_try_as(struct sys_lock *lock, u64 word);
+/* Sleeps until the word may have changed. */
+void sys_lock_wait(struct sys_lock *lock);
 void sys_lock_release(struct sys_lock *lock);
+/* Wakes all who wait, not one: for locks whose waiters may go on without ever taking them. */
+void sys_lock_release_all(struct sys_lock *lock);
 bool sys_lock_is_mine(struct sys_lock *lock);
 /* Back to free, whoever held it: for the child of a fork. */
 void sys_lock_reset(struct sys_lock *lock);

@@ -26,6 +26,8 @@ def angle_problem(layer, header):
         return None
     if SYSTEM_CALLS.match(header):
         return f"<{header}> belongs to sys/ alone"
+    if header == "urcu/urcu-memb.h":
+        return None if layer == "kmem" else f"<{header}> belongs to kmem alone"
     if layer != "front":
         return f"<{header}>: below front/ only sys/ uses the C library"
     return None

@@ -3,6 +3,7 @@
  * commits. On a pretend system. */
 #include "rt/meta.h"
 #include "fakes/fake.h"
+#include "rt/context.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -53,4 +54,22 @@ Test(meta, a_refused_commit_is_a_refused_block, .init = start) {
     char *p = rt_meta_alloc(2 * step, 16);
     cr_assert_not_null(p);
     memset(p, 1, 2 * step);
+}
+
+/* No commit, which would be a system call; what is committed is served, and the lack is noted for others. */
+Test(meta, an_atomic_context_commits_nothing, .init = start) {
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    u64 committed = rt_meta.committed_bytes;
+    while (rt_meta_alloc(4096, 16) != NULL)
+        cr_assert_leq(rt_meta.used_bytes, committed);
+    cr_expect_eq(rt_meta.committed_bytes, committed);
+    cr_expect_not_null(rt_meta_alloc(16, 16), "small blocks still fit");
+    cr_expect_eq(atomic_load(&rt_chores), (u32)RT_CHORE_RESERVE);
+    rt_context_leave(before);
+    cr_expect(rt_meta_headroom(64 * KIB));
+    before = rt_context_enter(RT_ATOMIC);
+    for (int i = 0; i < 8; i++)
+        cr_expect_not_null(rt_meta_alloc(4096, 16));
+    rt_context_leave(before);
+    cr_expect_not_null(rt_meta_alloc(1 * MIB, 16));
 }

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Scopes in which this thread's allocations are bound without flags of their own. The contracts are in <quarry/kmem.h>.
+ */
+#ifndef QUARRY_KERNEL_LINUX_SCHED_MM_H
+#define QUARRY_KERNEL_LINUX_SCHED_MM_H
+
+#include <linux/gfp.h>
+
+static inline unsigned int memalloc_noio_save(void) { return quarry_memalloc_save(QUARRY_MEMALLOC_NOIO); }
+static inline void memalloc_noio_restore(unsigned int flags) { quarry_memalloc_restore(QUARRY_MEMALLOC_NOIO, flags); }
+static inline unsigned int memalloc_nofs_save(void) { return quarry_memalloc_save(QUARRY_MEMALLOC_NOFS); }
+static inline void memalloc_nofs_restore(unsigned int flags) { quarry_memalloc_restore(QUARRY_MEMALLOC_NOFS, flags); }
+static inline unsigned int memalloc_noreclaim_save(void) { return quarry_memalloc_save(QUARRY_MEMALLOC_NORECLAIM); }
+static inline void memalloc_noreclaim_restore(unsigned int flags) {
+    quarry_memalloc_restore(QUARRY_MEMALLOC_NORECLAIM, flags);
+}
+static inline gfp_t current_gfp_context(gfp_t flags) { return quarry_current_gfp_context(flags); }
+
+#endif

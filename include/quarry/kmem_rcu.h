@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Freeing after a grace period, with a prefix; <linux/rcupdate.h> puts the kernel's names on these. Grace periods are
+ * liburcu's, of its flavour memb, or of what the program plugs in; objects wait for them in lists, one for each CPU,
+ * that a thread of libquarry-kmem empties. It starts with the first use. Link with -lquarry-kmem -lquarry.
+ *
+ * A child of fork has the objects that waited, but with memb a thread of the parent that was reading at that moment
+ * reads for ever in the child, where nothing is freed then. Valid as C11 and C++17, with GNU's statement expressions
+ * and typeof.
+ */
+#ifndef QUARRY_KMEM_RCU_H
+#define QUARRY_KMEM_RCU_H
+
+#include "quarry/kmem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#define QUARRY_NOTHROW noexcept
+#define QUARRY_RCU_ASSERT(...) static_assert(__VA_ARGS__)
+#else
+#define QUARRY_NOTHROW
+#define QUARRY_RCU_ASSERT(...) _Static_assert(__VA_ARGS__)
+#endif
+
+/* --- flavours --- */
+
+/* What there must be to wait for readers. All functions are called from any thread; those that may be NULL then do
+ * nothing. */
+struct quarry_rcu_flavour {
+    void (*read_lock)(void);   /* may be NULL where readers are bounded by quiescent states */
+    void (*read_unlock)(void); /* likewise */
+    void (*synchronize)(void); /* returns when every reader that was inside has been outside; waits */
+    /* Called in a thread before its first read_lock, and when it ends. NULL: threads need not be known, or the program
+     * makes them known itself. */
+    void (*thread_register)(void);
+    void (*thread_unregister)(void);
+    /* Around what a thread waits for in quarry_kvfree_rcu_barrier(), which may be another's grace period. Needed where
+     * a thread that is known and waits holds grace periods up. */
+    void (*thread_offline)(void);
+    void (*thread_online)(void);
+};
+
+/* The flavour to use, before any other function of this header; *flavour must stay. 0; -EINVAL without synchronize;
+ * -EBUSY when one is in use. */
+int quarry_rcu_use(const struct quarry_rcu_flavour *flavour) QUARRY_NOTHROW;
+enum { QUARRY_RCU_EBUSY = 16, QUARRY_RCU_EINVAL = 22 };
+
+/* --- readers --- */
+
+/* Sections nest. Async-signal-safe but for a thread's first with a flavour that must know it, as memb does. Do not wait
+ * for a grace period inside. */
+void quarry_rcu_read_lock(void) QUARRY_NOTHROW;
+void quarry_rcu_read_unlock(void) QUARRY_NOTHROW;
+void quarry_synchronize_rcu(void) QUARRY_NOTHROW;
+
+/* --- freeing --- */
+
+struct quarry_rcu_head {
+    struct quarry_rcu_head *next;
+    void (*func)(struct quarry_rcu_head *head);
+};
+
+enum { QUARRY_RCU_OFFSET_MAX = 4095 };
+
+/* Frees the object of kmalloc or malloc, of which head is offset bytes inside, after a grace period. Needs no memory,
+ * waits for nobody, and is async-signal-safe; it may wake the thread that frees, which is a system call, and the first
+ * one starts it. The object may be read meanwhile, but for head. */
+void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) QUARRY_NOTHROW;
+/* The same for an object without a head; NULL is let pass. May wait: without memory it waits for the grace period. */
+void quarry_kvfree_rcu_mightsleep(const void *p) QUARRY_NOTHROW;
+/* Calls func(head) after a grace period, in the thread that frees. func must not wait for grace periods. */
+void quarry_call_rcu(struct quarry_rcu_head *head, void (*func)(struct quarry_rcu_head *head)) QUARRY_NOTHROW;
+/* Returns when all that was handed to the functions above before is freed, or called. Not in a reader's section, and
+ * not async-signal-safe. */
+void quarry_kvfree_rcu_barrier(void) QUARRY_NOTHROW;
+
+/* p points to a structure with a struct quarry_rcu_head member at an offset below 4096; NULL is let pass. */
+#define quarry_kfree_rcu(p, member)                                                                                    \
+    __extension__({                                                                                                    \
+        __typeof__(p) quarry_p_ = (p);                                                                                 \
+        QUARRY_RCU_ASSERT(offsetof(__typeof__(*quarry_p_), member) <= QUARRY_RCU_OFFSET_MAX, "offset below 4096");     \
+        if (quarry_p_)                                                                                                 \
+            quarry_kvfree_rcu_head(&quarry_p_->member, offsetof(__typeof__(*quarry_p_), member));                      \
+    })
+
+#undef QUARRY_NOTHROW
+#ifdef __cplusplus
+}
+#endif
+
+#endif

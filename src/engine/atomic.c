@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Allocating and freeing where nothing may block: the slow path in an atomic context (rt/context.h), and the chores it
+ * leaves to those who may. Called by front/core.c for the kernel API.
+ */
+#include "engine/atomic.h"
+
+#include "engine/engine.h"
+#include "engine/fast.h"
+#include "mag/mag.h"
+#include "rt/options.h"
+
+static void *alloc_in(enum rt_context context, unsigned cls) {
+    enum rt_context before = rt_context_enter(context);
+    void *p = mag_alloc(cls, NULL);
+    rt_context_leave(before);
+    return p;
+}
+
+void *engine_alloc_atomic(size_t size, enum rt_context context) {
+    void *p = engine_malloc_fast(size);
+    if (LIKELY(p != NULL))
+        return p;
+    if (!engine_started() || size > rt_opt.vmalloc_threshold || size > SLAB_OBJECT_MAX)
+        return NULL;
+    unsigned cls = slab_class_for(MAX(size, (size_t)1));
+    p = rseq_pop(mag_tabs.alloc_view, cls); /* above the fast path's sizes */
+    if (p == NULL)
+        p = alloc_in(context, cls);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_MALLOC, (s64)slab_geometry[cls].size_bytes);
+    return p;
+}
+
+/* What is no object of a size class (a region, misuse) goes the usual way. */
+void engine_free_atomic(void *p) {
+    unsigned slot = page_map_get(p);
+    if (!engine_started() || (slot % PAGE_MAP_CLASSES) - 1u >= SLAB_CLASS_MAX) {
+        engine_free_slow(p);
+        return;
+    }
+    if (UNLIKELY(engine_counting))
+        engine_count(ENGINE_CALL_FREE, -(s64)slab_geometry[slot % PAGE_MAP_CLASSES].size_bytes);
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+    mag_free(slot, p);
+    rt_context_leave(before);
+}
+
+void engine_reserve_start(void) {
+    if (engine_ready())
+        page_reserve_fill();
+}
+
+COLD void engine_chores_do(void) {
+    u32 chores = page_is_busy_here() ? 0 : atomic_exchange_explicit(&rt_chores, 0, memory_order_relaxed);
+    if ((chores & RT_CHORE_SWEEP) != 0)
+        slab_sweep_due();
+    if ((chores & RT_CHORE_RESERVE) != 0)
+        page_reserve_fill();
+}

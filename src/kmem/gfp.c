@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What allocation flags mean when memory does not come at once: how hard to try, for whom the reserve is, what the
+ * scopes of a thread forbid. Owns a thread's scopes. The reserve itself is the heap's (page/reserve.c), the heap has
+ * reclaimed what it can before anything here is asked; here are the shrinkers, and patience.
+ *
+ *   flags                      tries
+ *   __GFP_NORETRY              one
+ *   none of the three          as long as shrinkers free something, TRIES_DEFAULT at most
+ *   __GFP_RETRY_MAYFAIL        TRIES_MAYFAIL, and between them a while for others to free
+ *   __GFP_NOFAIL               until it succeeds
+ */
+#include "kmem/gfp.h"
+
+#include "sys/sys.h"
+
+enum { TRIES_DEFAULT = 4, TRIES_MAYFAIL = 12, EFFORT_FIRST = 2, SLEEP_MAX_SHIFT = 5 };
+
+static __thread unsigned scope;      /* QUARRY_MEMALLOC_ bits */
+static __thread quarry_gfp_t inside; /* flags of the allocation this thread is inside; 0: none */
+
+/* --- scopes --- */
+
+unsigned quarry_memalloc_save(unsigned scopes) {
+    unsigned before = scope & scopes;
+    scope |= scopes;
+    return before;
+}
+
+void quarry_memalloc_restore(unsigned scopes, unsigned before) { scope = (scope & ~scopes) | (before & scopes); }
+
+quarry_gfp_t kmem_gfp_in_scope(quarry_gfp_t flags) {
+    if ((scope & QUARRY_MEMALLOC_NOIO) != 0)
+        flags &= ~(QUARRY___GFP_IO | QUARRY___GFP_FS);
+    if ((scope & QUARRY_MEMALLOC_NOFS) != 0)
+        flags &= ~QUARRY___GFP_FS;
+    return flags;
+}
+
+bool kmem_gfp_may_shrink(void) {
+    return (inside & QUARRY___GFP_NORETRY) == 0 && (scope & QUARRY_MEMALLOC_NORECLAIM) == 0;
+}
+
+quarry_gfp_t quarry_current_gfp_context(quarry_gfp_t flags) { return kmem_gfp_in_scope(flags); }
+quarry_gfp_t kmem_gfp_current(void) { return kmem_gfp_in_scope(inside != 0 ? inside : QUARRY_GFP_KERNEL); }
+
+bool kmem_gfp_has_reserve(quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_NOMEMALLOC) != 0)
+        return (flags & QUARRY___GFP_HIGH) != 0;
+    return (flags & (QUARRY___GFP_HIGH | QUARRY___GFP_MEMALLOC)) != 0 || (scope & QUARRY_MEMALLOC_NORECLAIM) != 0;
+}
+
+/* --- nodes --- */
+
+/* The kernel's list of nodes with memory is one number. Not knowing, there is one. */
+static bool one_node(void) {
+    static _Atomic(int) known; /* 0 not yet, 1 one, 2 more */
+    int nodes = atomic_load_explicit(&known, memory_order_relaxed);
+    if (nodes == 0) {
+        char text[64];
+        nodes = 1;
+        if (sys_read_file("/sys/devices/system/node/has_memory", text, sizeof(text)) > 0) {
+            for (const char *at = text; *at != '\0'; at++)
+                nodes = *at == '-' || *at == ',' ? 2 : nodes;
+        }
+        atomic_store_explicit(&known, nodes, memory_order_relaxed);
+    }
+    return nodes == 1;
+}
+
+bool kmem_gfp_node_holds(const void *p, size_t size, quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_THISNODE) == 0 || one_node())
+        return true;
+    if (p == NULL || !kmem_may_block(flags))
+        return false; /* asking the kernel is a system call */
+    int node = sys_node_racy();
+    const char *first = p;
+    return node >= 0 && sys_node_of(first) == node && sys_node_of(first + size - 1) == node;
+}
+
+/* --- effort --- */
+
+static unsigned tries_nr(quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_NOFAIL) != 0)
+        return UINT_MAX;
+    if ((flags & QUARRY___GFP_NORETRY) != 0 || (scope & QUARRY_MEMALLOC_NORECLAIM) != 0)
+        return 1;
+    return (flags & QUARRY___GFP_RETRY_MAYFAIL) != 0 ? TRIES_MAYFAIL : TRIES_DEFAULT;
+}
+
+/* Between two tries. False: another is no use. */
+static bool make_room(quarry_gfp_t flags, unsigned tried) {
+    unsigned effort = tried < EFFORT_FIRST ? EFFORT_FIRST - tried : 0;
+    bool freed = (scope & QUARRY_MEMALLOC_NORECLAIM) == 0 && kmem_shrink(kmem_gfp_in_scope(flags), effort) != 0;
+    if (freed)
+        return true;
+    if ((flags & (QUARRY___GFP_NOFAIL | QUARRY___GFP_RETRY_MAYFAIL)) == 0)
+        return effort != 0;
+    sys_sleep_ms(1u << MIN(tried, (unsigned)SLEEP_MAX_SHIFT));
+    return true;
+}
+
+static void *try_hard(void *(*try)(size_t size, quarry_gfp_t flags), size_t size, quarry_gfp_t flags) {
+    unsigned left = tries_nr(flags);
+    void *p = try(size, flags);
+    for (unsigned tried = 0; p == NULL && --left > 0 && make_room(flags, tried); tried++)
+        p = try(size, flags);
+    if (p == NULL && kmem_gfp_has_reserve(flags))
+        p = quarry_core1_alloc_atomic(size, true);
+    return p;
+}
+
+void *kmem_gfp_alloc(void *(*try)(size_t size, quarry_gfp_t flags), size_t size, quarry_gfp_t flags) {
+    quarry_gfp_t before = inside;
+    inside = flags;
+    void *p = try_hard(try, size, flags);
+    inside = before;
+    if (p == NULL || kmem_gfp_node_holds(p, size, flags))
+        return p;
+    quarry_core1_free(p);
+    return NULL;
+}
+
+static void *try_plain(size_t size, quarry_gfp_t flags) {
+    (void)flags;
+    return quarry_core1_alloc(size);
+}
+
+/* A request that needs no rule went to the heap itself, which found memory out. Inside kmem_gfp_alloc that is for it.
+ */
+static void *alloc_failed(size_t size) {
+    return inside != 0 ? NULL : kmem_gfp_alloc(try_plain, size, QUARRY_GFP_KERNEL);
+}
+
+__attribute__((constructor)) static void gfp_start(void) {
+    quarry_core1_alloc_failed(alloc_failed);
+    quarry_core1_reserve_start();
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to kmem/: what allocation flags mean besides size and zeroing. Contract towards programs: <quarry/kmem.h> and
+ * <quarry/kmem_shrinker.h>. */
+#ifndef QUARRY_KMEM_GFP_H
+#define QUARRY_KMEM_GFP_H
+
+#include "kmem/kmem.h"
+
+#pragma GCC visibility push(default)
+#include "quarry/kmem_shrinker.h"
+#pragma GCC visibility pop
+
+/* --- gfp.c --- */
+
+/* The flags, less what the scopes of this thread forbid. */
+quarry_gfp_t kmem_gfp_in_scope(quarry_gfp_t flags);
+/* Whether an allocation that may not block may draw on the reserve. */
+bool kmem_gfp_has_reserve(quarry_gfp_t flags);
+/*
+ * An allocation that may block: try(size, flags), and, while it gives NULL, as much effort to make room as the flags
+ * ask for; then the reserve for those who may. With __GFP_THISNODE only memory of this thread's node.
+ */
+void *kmem_gfp_alloc(void *(*try)(size_t size, quarry_gfp_t flags), size_t size, quarry_gfp_t flags);
+/* Flags of the allocation this thread is inside, or GFP_KERNEL; less what its scopes forbid. */
+quarry_gfp_t kmem_gfp_current(void);
+/* Whether that allocation may ask the shrinkers. */
+bool kmem_gfp_may_shrink(void);
+/* Whether what the flags ask of NUMA nodes holds of p, or of any memory if p is NULL. */
+bool kmem_gfp_node_holds(const void *p, size_t size, quarry_gfp_t flags);
+
+/* --- shrinker.c --- */
+
+/* Asks the shrinkers for memory. effort: each is asked for what it has, divided by 2^effort. Returns objects freed; 0
+ * also where none may be called: another thread asks them just now, the caller is one, or may be a signal handler. */
+unsigned long kmem_shrink(quarry_gfp_t flags, unsigned effort);
+
+#endif

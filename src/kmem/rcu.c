@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects that wait for a grace period: a list for each CPU, linked through the objects, and a thread that takes all
+ * lists, waits for one grace period, and frees. Owns the lists, the thread and which flavour is in use; grace
+ * periods are the flavour's.
+ *
+ * Where there are restartable sequences a push is one, without lock prefix, so the pusher does not wait for the
+ * object's cache line. To take the lists of other CPUs a round turns all pushers to a second set of lists and passes a
+ * barrier: then nobody touches the first.
+ *
+ * States      An object is on one list, in one chain taken by the round, or freed.
+ * Invariants  [G1] Chains are touched under round_lock alone. A round frees what it took before its grace period began.
+ *             [G2] A chain's head moves on before its object is freed: a child of fork that finds a chain goes on with
+ *                  it, and at most loses the object that was just being freed.
+ *             [G3] Sections read the set inside. After the set was turned and a membarrier(RSEQ) passed no section
+ *                  that read the old one can commit. Lists that are pushed to by compare-and-swap (of threads without a
+ *                  CPU number; all without rseq or membarrier) are in the first set alone and taken by exchange.
+ * Ordering    A push releases the object and takes all before into account: whoever took the list by acquire and then
+ *             waits for a grace period waits for every reader that can have seen an object of it.          [rcu.list]
+ *             Pusher and thread: either the thread sees the push before it sleeps, or the pusher sees that it is about
+ *             to.                                                                                          [rcu.idle]
+ * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. A barrier runs a
+ * round of its own, after the one that is under way; the thread begins none before it. Nothing holds back a program
+ * that pushes faster than rounds free, but its own barriers. Reclamation Take-all: a list's head is never compared with
+ * what was taken from it, so there is no ABA.
+ */
+#include "kmem/rcu.h"
+
+#include "kmem/percpu_ops.h"
+#include "sys/sys.h"
+#include "sys/thread.h"
+
+#include <string.h>
+
+enum {
+    GATHER_MS = 2,      /* between rounds: more objects share a grace period */
+    GATHER_OBJS = 4096, /* not after a round of so many: they come faster */
+    HEADLESS = 4095,    /* in the place of an offset, and none a head can have: that of a struct headless */
+};
+
+/* In the place of a head inside an object. */
+struct headless {
+    struct quarry_rcu_head head;
+    const void *object;
+};
+
+struct list {
+    _Alignas(CACHE_LINE) _Atomic(struct quarry_rcu_head *) first;
+    struct quarry_rcu_head *chain; /* taken by the round */
+};
+_Static_assert(sizeof(struct list) == (size_t)1 << PERCPU_LOCK_SHIFT, "percpu_push() finds it by the CPU's number");
+
+static struct {
+    const struct quarry_rcu_flavour *_Atomic flavour;
+    struct list *lists; /* from start on: two sets, each one for each copy of per-CPU data */
+    u64 set;            /* byte offset of the set that sections push to; changed under round_lock */
+    bool sections;      /* pushes are sections */
+    bool forked;        /* both sets may have objects */
+    struct sys_lock start_lock, round_lock;
+    _Atomic(bool) thread_runs;
+    _Atomic(u32) barriers; /* that wait for round_lock, or have it: the thread stands back */
+    _Atomic(u32) idle;     /* 1: the thread sleeps, or is about to */
+    u32 end_key;           /* under start_lock, as the next */
+    bool have_end_key;
+} rcu;
+
+/* --- start --- */
+
+COLD static _Noreturn void rcu_fatal(const char *line) {
+    quarry_core1_warn(line);
+    sys_abort();
+}
+
+/* The thread, and whoever was in a round, is not in the child. */
+static void fork_child(void) {
+    sys_lock_reset(&rcu.start_lock);
+    sys_lock_reset(&rcu.round_lock);
+    rcu.forked = true;
+    atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
+    atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
+    atomic_store_explicit(&rcu.barriers, 0, memory_order_relaxed);
+}
+
+static u32 lists_nr(void) { return 2 * percpu_copies_nr(); }
+
+static struct list *lists_make(void) {
+    size_t bytes = percpu_start() ? lists_nr() * sizeof(struct list) : 0;
+    struct list *lists = bytes == 0 ? NULL : quarry_core1_alloc_aligned(CACHE_LINE, bytes);
+    if (lists == NULL)
+        rcu_fatal("quarry: no memory for RCU's lists; the program ends\n");
+    return memset(lists, 0, bytes);
+}
+
+/* The flavour becomes the one in use, unless there is one; returns that. */
+static const struct quarry_rcu_flavour *rcu_begin(const struct quarry_rcu_flavour *flavour) {
+    bool locked = sys_lock_acquire(&rcu.start_lock);
+    const struct quarry_rcu_flavour *used = atomic_load_explicit(&rcu.flavour, memory_order_relaxed);
+    if (used == NULL && flavour != NULL) {
+        rcu.lists = lists_make();
+        rcu.sections = percpu.rseq && sys_membarrier_register();
+        sys_atfork(NULL, NULL, fork_child);
+        used = flavour;
+        /* order: release: the lists are there.                                                 pairs: [rcu.flavour] */
+        atomic_store_explicit(&rcu.flavour, flavour, memory_order_release);
+    }
+    if (locked)
+        sys_lock_release(&rcu.start_lock);
+    return used;
+}
+
+COLD static const struct quarry_rcu_flavour *rcu_start(void) {
+    const struct quarry_rcu_flavour *used = rcu_begin(kmem_rcu_default);
+    if (used == NULL)
+        rcu_fatal("quarry: built without liburcu, and quarry_rcu_use() was not called; the program ends\n");
+    return used;
+}
+
+static ALWAYS_INLINE const struct quarry_rcu_flavour *flavour_get(void) {
+    /* order: acquire                                                                           pairs: [rcu.flavour] */
+    const struct quarry_rcu_flavour *flavour = atomic_load_explicit(&rcu.flavour, memory_order_acquire);
+    return LIKELY(flavour != NULL) ? flavour : rcu_start();
+}
+
+int quarry_rcu_use(const struct quarry_rcu_flavour *flavour) {
+    if (flavour == NULL || flavour->synchronize == NULL)
+        return -QUARRY_RCU_EINVAL;
+    return rcu_begin(flavour) == flavour ? 0 : -QUARRY_RCU_EBUSY;
+}
+
+/* --- readers --- */
+
+static __thread bool known;
+
+static void thread_ends(void *unused) {
+    (void)unused;
+    const struct quarry_rcu_flavour *flavour = flavour_get();
+    if (known && flavour->thread_unregister != NULL)
+        flavour->thread_unregister();
+    known = false;
+}
+
+/* Once for each thread. Should it not be told of the thread's end, the flavour would look at its memory for ever. */
+COLD static void thread_make_known(const struct quarry_rcu_flavour *flavour) {
+    if (flavour->thread_unregister != NULL) {
+        bool locked = sys_lock_acquire(&rcu.start_lock);
+        bool have_key = rcu.have_end_key || sys_thread_end_prepare(&rcu.end_key, thread_ends);
+        rcu.have_end_key = have_key;
+        if (locked)
+            sys_lock_release(&rcu.start_lock);
+        if (!have_key || !sys_thread_end_call(rcu.end_key))
+            rcu_fatal("quarry: no thread key or memory to make a thread known to RCU; the program ends\n");
+    }
+    known = true;
+    flavour->thread_register();
+}
+
+void quarry_rcu_read_lock(void) {
+    const struct quarry_rcu_flavour *flavour = flavour_get();
+    if (UNLIKELY(!known) && flavour->thread_register != NULL)
+        thread_make_known(flavour);
+    if (flavour->read_lock != NULL)
+        flavour->read_lock();
+}
+
+void quarry_rcu_read_unlock(void) {
+    const struct quarry_rcu_flavour *flavour = flavour_get();
+    if (flavour->read_unlock != NULL)
+        flavour->read_unlock();
+}
+
+void quarry_synchronize_rcu(void) { flavour_get()->synchronize(); }
+
+/* --- rounds --- */
+
+static void object_free(struct quarry_rcu_head *head) {
+    uintptr_t func = (uintptr_t)head->func;
+    if (func == HEADLESS) {
+        quarry_kfree(((struct headless *)(void *)head)->object);
+        quarry_kfree(head);
+    } else if (func <= QUARRY_RCU_OFFSET_MAX) {
+        quarry_kfree((char *)head - func);
+    } else {
+        head->func(head);
+    }
+}
+
+/* [G2] */
+static size_t chain_free(struct list *list) {
+    size_t nr = 0;
+    for (struct quarry_rcu_head *head; (head = list->chain) != NULL; nr++) {
+        list->chain = head->next;
+        object_free(head);
+    }
+    return nr;
+}
+
+/* Turns the pushers to the other set; returns the first list of the one that is now still, of which there are nr. [G3]
+ */
+static struct list *set_turn(u32 *ret_nr) {
+    u64 before = rcu.set, bytes = percpu_copies_nr() * sizeof(struct list);
+    *ret_nr = 0;
+    if (!rcu.sections)
+        return rcu.lists;
+    __atomic_store_n(&rcu.set, bytes - before, __ATOMIC_RELAXED);
+    if (sys_membarrier_rseq() == 0)
+        *ret_nr = percpu.cpus_nr;
+    return rcu.lists + before / sizeof(struct list);
+}
+
+/* Lists that are pushed to by compare-and-swap. A chain that is there was left by the parent of a fork. */
+static bool lists_take_swapped(void) {
+    bool any = false;
+    for (u32 i = rcu.sections ? percpu.cpus_nr : 0; i < percpu_copies_nr(); i++) {
+        struct list *list = &rcu.lists[i];
+        if (list->chain == NULL && atomic_load_explicit(&list->first, memory_order_relaxed) != NULL)
+            /* order: acquire: the objects, and what made readers unable to find them.              pairs: [rcu.list] */
+            list->chain = atomic_exchange_explicit(&list->first, NULL, memory_order_acquire);
+        any = any || list->chain != NULL;
+    }
+    return any;
+}
+
+static bool lists_take_still(void) {
+    u32 nr;
+    bool any = false;
+    for (struct list *list = set_turn(&nr), *end = list + nr; list < end; list++) {
+        if (list->chain == NULL) {
+            list->chain = atomic_load_explicit(&list->first, memory_order_relaxed);
+            atomic_store_explicit(&list->first, NULL, memory_order_relaxed);
+        }
+        any = any || list->chain != NULL;
+    }
+    return any;
+}
+
+/* [G1] Objects freed, or called. */
+static size_t round_locked(const struct quarry_rcu_flavour *flavour) {
+    bool swapped = lists_take_swapped(), still = lists_take_still();
+    size_t nr = 0;
+    if (!swapped && !still)
+        return 0;
+    flavour->synchronize();
+    for (u32 i = 0; i < lists_nr(); i++)
+        nr += chain_free(&rcu.lists[i]);
+    return nr;
+}
+
+/* What a fork left takes up to three: chains, one set, the other. */
+static size_t round_run(const struct quarry_rcu_flavour *flavour) {
+    if (!sys_lock_acquire(&rcu.round_lock))
+        return 0; /* from a callback: it is the round */
+    size_t nr = 0;
+    for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--)
+        nr += round_locked(flavour);
+    rcu.forked = false;
+    sys_lock_release(&rcu.round_lock);
+    return nr;
+}
+
+static bool lists_empty(void) {
+    for (u32 i = 0; i < lists_nr(); i++) {
+        if (atomic_load_explicit(&rcu.lists[i].first, memory_order_relaxed) != NULL || rcu.lists[i].chain != NULL)
+            return false;
+    }
+    return true;
+}
+
+static void thread_sleep(void) {
+    atomic_store_explicit(&rcu.idle, 1, memory_order_relaxed);
+    /* order: seq_cst fence: idle is set before the lists are looked at.                           pairs: [rcu.idle] */
+    atomic_thread_fence(memory_order_seq_cst);
+    while (lists_empty() && atomic_load_explicit(&rcu.idle, memory_order_relaxed) != 0)
+        sys_word_wait(&rcu.idle, 1);
+    atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
+}
+
+static void thread_main(void) {
+    const struct quarry_rcu_flavour *flavour = flavour_get();
+    for (;;) {
+        thread_sleep();
+        do
+            sys_sleep_ms(GATHER_MS);
+        while (atomic_load_explicit(&rcu.barriers, memory_order_relaxed) != 0);
+        while (round_run(flavour) >= GATHER_OBJS && atomic_load_explicit(&rcu.barriers, memory_order_relaxed) == 0)
+            continue;
+    }
+}
+
+/* Starting a thread is nothing for a signal handler: that is left to the next call. */
+COLD static void thread_start(void) {
+    if (sys_signals_blocked() || atomic_exchange_explicit(&rcu.thread_runs, true, memory_order_relaxed))
+        return;
+    if (sys_thread_start(thread_main) != 0)
+        atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
+}
+
+/* --- freeing --- */
+
+/* Returns what was first on the list before. */
+static struct quarry_rcu_head *list_push_swapped(struct quarry_rcu_head *head) {
+    struct list *list = &rcu.lists[rcu.sections ? percpu.cpus_nr : percpu_number_racy()];
+    struct quarry_rcu_head *first = atomic_load_explicit(&list->first, memory_order_relaxed);
+    do {
+        head->next = first;
+        /* order: release: the object, and that readers cannot find it any more.                   pairs: [rcu.list] */
+    } while (
+        !atomic_compare_exchange_weak_explicit(&list->first, &first, head, memory_order_release, memory_order_relaxed));
+    return first;
+}
+
+static ALWAYS_INLINE void list_push(struct quarry_rcu_head *head) {
+    void *first;
+    (void)flavour_get();
+    if (UNLIKELY(!rcu.sections) || UNLIKELY(!percpu_push(rcu.lists, &rcu.set, head, &first)))
+        first = list_push_swapped(head);
+    if (UNLIKELY(!atomic_load_explicit(&rcu.thread_runs, memory_order_relaxed)))
+        thread_start();
+    if (first != NULL)
+        return; /* whoever made the list begin has woken the thread */
+    /* order: seq_cst fence: the push comes before the look at idle.                               pairs: [rcu.idle] */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&rcu.idle, memory_order_relaxed) != 0 &&
+        atomic_exchange_explicit(&rcu.idle, 0, memory_order_relaxed) != 0)
+        sys_word_wake(&rcu.idle);
+}
+
+void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) {
+    head->func = (void (*)(struct quarry_rcu_head *))offset; // NOLINT(performance-no-int-to-ptr)
+    list_push(head);
+}
+
+void quarry_call_rcu(struct quarry_rcu_head *head, void (*func)(struct quarry_rcu_head *head)) {
+    head->func = func;
+    list_push(head);
+}
+
+void quarry_kvfree_rcu_mightsleep(const void *p) {
+    if (QUARRY_ZERO_OR_NULL_PTR(p))
+        return;
+    struct headless *h = quarry_kmalloc(sizeof(*h), QUARRY_GFP_KERNEL | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN);
+    if (h == NULL) {
+        quarry_synchronize_rcu();
+        quarry_kfree(p);
+        return;
+    }
+    h->object = p;
+    quarry_kvfree_rcu_head(&h->head, HEADLESS);
+}
+
+void quarry_kvfree_rcu_barrier(void) {
+    const struct quarry_rcu_flavour *flavour = flavour_get();
+    if (flavour->thread_offline != NULL)
+        flavour->thread_offline();
+    atomic_fetch_add_explicit(&rcu.barriers, 1, memory_order_relaxed);
+    (void)round_run(flavour);
+    atomic_fetch_sub_explicit(&rcu.barriers, 1, memory_order_relaxed);
+    if (flavour->thread_online != NULL)
+        flavour->thread_online();
+}

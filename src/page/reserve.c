@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reserve: runs that are in memory already, for those who must not enter the system or wait. Blocks of 32 granules,
+ * each with a word of its own:
+ *
+ *   word   free granules, a bit each: 32 | tag: 32
+ *
+ * States      A block is empty (no bits) or has a run at base. Its filler takes what is left (bits to 0), gives it back
+ *             to the tier, and publishes the bits of a new run.
+ * Invariants  [V1] The tag changes with every change of the word. [V2] base and zero change only while the bits are 0.
+ * Ordering    Publishing releases base; taking acquires. A taker reads base between its load of the word and its
+ *             compare-and-swap: by [V1] and [V2], if that succeeds base is that of the bits.          [page.reserve]
+ * Progress    Lock-free, but for the filling, of which one thread at a time does what others leave to it.
+ * Reclamation None: runs become slabs and leave through the tier; blocks are for ever. The tag has 32 bits.
+ *
+ * Called by slab/ (taking) and engine/ (filling, which may enter the system).
+ */
+#include "base/bits.h"
+#include "page/page.h"
+#include "rt/context.h"
+#include "rt/options.h"
+
+enum { BLOCK_GRANULES = 32, LOW_GRANULES = BLOCK_GRANULES / 2, TAG_SHIFT = 32 };
+/* Records of the slabs that come out of one block: bitmaps and magazines. */
+#define RECORDS_BYTES (32 * KIB)
+#define BLOCK_BYTES (BLOCK_GRANULES * GRANULE_BYTES)
+
+struct block {
+    _Atomic(u64) word;
+    _Atomic(uintptr_t) base;
+    _Atomic(bool) zero;
+};
+
+static struct block *_Atomic blocks; /* NULL until there is a reserve */
+static unsigned blocks_nr;
+static _Atomic(bool) filling;
+
+static u32 word_bits(u64 word) { return (u32)word; }
+static u64 word_next(u64 word, u32 bits) { return ((word >> TAG_SHIFT) + 1) << TAG_SHIFT | bits; }
+
+/* order: acquire: the blocks are zeroed, and counted.                                        pairs: [page.reserve] */
+static struct block *blocks_get(void) { return atomic_load_explicit(&blocks, memory_order_acquire); }
+
+/* nr neighbouring granules at a multiple of align, as a mask; 0: none. */
+static u32 mask_find(u32 bits, unsigned nr, unsigned align) {
+    u32 mask = (u32)bits_mask(nr);
+    for (unsigned at = 0; at + nr <= BLOCK_GRANULES; at += align) {
+        if ((bits & (mask << at)) == mask << at)
+            return mask << at;
+    }
+    return 0;
+}
+
+static char *block_take(struct block *b, unsigned nr, unsigned align, enum page_content *ret_content) {
+    /* order: acquire: base is at least as new as the word.                                   pairs: [page.reserve] */
+    u64 word = atomic_load_explicit(&b->word, memory_order_acquire);
+    for (;;) {
+        u32 bits = word_bits(word), mask = mask_find(bits, nr, align);
+        uintptr_t base = atomic_load_explicit(&b->base, memory_order_relaxed);
+        bool zero = atomic_load_explicit(&b->zero, memory_order_relaxed);
+        if (mask == 0)
+            return NULL;
+        /* order: acquire: what was written into the run; and, failed, as above.              pairs: [page.reserve] */
+        if (!atomic_compare_exchange_weak_explicit(&b->word, &word, word_next(word, bits & ~mask), memory_order_acquire,
+                                                   memory_order_acquire))
+            continue;
+        *ret_content = zero ? PAGE_ZERO : PAGE_DIRTY;
+        return (char *)(base + (size_t)bits_lowest(mask) * GRANULE_BYTES); // NOLINT(performance-no-int-to-ptr)
+    }
+}
+
+void *page_reserve_take(unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
+    struct block *all = blocks_get();
+    char *run = NULL;
+    if (all == NULL || granules_nr > BLOCK_GRANULES || align_nr > BLOCK_GRANULES)
+        return NULL;
+    rt_chore_note(RT_CHORE_RESERVE);
+    for (unsigned i = 0; i < blocks_nr && run == NULL; i++)
+        run = block_take(&all[i], granules_nr, align_nr, ret_content);
+    return run;
+}
+
+/* --- filling --- */
+
+static void block_give_back(struct block *b, u32 bits) {
+    char *base = (char *)atomic_load_explicit(&b->base, memory_order_relaxed); // NOLINT(performance-no-int-to-ptr)
+    while (bits != 0) {
+        unsigned at = bits_lowest(bits), nr = bits_lowest(~((u64)bits >> at));
+        page_run_free(base + at * GRANULE_BYTES, nr);
+        bits &= ~(u32)(bits_mask(nr) << at);
+    }
+}
+
+/* In memory, its content as it was. */
+static void run_touch(char *run) {
+    for (size_t at = 0; at < BLOCK_BYTES; at += sys_page_bytes()) {
+        _Atomic(char) *byte = (_Atomic(char) *)(run + at);
+        atomic_store_explicit(byte, atomic_load_explicit(byte, memory_order_relaxed), memory_order_relaxed);
+    }
+}
+
+/* False: memory is out. What little is left goes only when there is a new run, which may be needed to make room. */
+static bool block_fill(struct block *b) {
+    u64 word = atomic_load_explicit(&b->word, memory_order_relaxed);
+    enum page_content content = PAGE_DIRTY;
+    if (bits_count(word_bits(word)) > LOW_GRANULES)
+        return true;
+    char *run = page_run_alloc(0, BLOCK_GRANULES, BLOCK_GRANULES, &content);
+    if (run == NULL)
+        return false;
+    run_touch(run);
+    /* order: acquire: who took the others is done with base.                                 pairs: [page.reserve] */
+    while (!atomic_compare_exchange_weak_explicit(&b->word, &word, word_next(word, 0), memory_order_acquire,
+                                                  memory_order_relaxed))
+        continue;
+    block_give_back(b, word_bits(word));
+    word = word_next(word, 0);
+    atomic_store_explicit(&b->base, (uintptr_t)run, memory_order_relaxed);
+    atomic_store_explicit(&b->zero, content == PAGE_ZERO, memory_order_relaxed);
+    /* order: release: base, and the run's first touch.                                       pairs: [page.reserve] */
+    atomic_store_explicit(&b->word, word_next(word, UINT32_MAX), memory_order_release);
+    return true;
+}
+
+static bool blocks_make(void) {
+    unsigned nr = (unsigned)((rt_opt.reserve + BLOCK_BYTES - 1) / BLOCK_BYTES);
+    struct block *made = nr == 0 ? NULL : rt_meta_alloc(nr * sizeof(*made), CACHE_LINE);
+    if (made == NULL)
+        return false;
+    blocks_nr = nr;
+    /* order: release                                                                         pairs: [page.reserve] */
+    atomic_store_explicit(&blocks, made, memory_order_release);
+    return true;
+}
+
+void page_reserve_fill(void) {
+    /* order: acquire, and release below: one filler after the other.                         pairs: [page.filling] */
+    if (page_is_busy_here() || atomic_exchange_explicit(&filling, true, memory_order_acquire))
+        return;
+    bool more = blocks_get() != NULL || blocks_make();
+    (void)rt_meta_headroom(blocks_nr * RECORDS_BYTES);
+    for (unsigned i = 0; i < blocks_nr && more; i++)
+        more = block_fill(&blocks_get()[i]);
+    /* order: release                                                                         pairs: [page.filling] */
+    atomic_store_explicit(&filling, false, memory_order_release);
+}
+
+/* Another thread's filling does not go on in the child; at worst its run is lost to it, and one block stays empty. */
+void page_reserve_fork_child(void) { atomic_store_explicit(&filling, false, memory_order_relaxed); }
+
+size_t page_reserve_bytes_racy(void) {
+    struct block *all = blocks_get();
+    size_t granules = 0;
+    for (unsigned i = 0; all != NULL && i < blocks_nr; i++)
+        granules += bits_count(word_bits(atomic_load_explicit(&all[i].word, memory_order_relaxed)));
+    return granules * GRANULE_BYTES;
+}

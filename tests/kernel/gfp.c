@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* What allocation flags mean, one by one. The driver gives the program a hard limit of 64 MiB. */
+#include "cases.h"
+#include "check.h"
+
+#include <errno.h>
+#include <linux/sched/mm.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <pthread.h>
+#include <quarry/quarry.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HELD_NR = 8192, PIECE = 20000, LIMIT_MIB = 64 };
+
+static void *held[HELD_NR];
+static size_t held_nr;
+
+/* Takes pieces until the flags get none; returns how many came. */
+static size_t take_all(gfp_t flags) {
+    size_t before = held_nr;
+    while (held_nr < HELD_NR && (held[held_nr] = kmalloc(PIECE, flags | __GFP_NOWARN)) != NULL)
+        memset(held[held_nr++], 1, PIECE);
+    CHECK_MSG(held_nr < HELD_NR, "memory has no end");
+    return held_nr - before;
+}
+
+static void give_all(void) {
+    kfree_bulk(held_nr, held);
+    held_nr = 0;
+}
+
+/* A mapping is never at hand: what atomic contexts left to do is done. */
+static void slow_call(void) { kfree(kmalloc(opaque_size(2 << 20), GFP_KERNEL)); }
+
+static void combinations(size_t unused) {
+    (void)unused;
+    CHECK(!gfpflags_allow_blocking(GFP_ATOMIC) && !gfpflags_allow_blocking(GFP_NOWAIT));
+    CHECK(gfpflags_allow_blocking(GFP_KERNEL) && gfpflags_allow_blocking(GFP_NOFS));
+    CHECK((GFP_ATOMIC & __GFP_HIGH) != 0 && (GFP_NOWAIT & __GFP_HIGH) == 0 && (GFP_NOWAIT & __GFP_NOWARN) != 0);
+    CHECK(GFP_KERNEL == 0xcc0 && GFP_ATOMIC == 0x820 && __GFP_NOFAIL == 0x8000);
+}
+
+/* Who may not block gets what is at hand, GFP_ATOMIC the reserve besides, and it is filled again by who may. */
+static void reserve(size_t reserve_bytes) {
+    for (int round = 0; round < 3; round++) {
+        kfree(kmalloc(PIECE, GFP_KERNEL));
+        (void)take_all(GFP_NOWAIT);
+        CHECK(kmalloc(PIECE, GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN) != NULL || reserve_bytes == 0 ||
+              held_nr == 0); /* leaks one object of the case's own process */
+        size_t got = take_all(GFP_ATOMIC) * PIECE;
+        CHECK_MSG(got >= reserve_bytes / 2 && (reserve_bytes != 0 || got == 0), "%zu bytes of a reserve of %zu", got,
+                  reserve_bytes);
+        CHECK(kmalloc(PIECE, GFP_ATOMIC | __GFP_NOWARN) == NULL);
+        char *small = kzalloc(40, GFP_ATOMIC); /* another class may still have something at hand */
+        CHECK(small == NULL || small[0] == 0);
+        kfree(small);
+        give_all();
+        slow_call();
+    }
+}
+
+static void reserve_by_scope(size_t unused) {
+    (void)unused;
+    (void)take_all(GFP_NOWAIT);
+    CHECK(take_all(GFP_NOWAIT | __GFP_MEMALLOC) > 0);
+    give_all();
+    slow_call();
+    (void)take_all(GFP_NOWAIT);
+    unsigned flags = memalloc_noreclaim_save();
+    CHECK(take_all(GFP_NOWAIT) > 0);
+    memalloc_noreclaim_restore(flags);
+    give_all();
+}
+
+static void sizes(size_t unused) {
+    (void)unused;
+    for (size_t size = 1; size <= 262144; size = size * 3 / 2 + 1) {
+        char *p = kzalloc(size, GFP_ATOMIC);
+        CHECK_MSG(p != NULL, "no %zu bytes of a fresh reserve", size);
+        CHECK((uintptr_t)p % (size & -size) == 0 && p[0] == 0 && p[size - 1] == 0);
+        memset(p, 0xee, ksize(p));
+        kfree(p);
+        slow_call();
+    }
+    CHECK(kmalloc(opaque_size(3 << 20), GFP_ATOMIC) == NULL);
+    CHECK(kmalloc(opaque_size(0), GFP_ATOMIC) == ZERO_SIZE_PTR);
+}
+
+/* --- shrinkers: a cache of objects that fills all there is --- */
+
+static struct {
+    unsigned long scans, counts;
+    gfp_t seen;
+    bool empty;
+} cache;
+
+static unsigned long cache_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s;
+    cache.counts++;
+    cache.seen = sc->gfp_mask;
+    return cache.empty ? SHRINK_EMPTY : held_nr;
+}
+
+static unsigned long cache_scan(struct shrinker *s, struct shrink_control *sc) {
+    unsigned long freed = 0;
+    cache.scans++;
+    CHECK(s->private_data == &cache && sc->nr_to_scan > 0 && sc->nr_to_scan <= 32);
+    void *own = kmalloc(100, GFP_KERNEL | __GFP_NOWARN); /* may recurse into nothing */
+    kfree(own);
+    if ((sc->gfp_mask & __GFP_FS) == 0)
+        return SHRINK_STOP;
+    for (; freed < sc->nr_to_scan && held_nr > 0; freed++)
+        kfree(held[--held_nr]);
+    return freed;
+}
+
+static struct shrinker *cache_register(void) {
+    struct shrinker *s = shrinker_alloc(0, "test-%d", 1);
+    CHECK(s != NULL && s->seeks == DEFAULT_SEEKS);
+    s->count_objects = cache_count;
+    s->scan_objects = cache_scan;
+    s->batch = 32;
+    s->private_data = &cache;
+    shrinker_register(s);
+    return s;
+}
+
+static void shrinking(size_t unused) {
+    void *p;
+    (void)unused;
+    (void)take_all(GFP_KERNEL | __GFP_NORETRY);
+    CHECK(held_nr * PIECE > (LIMIT_MIB - 16) << 20 && kmalloc(1 << 20, GFP_KERNEL) == NULL);
+    kfree(held[--held_nr]); /* room for the shrinker itself */
+    struct shrinker *s = cache_register();
+    CHECK(kmalloc(1 << 20, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) == NULL && cache.scans == 0);
+    CHECK(kmalloc(1 << 20, GFP_NOFS | __GFP_NOWARN) == NULL && cache.counts > 0 &&
+          cache.seen == (GFP_NOFS | __GFP_NOWARN));
+    unsigned flags = memalloc_nofs_save();
+    CHECK(kmalloc(1 << 20, GFP_KERNEL) == NULL && (cache.seen & (__GFP_FS | __GFP_IO)) == __GFP_IO);
+    CHECK(current_gfp_context(GFP_KERNEL) == GFP_NOFS);
+    unsigned inner = memalloc_noio_save();
+    CHECK(kmalloc(1 << 20, GFP_KERNEL) == NULL && (cache.seen & (__GFP_FS | __GFP_IO)) == 0);
+    memalloc_noio_restore(inner);
+    CHECK(current_gfp_context(GFP_KERNEL) == GFP_NOFS);
+    memalloc_nofs_restore(flags);
+    CHECK(current_gfp_context(GFP_KERNEL) == GFP_KERNEL);
+    unsigned long counts = cache.counts;
+    flags = memalloc_noreclaim_save();
+    CHECK(kmalloc(4 << 20, GFP_KERNEL) == NULL && cache.counts == counts);
+    memalloc_noreclaim_restore(flags);
+    CHECK((p = kmalloc(1 << 20, GFP_KERNEL)) != NULL && cache.scans > 0 && (cache.seen & __GFP_FS) != 0);
+    kfree(p);
+    CHECK((p = malloc(2 << 20)) != NULL); /* malloc's allocations as well */
+    free(p);
+    cache.empty = true;
+    while (take_all(GFP_KERNEL) != 0)
+        continue;
+    unsigned long scans = cache.scans;
+    CHECK(kmalloc(1 << 20, GFP_KERNEL) == NULL && cache.scans == scans);
+    shrinker_free(s);
+    shrinker_free(NULL);
+    counts = cache.counts;
+    CHECK(kmalloc(1 << 20, GFP_KERNEL) == NULL && cache.counts == counts);
+    give_all();
+}
+
+static unsigned long self_scan(struct shrinker *s, struct shrink_control *sc) {
+    (void)sc;
+    unregister_shrinker(s);
+    cache.scans++;
+    return 0;
+}
+
+/* The old form; and a shrinker that takes itself off, with others before and behind it. */
+static void unregistering(size_t unused) {
+    static struct shrinker old[3];
+    (void)unused;
+    CHECK(register_shrinker(&old[0]) == -EINVAL);
+    for (int i = 0; i < 3; i++) {
+        old[i] = (struct shrinker){.count_objects = cache_count, .scan_objects = self_scan, .seeks = DEFAULT_SEEKS};
+        CHECK(register_shrinker(&old[i], "old-%d", i) == 0);
+    }
+    (void)take_all(GFP_KERNEL);
+    CHECK_MSG(cache.scans == 3, "%lu scans of three shrinkers that take themselves off", cache.scans);
+    give_all();
+}
+
+/* --- effort --- */
+
+static void *free_later(void *unused) {
+    (void)unused;
+    usleep(30000);
+    give_all();
+    return NULL;
+}
+
+static void nofail(size_t unused) {
+    pthread_t thread;
+    (void)unused;
+    CHECK(pthread_create(&thread, NULL, free_later, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0); /* its stack is there */
+    (void)take_all(GFP_KERNEL);
+    CHECK(kmalloc(2 << 20, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN) == NULL);
+    CHECK(pthread_create(&thread, NULL, free_later, NULL) == 0);
+    void *p = kmalloc(2 << 20, GFP_KERNEL | __GFP_NOFAIL);
+    CHECK(p != NULL);
+    CHECK(pthread_join(thread, NULL) == 0);
+    kfree(p);
+}
+
+static void this_node(size_t unused) {
+    (void)unused;
+    char *p = kzalloc(5000, GFP_KERNEL | __GFP_THISNODE);
+    CHECK(p != NULL && p[4999] == 0);
+    kfree(p);
+}
+
+/* What kfree left undone is done by the next slow call of anybody: memory goes back all the same. */
+static void giving_back(size_t unused) {
+    uint64_t slabs_before = 0, slabs_full = 0, slabs_after = 0;
+    (void)unused;
+    CHECK(quarry_stat("slabs", &slabs_before) == 0);
+    for (held_nr = 0; held_nr < HELD_NR; held_nr++)
+        CHECK((held[held_nr] = kmalloc(3000, GFP_KERNEL)) != NULL);
+    CHECK(quarry_stat("slabs", &slabs_full) == 0);
+    give_all();
+    slow_call();
+    CHECK(quarry_stat("slabs", &slabs_after) == 0);
+    CHECK_MSG(slabs_after - slabs_before < (slabs_full - slabs_before) / 4, "%lu slabs, then %lu, then %lu",
+              (unsigned long)slabs_before, (unsigned long)slabs_full, (unsigned long)slabs_after);
+}
+
+static const struct test_case table[] = {
+    {"combinations", combinations, 0, CASE_QUARRY},
+    {"reserve", reserve, 1 << 20, CASE_QUARRY},
+    {"reserve by scope", reserve_by_scope, 0, CASE_QUARRY},
+    {"atomic sizes", sizes, 0, CASE_QUARRY},
+    {"shrinkers", shrinking, 0, CASE_QUARRY},
+    {"shrinkers that leave", unregistering, 0, CASE_QUARRY},
+    {"nofail", nofail, 0, CASE_QUARRY},
+    {"this node", this_node, 0, CASE_QUARRY},
+    {"giving back", giving_back, 0, CASE_QUARRY},
+};
+
+int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/* Freeing after a grace period, case by case; rcu_torture.c has readers. */
+#include "cases.h"
+#include "check.h"
+
+#include <errno.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <pthread.h>
+#include <quarry/quarry.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define AT(bytes)                                                                                                      \
+    struct at_##bytes {                                                                                                \
+        char before[bytes];                                                                                            \
+        struct rcu_head rcu;                                                                                           \
+        char after[40];                                                                                                \
+    }
+struct at_0 {
+    struct rcu_head rcu;
+    char after[40];
+};
+AT(8);
+AT(104);
+AT(2000);
+AT(4080);
+
+static uint64_t out_bytes(void) {
+    uint64_t bytes = 0;
+    quarry_trim(0);
+    CHECK(quarry_stat("live_bytes", &bytes) == 0);
+    return bytes;
+}
+
+/* The first use makes the thread and its stack. */
+static uint64_t out_bytes_warm(void) {
+    struct at_0 *warm = kmalloc(sizeof(*warm), GFP_KERNEL);
+    kfree_rcu(warm, rcu);
+    kvfree_rcu_barrier();
+    return out_bytes();
+}
+
+#define FREE_ONE(bytes)                                                                                                \
+    do {                                                                                                               \
+        struct at_##bytes *p = kmalloc(sizeof(*p), GFP_KERNEL);                                                        \
+        CHECK(p != NULL);                                                                                              \
+        memset(p, 0x5a, sizeof(*p));                                                                                   \
+        kfree_rcu(p, rcu);                                                                                             \
+    } while (0)
+
+static void offsets(size_t rounds) {
+    uint64_t before = out_bytes_warm();
+    for (size_t i = 0; i < rounds; i++) {
+        FREE_ONE(0);
+        FREE_ONE(8);
+        FREE_ONE(104);
+        FREE_ONE(2000);
+        FREE_ONE(4080);
+    }
+    struct at_104 *none = NULL;
+    kfree_rcu(none, rcu);
+    kvfree_rcu(none, rcu);
+    kvfree_rcu_barrier();
+    uint64_t after = out_bytes();
+    CHECK_MSG(after == before, "%lu bytes before, %lu after", (unsigned long)before, (unsigned long)after);
+}
+
+static void headless(size_t unused) {
+    (void)unused;
+    uint64_t before = out_bytes_warm();
+    for (size_t i = 1; i < 3000; i++)
+        kfree_rcu_mightsleep(kmalloc(i, GFP_KERNEL));
+    kvfree_rcu_mightsleep(NULL);
+    kfree_rcu_mightsleep(ZERO_SIZE_PTR);
+    kvfree_rcu_barrier();
+    CHECK(out_bytes() == before);
+}
+
+struct called {
+    long value;
+    struct rcu_head rcu;
+};
+static atomic_long called_sum;
+
+static void on_grace(struct rcu_head *head) {
+    struct called *c = (struct called *)((char *)head - offsetof(struct called, rcu));
+    atomic_fetch_add(&called_sum, c->value);
+    kfree(c);
+}
+
+static void callbacks(size_t unused) {
+    (void)unused;
+    for (long i = 1; i <= 1000; i++) {
+        struct called *c = kmalloc(sizeof(*c), GFP_KERNEL);
+        c->value = i;
+        call_rcu(&c->rcu, on_grace);
+    }
+    rcu_barrier();
+    CHECK(atomic_load(&called_sum) == 500500);
+}
+
+static atomic_int inside, released, freed_early;
+static struct called *published;
+
+static void *reader(void *unused) {
+    (void)unused;
+    rcu_read_lock();
+    rcu_read_lock();
+    struct called *c = rcu_dereference(published);
+    rcu_read_unlock();
+    atomic_store(&inside, 1);
+    while (!atomic_load(&released))
+        usleep(100);
+    if (c->value != 77)
+        atomic_store(&freed_early, 1);
+    rcu_read_unlock();
+    return NULL;
+}
+
+static void mark(struct rcu_head *head) {
+    ((struct called *)((char *)head - offsetof(struct called, rcu)))->value = -1;
+    atomic_fetch_add(&called_sum, 1);
+}
+
+/* A reader that is inside holds the grace period up, however long it is. */
+static void reader_holds_up(size_t unused) {
+    pthread_t thread;
+    struct called *c = kmalloc(sizeof(*c), GFP_KERNEL);
+    (void)unused;
+    c->value = 77;
+    rcu_assign_pointer(published, c);
+    CHECK(pthread_create(&thread, NULL, reader, NULL) == 0);
+    while (!atomic_load(&inside))
+        usleep(100);
+    CHECK(rcu_replace_pointer(published, NULL, true) == c && rcu_access_pointer(published) == NULL);
+    call_rcu(&c->rcu, mark);
+    usleep(50000);
+    CHECK(atomic_load(&called_sum) == 0);
+    atomic_store(&released, 1);
+    rcu_barrier();
+    CHECK(atomic_load(&called_sum) == 1 && !atomic_load(&freed_early));
+    CHECK(pthread_join(thread, NULL) == 0);
+    synchronize_rcu();
+    kfree(c);
+}
+
+static void on_signal(int signal_nr) {
+    struct at_8 *p = kmalloc(sizeof(*p), GFP_ATOMIC);
+    (void)signal_nr;
+    if (p != NULL)
+        kfree_rcu(p, rcu);
+}
+
+/* In a handler, also as the very first. */
+static void handlers(size_t first) {
+    (void)first;
+    CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
+    kfree(kmalloc(sizeof(struct at_8), GFP_KERNEL));
+    if (!first) {
+        FREE_ONE(8);
+        kvfree_rcu_barrier();
+    }
+    for (int i = 0; i < 1000; i++)
+        CHECK(raise(SIGUSR1) == 0);
+    kvfree_rcu_barrier();
+    uint64_t before = out_bytes();
+    for (int i = 0; i < 1000; i++)
+        CHECK(raise(SIGUSR1) == 0);
+    kvfree_rcu_barrier();
+    CHECK(out_bytes() == before);
+}
+
+/* What waited at the fork is freed in both, and the child's own, too. */
+static void child(size_t unused) {
+    (void)unused;
+    uint64_t before = out_bytes_warm();
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 500; i++)
+            FREE_ONE(104);
+        pid_t pid = fork();
+        CHECK(pid >= 0);
+        if (pid == 0) {
+            for (int i = 0; i < 500; i++)
+                FREE_ONE(8);
+            kvfree_rcu_barrier();
+            uint64_t after = out_bytes();
+            /* One object of the thread's that is not there may be lost. */
+            CHECK_MSG(after <= before + 2 * sizeof(struct at_104), "%lu bytes before, %lu in the child",
+                      (unsigned long)before, (unsigned long)after);
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    }
+    kvfree_rcu_barrier();
+    CHECK(out_bytes() == before);
+}
+
+/* Called as callbacks, for that can be seen without asking the heap. */
+static void count_called(struct rcu_head *head) {
+    (void)head;
+    atomic_fetch_add(&called_sum, 1);
+}
+
+static void called_within_10_s(long nr) {
+    for (int i = 0; i < 1000 && atomic_load(&called_sum) < nr; i++)
+        usleep(10000);
+    CHECK_MSG(atomic_load(&called_sum) == nr, "%ld of %ld were called", atomic_load(&called_sum), nr);
+}
+
+/* Nobody asks: the thread does it, also after it has slept. */
+static void by_itself(size_t unused) {
+    static struct called all[5];
+    (void)unused;
+    for (long i = 0; i < 5; i++) {
+        call_rcu(&all[i].rcu, count_called);
+        called_within_10_s(i + 1);
+        usleep(20000);
+    }
+}
+
+/* Threads that do nothing else, with alarms whose handler does the same on top of them: each head is called once. */
+enum { PUSHERS = 8, PUSHES = 300000, PUSHES_OF_ALARMS = 20000, ALARM_US = 50 };
+static struct rcu_head *heads[PUSHERS], *alarm_heads;
+static atomic_int alarm_heads_used;
+
+static void on_alarm(int signal_nr) {
+    (void)signal_nr;
+    for (int i = 0; i < 3; i++) {
+        int at = atomic_fetch_add(&alarm_heads_used, 1);
+        if (at < PUSHES_OF_ALARMS)
+            call_rcu(&alarm_heads[at], count_called);
+    }
+}
+
+static void *pusher(void *index) {
+    struct rcu_head *mine = heads[(size_t)index];
+    for (int i = 0; i < PUSHES; i++)
+        call_rcu(&mine[i], count_called);
+    return NULL;
+}
+
+static void pushes(size_t unused) {
+    struct itimerval every = {{0, ALARM_US}, {0, ALARM_US}}, never = {{0, 0}, {0, 0}};
+    pthread_t threads[PUSHERS];
+    (void)unused;
+    alarm_heads = kcalloc(PUSHES_OF_ALARMS, sizeof(struct rcu_head), GFP_KERNEL);
+    CHECK(alarm_heads != NULL && signal(SIGALRM, on_alarm) != SIG_ERR);
+    for (size_t i = 0; i < PUSHERS; i++)
+        CHECK((heads[i] = malloc(PUSHES * sizeof(struct rcu_head))) != NULL);
+    CHECK(setitimer(ITIMER_REAL, &every, NULL) == 0);
+    for (size_t i = 0; i < PUSHERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, pusher, (void *)i) == 0);
+    for (size_t i = 0; i < PUSHERS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+    rcu_barrier();
+    int used = atomic_load(&alarm_heads_used);
+    long want = (long)PUSHERS * PUSHES + (used < PUSHES_OF_ALARMS ? used : PUSHES_OF_ALARMS);
+    CHECK_MSG(atomic_load(&called_sum) == want, "%ld of %ld were called", atomic_load(&called_sum), want);
+}
+
+static atomic_int graces;
+static void grace_when_released(void) {
+    atomic_fetch_add(&graces, 1);
+    while (!atomic_load(&released))
+        usleep(1000);
+}
+
+/* The fork comes while the thread waits, with what it took: the child goes on with that. */
+static void child_of_a_grace_period(size_t unused) {
+    static const struct quarry_rcu_flavour slow = {.synchronize = grace_when_released};
+    static struct called taken[3], later;
+    int status;
+    (void)unused;
+    CHECK(quarry_rcu_use(&slow) == 0);
+    for (int i = 0; i < 3; i++)
+        call_rcu(&taken[i].rcu, count_called);
+    while (atomic_load(&graces) == 0)
+        usleep(1000);
+    call_rcu(&later.rcu, count_called);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    atomic_store(&released, 1);
+    rcu_barrier();
+    CHECK_MSG(atomic_load(&called_sum) == 4, "%ld of 4 were called %s", atomic_load(&called_sum),
+              pid == 0 ? "in the child" : "in the parent");
+    if (pid == 0) {
+        call_rcu(&later.rcu, count_called);
+        called_within_10_s(5); /* by the child's own thread */
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void grace_now(void) {}
+static const struct quarry_rcu_flavour own = {.synchronize = grace_now};
+
+/* The program's own, which knows that nobody reads. */
+static void plugged(size_t unused) {
+    static const struct quarry_rcu_flavour empty;
+    (void)unused;
+    CHECK(quarry_rcu_use(NULL) == -EINVAL && quarry_rcu_use(&empty) == -EINVAL);
+    CHECK(quarry_rcu_use(&own) == 0 && quarry_rcu_use(&own) == 0);
+    rcu_read_lock();
+    FREE_ONE(8);
+    kvfree_rcu_barrier(); /* this flavour does not see readers */
+    rcu_read_unlock();
+    static const struct quarry_rcu_flavour other = {.synchronize = grace_now};
+    CHECK(quarry_rcu_use(&other) == -EBUSY);
+}
+
+static const struct test_case table[] = {
+    {"offsets", offsets, 1000, CASE_QUARRY},  {"headless", headless, 0, CASE_QUARRY},
+    {"callbacks", callbacks, 0, CASE_QUARRY}, {"a reader holds up", reader_holds_up, 0, CASE_QUARRY},
+    {"handlers", handlers, 0, CASE_QUARRY},   {"handlers first", handlers, 1, CASE_QUARRY},
+    {"child of fork", child, 0, CASE_QUARRY}, {"by itself", by_itself, 0, CASE_QUARRY},
+    {"pushes", pushes, 0, CASE_QUARRY},       {"child of a grace period", child_of_a_grace_period, 0, CASE_QUARRY},
+    {"plugged", plugged, 0, CASE_QUARRY},
+};
+
+int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }
