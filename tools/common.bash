@@ -22,6 +22,7 @@ need_to_build() {
     need meson command -v meson
     need ninja-build command -v ninja
     need pkg-config command -v pkg-config
+    need libjson-c-dev pkg-config --exists json-c
     need python3 command -v python3
 }
 

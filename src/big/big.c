@@ -3,6 +3,8 @@
 #include "big/big.h"
 
 #include "big/cache.h"
+#include "big/lot.h"
+#include "rt/leftover.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
@@ -12,9 +14,10 @@
 
 /*
  * Each region with a guard is two mappings of the kernel's, and a process may have 65530. From this many on new ones
- * are packed: whole hugepages without guard, which the kernel merges with their neighbours.
+ * are cut from lots. Regions that grow may have more mappings of their own, because moving page tables there is so much
+ * cheaper than copying: beyond this number they are copied.
  */
-enum { PACK_AFTER = 256 };
+enum { PACK_AFTER = 256, MOVE_UNTIL = 512 };
 
 /* A region that had to move reserves half its size more, so that growth by steps moves seldom. */
 enum { SLACK_PART = 2 };
@@ -23,7 +26,8 @@ enum { SLACK_PART = 2 };
 enum { FIT_PART = 4 };
 
 _Atomic(u64) big_live_bytes;
-static _Atomic(u64) regions_nr;
+_Atomic(u64) big_regions_nr;
+static _Atomic(u64) own_nr; /* regions with mappings of their own, cached ones too */
 
 static struct hpage *region_record(const void *p) {
     struct chunk *c = chunk_of(p);
@@ -43,7 +47,7 @@ static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
     atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
     page_map_set(p, 1, PAGE_MAP_BIG);
     atomic_fetch_add_explicit(&big_live_bytes, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&regions_nr, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&big_regions_nr, 1, memory_order_relaxed);
 }
 
 /* The other way round. False when another free was first. */
@@ -54,22 +58,14 @@ static bool region_withdraw(struct hpage *h) {
         return false;
     page_map_set(h->addr, 1, PAGE_MAP_NOT_OURS);
     atomic_fetch_sub_explicit(&big_live_bytes, h->big_bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&regions_nr, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&big_regions_nr, 1, memory_order_relaxed);
     return true;
 }
 
-/* Where even munmap is refused (the map count limit forbids a split), the memory goes and the address space stays. */
-void big_region_release(char *p, size_t bytes, size_t reserve_bytes) {
-    if (sys_vm_release(p, reserve_bytes) != 0)
-        (void)sys_vm_purge(p, bytes);
-    rt_usage_add(-(s64)bytes);
-}
+static bool is_in_lot(const struct hpage *h) { return (lot_flags(h) & LOT_REGION) != 0; }
 
-static bool packing(void) { return atomic_load_explicit(&regions_nr, memory_order_relaxed) >= PACK_AFTER; }
-
-/* Address space for a region of so many bytes: with a guard page, or packed. */
-static size_t region_reserve_bytes(size_t bytes) {
-    return packing() ? round_up(bytes, HPAGE_BYTES) : bytes + sys_page_bytes();
+static bool wants_hugepages(size_t bytes, enum big_use use) {
+    return rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
 }
 
 /* Reserved and committed, without a record yet. The caller has counted the bytes. */
@@ -77,18 +73,56 @@ static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum b
     char *p = sys_vm_reserve(reserve_bytes, MAX(align, HPAGE_BYTES));
     if (p == NULL)
         return NULL;
-    bool huge =
-        rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
-    if (huge)
+    if (wants_hugepages(bytes, use))
         (void)sys_vm_huge(p, reserve_bytes); /* before the split into two mappings, so that both agree */
     else if (rt_opt.thp == OPT_THP_NEVER)
         (void)sys_vm_nohuge(p, reserve_bytes);
     page_place(p, reserve_bytes);
-    if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, packing() ? reserve_bytes : bytes) != 0) {
-        (void)sys_vm_release(p, reserve_bytes);
+    if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, bytes) != 0) {
+        rt_release(p, reserve_bytes, 0);
         return NULL;
     }
+    atomic_fetch_add_explicit(&own_nr, 1, memory_order_relaxed);
     return p;
+}
+
+static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
+    rt_release(p, reserve_bytes, counted_bytes);
+    atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
+}
+
+/* A region of a lot, or with a mapping and a guard of its own. */
+static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *ret_reserve_bytes) {
+    if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER) {
+        enum lot_kind kind = wants_hugepages(bytes, use) ? LOT_HUGE : LOT_PLAIN;
+        *ret_reserve_bytes = round_up(bytes, HPAGE_BYTES);
+        char *p = lot_take(*ret_reserve_bytes, MAX(align, HPAGE_BYTES), kind);
+        if (p != NULL) {
+            lot_flags_set(region_record(p), LOT_REGION | (kind == LOT_HUGE ? LOT_IS_HUGE : 0));
+            return p;
+        }
+    }
+    *ret_reserve_bytes = bytes + sys_page_bytes();
+    return region_map(bytes, *ret_reserve_bytes, align, use);
+}
+
+/* A part of a lot becomes free. It is purged as a whole: a hugepage may have brought more than was asked for. */
+static bool lot_return(char *p, size_t bytes, enum lot_kind kind) {
+    return sys_vm_purge(p, bytes) == 0 && lot_give(p, bytes, kind);
+}
+
+void big_region_release(const struct big_entry *e) {
+    struct hpage *h = region_record(e->addr);
+    if (!is_in_lot(h)) {
+        own_release(e->addr, e->reserve_bytes, e->bytes);
+        return;
+    }
+    enum lot_kind kind = lot_kind_of(h);
+    lot_flags_set(h, 0);
+    if (lot_return(e->addr, e->reserve_bytes, kind))
+        rt_usage_add(-(s64)e->bytes);
+    else
+        rt_release(e->addr, e->reserve_bytes, e->bytes);
 }
 
 bool big_free(void *p) {
@@ -99,7 +133,7 @@ bool big_free(void *p) {
     if (!region_withdraw(h))
         return false;
     if (!big_cache_put(&e))
-        big_region_release(e.addr, e.bytes, e.reserve_bytes);
+        big_region_release(&e);
     return true;
 }
 
@@ -108,21 +142,46 @@ size_t big_usable(const void *p) {
     return region_is_live(h, p) ? h->big_bytes : 0;
 }
 
-/* The end of a shrunk region goes back; its address space stays for growth. */
+/* Of a region in a lot: pages go, and whole hugepages become free. */
+static bool lot_shrink(struct hpage *h, size_t bytes) {
+    size_t keep = round_up(bytes, HPAGE_BYTES), reserve = h->big_reserve_bytes;
+    if (sys_vm_purge(h->addr + bytes, reserve - bytes) != 0)
+        return false;
+    if (keep < reserve && lot_give(h->addr + keep, reserve - keep, lot_kind_of(h)))
+        h->big_reserve_bytes = keep;
+    return true;
+}
+
+/* The end of a shrunk region goes back; its address space stays for growth, but in a lot. */
 static void region_shrink(struct hpage *h, size_t bytes) {
     size_t cut = h->big_bytes - bytes;
-    if (cut == 0 || (packing() ? sys_vm_purge(h->addr + bytes, cut) : sys_vm_guard(h->addr + bytes, cut)) != 0)
+    if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : sys_vm_guard(h->addr + bytes, cut) == 0))
         return;
     h->big_bytes = bytes;
     atomic_fetch_sub_explicit(&big_live_bytes, cut, memory_order_relaxed);
     rt_usage_add(-(s64)cut);
 }
 
+/* A lot is writable already, and what follows may be free; elsewhere the guard stays. */
+static bool end_is_writable(struct hpage *h, size_t bytes) {
+    if (is_in_lot(h)) {
+        size_t more = round_up(bytes, HPAGE_BYTES) - h->big_reserve_bytes;
+        if (bytes <= h->big_reserve_bytes)
+            return true;
+        if (!lot_extend(h->addr + h->big_reserve_bytes, more, lot_kind_of(h)))
+            return false;
+        h->big_reserve_bytes += more;
+        return true;
+    }
+    return bytes + sys_page_bytes() <= h->big_reserve_bytes &&
+           sys_vm_commit(h->addr + h->big_bytes, bytes - h->big_bytes) == 0;
+}
+
 static bool region_grow_in_place(struct hpage *h, size_t bytes) {
     size_t more = bytes - h->big_bytes;
-    if (bytes + sys_page_bytes() > h->big_reserve_bytes || !rt_usage_reserve(more))
+    if (!rt_usage_reserve(more))
         return false;
-    if (sys_vm_commit(h->addr + h->big_bytes, more) != 0) {
+    if (!end_is_writable(h, bytes)) {
         rt_usage_add(-(s64)more);
         return false;
     }
@@ -147,7 +206,7 @@ static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     if (region_grow_in_place(h, bytes))
         return cached.addr;
     (void)region_withdraw(h);
-    big_region_release(cached.addr, cached.bytes, cached.reserve_bytes);
+    big_region_release(&cached);
     return NULL;
 }
 
@@ -158,10 +217,10 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
     char *p = region_reuse(bytes, align, ret_dirty_bytes);
     if (p != NULL)
         return p;
-    size_t reserve_bytes = region_reserve_bytes(bytes);
+    size_t reserve_bytes;
     if (!rt_usage_reserve(bytes))
         return NULL;
-    p = region_map(bytes, reserve_bytes, align, use);
+    p = region_make(bytes, align, use, &reserve_bytes);
     if (p == NULL) {
         rt_usage_add(-(s64)bytes);
         return NULL;
@@ -171,6 +230,22 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
     return p;
 }
 
+/* The old place of a region whose pages moved to another. */
+static void place_leave(struct hpage *h, char *from, size_t bytes, size_t reserve_bytes) {
+    if (!is_in_lot(h)) {
+        own_release(from + bytes, reserve_bytes - bytes, 0);
+        return;
+    }
+    enum lot_kind kind = lot_kind_of(h);
+    lot_flags_set(h, 0);
+    if (!lot_return(from, reserve_bytes, kind))
+        rt_release(from, reserve_bytes, 0);
+}
+
+static int pages_move(const struct hpage *h, char *to) {
+    return is_in_lot(h) ? sys_vm_move_out(h->addr, h->big_bytes, to) : sys_vm_move(h->addr, h->big_bytes, to);
+}
+
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
     size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
@@ -178,17 +253,17 @@ static void *region_move(struct hpage *h, size_t bytes) {
     size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
     char *from = h->addr;
     /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens. */
-    if (!rt_usage_reserve(bytes - old_bytes))
+    if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(bytes - old_bytes))
         return NULL;
     char *p = region_map(bytes, reserve_bytes, HPAGE_BYTES, BIG_ANY);
-    if (p == NULL || sys_vm_move(from, old_bytes, p) != 0) {
+    if (p == NULL || pages_move(h, p) != 0) {
         if (p != NULL)
-            big_region_release(p, bytes, reserve_bytes);
-        rt_usage_add(p != NULL ? (s64)old_bytes : (s64)old_bytes - (s64)bytes);
+            own_release(p, reserve_bytes, 0); /* holds nothing yet */
+        rt_usage_add((s64)old_bytes - (s64)bytes);
         return NULL;
     }
     (void)region_withdraw(h);
-    (void)sys_vm_release(from + old_bytes, old_reserve - old_bytes);
+    place_leave(h, from, old_bytes, old_reserve);
     region_publish(p, bytes, reserve_bytes);
     return p;
 }
@@ -230,6 +305,8 @@ enum big_where big_locate(const void *p) {
 
 void big_stats_get(struct big_stats *ret_stats) {
     ret_stats->live_bytes = atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
-    ret_stats->regions = atomic_load_explicit(&regions_nr, memory_order_relaxed);
+    ret_stats->regions = atomic_load_explicit(&big_regions_nr, memory_order_relaxed);
     ret_stats->cached_bytes = big_cache_bytes_racy();
 }
+
+size_t big_release(void) { return lot_release(); }

@@ -6,8 +6,11 @@
  *   | usable bytes, writable | slack for growth and guard: no access |
  *   ^ 2 MiB boundary; its hugepage record holds the region's sizes
  *
- * Thread-safe and async-signal-safe: the one lock here protects the reuse cache, and whoever finds it held does without
- * the cache.
+ * From some hundred on, regions have no guard and are cut from lots (big/lot.h), so that the kernel has few mappings.
+ *
+ * Thread-safe and async-signal-safe: of the two locks here the one protects the reuse cache, and whoever finds it held
+ * does without the cache; the other, of the lots, is held for a few list operations, and a signal handler on top of its
+ * holder does without lots.
  */
 #ifndef QUARRY_BIG_BIG_H
 #define QUARRY_BIG_BIG_H
@@ -32,6 +35,11 @@ enum big_where big_locate(const void *p);
 /* Releases cached mappings older than the purge delay; with everything, all of them. Returns bytes released. */
 enum big_effort { BIG_OLD, BIG_EVERYTHING };
 size_t big_tick(u64 now_ms, enum big_effort effort);
+/* Gives address space back that holds no memory and lies between regions. Returns bytes of it. */
+size_t big_release(void);
+
+/* Of live regions: usable bytes, and how many. */
+extern HIDDEN _Atomic(u64) big_live_bytes, big_regions_nr;
 
 struct big_stats {
     u64 live_bytes, regions, cached_bytes;

@@ -7,6 +7,7 @@
 #include "big/cache.h"
 
 #include "big/big.h"
+#include "big/lot.h"
 #include "rt/options.h"
 #include "sys/sys.h"
 
@@ -143,7 +144,7 @@ bool big_cache_put(const struct big_entry *e) {
     if (slot == NULL || evicted.addr != NULL)
         refusal_note(MAX(evicted.reserve_bytes, slot == NULL ? e->reserve_bytes : 0));
     if (evicted.addr != NULL)
-        big_region_release(evicted.addr, evicted.bytes, evicted.reserve_bytes);
+        big_region_release(&evicted);
     return slot != NULL;
 }
 
@@ -164,17 +165,19 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
     sys_lock_release(&cache.lock);
     for (unsigned i = 0; i < nr; i++) {
         released += old[i].bytes;
-        big_region_release(old[i].addr, old[i].bytes, old[i].reserve_bytes);
+        big_region_release(&old[i]);
     }
     return released;
 }
 
 void big_fork_prepare(void) {
+    lot_fork_prepare();
     if (sys_lock_acquire(&cache.lock))
         cache.held_by_fork = true;
 }
 
 void big_fork_done(void) {
+    lot_fork_done();
     if (!cache.held_by_fork)
         return;
     cache.held_by_fork = false;

@@ -12,14 +12,13 @@ struct big_entry {
     u64 freed_ms;
 };
 
-extern _Atomic(u64) big_live_bytes;
-
 /* The mapping nearest to bytes of those whose reserve holds them, aligned to align. False: none, or the cache is busy.
  */
 bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry);
 /* False: the cache does not want it (too large, or busy); the caller releases it. */
 bool big_cache_put(const struct big_entry *e);
 size_t big_cache_bytes_racy(void);
-void big_region_release(char *p, size_t bytes, size_t reserve_bytes);
+/* Gives a region that has no record any more back to its lot, or to the system. */
+void big_region_release(const struct big_entry *e);
 
 #endif

@@ -4,9 +4,11 @@
 #include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/misuse.h"
 #include "rt/options.h"
+#include "rt/usage.h"
 #include "sys/sys.h"
 
 #include <string.h>
@@ -84,9 +86,18 @@ static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
     return q;
 }
 
+/* Growth that a limit forbids is tried again when all that is free went back: a copy would need room for both. */
+static void *region_resize(void *p, size_t usable, size_t size) {
+    void *q = big_resize(p, size);
+    if (q != NULL || size <= usable || !rt_usage_forbids(size - usable))
+        return q;
+    engine_pressure_hard();
+    return big_resize(p, size);
+}
+
 static void *realloc_big(void *p, size_t usable, size_t size) {
     if (size > SLAB_OBJECT_MAX / ENGINE_SHRINK_PART) {
-        void *q = big_resize(p, size);
+        void *q = region_resize(p, usable, size);
         if (q != NULL || size <= usable)
             return q != NULL ? q : p;
     }

@@ -20,6 +20,7 @@
 
 #include "engine/engine.h"
 #include "engine/start.h"
+#include "rt/cgroup.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
@@ -122,8 +123,25 @@ static void callbacks_run(void) {
     atomic_store_explicit(&round_owner, 0, memory_order_relaxed);
 }
 
+static void groups_look(void) {
+    struct rt_cgroup c;
+    if (!rt_opt.cgroup)
+        return;
+    rt_cgroup_read(rt_usage_total(), &c);
+    atomic_store_explicit(&rt_usage_group_soft, c.soft_bytes, memory_order_relaxed);
+    atomic_store_explicit(&rt_usage_group_hard, c.hard_bytes, memory_order_relaxed);
+}
+
+bool engine_pressure_init(void) {
+    groups_look();
+    return true;
+}
+
+void engine_pressure_tick(void) { groups_look(); }
+
 void engine_pressure_hard(void) {
     bool limited = rt_opt.limit_hard != 0;
+    groups_look();
     (void)engine_reclaim();
     if (!limited || round_is_mine())
         return;
@@ -149,15 +167,17 @@ void engine_pressure_soft(void) {
         callbacks_run();
         (void)engine_trim(0);
     }
-    u64 from = MAX(rt_usage_total(), (u64)rt_opt.limit_soft);
-    atomic_store_explicit(&due_bytes, from + rt_opt.limit_soft / GROWTH_PART, memory_order_relaxed);
+    u64 from = MAX(rt_usage_total(), rt_limit_soft());
+    atomic_store_explicit(&due_bytes, from + rt_limit_soft() / GROWTH_PART, memory_order_relaxed);
 }
 
+static u64 limit_shown(u64 limit) { return limit == RT_LIMIT_NONE ? 0 : limit; }
 static bool within_part(u64 used, u64 limit) { return limit != 0 && used > limit - limit / SOME_PART; }
 
 void engine_pressure_get(struct engine_pressure *ret_pressure) {
-    struct engine_pressure p = {
-        .used_bytes = rt_usage_total(), .soft_bytes = rt_opt.limit_soft, .hard_bytes = rt_opt.limit_hard};
+    struct engine_pressure p = {.used_bytes = rt_usage_total(),
+                                .soft_bytes = limit_shown(rt_limit_soft()),
+                                .hard_bytes = limit_shown(rt_limit_hard())};
     if (rt_usage_pressed() || within_part(p.used_bytes, p.hard_bytes))
         p.level = ENGINE_PRESSURE_HIGH;
     else if (within_part(p.used_bytes, p.soft_bytes))

@@ -34,4 +34,8 @@ static inline void engine_pressure_look(void) {
 }
 void engine_pressure_fork_child(void);
 
+/* With cgroup=on: looks at the groups' limits, at start, and now and then. Always true. */
+bool engine_pressure_init(void);
+void engine_pressure_tick(void);
+
 #endif

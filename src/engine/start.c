@@ -12,6 +12,7 @@
 #include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/options.h"
+#include "rt/usage.h"
 #include "sys/sys.h"
 
 _Atomic(int) engine_state;
@@ -22,15 +23,24 @@ extern const char *quarry_conf __attribute__((weak));
 
 static void options_settle(void) {
     rt_options_read(&quarry_conf != NULL ? quarry_conf : NULL, sys_secure() ? NULL : sys_environ());
+    if (rt_opt.cgroup) {
+        rt_opt.limit_soft = rt_opt.limit_soft != 0 ? rt_opt.limit_soft : RT_LIMIT_NONE;
+        rt_opt.limit_hard = rt_opt.limit_hard != 0 ? rt_opt.limit_hard : RT_LIMIT_NONE;
+    }
     rt_opt.steps = 1u << bits_highest(MAX(rt_opt.steps, 1u));
     engine_counting = rt_opt.stats != OPT_STATS_OFF;
     if (engine_counting || rt_opt.zero)
         mag_divert();
 }
 
-static bool start_all(void) { return rt_meta_init() == 0 && page_init() == 0 && mag_init() == 0; }
+/* Where this fails the next call begins it anew: what was made before is kept or, a few KiB of the pool, made again. */
+static bool start_all(void) {
+    return (rt_meta.base != NULL || rt_meta_init() == 0) && page_init() == 0 && mag_init() == 0 &&
+           engine_pressure_init();
+}
 
-/* One thread starts; others wait for it. A signal handler on top of the starting thread gets nothing. */
+/* One thread starts; others wait for it. A signal handler on top of the starting thread gets nothing. Memory that is
+ * out now may be there later: only the call that could not start fails. */
 COLD bool engine_start(void) {
     if (!sys_lock_acquire(&start_lock))
         return false;
@@ -38,7 +48,7 @@ COLD bool engine_start(void) {
     if (state == ENGINE_COLD)
         options_settle();
     if (state < ENGINE_READY) {
-        state = start_all() ? ENGINE_READY : ENGINE_FAILED;
+        state = start_all() ? ENGINE_READY : ENGINE_CONFIGURED;
         /* order: release: publishes everything made at start.                                     pairs: [engine.start]
          */
         atomic_store_explicit(&engine_state, state, memory_order_release);

@@ -7,7 +7,7 @@
 
 /* COLD until the first allocation, or CONFIGURED where libc's readiness came first: the options are read, nothing else
  * is there. A process that never allocates stays so. */
-enum engine_state { ENGINE_COLD = 0, ENGINE_CONFIGURED, ENGINE_READY, ENGINE_FAILED };
+enum engine_state { ENGINE_COLD = 0, ENGINE_CONFIGURED, ENGINE_READY };
 extern _Atomic(int) engine_state;
 
 /* True once the allocator can be used. Cheap when it is. */

@@ -7,8 +7,10 @@
 #include "big/big.h"
 #include "engine/atomic.h"
 #include "engine/engine.h"
+#include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
+#include "rt/leftover.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
@@ -35,10 +37,13 @@ static void tick_run(u64 now_ms) {
     mag_depot_trim(MAG_DRAIN_IDLE);
     mag_rest();
     engine_chores_look();
-    if (nr % DRAIN_TICKS == 0)
+    if (nr % DRAIN_TICKS == 0) {
         mag_drain(MAG_DRAIN_IDLE);
+        engine_pressure_tick();
+    }
     slab_tick(now_ms);
     (void)big_tick(now_ms, BIG_OLD);
+    rt_release_retry(RT_LEFTOVER_SOME);
     page_tick(now_ms);
 }
 
@@ -91,6 +96,7 @@ size_t engine_trim(size_t pad_bytes) {
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
         slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
     size_t released = big_tick(0, BIG_EVERYTHING);
+    rt_release_retry(RT_LEFTOVER_ALL);
     (void)page_purge(pad_bytes);
     size_t after = page_backed_bytes_racy();
     return released + (before > after ? before - after : 0);
@@ -99,7 +105,7 @@ size_t engine_trim(size_t pad_bytes) {
 /* Address space goes too: under RLIMIT_AS, or the commit limit, that is what is missing. */
 bool engine_reclaim(void) {
     size_t given = engine_trim(0);
-    return given + page_release() > 0;
+    return given + page_release() + big_release() > 0;
 }
 
 void engine_exit_audit(void) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a bad pointer is. Off every path that matters: reads /proc/self/maps once to tell memory of another allocator,
+ * What a bad pointer is. Off every path that matters: reads /proc/self/maps to tell memory of another allocator,
  * which a program with several allocators may hand us in good faith, from a stack, a global, and what is no memory at
  * all.
  */
@@ -11,10 +11,10 @@
 #include "slab/slab.h"
 #include "sys/sys.h"
 
-enum { MAPS_BYTES = 256 * 1024, GLIBC_CHUNK_ALIGN = 16 };
+enum { GLIBC_CHUNK_ALIGN = 16 };
 
 struct mapping {
-    uintptr_t start, end;
+    uintptr_t wanted, start, end;
     bool writable, anonymous, heap, stack;
 };
 
@@ -37,36 +37,29 @@ static bool text_at(const char *at, const char *what) {
     return *what == '\0';
 }
 
-/* One line: start-end perms offset dev inode path. Returns the next line. */
-static const char *mapping_parse(const char *at, struct mapping *ret) {
+/* One line: start-end perms offset dev inode path. */
+static void mapping_parse(const char *at, struct mapping *ret) {
     ret->start = hex_parse(&at);
     at++;
     ret->end = hex_parse(&at);
     ret->writable = at[0] == ' ' && at[2] == 'w';
-    const char *path = at;
-    while (*path != '\0' && *path != '\n' && *path != '/' && *path != '[')
-        path++;
-    ret->heap = text_at(path, "[heap]");
-    ret->stack = text_at(path, "[stack");
-    ret->anonymous = *path == '\n' || *path == '\0' || text_at(path, "[anon");
-    while (*at != '\0' && *at != '\n')
+    while (*at != '\0' && *at != '/' && *at != '[')
         at++;
-    return *at == '\n' ? at + 1 : at;
+    ret->heap = text_at(at, "[heap]");
+    ret->stack = text_at(at, "[stack");
+    ret->anonymous = *at == '\0' || text_at(at, "[anon");
 }
 
+static bool mapping_line(const char *line, void *arg) {
+    struct mapping *m = arg;
+    mapping_parse(line, m);
+    return m->wanted >= m->start && m->wanted < m->end;
+}
+
+/* Without memory of its own: that may be out. */
 static bool mapping_find(const void *p, struct mapping *ret) {
-    char *buf = sys_vm_reserve(MAPS_BYTES, 1);
-    bool found = false;
-    if (buf == NULL)
-        return false;
-    if (sys_vm_commit(buf, MAPS_BYTES) == 0 && sys_read_file("/proc/self/maps", buf, MAPS_BYTES) > 0) {
-        for (const char *at = buf; *at != '\0' && !found;) {
-            at = mapping_parse(at, ret);
-            found = (uintptr_t)p >= ret->start && (uintptr_t)p < ret->end;
-        }
-    }
-    (void)sys_vm_release(buf, MAPS_BYTES);
-    return found;
+    ret->wanted = (uintptr_t)p;
+    return sys_lines_find("/proc/self/maps", mapping_line, ret);
 }
 
 /* A stack: the main one by its name, a thread's own because our frame lies in the same mapping. */

@@ -30,6 +30,8 @@ static struct depot {
     _Atomic(s32) credit;    /* magazines it may hold, less CREDIT_START. Approximate under contention. */
 } depots[SLAB_CLASSES_NR];
 
+const struct mag_depots_view mag_depots_view = {&depots[0].objs, sizeof(depots[0])};
+
 /* Bytes in all depots together. */
 static _Atomic(s64) total_bytes;
 

@@ -27,6 +27,8 @@ static struct {
     unsigned locked_nr;
 } regions;
 
+const struct mag_regions_view mag_regions_view = {&regions.by_id, &regions.ids_nr, &regions.locked, &regions.locked_nr};
+
 static void slots_fill(struct mag_region *r, u64 *magazine) {
     for (unsigned i = 0; i < PAGE_MAP_CLASSES; i++)
         r->slot[i] = (u64)magazine;
@@ -58,16 +60,19 @@ int regions_init(unsigned ids_nr) {
     regions.locked_nr = rt_opt.fake_cpus != 0 ? MIN(rt_opt.fake_cpus, LOCKED_REGIONS_MAX) : MIN(MAX(ids_nr, 4u), 64u);
     regions.ids_nr = MIN(ids_nr, (unsigned)MAG_IDS_MAX);
     regions.views = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
-    mag_tabs.alloc_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
-    mag_tabs.free_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
+    u64 **alloc_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
+    u64 **free_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
     regions.by_id = rt_meta_alloc(regions.ids_nr * sizeof(struct mag_region *), CACHE_LINE);
     regions.locked = rt_meta_alloc(regions.locked_nr * sizeof(struct mag_region *), CACHE_LINE);
-    if (stopped == NULL || regions.views == NULL || mag_tabs.alloc_view == NULL || mag_tabs.free_view == NULL ||
-        regions.by_id == NULL || regions.locked == NULL)
+    if (stopped == NULL || regions.views == NULL || alloc_view == NULL || free_view == NULL || regions.by_id == NULL ||
+        regions.locked == NULL)
         return -1;
     mag_stopped_slots = stopped->slot;
     for (unsigned id = 0; id < regions.ids_nr; id++)
-        regions.views[id] = mag_tabs.alloc_view[id] = mag_tabs.free_view[id] = mag_stopped_slots;
+        regions.views[id] = alloc_view[id] = free_view[id] = mag_stopped_slots;
+    /* Until here they are the stand-ins with which free works before the start, and after one that failed. */
+    mag_tabs.alloc_view = alloc_view;
+    mag_tabs.free_view = free_view;
     return 0;
 }
 

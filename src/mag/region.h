@@ -76,6 +76,15 @@ bool region_take_slot(unsigned slot, u64 seen);
                           atomic_load_explicit(&(region)->counts.name, memory_order_relaxed) + 1,                      \
                           memory_order_relaxed)
 
+/* Where regions lie, for obs/view.h. */
+struct mag_regions_view {
+    struct mag_region ***by_id;
+    const unsigned *ids_nr;
+    struct mag_region *_Atomic **locked;
+    const unsigned *locked_nr;
+};
+extern HIDDEN const struct mag_regions_view mag_regions_view;
+
 /* Whether the fast path never tried this thread's magazine, so that the slow path must. */
 bool region_untried(const struct mag_region *r);
 
@@ -110,5 +119,11 @@ u64 depot_get(unsigned slot);
 /* False: the depot holds enough of this class. */
 bool depot_put(unsigned slot, u64 m_full);
 u64 depot_bytes_racy(void);
+/* The objects in the depot of each class, so many bytes from one to the next, for obs/view.h. */
+struct mag_depots_view {
+    const _Atomic(s32) *objs;
+    u64 stride_bytes;
+};
+extern HIDDEN const struct mag_depots_view mag_depots_view;
 
 #endif

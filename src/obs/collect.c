@@ -7,21 +7,15 @@
 #include "obs/backing.h"
 #include "obs/obs.h"
 #include "obs/process.h"
-#include "page/page.h"
-#include "slab/slab.h"
+#include "obs/sums.h"
+#include "obs/view.h"
+#include "rt/usage.h"
 
 static void collect_slabs(struct obs_stats *s) {
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-        const struct slab_geometry *g = &slab_geometry[cls];
         struct slab_class_stats st;
         slab_class_stats_get(cls, &st);
-        u64 held = st.slabs * g->granules * GRANULE_BYTES, out = st.out_objs * g->size_bytes;
-        u64 tail = st.slabs * (g->granules * GRANULE_BYTES - (u64)g->nobj * g->size_bytes);
-        s->slabs += st.slabs;
-        s->slab_tail_bytes += tail;
-        s->slab_purged_bytes += st.purged_bytes;
-        s->live_bytes += out;
-        s->slab_free_bytes += held - MIN(held, out + tail + st.purged_bytes);
+        obs_class_add(s, &slab_geometry[cls], slab_geometry[cls - 1].size_bytes, &st);
     }
 }
 
@@ -30,7 +24,7 @@ static void collect_mag(struct obs_stats *s) {
     mag_stats_get(&m);
     s->cached_bytes = m.cached_bytes;
     s->depot_bytes = m.depot_bytes;
-    s->live_bytes -= MIN(s->live_bytes, m.cached_bytes + m.depot_bytes);
+    obs_cached_take(s);
     s->ids = m.ids;
     s->slow_allocs = m.slow_allocs;
     s->slow_frees = m.slow_frees;
@@ -63,24 +57,6 @@ static void collect_pages(struct obs_stats *s) {
  * not rest for so long is shown at the stillest moment of TRIES_NR. */
 enum { TRIES_NR = 16, STILL_PART = 256 };
 
-static u64 minus(u64 a, u64 b) { return a - MIN(a, b); }
-static u64 apart(u64 a, u64 b) { return MAX(a, b) - MIN(a, b); }
-
-/* What was counted, less what the kernel says is not there, beside what the kernel says of the whole. The counted parts
- * and the pages have no source in common, so that a part left out shows as a difference. */
-static void sums_add(struct obs_stats *s, const struct obs_backing *b) {
-    u64 counted = s->live_bytes + s->cached_bytes + s->depot_bytes + s->slab_free_bytes + s->slab_tail_bytes +
-                  s->run_free_bytes + s->big_cached_bytes;
-    s->heap_resident_bytes = b->heap_bytes;
-    s->meta_resident_bytes = b->meta_bytes;
-    s->unasked_bytes = b->unasked_bytes;
-    s->untouched_bytes = minus(b->unbacked_bytes, s->slab_purged_bytes);
-    s->not_ours_bytes = minus(s->kernel_anon_bytes, b->heap_bytes + b->meta_bytes);
-    s->accounted_bytes =
-        minus(counted + s->meta_resident_bytes + s->unasked_bytes + s->not_ours_bytes, s->untouched_bytes);
-    s->difference_bytes = apart(s->accounted_bytes, s->kernel_anon_bytes);
-}
-
 static void counters_collect(struct obs_stats *s) {
     *s = (struct obs_stats){0};
     collect_slabs(s);
@@ -92,11 +68,6 @@ static void counters_collect(struct obs_stats *s) {
 static bool collect_moment(struct obs_stats *s) {
     counters_collect(s);
     return obs_anonymous_read(&s->kernel_anon_bytes);
-}
-
-static u64 motion_bytes(const struct obs_stats *a, const struct obs_stats *b) {
-    return apart(a->live_bytes, b->live_bytes) + apart(a->backed_bytes, b->backed_bytes) +
-           apart(a->kernel_anon_bytes, b->kernel_anon_bytes);
 }
 
 /* The kernel's page table takes a while to read, and the program goes on: read before and after, and keep the reading
@@ -114,13 +85,11 @@ static void collect_still(struct obs_stats *ret_stats) {
             return;
         }
         (void)collect_moment(&after);
-        /* The records that were walked against the counters: a region between two owners is in one of them only. */
-        u64 walked = minus(b.heap_bytes + b.unbacked_bytes, b.unasked_bytes + after.slab_purged_bytes);
-        u64 motion = motion_bytes(&before, &after) + apart(walked, after.backed_bytes);
+        u64 motion = obs_motion_bytes(&before, &after) + obs_walk_motion_bytes(&after, &b);
         if (motion < least) {
             least = motion;
             *ret_stats = after;
-            sums_add(ret_stats, &b);
+            obs_sums_add(ret_stats, &b);
         }
     }
 }
@@ -134,8 +103,10 @@ void obs_collect(struct obs_stats *ret_stats, enum obs_depth depth) {
     else
         counters_collect(ret_stats);
     ret_stats->meta_bytes = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed);
-    ret_stats->limit_soft_bytes = rt_opt.limit_soft;
-    ret_stats->limit_hard_bytes = rt_opt.limit_hard;
+    struct engine_pressure pressure;
+    engine_pressure_get(&pressure);
+    ret_stats->limit_soft_bytes = pressure.soft_bytes;
+    ret_stats->limit_hard_bytes = pressure.hard_bytes;
     ret_stats->limit_soft_hits = atomic_load_explicit(&engine_soft_hits, memory_order_relaxed);
     ret_stats->limit_hard_hits = atomic_load_explicit(&engine_hard_hits, memory_order_relaxed);
     ret_stats->ticks = atomic_load_explicit(&engine_ticks_nr, memory_order_relaxed);
@@ -147,3 +118,23 @@ void obs_collect(struct obs_stats *ret_stats, enum obs_depth depth) {
     s64 peak = atomic_load_explicit(&engine_peak_bytes, memory_order_relaxed);
     ret_stats->peak_live_bytes = MAX((u64)peak, ret_stats->live_bytes);
 }
+
+/* Not in collecting's way: only its address is in the process's data, for a reader from outside. */
+extern const struct obs_view obs_view;
+__attribute__((used)) const struct obs_view obs_view = {
+    .magic = OBS_VIEW_MAGIC,
+    .self = &obs_view,
+    .bytes = sizeof(struct obs_view),
+    .layout = OBS_VIEW_LAYOUT,
+    .version = QUARRY_VERSION_TEXT,
+    .meta = &rt_meta,
+    .geometry = slab_geometry,
+    .classes = &slab_classes,
+    .tiers = &page_tiers,
+    .nodes_nr = &page_nodes_nr,
+    .regions = &mag_regions_view,
+    .depots = &mag_depots_view,
+    .big_live_bytes = &big_live_bytes,
+    .big_regions = &big_regions_nr,
+    .usage_bytes = &rt_usage_bytes,
+};

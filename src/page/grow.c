@@ -5,6 +5,7 @@
  * real hugepages.
  */
 #include "page/tier.h"
+#include "rt/leftover.h"
 #include "rt/options.h"
 
 #define RESERVE_BYTES (1 * GIB)
@@ -42,7 +43,7 @@ static bool tier_reserve(struct page_tier *t) {
     if (p == NULL)
         return false;
     if (chunk_cover(p, bytes) != 0) {
-        (void)sys_vm_release(p, bytes);
+        rt_release(p, bytes, 0);
         return false;
     }
     page_place(p, bytes);

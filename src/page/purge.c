@@ -26,7 +26,7 @@ u64 tier_allowance(const struct page_tier *t) {
     if (rt_opt.purge_delay == 0)
         return 0;
     if (rt_usage_pressed())
-        return MIN(rt_opt.limit_soft / PRESSED_PART, ALLOWANCE_LEAST_GRANULES * GRANULE_BYTES) / GRANULE_BYTES;
+        return MIN(rt_limit_soft() / PRESSED_PART, ALLOWANCE_LEAST_GRANULES * GRANULE_BYTES) / GRANULE_BYTES;
     u64 out_granules = (u64)MAX(rt_usage_out_get(), 0) / GRANULE_BYTES;
     u64 inside = t->used_granules - MIN(t->used_granules, out_granules); /* free objects, tails */
     u64 least = ALLOWANCE_MIN_GRANULES - MIN(inside, ALLOWANCE_MIN_GRANULES - ALLOWANCE_LEAST_GRANULES);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Free lists of fixed-size metadata blocks, and the tagged stack they are made of, which depot and partial lists share
- * in kind. Used by slab/ (bitmaps) and mag/ (magazines).
+ * in kind. Used by slab/ (bitmaps), mag/ (magazines) and leftover.c.
  *
  * States      A block is in use by one owner, or linked on exactly one stack.
  * Invariants  [T1] The head's tag changes with every successful push and pop.
@@ -31,7 +31,7 @@ void *rt_stack_next(const void *block);
 
 /* Blocks of one kind never become blocks of another: magazines rely on what their kind leaves behind in a block
  * (mag/magazine.c). */
-enum rt_pool_kind { RT_POOL_BITMAPS, RT_POOL_MAGAZINES, RT_POOL_KINDS_NR };
+enum rt_pool_kind { RT_POOL_BITMAPS, RT_POOL_MAGAZINES, RT_POOL_LEFTOVERS, RT_POOL_KINDS_NR };
 
 /* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned: zeroed when new, else as it was put but for its
  * first 8 bytes. NULL when memory is out. Lock-free. */

@@ -4,6 +4,8 @@
 
 _Atomic(s64) rt_usage_bytes;
 _Atomic(s64) rt_usage_out_bytes;
+_Atomic(u64) rt_usage_group_soft = UINT64_MAX;
+_Atomic(u64) rt_usage_group_hard = UINT64_MAX;
 
 enum { TROUGH_PART = 8 };
 #define TROUGH_SLACK_BYTES ((s64)(2 * MIB))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How much memory the whole process holds through quarry, and whether the limit_hard option admits more. Kept by page/
+/* How much memory the whole process holds through quarry, and whether a hard limit admits more. Kept by page/
  * and big/. */
 #ifndef QUARRY_RT_USAGE_H
 #define QUARRY_RT_USAGE_H
@@ -7,6 +7,19 @@
 #include "base/types.h"
 #include "rt/meta.h"
 #include "rt/options.h"
+
+/*
+ * The limits in force: the options', or lower ones of control groups, which change while the program runs. Whether
+ * there can be any is fixed at start: then the option is not 0 (RT_LIMIT_NONE where only control groups may set one).
+ */
+#define RT_LIMIT_NONE ((size_t)1 << 46)
+extern _Atomic(u64) rt_usage_group_soft, rt_usage_group_hard; /* UINT64_MAX: none */
+static inline u64 rt_limit_soft(void) {
+    return MIN(rt_opt.limit_soft, atomic_load_explicit(&rt_usage_group_soft, memory_order_relaxed));
+}
+static inline u64 rt_limit_hard(void) {
+    return MIN(rt_opt.limit_hard, atomic_load_explicit(&rt_usage_group_hard, memory_order_relaxed));
+}
 
 extern _Atomic(s64) rt_usage_bytes;
 /* Bytes of slab objects outside their slabs: with the program and in magazines. Kept by slab/. */
@@ -37,11 +50,15 @@ static inline u64 rt_usage_total(void) {
  */
 static inline bool rt_usage_reserve(size_t bytes) {
     rt_usage_add((s64)bytes);
-    if (LIKELY(rt_opt.limit_hard == 0) || rt_usage_total() <= rt_opt.limit_hard)
+    if (LIKELY(rt_opt.limit_hard == 0) || rt_usage_total() <= rt_limit_hard())
         return true;
     rt_usage_add(-(s64)bytes);
     return false;
 }
-static inline bool rt_usage_pressed(void) { return rt_opt.limit_soft != 0 && rt_usage_total() > rt_opt.limit_soft; }
+/* So many bytes more would pass limit_hard now. */
+static inline bool rt_usage_forbids(size_t bytes) {
+    return rt_opt.limit_hard != 0 && rt_usage_total() + bytes > rt_limit_hard();
+}
+static inline bool rt_usage_pressed(void) { return rt_opt.limit_soft != 0 && rt_usage_total() > rt_limit_soft(); }
 
 #endif

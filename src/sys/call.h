@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Raw system calls: no errno, no cancellation point, no libc state. Private to sys/. One body per architecture. */
+/* Raw system calls: no errno, no cancellation point, no libc state. Private to sys/. One body per architecture. A test
+ * library (tests/inject) is built with QUARRY_INJECT, has a function of its own between, and may refuse any call. */
 #ifndef QUARRY_SYS_CALL_H
 #define QUARRY_SYS_CALL_H
 
@@ -8,7 +9,7 @@
 #include <sys/syscall.h>
 
 #if defined(__x86_64__)
-static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f) {
+static inline long sys_call_raw(long nr, long a, long b, long c, long d, long e, long f) {
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
     register long r9 __asm__("r9") = f;
@@ -22,7 +23,7 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
 /* In a loop that waits for another CPU. */
 static inline void sys_relax(void) { __builtin_ia32_pause(); }
 #elif defined(__aarch64__)
-static inline long sys_call(long nr, long a, long b, long c, long d, long e, long f) {
+static inline long sys_call_raw(long nr, long a, long b, long c, long d, long e, long f) {
     register long x8 __asm__("x8") = nr;
     register long x0 __asm__("x0") = a;
     register long x1 __asm__("x1") = b;
@@ -36,6 +37,14 @@ static inline long sys_call(long nr, long a, long b, long c, long d, long e, lon
 static inline void sys_relax(void) { __asm__ volatile("yield" ::: "memory"); }
 #else
 #error "quarry runs on x86-64 and aarch64"
+#endif
+
+#if defined(QUARRY_INJECT)
+/* site: the return address of the function of sys/ that makes the call. */
+long sys_call_judged(const void *site, long nr, long a, long b, long c, long d, long e, long f);
+#define sys_call(nr, a, b, c, d, e, f) sys_call_judged(__builtin_return_address(0), (nr), (a), (b), (c), (d), (e), (f))
+#else
+#define sys_call sys_call_raw
 #endif
 
 #define SYS0(nr) sys_call((nr), 0, 0, 0, 0, 0, 0)

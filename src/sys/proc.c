@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <sys/auxv.h>
 
-enum { THREAD_STACK_BYTES = 64 * 1024 };
+enum { THREAD_STACK_BYTES = 64 * 1024, LINES_WINDOW_BYTES = 1024 };
 
 extern char **environ;
 /* glibc: where the kernel put argc; known before environ is. */
@@ -60,6 +60,55 @@ int sys_file_open(const char *path) { return (int)SYS4(SYS_openat, AT_FDCWD, pat
 
 s64 sys_file_read_at(int fd, void *buf, size_t bytes, u64 offset_bytes) {
     return SYS4(SYS_pread64, fd, buf, bytes, offset_bytes);
+}
+
+struct lines {
+    bool (*match)(const char *line, void *arg);
+    void *arg;
+    bool inside; /* of a line whose beginning was shown */
+    char text[LINES_WINDOW_BYTES];
+};
+
+static bool line_show(struct lines *l, size_t start, size_t end) {
+    bool rest = l->inside;
+    l->inside = false;
+    l->text[end] = '\0';
+    return !rest && l->match(l->text + start, l->arg);
+}
+
+/* The lines that end in the first bytes of the window; *ret_used is how much of it they are. */
+static bool window_find(struct lines *l, size_t bytes, size_t *ret_used) {
+    bool found = false;
+    *ret_used = 0;
+    for (size_t at = 0; at < bytes && !found; at++) {
+        if (l->text[at] != '\n')
+            continue;
+        found = line_show(l, *ret_used, at);
+        *ret_used = at + 1;
+    }
+    return found;
+}
+
+bool sys_lines_find(const char *path, bool (*match)(const char *line, void *arg), void *arg) {
+    struct lines l;
+    l.match = match;
+    l.arg = arg;
+    l.inside = false;
+    int fd = sys_file_open(path);
+    bool found = false;
+    s64 got;
+    size_t used;
+    for (u64 at = 0; fd >= 0 && !found && (got = sys_file_read_at(fd, l.text, sizeof(l.text) - 1, at)) > 0;
+         at += used) {
+        found = window_find(&l, (size_t)got, &used);
+        if (used > 0)
+            continue;
+        found = line_show(&l, 0, used = (size_t)got); /* longer than the window, or the last, without its newline */
+        l.inside = true;
+    }
+    if (fd >= 0)
+        sys_file_close(fd);
+    return found;
 }
 
 void sys_file_close(int fd) { (void)SYS1(SYS_close, fd); }

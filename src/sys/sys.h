@@ -17,6 +17,8 @@ size_t sys_page_bytes(void);
 /* Address space without access or memory, aligned to align (a power of two; page alignment when smaller). Not charged
  * to the commit limit; counted by RLIMIT_AS. NULL when there is none. */
 void *sys_vm_reserve(size_t bytes, size_t align);
+/* Address space reservations could not cut to their alignment and lost. */
+size_t sys_vm_lost_bytes(void);
 /* The same, reading as zeros. */
 void *sys_vm_reserve_readable(size_t bytes);
 /* Make reserved memory writable; it reads as zeros. -ENOMEM when the commit limit is reached. */
@@ -41,6 +43,8 @@ int sys_vm_huge(void *addr, size_t bytes);
 int sys_vm_nohuge(void *addr, size_t bytes);
 /* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
 int sys_vm_move(void *from, size_t bytes, void *to);
+/* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */
+int sys_vm_move_out(void *from, size_t bytes, void *to);
 /* Placement of future pages. */
 enum sys_numa_mode { SYS_NUMA_PREFER, SYS_NUMA_BIND, SYS_NUMA_INTERLEAVE };
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node);
@@ -69,6 +73,9 @@ s64 sys_read_file(const char *path, char *buf, size_t cap_bytes);
 int sys_file_open(const char *path);
 s64 sys_file_read_at(int fd, void *buf, size_t bytes, u64 offset_bytes);
 void sys_file_close(int fd);
+/* Calls match with each line of a file, without its newline, until it answers true. By a window on the stack: the file
+ * may have any size; of a line the first KiB is shown. False: none, or no such file. */
+bool sys_lines_find(const char *path, bool (*match)(const char *line, void *arg), void *arg);
 _Noreturn void sys_abort(void);
 /* Whether this thread has any signal blocked: true in nearly every signal handler, which blocks its own. */
 bool sys_signals_blocked(void);

@@ -4,13 +4,15 @@
 #include "sys/call.h"
 #include "sys/sys.h"
 
+#include <errno.h>
 #include <linux/mempolicy.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
 
-enum { ERRNO_MAX = 4095, NUMA_NODES_MAX = 64 };
+/* MREMAP_DONTUNMAP is not in every C library's headers. */
+enum { ERRNO_MAX = 4095, NUMA_NODES_MAX = 64, MOVE_DONTUNMAP = 4 };
 
 static bool call_failed(long ret) { return ret < 0 && ret >= -(long)ERRNO_MAX; }
 
@@ -24,28 +26,34 @@ size_t sys_page_bytes(void) {
     return bytes;
 }
 
-static void *vm_map(void *hint, size_t bytes, int prot) {
+static ALWAYS_INLINE void *vm_map(void *hint, size_t bytes, int prot) {
     long ret = SYS6(SYS_mmap, hint, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
 }
 
-/* The kernel often gives an aligned address by itself; else map more and cut both ends. Where the cut is refused (map
- * count limit) the ends stay mapped without access, which costs address space alone. */
+static _Atomic(size_t) lost_bytes;
+size_t sys_vm_lost_bytes(void) { return atomic_load_explicit(&lost_bytes, memory_order_relaxed); }
+
+/* Where the cut is refused (map count limit) the piece stays mapped without access, which costs address space alone. */
+static void vm_cut(char *from, char *to) {
+    if (to > from && sys_vm_release(from, (size_t)(to - from)) != 0)
+        atomic_fetch_add_explicit(&lost_bytes, (size_t)(to - from), memory_order_relaxed);
+}
+
+/* The kernel often gives an aligned address by itself; else map more and cut both ends. */
 void *sys_vm_reserve(size_t bytes, size_t align) {
     if (bytes + align < bytes)
         return NULL;
     char *p = vm_map(NULL, bytes, PROT_NONE);
     if (p == NULL || ((uintptr_t)p & (align - 1)) == 0 || align <= sys_page_bytes())
         return p;
-    (void)sys_vm_release(p, bytes);
+    vm_cut(p, p + bytes);
     char *wide = vm_map(NULL, bytes + align, PROT_NONE);
     if (wide == NULL)
         return NULL;
     p = (char *)round_up((uintptr_t)wide, align);
-    if (p > wide)
-        (void)sys_vm_release(wide, (size_t)(p - wide));
-    if (p + bytes < wide + bytes + align)
-        (void)sys_vm_release(p + bytes, (size_t)(wide + bytes + align - (p + bytes)));
+    vm_cut(wide, p);
+    vm_cut(p + bytes, wide + bytes + align);
     return p;
 }
 
@@ -68,7 +76,8 @@ static size_t ranges_bytes(const struct sys_range *ranges, unsigned nr) {
 }
 
 /* A process may advise itself by the vector since 6.13, name itself by this number instead of a descriptor since 6.16.
- * Anything but success for all is answered by single calls, which say what failed. */
+ * Anything but success for all is answered by single calls, which say what failed; a kernel that does not know the
+ * call, or forbids it, is not asked again. */
 u64 sys_vm_purge_ranges(const struct sys_range *ranges, unsigned nr) {
     enum { PIDFD_SELF = -10001 };
     static _Atomic(bool) refused;
@@ -79,7 +88,8 @@ u64 sys_vm_purge_ranges(const struct sys_range *ranges, unsigned nr) {
         long done = SYS6(SYS_process_madvise, PIDFD_SELF, ranges, nr, MADV_DONTNEED, 0, 0);
         if (done >= 0 && (size_t)done == ranges_bytes(ranges, nr))
             return ~(u64)0 >> (SYS_RANGES_MAX - nr);
-        atomic_store_explicit(&refused, done < 0, memory_order_relaxed);
+        bool later = done >= 0 || done == -EAGAIN || done == -ENOMEM || done == -EINTR;
+        atomic_store_explicit(&refused, !later, memory_order_relaxed);
     }
     u64 given = 0;
     for (unsigned i = 0; i < nr; i++)
@@ -96,10 +106,13 @@ int sys_vm_huge(void *addr, size_t bytes) {
 }
 int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE); }
 
-int sys_vm_move(void *from, size_t bytes, void *to) {
-    long ret = SYS6(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to, 0);
+static ALWAYS_INLINE int vm_move(void *from, size_t bytes, void *to, int more_flags) {
+    long ret = SYS6(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | more_flags, to, 0);
     return call_failed(ret) ? (int)ret : 0;
 }
+
+int sys_vm_move(void *from, size_t bytes, void *to) { return vm_move(from, bytes, to, 0); }
+int sys_vm_move_out(void *from, size_t bytes, void *to) { return vm_move(from, bytes, to, MOVE_DONTUNMAP); }
 
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node) {
     static const int policy[] = {

@@ -63,6 +63,7 @@ size_t fake_resident_bytes(const void *addr, size_t bytes) {
 
 size_t sys_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 size_t sys_vm_limit_bytes(void) { return limit_bytes; }
+size_t sys_vm_lost_bytes(void) { return 0; }
 
 static char *map(size_t bytes, int prot) {
     void *p = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -131,6 +132,13 @@ int sys_vm_move(void *from, size_t bytes, void *to) {
         return -errno;
     atomic_fetch_sub(&reserved_bytes, bytes);
     return 0;
+}
+
+int sys_vm_move_out(void *from, size_t bytes, void *to) {
+    enum { DONTUNMAP = 4 };
+    if (fails(FAKE_MOVE))
+        return -ENOMEM;
+    return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | DONTUNMAP, to) == MAP_FAILED ? -errno : 0;
 }
 
 /* Hints: nothing happens, so that what is resident does not depend on the machine's hugepages. */

@@ -75,6 +75,12 @@ def explain_problems(tool):
             found = json.loads(quarry(tool, "explain", "--json", str(path)).stdout)
             if found[0]["figure"] != cause or found[0]["bytes"] != 7 << 20:
                 yield f"explain --json: {cause}: {found[0]}"
+        path.write_text('{ "other": {"live_bytes": 1},\n  "stats" : { ' + ", ".join(f'"{name}" : {i << 20}' for i, name in enumerate(EXPLAINED)) + " } }")
+        if not quarry(tool, "explain", str(path)).stdout.startswith(f"{len(EXPLAINED) - 1}.0 MiB"):
+            yield "explain: JSON written another way is not read"
+        path.write_text('{"stats":{"live_bytes":')
+        if quarry(tool, "explain", str(path)).returncode != 1:
+            yield "explain: a report cut short goes unnoticed"
         path.write_text("{}")
         if quarry(tool, "explain", str(path)).returncode != 1 or quarry(tool, "explain", "/no/such").returncode != 127:
             yield "explain: what is no report goes unnoticed"

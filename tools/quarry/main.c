@@ -13,8 +13,11 @@ const struct command commands[] = {
     {"record", "-o FILE [--lib=FILE] PROGRAM [ARGS]",
      "run a program and write a trace of its allocation calls, for bench_play; the exit status is the program's",
      command_record},
-    {"explain", "[--json] FILE",
-     "say in words where the memory in a JSON report is and what would change it, largest first", command_explain},
+#if QUARRY_EXPLAIN
+    {"explain", "[--json] PID|FILE",
+     "say in words where the memory of a process, or in a JSON report, is and what would change it, largest first",
+     command_explain},
+#endif
     {"options", "[--json]", "list every option with its default and what it may be", command_options},
     {"stats-list", "[--json]", "list every figure of the reports with its meaning", command_stats_list},
     {"classes", "[--json]", "list the size classes with what each wastes", command_classes},

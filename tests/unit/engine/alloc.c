@@ -6,6 +6,7 @@
 #include "unit/calls.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static const size_t sizes[] = {0,     1,      15,     16,      17,      100,     512,     513,
@@ -70,6 +71,31 @@ Test(alloc, calloc_is_zero_out_of_dirty_memory) {
                 engine_trim(0);
         }
     }
+}
+
+static size_t resident_bytes(void) {
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    cr_assert_not_null(file);
+    cr_assert_eq(fscanf(file, "%*u %zu", &pages), 1);
+    fclose(file);
+    return pages * sys_page_bytes();
+}
+
+/* Memory the system gave just now is not cleared, and so not touched; what is used again is cleared as far as it was
+ * used. */
+Test(alloc, calloc_of_a_fresh_region_touches_nothing) {
+    size_t before = resident_bytes();
+    char *p = engine_calloc(1, 64 * MIB);
+    cr_assert_not_null(p);
+    cr_expect_leq(resident_bytes(), before + 4 * MIB);
+    cr_expect_eq(p[64 * MIB - 1], 0);
+    give(p);
+    p = engine_calloc(1, 3 * MIB);
+    memset(p, 1, 3 * MIB);
+    give(p);
+    p = engine_calloc(1, 3 * MIB);
+    cr_expect(all_zero(p, 3 * MIB), "a region out of the cache");
 }
 
 Test(alloc, calloc_multiplies) {

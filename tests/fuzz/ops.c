@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* The interpreter and its shadow heap. See ops.h. */
+#include "ops.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SLOTS_NR = 64,
+    FULL_BYTES = 4096, /* objects up to this size are written and read whole, longer ones at both ends and in steps */
+    STEP_BYTES = 1021, /* a prime, so that no power of two hides from it */
+    ALIGN_MIN = 16,
+    /* malloc(3): the alignment of any object that holds a smaller type may be smaller. */
+    ALIGN_SMALL = 8,
+};
+#define BELOW_MAX ((size_t)PTRDIFF_MAX)
+
+enum op {
+    OP_MALLOC,
+    OP_MALLOC_AGAIN,
+    OP_CALLOC,
+    OP_CALLOC_OVERFLOW,
+    OP_REALLOC,
+    OP_REALLOC_NEAR,
+    OP_REALLOC_ABSURD,
+    OP_MEMALIGN,
+    OP_ABSURD,
+    OP_FREE,
+    OP_FREE_AGAIN,
+    OP_FREE_SIZED,
+    OP_CHECK,
+    OP_USE_ALL,
+    OP_TRIM,
+    OP_FREE_ALL,
+    OPS_NR
+};
+
+struct object {
+    uint8_t *p;
+    size_t size;
+    uint64_t stamp;
+    bool sized; /* may be freed with its size */
+};
+
+struct run {
+    const struct fuzz_api *api;
+    const uint8_t *at, *end;
+    struct object slots[SLOTS_NR];
+    uint64_t digest, steps;
+    enum op op;
+};
+
+#define MUST(run, condition)                                                                                           \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            fail(run, #condition);                                                                                     \
+    } while (0)
+
+static void fail(const struct run *r, const char *what) {
+    fprintf(stderr, "fuzz: step %llu, operation %d: must hold: %s\n", (unsigned long long)r->steps, (int)r->op, what);
+    abort();
+}
+
+/* --- the stream --- */
+
+static uint64_t bytes_next(struct run *r, unsigned nr) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < nr && r->at < r->end; i++)
+        value = value << 8 | *r->at++;
+    return value;
+}
+
+/* Sizes of every tier, and those around the powers of two where classes change. */
+static size_t size_next(struct run *r) {
+    static const size_t tiers[] = {64, 1024, 1024, 4096, 32768, 300000, 1100000, 3000000};
+    uint64_t kind = bytes_next(r, 1), value = bytes_next(r, 3);
+    if (kind % 4 == 0)
+        return ((size_t)1 << (value % 64 == 0 ? value % 21 : value % 15)) + (size_t)(value >> 8) % 3 - 1;
+    /* Few of the large ones: the rest should go on quickly. */
+    return (size_t)value % tiers[kind / 4 % 16 < 15 ? kind / 4 % 5 : kind % 8];
+}
+
+/* Beyond what any address space holds, and beyond what may be asked for. */
+static size_t absurd_next(struct run *r) {
+    static const size_t sizes[] = {BELOW_MAX,    BELOW_MAX + 1,   SIZE_MAX,         SIZE_MAX - 15,
+                                   SIZE_MAX / 2, (size_t)1 << 57, BELOW_MAX - 4096, SIZE_MAX - 4096};
+    return sizes[bytes_next(r, 1) % (sizeof(sizes) / sizeof(sizes[0]))];
+}
+
+/* --- the shadow heap --- */
+
+/* Of its stamp and place, not of the size: what realloc keeps stays right. */
+static uint8_t byte_of(uint64_t stamp, size_t at) {
+    uint64_t x = (stamp + at) * 0x9E3779B97F4A7C15u;
+    return (uint8_t)(x >> 56);
+}
+
+static size_t place_next(size_t at, size_t size) {
+    if (size <= FULL_BYTES || at + 64 >= size || at < 64)
+        return at + 1;
+    return at + STEP_BYTES < size - 64 ? at + STEP_BYTES : size - 64;
+}
+
+static void object_write(struct object *o) {
+    for (size_t at = 0; at < o->size; at = place_next(at, o->size))
+        o->p[at] = byte_of(o->stamp, at);
+}
+
+/* The first bytes of it, as they were written when it had o->size. */
+static void object_check(const struct run *r, const struct object *o, size_t bytes) {
+    for (size_t at = 0; at < o->size && at < bytes; at = place_next(at, o->size))
+        MUST(r, o->p[at] == byte_of(o->stamp, at));
+}
+
+static void apart_check(const struct run *r, const struct object *o) {
+    for (const struct object *other = r->slots; other < r->slots + SLOTS_NR; other++)
+        MUST(r, other == o || other->p == NULL || o->p + o->size <= other->p || other->p + other->size <= o->p);
+}
+
+static void digest_add(struct run *r, uint64_t value) { r->digest = (r->digest ^ value) * 0x100000001b3u; }
+
+/* What the program sees of a call's answer. */
+static bool answered(struct run *r, const void *p) {
+    digest_add(r, (uint64_t)r->op << 8 | (p != NULL));
+    if (p == NULL && r->api->error != NULL)
+        digest_add(r, (uint64_t)*r->api->error());
+    return p != NULL;
+}
+
+static void error_clear(const struct run *r) {
+    if (r->api->error != NULL)
+        *r->api->error() = 0;
+}
+
+static void object_new(struct run *r, struct object *o, void *p, size_t size, size_t align) {
+    *o = (struct object){p, size, ++r->steps * 0xD1342543DE82EF95u, align == 0};
+    size_t least = size >= ALIGN_MIN ? ALIGN_MIN : ALIGN_SMALL;
+    MUST(r, ((uintptr_t)p & ((align > least ? align : least) - 1)) == 0);
+    MUST(r, r->api->usable(p) >= size);
+    apart_check(r, o);
+    object_write(o);
+}
+
+static void object_free(struct run *r, struct object *o) {
+    object_check(r, o, o->size);
+    if (o->p != NULL)
+        r->api->free(o->p);
+    o->p = NULL;
+    o->size = 0;
+}
+
+/* --- operations --- */
+
+static void op_malloc(struct run *r, struct object *o) {
+    size_t size = size_next(r);
+    object_free(r, o);
+    void *p = r->api->malloc(size);
+    MUST(r, answered(r, p));
+    object_new(r, o, p, size, 0);
+}
+
+static void op_calloc(struct run *r, struct object *o) {
+    size_t size = size_next(r), nr = 1 + (size_t)bytes_next(r, 1) % 8;
+    object_free(r, o);
+    uint8_t *p = r->api->calloc(nr, size);
+    MUST(r, answered(r, p));
+    for (size_t at = 0; at < nr * size; at += nr * size <= 16 * (size_t)FULL_BYTES ? 1 : 61)
+        MUST(r, p[at] == 0);
+    object_new(r, o, p, nr * size, 0);
+}
+
+static void op_memalign(struct run *r, struct object *o) {
+    size_t align = (size_t)1 << (4 + bytes_next(r, 1) % 12), size = 1 + size_next(r);
+    object_free(r, o);
+    void *p = r->api->memalign(align, size);
+    MUST(r, answered(r, p));
+    object_new(r, o, p, size, align);
+}
+
+static void op_realloc(struct run *r, struct object *o, size_t size) {
+    object_check(r, o, o->size);
+    void *p = r->api->realloc(o->p, size);
+    if (size == 0 && o->p != NULL) {
+        /* glibc's answer is to free and return NULL; another is an object of no size. */
+        (void)answered(r, p);
+        *o = (struct object){p, 0, 0, false};
+        return;
+    }
+    MUST(r, answered(r, p));
+    struct object moved = {p, o->size, o->stamp, false};
+    object_check(r, &moved, size);
+    object_new(r, o, p, size, 0);
+    o->sized = false;
+}
+
+/* Around the size it has, where it should stay in place or nearly so. */
+static size_t near_next(struct run *r, const struct object *o) {
+    size_t more = (size_t)bytes_next(r, 2);
+    return more % 2 ? o->size + more / 2 : o->size - (more / 2 < o->size ? more / 2 : o->size / 2);
+}
+
+static void op_refused(struct run *r, struct object *o) {
+    size_t size = absurd_next(r);
+    void *p = NULL;
+    error_clear(r);
+    if (r->op == OP_ABSURD)
+        p = r->api->malloc(size);
+    else if (r->op == OP_CALLOC_OVERFLOW)
+        p = r->api->calloc(size, 2 + (size_t)bytes_next(r, 1));
+    else if (o->p != NULL)
+        p = r->api->realloc(o->p, size);
+    MUST(r, !answered(r, p));
+    object_check(r, o, o->size);
+}
+
+/* All that may be used is the program's. */
+static void op_use_all(struct run *r, struct object *o) {
+    if (o->p == NULL)
+        return;
+    object_check(r, o, o->size);
+    o->size = r->api->usable(o->p);
+    o->sized = false;
+    apart_check(r, o);
+    object_write(o);
+}
+
+static void op_free_sized(struct run *r, struct object *o) {
+    if (o->p == NULL || !o->sized || r->api->free_sized == NULL) {
+        object_free(r, o);
+        return;
+    }
+    object_check(r, o, o->size);
+    r->api->free_sized(o->p, o->size);
+    o->p = NULL;
+    o->size = 0;
+}
+
+static void all_free(struct run *r) {
+    for (struct object *o = r->slots; o < r->slots + SLOTS_NR; o++)
+        object_free(r, o);
+}
+
+static void step(struct run *r) {
+    r->op = (enum op)(bytes_next(r, 1) % OPS_NR);
+    struct object *o = &r->slots[bytes_next(r, 1) % SLOTS_NR];
+    r->steps++;
+    switch (r->op) {
+    case OP_MALLOC:
+    case OP_MALLOC_AGAIN: op_malloc(r, o); break;
+    case OP_CALLOC: op_calloc(r, o); break;
+    case OP_REALLOC: op_realloc(r, o, size_next(r)); break;
+    case OP_REALLOC_NEAR: op_realloc(r, o, near_next(r, o)); break;
+    case OP_MEMALIGN: op_memalign(r, o); break;
+    case OP_ABSURD:
+    case OP_CALLOC_OVERFLOW:
+    case OP_REALLOC_ABSURD: op_refused(r, o); break;
+    case OP_FREE:
+    case OP_FREE_AGAIN: object_free(r, o); break;
+    case OP_FREE_SIZED: op_free_sized(r, o); break;
+    case OP_USE_ALL: op_use_all(r, o); break;
+    case OP_TRIM:
+        if (bytes_next(r, 1) % 16 == 0)
+            r->api->trim();
+        break;
+    case OP_FREE_ALL:
+        if (bytes_next(r, 1) % 16 == 0)
+            all_free(r);
+        break;
+    default: object_check(r, o, o->size); break;
+    }
+}
+
+uint64_t fuzz_run(const struct fuzz_api *api, const uint8_t *data, size_t bytes) {
+    static struct run r;
+    r = (struct run){.api = api, .at = data, .end = data + bytes, .digest = 0xcbf29ce484222325u};
+    while (r.at < r.end)
+        step(&r);
+    all_free(&r);
+    return r.digest;
+}
+
+void fuzz_stream(uint64_t seed, uint8_t *ret_data, size_t bytes) {
+    uint64_t state = seed * 0x2545F4914F6CDD1Du + 1;
+    for (size_t i = 0; i < bytes; i++) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ret_data[i] = (uint8_t)(state >> 32);
+    }
+}

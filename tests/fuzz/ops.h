@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stream of bytes as a sequence of allocation calls, carried out beside a shadow heap that knows what every object
+ * must hold. Any bytes are a sequence. Knows no allocator: the calls come in a table. Used by engine.c (the core under
+ * sanitizers, libFuzzer) and names.c (libc's names).
+ */
+#ifndef QUARRY_TESTS_FUZZ_OPS_H
+#define QUARRY_TESTS_FUZZ_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* free, realloc and usable are given live objects or NULL. Failure is NULL, with errno set where there is one. */
+struct fuzz_api {
+    void *(*malloc)(size_t size);
+    void *(*calloc)(size_t nr, size_t size);
+    void *(*realloc)(void *p, size_t size);
+    void *(*memalign)(size_t align, size_t size); /* align: a power of two */
+    void (*free)(void *p);
+    void (*free_sized)(void *p, size_t size); /* the size it was allocated with, by malloc or calloc */
+    size_t (*usable)(void *p);
+    void (*trim)(void);
+    int *(*error)(void); /* errno's place; NULL: there is none */
+};
+
+/*
+ * Carries the stream out and frees what is left. The digest is of what a program can observe and a standard promises:
+ * whether each call answered with NULL, and errno then; two allocators have the same of one stream. What must not be
+ * (lost contents, memory handed out twice, dirty calloc, wrong alignment, a refused request that could be served) ends
+ * the program with a line on stderr.
+ */
+uint64_t fuzz_run(const struct fuzz_api *api, const uint8_t *data, size_t bytes);
+
+/* A stream from a seed. */
+void fuzz_stream(uint64_t seed, uint8_t *ret_data, size_t bytes);
+
+#endif

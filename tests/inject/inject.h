@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the test library says of its system calls, and which of them it refuses: one rule, told by one thread. Shared by
+ * the judge inside the library (inject.c) and the programs that run on it, which find it by inject_get().
+ */
+#ifndef QUARRY_TESTS_INJECT_H
+#define QUARRY_TESTS_INJECT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+enum { INJECT_CALLS_MAX = 4096 };
+
+struct inject {
+    _Atomic(long) nr;         /* the system call concerned; -1: none */
+    _Atomic(int) error;       /* positive */
+    _Atomic(unsigned) first;  /* of the calls from the arming on, counted from 1; 0: none is refused */
+    _Atomic(unsigned) many;   /* how many from that one on */
+    _Atomic(unsigned) calls;  /* calls of this number since the arming */
+    _Atomic(unsigned) denied; /* of them, those refused */
+    /* Another call that fails meanwhile, each every-th time, from the arming on. 0: none. */
+    _Atomic(long) beside_nr;
+    _Atomic(unsigned) beside_every, beside_calls;
+    /* For each of these calls, where the library made it: an address as the library was linked. */
+    _Atomic(unsigned long) sites[INJECT_CALLS_MAX];
+};
+
+__attribute__((visibility("default"))) struct inject *inject_get(void);
+/* Address space the library has and does not use: kept between regions, or known to be lost. */
+__attribute__((visibility("default"))) size_t inject_spare_bytes(void);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The function between the library and the kernel in the test library: counts the calls of one number, notes where each
+ * was made, and refuses those the rule names. Nothing reaches the kernel for a call that is refused. What happens
+ * before the program can set a rule is ruled by the environment: INJECT=NUMBER:ERROR:FIRST:MANY:BESIDE:EVERY.
+ */
+#include "inject.h"
+
+#include "big/lot.h"
+#include "sys/call.h"
+#include "sys/sys.h"
+
+#include <errno.h>
+
+/* Where the library was loaded; a linker's symbol. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+
+static struct inject rule = {.nr = -1, .beside_nr = -1};
+static _Atomic(bool) settled;
+
+struct inject *inject_get(void) {
+    return &rule;
+}
+size_t inject_spare_bytes(void) { return sys_vm_lost_bytes() + lot_free_bytes_racy(); }
+
+static long number_next(const char **text) {
+    long n = 0;
+    for (; **text >= '0' && **text <= '9'; ++*text)
+        n = n * 10 + (**text - '0');
+    *text += **text == ':';
+    return n;
+}
+
+static void environment_read(char *const *envp) {
+    static const char name[] = "INJECT=";
+    for (; envp != NULL && *envp != NULL; envp++) {
+        const char *at = *envp;
+        for (size_t i = 0; i < sizeof(name) - 1 && *at == name[i]; i++)
+            at++;
+        if (at != *envp + sizeof(name) - 1)
+            continue;
+        rule.nr = number_next(&at);
+        rule.error = (int)number_next(&at);
+        rule.first = (unsigned)number_next(&at);
+        rule.many = (unsigned)number_next(&at);
+        rule.beside_nr = number_next(&at);
+        rule.beside_every = (unsigned)number_next(&at);
+    }
+}
+
+static bool rule_denies(const void *site) {
+    unsigned call = atomic_fetch_add(&rule.calls, 1) + 1, first = atomic_load(&rule.first);
+    if (call <= INJECT_CALLS_MAX)
+        atomic_store(&rule.sites[call - 1], (unsigned long)((const char *)site - __ehdr_start));
+    if (first == 0 || call < first || call - first >= atomic_load(&rule.many))
+        return false;
+    atomic_fetch_add(&rule.denied, 1);
+    return true;
+}
+
+static bool beside_denies(void) {
+    unsigned every = atomic_load(&rule.beside_every);
+    return every != 0 && atomic_fetch_add(&rule.beside_calls, 1) % every == 0;
+}
+
+long sys_call_judged(const void *site, long nr, long a, long b, long c, long d, long e, long f) {
+    if (!atomic_exchange(&settled, true))
+        environment_read(sys_environ());
+    if (nr == atomic_load(&rule.nr) && rule_denies(site))
+        return -(long)atomic_load(&rule.error);
+    if (nr == atomic_load(&rule.beside_nr) && beside_denies())
+        return -ENOMEM;
+    return sys_call_raw(nr, a, b, c, d, e, f);
+}

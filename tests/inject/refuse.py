@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs refuse.c for one system call in every setting that leads to other call sites, makes the calls of the start fail one by
+one, and then asks of the library itself whether any place that makes this call was never made to fail.
+
+The places are read off the disassembly: calls of the functions of src/sys/vm.c from outside it. Usage: refuse.py LIBRARY PROGRAM CALL
+"""
+import os
+import re
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import driver  # noqa: E402
+
+# Hugepages early, so that a small workload has them.
+EARLY = {"QUARRY_THP_AFTER": "2M"}
+ALWAYS = {"QUARRY_THP": "always"}
+NEVER = {"QUARRY_THP": "never"}
+# The number on x86-64 and aarch64; the functions of src/sys that make the call; settings: environment, arguments before the call.
+CALLS = {
+    "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_reserve_readable"], [(EARLY, [])]),
+    "mprotect": ({"x86_64": 10, "aarch64": 226}, ["sys_vm_commit", "sys_vm_guard"], [(EARLY, [])]),
+    "madvise": ({"x86_64": 28, "aarch64": 233}, ["sys_vm_purge", "sys_vm_huge", "sys_vm_nohuge"],
+                [(EARLY, []), (ALWAYS, ["--beside", "process_madvise", "1"]), (NEVER, ["--beside", "munmap", "2"])]),
+    "process_madvise": ({"x86_64": 440, "aarch64": 440}, ["sys_vm_purge_ranges"], [(EARLY, [])]),
+    "mremap": ({"x86_64": 25, "aarch64": 216}, ["sys_vm_move", "sys_vm_move_out"], [(EARLY, [])]),
+    "munmap": ({"x86_64": 11, "aarch64": 215}, ["sys_vm_release"], [(EARLY, []), (EARLY, ["--beside", "mprotect", "9"])]),
+}
+ENOMEM = 12
+# Calls of the start that are made to fail at most; there are about five.
+START_MAX = 12
+# Which of them reach the kernel is up to the callers.
+EXEMPT = re.compile(r"sys_vm_\w+")
+
+
+def sites_of(text):
+    return {int(site, 16) for site in re.findall(r"^site (0x[0-9a-f]+)$", text, re.M)}
+
+
+def run(report, library, command, env, name):
+    """The child's outcome, judged; a line of the report."""
+    out = driver.run_child(command, driver.child_env([library], env), 150 if not os.environ.get("SOAK") else 3000)
+    good = out.status == 0 and out.stderr == "" and not out.timed_out
+    report.line(good, name)
+    if not good:
+        report.explain(f"ended with {driver.describe_status(out)}")
+        report.explain("repeat: " + driver.repeat_command(out))
+        report.explain(out.stdout + out.stderr)
+    return out
+
+
+def run_start(report, library, program, call, number):
+    """Each call of the start fails alone, then with all later ones."""
+    # The start unmaps only what it then could not make writable.
+    beside = f"{CALLS['mprotect'][0][os.uname().machine]}:2" if call == "munmap" else "0:0"
+
+    def judged(first, many):
+        rule = f"{number}:{ENOMEM}:{first}:{many}:{beside}"
+        return run(report, library, [program, "start", call], {"INJECT": rule}, f"{call} at the start, rule {rule}")
+
+    out = judged(0, 0)
+    found = re.search(r"^calls (\d+)$", out.stdout, re.M)
+    made = int(found[1]) if found else 0
+    for first in range(1, min(made, START_MAX) + 1):
+        judged(first, 1)
+        judged(first, 2 ** 31)
+    return sites_of(out.stdout)
+
+
+def run_foreign(report, library, program):
+    out = driver.run_child([program, "foreign"], driver.child_env([library], {}), 30)
+    report.line(out.status == 0 and " foreign-pointer: " in out.stderr, "foreign memory is told apart while mmap is refused")
+    report.explain(out.stderr)
+
+
+def call_sites(library, functions):
+    """Address behind each call of one of these functions, and the function it is in."""
+    lines = subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True,
+                           check=True).stdout.splitlines()
+    sites, inside, called = {}, "", False
+    for line in lines:
+        address = re.match(r"\s*([0-9a-f]+):", line)
+        if address and called:
+            sites[int(address[1], 16)] = inside
+        start = re.match(r"[0-9a-f]+ <(.*)>:$", line)
+        inside = start[1] if start else inside
+        target = re.search(r"\b(?:call|bl)\b.*<(\w+)>$", line)
+        called = bool(target) and target[1] in functions
+    return sites
+
+
+def main():
+    library, program, call = sys.argv[1:]
+    numbers, functions, settings = CALLS[call]
+    report = driver.Report()
+    seen = run_start(report, library, program, call, numbers[os.uname().machine])
+    for env, beside in settings:
+        out = run(report, library, [program, *beside, call], env, " ".join([call, *beside, *env.values()]))
+        report.explain(out.stdout.split("\n", maxsplit=1)[0])
+        seen |= sites_of(out.stdout)
+    if call == "mmap":
+        run_foreign(report, library, program)
+    places = call_sites(library, functions)
+    missed = {hex(site): place for site, place in places.items() if site not in seen and not EXEMPT.match(place)}
+    report.line(bool(places) and not missed, f"{call}: every call site was made to fail")
+    for site, place in missed.items():
+        report.explain(f"never reached: {site} in {place}")
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
