@@ -12,6 +12,8 @@
 #ifndef QUARRY_KMEM_H
 #define QUARRY_KMEM_H
 
+#include <quarry/kmem_class.h>
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,12 +35,14 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_DIRECT_RECLAIM 0x400u /* may make system calls and wait; without it see quarry_kmalloc */
 #define QUARRY___GFP_KSWAPD_RECLAIM 0x800u /* no effect: whoever may block refills the reserve without being told */
 #define QUARRY___GFP_RECLAIM (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_KSWAPD_RECLAIM)
+#define QUARRY___GFP_DMA 0x1u       /* of pages: physically contiguous and pinned, see <quarry/kmem_pages.h> */
 #define QUARRY___GFP_NOWARN 0x2000u /* no line on stderr when it fails */
 #define QUARRY___GFP_RETRY_MAYFAIL                                                                                     \
     0x4000u                            /* asks the shrinkers a dozen times, and waits for others to free, before NULL */
 #define QUARRY___GFP_NOFAIL 0x8000u    /* asks and waits until it succeeds; with __GFP_DIRECT_RECLAIM only */
 #define QUARRY___GFP_NORETRY 0x10000u  /* does not ask the shrinkers */
 #define QUARRY___GFP_MEMALLOC 0x20000u /* may draw on the reserve: for who is about to free more than it takes */
+#define QUARRY___GFP_COMP 0x40000u     /* pages whose references are those of the first, see <quarry/kmem_pages.h> */
 #define QUARRY___GFP_NOMEMALLOC 0x80000u /* not on the reserve, whatever else says so but __GFP_HIGH */
 #define QUARRY___GFP_HARDWALL 0x100000u  /* no effect */
 #define QUARRY___GFP_THISNODE                                                                                          \
@@ -53,6 +57,7 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY_GFP_NOWAIT (QUARRY___GFP_KSWAPD_RECLAIM | QUARRY___GFP_NOWARN)
 #define QUARRY_GFP_NOIO QUARRY___GFP_RECLAIM
 #define QUARRY_GFP_NOFS (QUARRY___GFP_RECLAIM | QUARRY___GFP_IO)
+#define QUARRY_GFP_DMA QUARRY___GFP_DMA /* to be combined with one of the others */
 #define QUARRY_GFP_USER (QUARRY_GFP_KERNEL | QUARRY___GFP_HARDWALL)
 
 /* What kmalloc(0) gives: no NULL, no memory, and kfree takes it. */
@@ -97,6 +102,8 @@ void *quarry_krealloc(const void *p, size_t size, quarry_gfp_t flags) QUARRY_NOT
  * goes there without passing through libquarry-kmem. */
 void *quarry_core1_alloc(size_t size) QUARRY_NOTHROW;
 void quarry_core1_free(void *p) QUARRY_NOTHROW;
+/* The same with the class of the size (quarry_class_of_size), for sizes the compiler knows. */
+void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
 /* The largest size the heap aligns as kmalloc must. */
 #define QUARRY_KMALLOC_PLAIN_MAX ((size_t)1 << 21)
 #define QUARRY_KMALLOC_IS_PLAIN(size, flags)                                                                           \
@@ -106,7 +113,15 @@ void quarry_core1_free(void *p) QUARRY_NOTHROW;
 #define QUARRY_KMALLOC_RULES                                                                                           \
     (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
      QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
-     QUARRY___GFP_THISNODE)
+     QUARRY___GFP_THISNODE | QUARRY___GFP_DMA)
+
+/* For a thread that must wait for nothing, a signal handler on top of anything included: as with GFP_NOWAIT, and NULL
+ * above QUARRY_KMALLOC_NOLOCK_MAX. flags: 0 or __GFP_ZERO, anything else is refused with one line on stderr. The node
+ * is not looked at. */
+#define QUARRY_KMALLOC_NOLOCK_MAX ((size_t)8192)
+void *quarry_kmalloc_nolock(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
+/* As quarry_kfree, which waits for nothing. */
+static inline void quarry_kfree_nolock(const void *p) QUARRY_NOTHROW { quarry_kfree(p); }
 
 static inline void *quarry_kzalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
     return quarry_kmalloc(size, flags | QUARRY___GFP_ZERO);
@@ -136,6 +151,24 @@ void quarry_memalloc_restore(unsigned scopes, unsigned before) QUARRY_NOTHROW;
 /* The flags, less what this thread's scopes forbid. */
 quarry_gfp_t quarry_current_gfp_context(quarry_gfp_t flags) QUARRY_NOTHROW;
 
+/* The node is a wish in the kernel, too; here none is heard, because memory lies where it is first touched. */
+static inline void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
+    (void)node;
+    return quarry_kmalloc(size, flags);
+}
+static inline void *quarry_kzalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
+    (void)node;
+    return quarry_kzalloc(size, flags);
+}
+static inline void *quarry_kmalloc_array_node(size_t nr, size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
+    (void)node;
+    return quarry_kmalloc_array(nr, size, flags);
+}
+static inline void *quarry_kcalloc_node(size_t nr, size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
+    (void)node;
+    return quarry_kcalloc(nr, size, flags);
+}
+
 /* --- copies --- */
 
 /* NULL for NULL. */
@@ -143,6 +176,10 @@ char *quarry_kstrdup(const char *s, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* At most max characters, and a NUL. */
 char *quarry_kstrndup(const char *s, size_t max, quarry_gfp_t flags) QUARRY_NOTHROW;
 void *quarry_kmemdup(const void *src, size_t len, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* s itself where it is a constant of the program's own file, which stays as long as the process; else, and for
+ * constants of libraries, a copy. Free it by quarry_kfree_const. */
+const char *quarry_kstrdup_const(const char *s, quarry_gfp_t flags) QUARRY_NOTHROW;
+void quarry_kfree_const(const void *p) QUARRY_NOTHROW;
 /* len bytes, whatever they are, and a NUL. NULL for NULL. */
 char *quarry_kmemdup_nul(const char *s, size_t len, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* An overflowing product is larger than any kmalloc. */
@@ -154,5 +191,8 @@ static inline void *quarry_kmemdup_array(const void *src, size_t nr, size_t size
 #ifdef __cplusplus
 }
 #endif
+
+#include <quarry/kmem_pages.h>
+#include <quarry/kmem_vmalloc.h>
 
 #endif

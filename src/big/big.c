@@ -29,6 +29,11 @@ _Atomic(u64) big_live_bytes;
 _Atomic(u64) big_regions_nr;
 static _Atomic(u64) own_nr; /* regions with mappings of their own, cached ones too */
 
+void big_count(s64 nr, s64 bytes) {
+    atomic_fetch_add_explicit(&big_live_bytes, (u64)bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&big_regions_nr, (u64)nr, memory_order_relaxed);
+}
+
 static struct hpage *region_record(const void *p) {
     struct chunk *c = chunk_of(p);
     return c == NULL ? NULL : chunk_hpage(c, p);
@@ -46,8 +51,7 @@ static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
     h->big_reserve_bytes = reserve_bytes;
     atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
     page_map_set(p, 1, PAGE_MAP_BIG);
-    atomic_fetch_add_explicit(&big_live_bytes, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&big_regions_nr, 1, memory_order_relaxed);
+    big_count(1, (s64)bytes);
 }
 
 /* The other way round. False when another free was first. */
@@ -57,8 +61,7 @@ static bool region_withdraw(struct hpage *h) {
                                                  memory_order_relaxed))
         return false;
     page_map_set(h->addr, 1, PAGE_MAP_NOT_OURS);
-    atomic_fetch_sub_explicit(&big_live_bytes, h->big_bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&big_regions_nr, 1, memory_order_relaxed);
+    big_count(-1, -(s64)h->big_bytes);
     return true;
 }
 
@@ -158,7 +161,7 @@ static void region_shrink(struct hpage *h, size_t bytes) {
     if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : sys_vm_guard(h->addr + bytes, cut) == 0))
         return;
     h->big_bytes = bytes;
-    atomic_fetch_sub_explicit(&big_live_bytes, cut, memory_order_relaxed);
+    big_count(0, -(s64)cut);
     rt_usage_add(-(s64)cut);
 }
 
@@ -186,7 +189,7 @@ static bool region_grow_in_place(struct hpage *h, size_t bytes) {
         return false;
     }
     h->big_bytes = bytes;
-    atomic_fetch_add_explicit(&big_live_bytes, more, memory_order_relaxed);
+    big_count(0, (s64)more);
     return true;
 }
 

@@ -12,6 +12,9 @@ struct big_entry {
     u64 freed_ms;
 };
 
+/* Regions and areas that came, or went (negative), and their bytes. */
+void big_count(s64 regions_nr, s64 bytes);
+
 /* The mapping nearest to bytes of those whose reserve holds them, aligned to align. False: none, or the cache is busy.
  */
 bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry);

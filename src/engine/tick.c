@@ -5,6 +5,7 @@
  * cache give back what is old.
  */
 #include "big/big.h"
+#include "buddy/buddy.h"
 #include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/pressure.h"
@@ -42,6 +43,7 @@ static void tick_run(u64 now_ms) {
         engine_pressure_tick();
     }
     slab_tick(now_ms);
+    buddy_tick(now_ms, BUDDY_OLD);
     (void)big_tick(now_ms, BIG_OLD);
     rt_release_retry(RT_LEFTOVER_SOME);
     page_tick(now_ms);
@@ -95,6 +97,7 @@ size_t engine_trim(size_t pad_bytes) {
     mag_drain(MAG_DRAIN_ALL);
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
         slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    buddy_tick(0, BUDDY_EVERYTHING);
     size_t released = big_tick(0, BIG_EVERYTHING);
     rt_release_retry(RT_LEFTOVER_ALL);
     (void)page_purge(pad_bytes);

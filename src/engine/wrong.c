@@ -86,6 +86,9 @@ static void report_slab(const void *p, const struct slab_place *place) {
 
 /* Inside memory of ours that no object occupies now. */
 static void report_ours(const void *p) {
+    unsigned kind = page_map_get(p) % PAGE_MAP_CLASSES;
+    if (kind == PAGE_MAP_PAGES || kind == PAGE_MAP_VMALLOC)
+        rt_misuse(MISUSE_INTERFACE, p, 0, kind == PAGE_MAP_PAGES ? "pages" : "vmalloc");
     struct slab_place place = slab_locate(p);
     if (place.where != SLAB_WHERE_NONE)
         report_slab(p, &place);

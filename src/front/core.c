@@ -2,9 +2,12 @@
 /* The functions of core.h: the engine, fast path first, for libquarry-kmem. Owns nothing. */
 #include "front/core.h"
 
+#include "engine/areas.h"
 #include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/pages.h"
+#include "rt/misuse.h"
 #include "sys/sys.h"
 
 #include <string.h>
@@ -32,7 +35,11 @@ void *quarry_core1_alloc_atomic(size_t size, bool reserve) {
 
 void quarry_core1_reserve_start(void) { engine_reserve_start(); }
 
-void *quarry_core1_alloc_at_hand(size_t size) { return engine_malloc_fast(size); }
+/* A class the steps option leaves out never has a magazine with anything in it, so the size decides then. */
+FAST_ENTRY void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) {
+    void *p = rseq_pop(mag_tabs.alloc_view, cls);
+    return LIKELY(p != NULL) ? p : quarry_core1_alloc(size);
+}
 
 void *quarry_core1_zalloc(size_t size) { return engine_calloc(1, size); }
 
@@ -41,6 +48,65 @@ void *quarry_core1_alloc_aligned(size_t align, size_t size) { return engine_mema
 FAST_ENTRY void quarry_core1_free(void *p) {
     if (UNLIKELY(!engine_free_fast(p)))
         engine_free_atomic(p);
+}
+
+/* struct quarry_page is declared by the public header alone, struct buddy_page by the core alone. */
+static struct buddy_page *core_page(const struct quarry_page *page) { return (struct buddy_page *)(uintptr_t)page; }
+static struct quarry_page *api_page(struct buddy_page *page) { return (struct quarry_page *)page; }
+
+struct quarry_page *quarry_core1_pages_alloc(unsigned order, unsigned flags) {
+    return api_page(engine_pages_alloc(order, flags));
+}
+void quarry_core1_pages_free(struct quarry_page *page, unsigned order) { engine_page_free(core_page(page), order); }
+void quarry_core1_pages_free_at(void *p, unsigned order) { engine_pages_free(p, order); }
+void quarry_core1_pages_split(struct quarry_page *page, unsigned order) { buddy_split(core_page(page), order); }
+void quarry_core1_page_get(struct quarry_page *page) { buddy_get(core_page(page)); }
+void quarry_core1_page_put(struct quarry_page *page) { buddy_put(core_page(page)); }
+unsigned quarry_core1_page_refs(const struct quarry_page *page) { return buddy_refs_racy(core_page(page)); }
+struct quarry_page *quarry_core1_page_head(struct quarry_page *page) {
+    return api_page(buddy_head(core_page(page)));
+}
+unsigned quarry_core1_page_compound_order(const struct quarry_page *page) {
+    return buddy_compound_order(core_page(page));
+}
+size_t quarry_core1_page_bytes(void) { return sys_page_bytes(); }
+struct quarry_page *quarry_core1_page_of(const void *p) {
+    return api_page(buddy_page_of(p));
+}
+
+void quarry_core1_pages_free_nr(u64 *ret_nr_by_order) {
+    struct buddy_stats st;
+    buddy_stats_get(&st);
+    memcpy(ret_nr_by_order, st.free_nr, sizeof(st.free_nr));
+}
+
+u64 quarry_core1_dma_address(const void *p, size_t bytes) { return buddy_dma_address(p, bytes); }
+const char *quarry_core1_dma_refusal(void) { return buddy_dma_refusal(); }
+
+/* Written to, but with what is there, so that it is the page's own memory and not the one page of zeros. The
+ * compiler must not see that nothing changes: clang would drop it. */
+u64 quarry_core1_frame_of(void *p) {
+    u8 nothing = 0;
+    __asm__("" : "+r"(nothing));
+    __atomic_fetch_or((u8 *)p, nothing, __ATOMIC_RELAXED);
+    return sys_vm_frame(p);
+}
+
+void *quarry_core1_area_alloc(size_t size, size_t align, unsigned flags, int node, const void *caller) {
+    return engine_area_alloc(size, align, flags, node, caller);
+}
+void quarry_core1_area_free(void *p) { engine_area_free(p); }
+void *quarry_core1_area_resize(void *p, size_t size) { return engine_area_resize(p, size); }
+size_t quarry_core1_area_bytes(const void *p) { return engine_area_bytes(p); }
+bool quarry_core1_in_area(const void *p) { return big_in_area(p); }
+void quarry_core1_areas_each(void (*fn)(void *arg, const struct area_info *info), void *arg) {
+    big_areas_each(fn, arg);
+}
+
+bool quarry_core1_is_constant(const void *p) { return sys_program_constant(p); }
+
+void quarry_core1_misuse(unsigned kind, const void *p, size_t object_bytes, const char *state) {
+    rt_misuse((enum misuse_kind)kind, p, object_bytes, state);
 }
 
 void quarry_core1_warn(const char *line) { sys_stderr(line, strlen(line)); }

@@ -9,11 +9,12 @@
 #define QUARRY_FRONT_CORE_H
 
 #include "front/names.h"
+#include "quarry/kmem_class.h"
 
 /* malloc, but for errno: at multiples of the largest power of two that divides size, up to 2 MiB. */
 EXPORT void *quarry_core1_alloc(size_t size);
-/* An object that is at hand in this CPU's magazine, or NULL: no system call, no lock, no loop. */
-EXPORT void *quarry_core1_alloc_at_hand(size_t size);
+/* The same, for a size whose class (of this build's classes) the caller knows. */
+EXPORT void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size);
 /* An object without system call or waiting, even on top of any code of quarry's: out of a magazine, the depot, slabs
  * that have room, or, with reserve, the reserve. NULL when there is none, and above the largest size class. */
 EXPORT void *quarry_core1_alloc_atomic(size_t size, bool reserve);
@@ -28,6 +29,44 @@ EXPORT void *quarry_core1_alloc_aligned(size_t align, size_t size);
 /* Takes what any of the above gave, and NULL. Never waits; no system call for an object of a size class: what is to be
  * given back to the system is left to the next allocation of anybody who may block. */
 EXPORT void quarry_core1_free(void *p);
+/* Pages: the functions of engine/pages.h and buddy/buddy.h. struct quarry_page is struct buddy_page. Flags: those of
+ * enum buddy_flags. */
+struct quarry_page;
+EXPORT struct quarry_page *quarry_core1_pages_alloc(unsigned order, unsigned flags);
+EXPORT void quarry_core1_pages_free(struct quarry_page *page, unsigned order);
+EXPORT void quarry_core1_pages_free_at(void *p, unsigned order);
+EXPORT void quarry_core1_pages_split(struct quarry_page *page, unsigned order);
+EXPORT void quarry_core1_page_get(struct quarry_page *page);
+EXPORT void quarry_core1_page_put(struct quarry_page *page);
+EXPORT unsigned quarry_core1_page_refs(const struct quarry_page *page);
+EXPORT struct quarry_page *quarry_core1_page_head(struct quarry_page *page);
+EXPORT unsigned quarry_core1_page_compound_order(const struct quarry_page *page);
+/* NULL where there are no pages. */
+EXPORT struct quarry_page *quarry_core1_page_of(const void *p);
+/* Free blocks of each order. */
+EXPORT void quarry_core1_pages_free_nr(u64 *ret_nr_by_order);
+EXPORT size_t quarry_core1_page_bytes(void);
+EXPORT u64 quarry_core1_dma_address(const void *p, size_t bytes);
+EXPORT const char *quarry_core1_dma_refusal(void);
+/* Physical frame of the page at p, which is brought into memory; 0: the kernel does not say. */
+EXPORT u64 quarry_core1_frame_of(void *p);
+
+/* vmalloc areas: engine/areas.h. Flags: those of enum area_flags. */
+EXPORT void *quarry_core1_area_alloc(size_t size, size_t align, unsigned flags, int node, const void *caller);
+EXPORT void quarry_core1_area_free(void *p);
+EXPORT void *quarry_core1_area_resize(void *p, size_t size);
+/* Bytes usable; p is the start of an area, else misuse. */
+EXPORT size_t quarry_core1_area_bytes(const void *p);
+/* Whether an address lies in an area. */
+EXPORT bool quarry_core1_in_area(const void *p);
+struct area_info;
+EXPORT void quarry_core1_areas_each(void (*fn)(void *arg, const struct area_info *info), void *arg);
+
+/* Constant data of the program itself, which stays as long as the process. */
+EXPORT bool quarry_core1_is_constant(const void *p);
+
+/* The line of an enum misuse_kind, and abort. */
+EXPORT _Noreturn void quarry_core1_misuse(unsigned kind, const void *p, size_t object_bytes, const char *state);
 /* One line on stderr, by write(2) alone. */
 EXPORT void quarry_core1_warn(const char *line);
 

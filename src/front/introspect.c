@@ -45,7 +45,7 @@ struct mallinfo2 mallinfo2(void) {
     obs_collect(&s, OBS_COUNTERS);
     size_t objects_bytes = s.live_bytes - MIN(s.live_bytes, s.big_live_bytes);
     size_t magazines_bytes = s.cached_bytes + s.depot_bytes;
-    size_t free_bytes = magazines_bytes + s.slab_free_bytes + s.run_free_bytes;
+    size_t free_bytes = magazines_bytes + s.slab_free_bytes + s.run_free_bytes + s.pages_free_bytes;
     return (struct mallinfo2){
         .arena = objects_bytes + free_bytes,
         .ordblks = 1,

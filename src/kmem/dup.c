@@ -27,6 +27,15 @@ char *quarry_kstrdup(const char *s, quarry_gfp_t flags) {
     return s == NULL ? NULL : quarry_kmemdup(s, strlen(s) + 1, flags);
 }
 
+const char *quarry_kstrdup_const(const char *s, quarry_gfp_t flags) {
+    return quarry_core1_is_constant(s) ? s : quarry_kstrdup(s, flags);
+}
+
+void quarry_kfree_const(const void *p) {
+    if (!quarry_core1_is_constant(p))
+        quarry_kfree(p);
+}
+
 char *quarry_kstrndup(const char *s, size_t max, quarry_gfp_t flags) {
     return s == NULL ? NULL : quarry_kmemdup_nul(s, strnlen(s, max), flags);
 }

@@ -56,6 +56,12 @@ static void *alloc_atomic(size_t size, quarry_gfp_t flags) {
     return p;
 }
 
+COLD static void *dma_refused(quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    kmem_warn_once(&said, flags, "quarry: warning: kmalloc with __GFP_DMA refused: pages alone have it\n");
+    return NULL;
+}
+
 static void *alloc_blocking(size_t size, quarry_gfp_t flags) {
     if (size > QUARRY_KMALLOC_PLAIN_MAX && size % QUARRY_KMALLOC_MAX_SIZE == 0)
         return alloc_aligned(size, flags);
@@ -63,6 +69,8 @@ static void *alloc_blocking(size_t size, quarry_gfp_t flags) {
 }
 
 static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_DMA) != 0)
+        return dma_refused(flags);
     return kmem_may_block(flags) ? kmem_gfp_alloc(alloc_blocking, size, flags) : alloc_atomic(size, flags);
 }
 
@@ -81,6 +89,18 @@ FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
     if (LIKELY(QUARRY_KMALLOC_IS_PLAIN(size, flags)))
         return quarry_core1_alloc(size);
     return alloc_by_flags(size, flags);
+}
+
+void *quarry_kmalloc_nolock(size_t size, quarry_gfp_t flags, int node) {
+    static _Atomic(bool) said;
+    (void)node;
+    if (size == 0)
+        return QUARRY_ZERO_SIZE_PTR;
+    if ((flags & ~QUARRY___GFP_ZERO) != 0) {
+        kmem_warn_once(&said, flags, "quarry: warning: kmalloc_nolock with flags it does not know refused\n");
+        return NULL;
+    }
+    return size > QUARRY_KMALLOC_NOLOCK_MAX ? NULL : alloc_atomic(size, flags);
 }
 
 FAST_ENTRY void quarry_kfree(const void *p) {

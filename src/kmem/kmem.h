@@ -19,6 +19,18 @@
 /* Says line on stderr, the first time it is called with this flag, unless the caller asked for silence. */
 void kmem_warn_once(_Atomic(bool) *said, quarry_gfp_t flags, const char *line);
 
+/* Why there is no DMA memory, once. */
+void kmem_dma_refused(quarry_gfp_t flags);
+
+/* Text that is cut at cap bytes, NUL included; len goes on counting. */
+struct kmem_text {
+    char *text;
+    size_t cap, len;
+};
+void kmem_text_str(struct kmem_text *out, const char *s);
+void kmem_text_dec(struct kmem_text *out, u64 v, unsigned width); /* blanks before it */
+void kmem_text_hex(struct kmem_text *out, u64 v, unsigned width); /* zeros before it */
+
 static ALWAYS_INLINE bool kmem_may_block(quarry_gfp_t flags) { return (flags & QUARRY___GFP_DIRECT_RECLAIM) != 0; }
 
 #endif

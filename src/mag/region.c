@@ -41,6 +41,7 @@ static struct mag_region *region_make(void) {
         return NULL;
     slots_fill(r, mag_null);
     r->slot[PAGE_MAP_NOT_OURS] = r->slot[PAGE_MAP_BIG] = (u64)mag_closed;
+    r->slot[PAGE_MAP_PAGES] = r->slot[PAGE_MAP_VMALLOC] = (u64)mag_closed;
     return r;
 }
 

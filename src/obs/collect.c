@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Gathers every layer's accounts into one struct. Contract in obs.h. */
 #include "big/big.h"
+#include "buddy/buddy.h"
 #include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
@@ -39,7 +40,9 @@ static void collect_mag(struct obs_stats *s) {
 static void collect_pages(struct obs_stats *s) {
     struct page_stats p;
     struct big_stats b;
+    struct buddy_stats pages;
     page_stats_get(&p);
+    buddy_stats_get(&pages);
     big_stats_get(&b);
     s->run_free_bytes = p.run_free_bytes;
     s->huge_bytes = p.huge_bytes;
@@ -48,7 +51,10 @@ static void collect_pages(struct obs_stats *s) {
     s->big_live_bytes = b.live_bytes;
     s->big_cached_bytes = b.cached_bytes;
     s->big_regions = b.regions;
-    s->live_bytes += b.live_bytes;
+    s->pages_live_bytes = pages.live_bytes;
+    s->pages_free_bytes = pages.free_bytes;
+    s->pages_unbacked_bytes = pages.unbacked_bytes;
+    s->live_bytes += b.live_bytes + pages.live_bytes;
     s->committed_bytes = p.committed_bytes + b.live_bytes + b.cached_bytes;
     s->backed_bytes = page_backed_bytes_racy() + b.live_bytes + b.cached_bytes;
 }

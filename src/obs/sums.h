@@ -36,11 +36,11 @@ static inline void obs_cached_take(struct obs_stats *s) {
  * and the pages have no source in common, so that a part left out shows as a difference. */
 static inline void obs_sums_add(struct obs_stats *s, const struct obs_backing *b) {
     u64 counted = s->live_bytes + s->cached_bytes + s->depot_bytes + s->slab_free_bytes + s->slab_tail_bytes +
-                  s->run_free_bytes + s->big_cached_bytes;
+                  s->run_free_bytes + s->pages_free_bytes + s->big_cached_bytes;
     s->heap_resident_bytes = b->heap_bytes;
     s->meta_resident_bytes = b->meta_bytes;
     s->unasked_bytes = b->unasked_bytes;
-    s->untouched_bytes = obs_minus(b->unbacked_bytes, s->slab_purged_bytes);
+    s->untouched_bytes = obs_minus(b->unbacked_bytes, s->slab_purged_bytes + s->pages_unbacked_bytes);
     s->not_ours_bytes = obs_minus(s->kernel_anon_bytes, b->heap_bytes + b->meta_bytes);
     s->accounted_bytes =
         obs_minus(counted + s->meta_resident_bytes + s->unasked_bytes + s->not_ours_bytes, s->untouched_bytes);
@@ -54,8 +54,8 @@ static inline u64 obs_motion_bytes(const struct obs_stats *a, const struct obs_s
 
 /* The records that were walked against the counters: a region between two owners is in one of them only. */
 static inline u64 obs_walk_motion_bytes(const struct obs_stats *s, const struct obs_backing *b) {
-    return obs_apart(obs_minus(b->heap_bytes + b->unbacked_bytes, b->unasked_bytes + s->slab_purged_bytes),
-                     s->backed_bytes);
+    u64 without = b->unasked_bytes + s->slab_purged_bytes + s->pages_unbacked_bytes;
+    return obs_apart(obs_minus(b->heap_bytes + b->unbacked_bytes, without), s->backed_bytes);
 }
 
 #endif

@@ -21,6 +21,8 @@ enum {
     PAGE_MAP_CLASSES = 1 << PAGE_MAP_CLASS_BITS,
     PAGE_MAP_NOT_OURS = 0,
     PAGE_MAP_BIG = PAGE_MAP_CLASSES - 1, /* first granule of a big region */
+    PAGE_MAP_PAGES = PAGE_MAP_BIG - 1,   /* a block of the page allocator */
+    PAGE_MAP_VMALLOC = PAGE_MAP_BIG - 2, /* any granule of a vmalloc area */
 };
 
 /* Entry of any address whatever, NULL and wild pointers included. */
@@ -62,7 +64,8 @@ struct hpage {
     size_t big_bytes;         /* usable, page multiple */
     size_t big_reserve_bytes; /* address space, guard included */
     u32 big_flags;
-    u32 big_seq;
+    u32 big_seq;            /* of a lot's free extent, see big/lot.h */
+    const void *big_caller; /* of an area, see big/area.h */
 };
 
 #define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
@@ -103,7 +106,7 @@ extern unsigned page_nodes_nr;
 
 enum page_content { PAGE_DIRTY = 0, PAGE_ZERO };
 
-/* A run of granules_nr (1..64) granules, aligned to align_nr granules (a power of two, <= 64), its page map entries
+/* A run of granules_nr (1..128) granules, aligned to align_nr granules (a power of two, <= 128), its page map entries
  * still "not ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. */
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
 /* This very thread is inside the tier: the caller runs in a signal handler on top of it, and every run is refused. */
@@ -117,6 +120,8 @@ void page_run_free(void *run, unsigned granules_nr);
 u64 page_purge_inside(const struct sys_range *ranges, unsigned nr);
 /* Memory inside a run that page_purge_inside gave back is about to be used again. False: limit_hard forbids. */
 bool page_refill_inside_try(void *addr, size_t bytes);
+/* Memory of a run that holds none yet, and will be used in parts: from now on as if page_purge_inside gave it back. */
+void page_leave_inside(void *addr, size_t bytes);
 /* The run is about to be freed: it counts as backed again although it is not, as all of a free run does. */
 void page_forget_inside(void *addr, size_t bytes);
 

@@ -184,6 +184,12 @@ bool page_refill_inside_try(void *addr, size_t bytes) {
     return true;
 }
 
+void page_leave_inside(void *addr, size_t bytes) {
+    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
+    atomic_fetch_add_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
+    rt_usage_add(-(s64)bytes);
+}
+
 void page_forget_inside(void *addr, size_t bytes) {
     struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
     atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);

@@ -25,6 +25,10 @@ static const struct {
                      "check the type behind the pointer, or delete through a base class without virtual destructor"},
     [MISUSE_ALIGN] = {"bad-alignment", "freed with an alignment it does not have",
                       "free it with the alignment it was allocated with"},
+    [MISUSE_ORDER] = {"wrong-order", "pages that were not allocated with this order",
+                      "free pages with the order they were allocated with"},
+    [MISUSE_INTERFACE] = {"wrong-interface", "memory that another function frees",
+                          "pages go to free_pages, vmalloc's areas to vfree or kvfree, all else to kfree or free"},
 };
 
 static void misuse_print(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {

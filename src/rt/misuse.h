@@ -19,6 +19,8 @@ enum misuse_kind {
     MISUSE_FOREIGN,
     MISUSE_SIZE,
     MISUSE_ALIGN,
+    MISUSE_ORDER,
+    MISUSE_INTERFACE,
     MISUSE_KINDS_NR,
 };
 

@@ -28,6 +28,9 @@ const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {
 #undef CLASS
 };
 
+_Static_assert((unsigned)SLAB_CLASSES_NR <= (unsigned)PAGE_MAP_VMALLOC,
+               "classes and other kinds of granules share the page map");
+
 #define CLASS(index, size, granules, nobj)                                                                             \
     _Static_assert((size_t)(granules)*GRANULE_BYTES >= (size_t)(size) * (nobj) && (granules) <= 64 && (nobj) <= 1024,  \
                    "slab geometry");

@@ -4,6 +4,7 @@
 #include "sys/sys.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -22,6 +23,24 @@ char *const *sys_environ(void) {
     long argc = *(long *)__libc_stack_end;
     /* argc, argv[argc], NULL, then the environment. */
     return (char *const *)__libc_stack_end + 1 + argc + 1;
+}
+
+/* The kernel tells where the program's headers lie. Segments that are made read-only later (relocated constants) count
+ * as written: they hold pointers, not text. */
+bool sys_program_constant(const void *p) {
+    const ElfW(Phdr) *headers = (const ElfW(Phdr) *)getauxval(AT_PHDR); // NOLINT(performance-no-int-to-ptr)
+    unsigned long nr = getauxval(AT_PHNUM);
+    uintptr_t base = 0, at = (uintptr_t)p;
+    for (unsigned long i = 0; i < nr; i++) {
+        if (headers[i].p_type == PT_PHDR)
+            base = (uintptr_t)headers - headers[i].p_vaddr;
+    }
+    for (unsigned long i = 0; i < nr; i++) {
+        const ElfW(Phdr) *h = &headers[i];
+        if (h->p_type == PT_LOAD && (h->p_flags & PF_W) == 0 && at - base - h->p_vaddr < h->p_filesz)
+            return true;
+    }
+    return false;
 }
 
 bool sys_secure(void) { return getauxval(AT_SECURE) != 0; }

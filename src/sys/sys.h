@@ -20,6 +20,9 @@ void *sys_vm_reserve(size_t bytes, size_t align);
 /* Address space reservations could not cut to their alignment and lost. */
 size_t sys_vm_lost_bytes(void);
 /* The same, reading as zeros. */
+/* The same below 4 GiB. */
+void *sys_vm_reserve_low(size_t bytes, size_t align);
+/* The same as sys_vm_reserve, reading as zeros. */
 void *sys_vm_reserve_readable(size_t bytes);
 /* Make reserved memory writable; it reads as zeros. -ENOMEM when the commit limit is reached. */
 int sys_vm_commit(void *addr, size_t bytes);
@@ -51,6 +54,18 @@ int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned nod
 /* RLIMIT_AS, or SIZE_MAX when there is none. */
 size_t sys_vm_limit_bytes(void);
 
+/* --- physical memory (pin.c) --- */
+
+/* Physical number of the page at p, which must be in memory; 0: the kernel does not say. */
+u64 sys_vm_frame(const void *p);
+/* Whether the pages of [p, p + bytes), up to 512 in memory, lie physically one after the other; *ret_frame is the first
+ * one's number. 0; 1: they do not; -EPERM: the kernel does not say. */
+int sys_vm_contiguous(const void *p, size_t bytes, u64 *ret_frame);
+/* Keeps memory where it is, physically, until sys_vm_unpin of what is returned: a number that is not negative, or
+ * -errno (io_uring is missing or forbidden, RLIMIT_MEMLOCK). A pin is a file descriptor: who closes all, ends it. */
+int sys_vm_pin(void *addr, size_t bytes);
+void sys_vm_unpin(int pin);
+
 /* --- clock (clock.c) --- */
 
 /* Milliseconds of a monotonic clock, from an arbitrary start; a coarse clock of some ms resolution. */
@@ -77,6 +92,8 @@ void sys_file_close(int fd);
  * may have any size; of a line the first KiB is shown. False: none, or no such file. */
 bool sys_lines_find(const char *path, bool (*match)(const char *line, void *arg), void *arg);
 _Noreturn void sys_abort(void);
+/* Whether p lies in what the program's own file (not a library) maps without write access: its code and constants. */
+bool sys_program_constant(const void *p);
 /* Whether this thread has any signal blocked: true in nearly every signal handler, which blocks its own. */
 bool sys_signals_blocked(void);
 u32 sys_process_id(void);

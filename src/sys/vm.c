@@ -57,6 +57,23 @@ void *sys_vm_reserve(size_t bytes, size_t align) {
     return p;
 }
 
+/* MAP_32BIT would search, but below 2 GiB alone and on x86-64 only: so each place is tried, from the top, where
+ * programs have nothing. A kernel that does not know the flag takes the address for a hint. */
+void *sys_vm_reserve_low(size_t bytes, size_t align) {
+    enum { MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE };
+    const u64 top = (u64)4 * GIB, lowest = 16 * MIB;
+    for (u64 at = bytes > top ? 0 : round_down(top - bytes, align); at >= lowest && at < top; at -= align) {
+        long ret = SYS6(SYS_mmap, at, bytes, PROT_NONE, MAP_FLAGS, -1, 0);
+        if ((u64)ret == at)
+            return (void *)ret; // NOLINT(performance-no-int-to-ptr)
+        if (!call_failed(ret))
+            (void)sys_vm_release((void *)ret, bytes); // NOLINT(performance-no-int-to-ptr)
+        else if (ret == -ENOMEM)
+            return NULL;
+    }
+    return NULL;
+}
+
 void *sys_vm_reserve_readable(size_t bytes) { return vm_map(NULL, bytes, PROT_READ); }
 
 int sys_vm_commit(void *addr, size_t bytes) { return (int)SYS3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE); }

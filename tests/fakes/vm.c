@@ -88,6 +88,17 @@ void *sys_vm_reserve(size_t bytes, size_t align) {
     return p;
 }
 
+void *sys_vm_reserve_low(size_t bytes, size_t align) {
+    (void)align;
+    void *p = fails(FAKE_RESERVE) ? MAP_FAILED
+                                  : mmap((void *)(uintptr_t)(2 * GIB), bytes, PROT_NONE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    atomic_fetch_add(&reserved_bytes, bytes);
+    return p;
+}
+
 void *sys_vm_reserve_readable(size_t bytes) {
     char *p = fails(FAKE_RESERVE_READABLE) ? NULL : map(bytes, PROT_READ);
     if (p != NULL)

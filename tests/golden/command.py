@@ -58,7 +58,7 @@ def static_problems(tool):
 
 EXPLAINED = {"live_bytes": "held by the program", "cached_bytes": "MAGAZINE_BYTES", "depot_bytes": "DEPOT_BYTES",
              "slab_free_bytes": "long-lived objects", "slab_tail_bytes": "quarry classes", "run_free_bytes": "PURGE_DELAY",
-             "big_cached_bytes": "VMALLOC_CACHE", "meta_resident_bytes": "own data", "unasked_bytes": "THP=never",
+             "pages_free_bytes": "page allocator", "big_cached_bytes": "VMALLOC_CACHE", "meta_resident_bytes": "own data", "unasked_bytes": "THP=never",
              "not_ours_bytes": "outside quarry"}
 
 

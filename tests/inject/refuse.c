@@ -42,6 +42,12 @@
 #pragma weak quarry_stat
 #pragma weak quarry_pressure
 
+/* What libquarry-kmem's vmalloc is made of (big/area.h). */
+enum { AREA_HUGE = 1, AREA_ANY_NODE = -1 };
+static void *(*area_alloc)(size_t size, size_t align, unsigned flags, int node, const void *caller);
+static void *(*area_resize)(void *p, size_t size);
+static void (*area_free)(void *p);
+
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
@@ -275,6 +281,43 @@ static void work_many(void) {
         object_retire(&regions[i]);
 }
 
+/* The kernel API says NULL without errno. */
+static bool area_granted(const void *p, bool may_be_null) {
+    CHECK_MSG(p != NULL || may_be_null, "an area refused although there was memory to be had");
+    trial->refusals += p == NULL;
+    return p != NULL;
+}
+
+static void area_work(unsigned flags) {
+    static const size_t sizes[] = {5 * MIB, 4 * MIB, 5 * MIB, 9 * MIB, 9 * MIB + 4096, 3 * MIB};
+    size_t size = 3 * MIB;
+    char *p = area_alloc(size, 4096, flags, AREA_ANY_NODE, NULL);
+    if (!area_granted(p, may_refuse))
+        return;
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        pages_stamp((unsigned char *)p, size);
+        char *q = area_resize(p, sizes[i]);
+        size_t kept = sizes[i] < size ? sizes[i] : size;
+        /* Without mremap it cannot move. */
+        if (!area_granted(q, may_refuse || trial->kind->nr == SYS_mremap))
+            q = p, kept = size;
+        else
+            size = sizes[i];
+        pages_check((unsigned char *)q, kept);
+        p = q;
+    }
+    area_free(p);
+}
+
+/* Areas of the kernel API, which live in the same tier; one in the way of the other's growth. */
+static void work_areas(void) {
+    char *p = area_alloc(MIB, 2 * MIB, 0, AREA_ANY_NODE, NULL);
+    area_work(0);
+    area_work(AREA_HUGE);
+    if (area_granted(p, may_refuse))
+        area_free(p);
+}
+
 static size_t space_bytes(void) {
     char text[64] = "";
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -308,6 +351,7 @@ static void work(void) {
     work_regions();
     work_resize();
     work_many();
+    work_areas();
     work_fork();
     work_squeezed();
     work_mixed(2);
@@ -541,6 +585,9 @@ int main(int argc, char **argv) {
     setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
     symbol_get("inject_get", &get);
     symbol_get("inject_spare_bytes", &spare_bytes);
+    symbol_get("quarry_core1_area_alloc", &area_alloc);
+    symbol_get("quarry_core1_area_resize", &area_resize);
+    symbol_get("quarry_core1_area_free", &area_free);
     CHECK_MSG(get != NULL && spare_bytes != NULL, "not on the library that refuses system calls");
     rule = get();
     trial_map();

@@ -87,9 +87,9 @@ static uint64_t apart(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
 
 /* 1 when the bar is missed, or holds although a part of more than twice the bar is left out. */
 static int snapshot_check(const char *report) {
-    static const char *const parts[] = {"live_bytes",      "cached_bytes",    "depot_bytes",         "slab_free_bytes",
-                                        "slab_tail_bytes", "run_free_bytes",  "meta_resident_bytes", "unasked_bytes",
-                                        "not_ours_bytes",  "big_cached_bytes"};
+    static const char *const parts[] = {"live_bytes",      "cached_bytes",     "depot_bytes",         "slab_free_bytes",
+                                        "slab_tail_bytes", "run_free_bytes",   "meta_resident_bytes", "unasked_bytes",
+                                        "not_ours_bytes",  "big_cached_bytes", "pages_free_bytes"};
     enum { PARTS_NR = sizeof(parts) / sizeof(parts[0]) };
     uint64_t kernel = figure(report, "kernel_anon_bytes"), bar = kernel / BAR_PARTS, sum = 0;
     for (int i = 0; i < PARTS_NR; i++)

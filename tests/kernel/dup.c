@@ -18,6 +18,28 @@ void dup_strings(size_t unused) {
     kfree_bulk(5, objects);
 }
 
+/* A constant of this program is its own copy; what is written, or lies in a library, is copied. */
+void dup_constants(size_t unused) {
+    (void)unused;
+    static const char constant[] = "constant";
+    static char variable[] = "variable";
+    char local[] = "local";
+    const char *heap = kstrdup("heap", GFP_KERNEL), *library = strerror(2);
+    const char *sources[] = {constant, "literal", variable, local, heap, library};
+    for (int i = 0; i < 6; i++) {
+        const char *s = kstrdup_const(sources[i], GFP_KERNEL);
+        CHECK_MSG((s == sources[i]) == (i < 2), "%s at %p, copied to %p", sources[i], (const void *)sources[i],
+                  (const void *)s);
+        CHECK(strcmp(s, sources[i]) == 0);
+        kfree_const(s);
+        CHECK(strcmp(s, sources[i]) == 0 || i >= 2);
+    }
+    kfree_const(heap);
+    kfree_const(NULL);
+    kfree_const(ZERO_SIZE_PTR);
+    CHECK(kstrdup_const(NULL, GFP_KERNEL) == NULL);
+}
+
 void dup_memory(size_t unused) {
     (void)unused;
     static const unsigned short words[] = {1, 2, 3};

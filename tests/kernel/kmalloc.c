@@ -145,6 +145,73 @@ static void at_hand(size_t unused) {
     kfree_bulk(got, all);
 }
 
+/* The class is found by the compiler; the steps option may want another. */
+#define CONSTANT_SIZE(size)                                                                                            \
+    do {                                                                                                               \
+        void *all[100];                                                                                                \
+        for (int i = 0; i < 100; i++) {                                                                                \
+            all[i] = kmalloc(size, GFP_KERNEL);                                                                        \
+            CHECK(ksize(all[i]) == kmalloc_size_roundup(opaque_size(size)));                                           \
+            memset(all[i], i, size);                                                                                   \
+        }                                                                                                              \
+        for (int i = 0; i < 100; i++)                                                                                  \
+            CHECK(bytes_are(all[i], 0, size, (unsigned char)i));                                                       \
+        kfree_bulk(100, all);                                                                                          \
+    } while (0)
+
+static void constant_sizes(size_t unused) {
+    (void)unused;
+    for (int round = 0; round < 3; round++) {
+        CONSTANT_SIZE(1);
+        CONSTANT_SIZE(16);
+        CONSTANT_SIZE(17);
+        CONSTANT_SIZE(128);
+        CONSTANT_SIZE(129);
+        CONSTANT_SIZE(500);
+        CONSTANT_SIZE(1025);
+        CONSTANT_SIZE(16385);
+        CONSTANT_SIZE(65536);
+    }
+    CHECK(kmalloc(0, GFP_KERNEL) == ZERO_SIZE_PTR);
+    char *p = kmalloc(4 << 20, GFP_KERNEL);
+    CHECK((uintptr_t)p % (4 << 20) == 0);
+    kfree(p);
+    CHECK(kmalloc((4 << 20) + 1, GFP_KERNEL | __GFP_NOWARN) == NULL);
+}
+
+static void nodes(size_t unused) {
+    (void)unused;
+    char *p = kmalloc_node(200, GFP_KERNEL, NUMA_NO_NODE), *q = kzalloc_node(200, GFP_KERNEL, 0);
+    char *r = kmalloc_array_node(20, 10, GFP_KERNEL, 0), *s = kcalloc_node(20, 10, GFP_KERNEL, 0);
+    CHECK(p && r && bytes_are(q, 0, 200, 0) && bytes_are(s, 0, 200, 0));
+    CHECK(kcalloc_node(opaque_size(SIZE_MAX), 2, GFP_KERNEL, 0) == NULL);
+    kfree(p);
+    kfree(q);
+    kfree(r);
+    kfree(s);
+}
+
+static void nolock(size_t unused) {
+    (void)unused;
+    void *all[4096];
+    size_t got = 0;
+    CHECK(kmalloc_nolock(opaque_size(0), 0, NUMA_NO_NODE) == ZERO_SIZE_PTR);
+    kfree_nolock(ZERO_SIZE_PTR);
+    kfree_nolock(NULL);
+    void *dirty = kmalloc(opaque_size(8192), GFP_KERNEL);
+    memset(dirty, 0xee, 8192);
+    kfree(dirty);
+    char *p = kmalloc_nolock(opaque_size(8192), __GFP_ZERO, NUMA_NO_NODE);
+    CHECK(p == NULL || bytes_are(p, 0, ksize(p), 0));
+    kfree_nolock(p);
+    CHECK(kmalloc_nolock(opaque_size(8193), 0, NUMA_NO_NODE) == NULL);
+    while (got < 4096 && (all[got] = kmalloc_nolock(208, 0, NUMA_NO_NODE)) != NULL)
+        got++;
+    CHECK_MSG(got < 4096, "%zu objects without a system call", got);
+    while (got > 0)
+        kfree_nolock(all[--got]);
+}
+
 static const struct test_case table[] = {
     {"zero size", zero_size, 0, CASE_QUARRY},
     {"natural alignment", natural_alignment, 0, CASE_QUARRY},
@@ -160,6 +227,9 @@ static const struct test_case table[] = {
     {"bulk", bulk, 0, CASE_QUARRY},
     {"one heap", one_heap, 0, CASE_QUARRY},
     {"at hand", at_hand, 0, CASE_QUARRY},
+    {"constant sizes", constant_sizes, 0, CASE_QUARRY},
+    {"nodes", nodes, 0, CASE_QUARRY},
+    {"nolock", nolock, 0, CASE_QUARRY},
     {"krealloc edges", krealloc_edges, 0, CASE_QUARRY},
     {"krealloc grows from 10", krealloc_grows, 10, CASE_QUARRY},
     {"krealloc grows from 5000", krealloc_grows, 5000, CASE_QUARRY},
@@ -168,6 +238,7 @@ static const struct test_case table[] = {
     {"krealloc zeroes from 1100000", krealloc_zeroes, 1100000, CASE_QUARRY},
     {"krealloc keeps on failure", krealloc_keeps_on_failure, 0, CASE_QUARRY},
     {"strings", dup_strings, 0, CASE_QUARRY},
+    {"constants", dup_constants, 0, CASE_QUARRY},
     {"memory", dup_memory, 0, CASE_QUARRY},
 };
 

@@ -37,6 +37,8 @@ static const struct cause causes[] = {
     {FIGURE(slab_tail_bytes), "is ends of slabs too short for an object", "`quarry classes` shows which sizes waste.",
      0},
     {FIGURE(run_free_bytes), "is free pages kept for soon", "Lower QUARRY_PURGE_DELAY, or call malloc_trim(0).", 0},
+    {FIGURE(pages_free_bytes), "is free pages inside blocks of the kernel API's page allocator",
+     "Lower QUARRY_PURGE_DELAY, or call malloc_trim(0).", 0},
     {FIGURE(big_cached_bytes), "is freed big regions kept for reuse", "Lower QUARRY_VMALLOC_CACHE.", 0},
     {FIGURE(meta_resident_bytes), "is quarry's own data", "It grows with the heap's peak and never shrinks.", 0},
     {FIGURE(unasked_bytes), "came unasked with the rest of hugepages", "Set QUARRY_THP=never.", 0},

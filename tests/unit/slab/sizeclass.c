@@ -2,6 +2,7 @@
 /* The size classes: every size finds the smallest class that fits, for each number of steps; the arithmetic on offsets
  * is exact; objects lie as their size promises. */
 #include "base/bits.h"
+#include "quarry/kmem_class.h"
 #include "rt/options.h"
 #include "slab/slab.h"
 
@@ -44,6 +45,14 @@ Test(sizeclass, every_size_finds_the_smallest_class_that_fits) {
                 cr_assert_eq(tables.small[size], want, "%u steps, %zu bytes", steps, size);
         }
     }
+}
+
+/* The public header's arithmetic, for the compiler. */
+Test(sizeclass, the_header_finds_the_same_class) {
+    use_steps(8);
+    for (size_t size = 1; size <= QUARRY_CLASS_SIZE_MAX; size++)
+        cr_assert_eq(quarry_class_of_size(size), slab_class_for(size), "size %zu", size);
+    cr_expect_eq(QUARRY_CLASS_SIZE_MAX, (unsigned)SLAB_MEDIUM_MAX);
 }
 
 Test(sizeclass, one_step_gives_powers_of_two) {

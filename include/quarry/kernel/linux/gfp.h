@@ -1,10 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocation flags, and what they say. */
+/* Allocation flags, and what they say; the page allocator under the kernel's names. The contracts are in
+ * <quarry/kmem_pages.h>. */
 #ifndef QUARRY_KERNEL_LINUX_GFP_H
 #define QUARRY_KERNEL_LINUX_GFP_H
 
 #include <linux/gfp_types.h>
+#include <linux/mm_types.h>
+#include <linux/numa.h>
 
 static inline bool gfpflags_allow_blocking(gfp_t flags) { return (flags & __GFP_DIRECT_RECLAIM) != 0; }
+
+#define MAX_PAGE_ORDER QUARRY_MAX_PAGE_ORDER
+
+static inline struct page *alloc_pages(gfp_t flags, unsigned int order) {
+    return quarry_to_page(quarry_alloc_pages(flags, order));
+}
+static inline struct page *alloc_pages_node(int node, gfp_t flags, unsigned int order) {
+    return quarry_to_page(quarry_alloc_pages_node(node, flags, order));
+}
+static inline struct page *alloc_page(gfp_t flags) { return alloc_pages(flags, 0); }
+static inline unsigned long __get_free_pages(gfp_t flags, unsigned int order) {
+    return quarry___get_free_pages(flags, order);
+}
+static inline unsigned long __get_free_page(gfp_t flags) { return quarry___get_free_pages(flags, 0); }
+static inline unsigned long get_zeroed_page(gfp_t flags) { return quarry___get_free_pages(flags | __GFP_ZERO, 0); }
+static inline unsigned long alloc_pages_bulk(gfp_t flags, unsigned long nr, struct page **pages) {
+    return quarry_alloc_pages_bulk(flags, nr, (struct quarry_page **)(void *)pages);
+}
+/* Its name before Linux 6.15. */
+static inline unsigned long alloc_pages_bulk_array(gfp_t flags, unsigned long nr, struct page **pages) {
+    return alloc_pages_bulk(flags, nr, pages);
+}
+static inline void *alloc_pages_exact(size_t bytes, gfp_t flags) { return quarry_alloc_pages_exact(bytes, flags); }
+
+static inline void __free_pages(struct page *page, unsigned int order) {
+    quarry___free_pages(quarry_of_page(page), order);
+}
+static inline void __free_page(struct page *page) { quarry___free_pages(quarry_of_page(page), 0); }
+static inline void free_pages(unsigned long addr, unsigned int order) { quarry_free_pages(addr, order); }
+static inline void free_page(unsigned long addr) { quarry_free_pages(addr, 0); }
+static inline void free_pages_exact(void *addr, size_t bytes) { quarry_free_pages_exact(addr, bytes); }
 
 #endif

@@ -13,13 +13,31 @@
 
 /* With flags, and perhaps a size, that the compiler knows, the rules are applied at compile time. */
 static inline void *kmalloc(size_t size, gfp_t flags) {
-    if (__builtin_constant_p(flags) && QUARRY_KMALLOC_IS_PLAIN(size, flags))
+    if (__builtin_constant_p(flags) && QUARRY_KMALLOC_IS_PLAIN(size, flags)) {
+        if (__builtin_constant_p(size) && size <= QUARRY_CLASS_SIZE_MAX)
+            return QUARRY_CORE_CLASS_ALLOC(quarry_class_of_size(size), size);
         return quarry_core1_alloc(size);
+    }
     return quarry_kmalloc(size, flags);
 }
 static inline void *kzalloc(size_t size, gfp_t flags) { return quarry_kzalloc(size, flags); }
 static inline void *kmalloc_array(size_t nr, size_t size, gfp_t flags) { return quarry_kmalloc_array(nr, size, flags); }
 static inline void *kcalloc(size_t nr, size_t size, gfp_t flags) { return quarry_kcalloc(nr, size, flags); }
+static inline void *kmalloc_node(size_t size, gfp_t flags, int node) {
+    (void)node;
+    return kmalloc(size, flags);
+}
+static inline void *kzalloc_node(size_t size, gfp_t flags, int node) { return quarry_kzalloc_node(size, flags, node); }
+static inline void *kmalloc_array_node(size_t nr, size_t size, gfp_t flags, int node) {
+    return quarry_kmalloc_array_node(nr, size, flags, node);
+}
+static inline void *kcalloc_node(size_t nr, size_t size, gfp_t flags, int node) {
+    return quarry_kcalloc_node(nr, size, flags, node);
+}
+static inline void *kmalloc_nolock(size_t size, gfp_t flags, int node) {
+    return quarry_kmalloc_nolock(size, flags, node);
+}
+static inline void kfree_nolock(const void *p) { quarry_kfree_nolock(p); }
 static inline void *krealloc(const void *p, size_t size, gfp_t flags) { return quarry_krealloc(p, size, flags); }
 static inline void *krealloc_array(void *p, size_t nr, size_t size, gfp_t flags) {
     return quarry_krealloc_array(p, nr, size, flags);
@@ -30,6 +48,27 @@ static inline void kfree(const void *p) {
 }
 static inline void kfree_sensitive(const void *p) { quarry_kfree_sensitive(p); }
 static inline void kfree_bulk(size_t nr, void **p) { quarry_kfree_bulk(nr, p); }
+static inline void *kvmalloc(size_t size, gfp_t flags) { return quarry_kvmalloc(size, flags); }
+static inline void *kvmalloc_node(size_t size, gfp_t flags, int node) {
+    return quarry_kvmalloc_node(size, flags, node);
+}
+static inline void *kvzalloc(size_t size, gfp_t flags) { return quarry_kvzalloc(size, flags); }
+static inline void *kvzalloc_node(size_t size, gfp_t flags, int node) {
+    return quarry_kvzalloc_node(size, flags, node);
+}
+static inline void *kvmalloc_array(size_t nr, size_t size, gfp_t flags) {
+    return quarry_kvmalloc_array(nr, size, flags);
+}
+static inline void *kvmalloc_array_node(size_t nr, size_t size, gfp_t flags, int node) {
+    return quarry_kvmalloc_array_node(nr, size, flags, node);
+}
+static inline void *kvcalloc(size_t nr, size_t size, gfp_t flags) { return quarry_kvcalloc(nr, size, flags); }
+static inline void *kvcalloc_node(size_t nr, size_t size, gfp_t flags, int node) {
+    return quarry_kvcalloc_node(nr, size, flags, node);
+}
+static inline void *kvrealloc(const void *p, size_t size, gfp_t flags) { return quarry_kvrealloc(p, size, flags); }
+static inline void kvfree(const void *p) { quarry_kvfree(p); }
+static inline void kvfree_sensitive(const void *p, size_t len) { quarry_kvfree_sensitive(p, len); }
 static inline size_t ksize(const void *p) { return quarry_ksize(p); }
 static inline size_t kmalloc_size_roundup(size_t size) { return quarry_kmalloc_size_roundup(size); }
 

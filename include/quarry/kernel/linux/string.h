@@ -7,9 +7,12 @@
 #include <string.h>
 
 static inline char *kstrdup(const char *s, gfp_t flags) { return quarry_kstrdup(s, flags); }
+static inline const char *kstrdup_const(const char *s, gfp_t flags) { return quarry_kstrdup_const(s, flags); }
+static inline void kfree_const(const void *p) { quarry_kfree_const(p); }
 static inline char *kstrndup(const char *s, size_t max, gfp_t flags) { return quarry_kstrndup(s, max, flags); }
 static inline void *kmemdup(const void *src, size_t len, gfp_t flags) { return quarry_kmemdup(src, len, flags); }
 static inline char *kmemdup_nul(const char *s, size_t len, gfp_t flags) { return quarry_kmemdup_nul(s, len, flags); }
+static inline void *kvmemdup(const void *src, size_t len, gfp_t flags) { return quarry_kvmemdup(src, len, flags); }
 static inline void *kmemdup_array(const void *src, size_t nr, size_t size, gfp_t flags) {
     return quarry_kmemdup_array(src, nr, size, flags);
 }

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page allocator: 2^order contiguous pages, naturally aligned, as the kernel's alloc_pages gives them. Blocks of
+ * 2 MiB come from the page tier and are split and merged as buddies; larger requests are mappings. Each page has a
+ * record, struct buddy_page, found from its address and leading back to it. Called by engine/ for libquarry-kmem.
+ *
+ * A page is what the kernel maps; with 4 KiB pages a block is of order 9, and order 10 a mapping.
+ *
+ * Every function is thread-safe and async-signal-safe. Allocation and free of pages of a block are lock-free; the page
+ * tier's lock is taken, for a whole block at a time, where no block has room (buddy_alloc) and where one became free.
+ * Misuse is reported and aborts.
+ */
+#ifndef QUARRY_BUDDY_BUDDY_H
+#define QUARRY_BUDDY_BUDDY_H
+
+#include "page/page.h"
+
+enum { BUDDY_ORDER_MAX = 10, BUDDY_ORDERS_NR = BUDDY_ORDER_MAX + 1 };
+
+/* One for each page of a block, consecutive in the order of the pages. 64 bytes, as the kernel's. */
+struct buddy_page {
+    u64 user[6];       /* the program's */
+    _Atomic(u64) word; /* who has it: states.h */
+    char *addr;
+};
+_Static_assert(sizeof(struct buddy_page) == CACHE_LINE, "a page's record is a cache line");
+
+enum buddy_flags {
+    BUDDY_ZERO = 1,     /* zeroed */
+    BUDDY_COMPOUND = 2, /* get, put and count through any of the pages mean the whole */
+    BUDDY_AT_HAND = 4,  /* from the blocks there are, or not at all: no system call, no lock */
+    BUDDY_DMA = 8,      /* physically contiguous, and kept where they are; up to a block's order */
+};
+
+/* The first of 2^order pages, with one reference, its user words zero. NULL: order above BUDDY_ORDER_MAX, memory is
+ * out, limit_hard, or in a signal handler on top of the page lock's holder when no block has room. */
+struct buddy_page *buddy_alloc(unsigned order, unsigned flags);
+/* Drops the reference of the first page; the last one frees 2^order pages, which must be those that were allocated.
+ * Where another reference remains all but the first page are freed at once, unless they are compound. */
+void buddy_free(struct buddy_page *page, unsigned order);
+/* Makes 2^order pages that are not compound as many allocations of one page, each with a reference. */
+void buddy_split(struct buddy_page *page, unsigned order);
+
+/* References. Of a compound allocation any page stands for the first. */
+void buddy_get(struct buddy_page *page);
+/* The last one frees: the page, or all of a compound allocation. */
+void buddy_put(struct buddy_page *page);
+unsigned buddy_refs_racy(const struct buddy_page *page);
+struct buddy_page *buddy_head(struct buddy_page *page);
+/* Order it was allocated with, 0 for any but the first page. */
+unsigned buddy_order(const struct buddy_page *page);
+/* The same of compound allocations alone. */
+unsigned buddy_compound_order(const struct buddy_page *page);
+
+/* Record of the page an address lies in, allocated or free; NULL where there are no blocks. */
+struct buddy_page *buddy_page_of(const void *p);
+
+/* Gives wholly free blocks back, and the memory of free pages in others: of those quiet for the purge delay, or of all.
+ */
+enum buddy_effort { BUDDY_OLD, BUDDY_EVERYTHING };
+void buddy_tick(u64 now_ms, enum buddy_effort effort);
+
+/* Bus address of DMA memory, that is its physical one, when all of [p, p + bytes) is in one block of it; else
+ * BUDDY_NO_DMA. */
+#define BUDDY_NO_DMA (~(u64)0)
+u64 buddy_dma_address(const void *p, size_t bytes);
+/* Why a request for DMA memory was last refused by the system, for a message; NULL: none was. */
+const char *buddy_dma_refusal(void);
+
+/* Racy. DMA memory and pages of mappings (orders above a block's) are not in it: big/ counts them. */
+struct buddy_stats {
+    u64 blocks, live_bytes, free_bytes /* and backed */, unbacked_bytes /* and free */;
+    u64 free_nr[BUDDY_ORDERS_NR]; /* free blocks of each order that are no part of a larger one */
+};
+void buddy_stats_get(struct buddy_stats *ret_stats);
+
+#endif

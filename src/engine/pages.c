@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages, with what the engine adds to them. Contract in pages.h. */
+#include "engine/pages.h"
+
+#include "engine/engine.h"
+#include "engine/pressure.h"
+#include "engine/start.h"
+#include "rt/misuse.h"
+#include "rt/options.h"
+
+struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags) {
+    bool may_wait = (flags & BUDDY_AT_HAND) == 0;
+    if (order > BUDDY_ORDER_MAX || !(may_wait ? engine_ready() : engine_started()))
+        return NULL;
+    if (rt_opt.zero)
+        flags |= BUDDY_ZERO;
+    struct buddy_page *page = buddy_alloc(order, flags);
+    if (!may_wait)
+        return page;
+    /* What DMA memory lacks is seldom memory. */
+    if (UNLIKELY(page == NULL) && !page_is_busy_here() && (flags & BUDDY_DMA) == 0) {
+        engine_pressure_hard();
+        page = buddy_alloc(order, flags);
+    }
+    engine_pressure_look();
+    engine_tick_maybe();
+    return page;
+}
+
+struct buddy_page *engine_page_of(const void *p) {
+    struct buddy_page *page = engine_started() ? buddy_page_of(p) : NULL;
+    if (LIKELY(page != NULL))
+        return page;
+    if (engine_kind_of(p) != ENGINE_NOT_OURS)
+        rt_misuse(MISUSE_INTERFACE, p, engine_usable(p), NULL);
+    engine_bad_pointer(p);
+    return NULL;
+}
+
+void engine_page_free(struct buddy_page *page, unsigned order) {
+    buddy_free(page, order);
+    engine_tick_maybe();
+}
+
+void engine_pages_free(void *p, unsigned order) {
+    struct buddy_page *page = engine_page_of(p);
+    if (page == NULL)
+        return;
+    if (page->addr != p)
+        rt_misuse(MISUSE_INTERIOR, p, 0, "pages");
+    buddy_free(page, order);
+    engine_tick_maybe();
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page allocator as the rest of the engine is: started when needed, reclaiming when memory is out, ticking. Called
+ * by front/ for libquarry-kmem. Thread-safe and async-signal-safe as engine.h says.
+ */
+#ifndef QUARRY_ENGINE_PAGES_H
+#define QUARRY_ENGINE_PAGES_H
+
+#include "buddy/buddy.h"
+
+/* buddy_alloc; where memory is out all that can be given back is, and a second attempt made. */
+struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags);
+/* buddy_free, and of the pages at p, which must be the first byte of some; anything else is misuse. */
+void engine_page_free(struct buddy_page *page, unsigned order);
+void engine_pages_free(void *p, unsigned order);
+/* The record of the page p lies in; where there is none, misuse. */
+struct buddy_page *engine_page_of(const void *p);
+
+#endif

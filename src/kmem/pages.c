@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* The page allocator's names and edge rules. Pages and their records are the core's (front/core.h); owns nothing. */
+#include "kmem/kmem.h"
+
+#include "buddy/buddy.h"
+
+_Static_assert(sizeof(struct quarry_page) == sizeof(struct buddy_page) &&
+                   offsetof(struct quarry_page, quarry_word) == offsetof(struct buddy_page, word) &&
+                   offsetof(struct quarry_page, quarry_addr) == offsetof(struct buddy_page, addr),
+               "the public record is the core's");
+_Static_assert(QUARRY_MAX_PAGE_ORDER == BUDDY_ORDER_MAX, "orders");
+
+COLD static struct quarry_page *order_refused(quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    kmem_warn_once(&said, flags, "quarry: warning: alloc_pages of an order above MAX_PAGE_ORDER refused\n");
+    return NULL;
+}
+
+static unsigned core_flags(quarry_gfp_t flags) {
+    return ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
+           ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | (kmem_may_block(flags) ? 0 : BUDDY_AT_HAND) |
+           ((flags & QUARRY___GFP_DMA) != 0 ? BUDDY_DMA : 0);
+}
+
+struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) {
+    if (UNLIKELY(order > QUARRY_MAX_PAGE_ORDER))
+        return order_refused(flags);
+    struct quarry_page *page = quarry_core1_pages_alloc(order, core_flags(flags));
+    if (UNLIKELY(page == NULL) && (flags & QUARRY___GFP_DMA) != 0)
+        kmem_dma_refused(flags);
+    return page;
+}
+
+unsigned long quarry___get_free_pages(quarry_gfp_t flags, unsigned order) {
+    const struct quarry_page *page = quarry_alloc_pages(flags, order);
+    return page == NULL ? 0 : (unsigned long)page->quarry_addr;
+}
+
+unsigned long quarry_alloc_pages_bulk(quarry_gfp_t flags, unsigned long nr, struct quarry_page **pages) {
+    for (unsigned long i = 0; i < nr; i++) {
+        if (pages[i] == NULL && (pages[i] = quarry_alloc_pages(flags, 0)) == NULL)
+            return i;
+    }
+    return nr;
+}
+
+/* What the request rounded up to a power of two has too much goes back at once. */
+void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
+    if (bytes == 0)
+        return NULL;
+    unsigned order =
+        bytes > (QUARRY_PAGE_SIZE << QUARRY_MAX_PAGE_ORDER) ? QUARRY_MAX_PAGE_ORDER + 1 : quarry_get_order(bytes);
+    struct quarry_page *page = quarry_alloc_pages(flags & ~QUARRY___GFP_COMP, order);
+    if (page == NULL)
+        return NULL;
+    size_t nr = (bytes + QUARRY_PAGE_SIZE - 1) >> QUARRY_PAGE_SHIFT;
+    quarry_core1_pages_split(page, order);
+    for (size_t i = (size_t)1 << order; i-- > nr;)
+        quarry_core1_pages_free(page + i, 0);
+    return page->quarry_addr;
+}
+
+void quarry___free_pages(struct quarry_page *page, unsigned order) { quarry_core1_pages_free(page, order); }
+
+void quarry_free_pages(unsigned long addr, unsigned order) {
+    if (addr != 0)
+        quarry_core1_pages_free_at((void *)addr, order); // NOLINT(performance-no-int-to-ptr)
+}
+
+void quarry_free_pages_exact(void *addr, size_t bytes) {
+    for (size_t done = 0; done < bytes; done += QUARRY_PAGE_SIZE)
+        quarry_core1_pages_free_at((char *)addr + done, 0);
+}
+
+void quarry_split_page(struct quarry_page *page, unsigned order) { quarry_core1_pages_split(page, order); }
+
+unsigned quarry_page_shift(void) { return (unsigned)__builtin_ctzl(quarry_core1_page_bytes()); }
+
+struct quarry_page *quarry_virt_to_page(const void *addr) {
+    return quarry_core1_page_of(addr);
+}
+unsigned long quarry_page_to_pfn(const struct quarry_page *page) { return quarry_core1_frame_of(page->quarry_addr); }
+void quarry_get_page(struct quarry_page *page) { quarry_core1_page_get(page); }
+void quarry_put_page(struct quarry_page *page) { quarry_core1_page_put(page); }
+int quarry_page_count(const struct quarry_page *page) { return (int)quarry_core1_page_refs(page); }
+struct quarry_page *quarry_compound_head(struct quarry_page *page) {
+    return quarry_core1_page_head(page);
+}
+unsigned quarry_compound_order(const struct quarry_page *page) { return quarry_core1_page_compound_order(page); }
+
+size_t quarry_buddyinfo(char *text, size_t cap) {
+    u64 free_nr[BUDDY_ORDERS_NR];
+    struct kmem_text out = {text, cap, 0};
+    quarry_core1_pages_free_nr(free_nr);
+    kmem_text_str(&out, "Node 0, zone   Normal ");
+    for (unsigned order = 0; order < BUDDY_ORDERS_NR; order++) {
+        kmem_text_dec(&out, free_nr[order], 6);
+        kmem_text_str(&out, " ");
+    }
+    kmem_text_str(&out, "\n");
+    return out.len;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* vmalloc's names and edge rules. Areas are the core's (front/core.h); owns nothing. */
+#include "kmem/kmem.h"
+
+#include "big/area.h"
+
+#include <string.h>
+
+#define CALLER __builtin_return_address(0)
+
+COLD static void *refuse(_Atomic(bool) *said, quarry_gfp_t flags, const char *line) {
+    kmem_warn_once(said, flags, line);
+    return NULL;
+}
+
+/* An area reads as zeros, whether that was asked for or not: it is made of memory the kernel just gave. */
+static void *area(size_t size, size_t align, quarry_gfp_t flags, unsigned how, int node, const void *caller) {
+    static _Atomic(bool) said_empty, said_context;
+    if (UNLIKELY(size == 0))
+        return refuse(&said_empty, flags, "quarry: warning: vmalloc of 0 bytes refused\n");
+    if (UNLIKELY(!kmem_may_block(flags)))
+        return refuse(&said_context, flags, "quarry: warning: vmalloc without __GFP_DIRECT_RECLAIM refused\n");
+    return quarry_core1_area_alloc(size, align, how, node, caller);
+}
+
+static void *plain(size_t size, unsigned how, int node, const void *caller) {
+    return area(size, 1, QUARRY_GFP_KERNEL, how, node, caller);
+}
+
+void *quarry_vmalloc(unsigned long size) { return plain(size, 0, AREA_ANY_NODE, CALLER); }
+void *quarry_vzalloc(unsigned long size) { return plain(size, 0, AREA_ANY_NODE, CALLER); }
+void *quarry_vmalloc_user(unsigned long size) { return plain(size, 0, AREA_ANY_NODE, CALLER); }
+void *quarry_vmalloc_node(unsigned long size, int node) { return plain(size, 0, node, CALLER); }
+void *quarry_vzalloc_node(unsigned long size, int node) { return plain(size, 0, node, CALLER); }
+void *quarry_vmalloc_32(unsigned long size) { return plain(size, AREA_LOW, AREA_ANY_NODE, CALLER); }
+void *quarry_vmalloc_32_user(unsigned long size) { return plain(size, AREA_LOW, AREA_ANY_NODE, CALLER); }
+void *quarry_vmalloc_huge(unsigned long size, quarry_gfp_t flags) {
+    return area(size, 1, flags, AREA_HUGE, AREA_ANY_NODE, CALLER);
+}
+void *quarry___vmalloc(unsigned long size, quarry_gfp_t flags) {
+    return area(size, 1, flags, 0, AREA_ANY_NODE, CALLER);
+}
+void *quarry___vmalloc_node(unsigned long size, unsigned long align, quarry_gfp_t flags, int node, const void *caller) {
+    return is_pow2(align) ? area(size, align, flags, 0, node, caller) : NULL;
+}
+
+void quarry_vfree(const void *p) {
+    if (p != NULL)
+        quarry_core1_area_free((void *)(uintptr_t)p);
+}
+
+void quarry_vfree_atomic(const void *p) { quarry_vfree(p); }
+
+bool quarry_is_vmalloc_addr(const void *p) { return quarry_core1_in_area(p); }
+
+/* What remains of the last page is zeroed, so that a later call finds zeros when it grows into it again. */
+static void *vrealloc_here(char *p, size_t size, size_t usable, quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_ZERO) != 0)
+        memset(p + size, 0, MIN(round_up(size, QUARRY_PAGE_SIZE), usable) - size);
+    return kmem_may_block(flags) ? quarry_core1_area_resize(p, size) : p;
+}
+
+static void *vrealloc_by(const void *p, size_t size, quarry_gfp_t flags, const void *caller) {
+    if (size == 0) {
+        quarry_vfree(p);
+        return NULL;
+    }
+    if (p == NULL)
+        return area(size, 1, flags, 0, AREA_ANY_NODE, caller);
+    size_t usable = quarry_core1_area_bytes(p);
+    if (size <= usable)
+        return vrealloc_here((char *)(uintptr_t)p, size, usable, flags);
+    return kmem_may_block(flags) ? quarry_core1_area_resize((void *)(uintptr_t)p, size) : NULL;
+}
+
+void *quarry_vrealloc(const void *p, size_t size, quarry_gfp_t flags) { return vrealloc_by(p, size, flags, CALLER); }
+
+/* --- kvmalloc --- */
+
+COLD static void *kvmalloc_refused(quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    return refuse(&said, flags, "quarry: warning: kvmalloc of more than INT_MAX refused\n");
+}
+
+static void *kvmalloc_by(size_t size, quarry_gfp_t flags, int node, const void *caller) {
+    bool falls_back = size > QUARRY_PAGE_SIZE && kmem_may_block(flags);
+    if (LIKELY(size <= QUARRY_KMALLOC_MAX_SIZE)) {
+        void *p = quarry_kmalloc(size, flags);
+        if (LIKELY(p != NULL) || !falls_back)
+            return p;
+    }
+    if (UNLIKELY(size > INT_MAX))
+        return kvmalloc_refused(flags);
+    return falls_back ? area(size, 1, flags, 0, node, caller) : NULL;
+}
+
+void *quarry_kvmalloc_node(size_t size, quarry_gfp_t flags, int node) { return kvmalloc_by(size, flags, node, CALLER); }
+
+void quarry_kvfree(const void *p) {
+    if (quarry_core1_in_area(p))
+        quarry_vfree(p);
+    else
+        quarry_kfree(p);
+}
+
+void quarry_kvfree_sensitive(const void *p, size_t len) {
+    if (QUARRY_ZERO_OR_NULL_PTR(p))
+        return;
+    void *object = (void *)(uintptr_t)p;
+    memset(object, 0, len);
+    __asm__ volatile("" : : "r"(object) : "memory"); /* the compiler may not drop a store nobody reads */
+    quarry_kvfree(object);
+}
+
+/* krealloc says no more than NULL where kvmalloc will do better. */
+void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) {
+    if (quarry_core1_in_area(p))
+        return vrealloc_by(p, size, flags, CALLER);
+    if (size <= QUARRY_KMALLOC_MAX_SIZE) {
+        void *q = quarry_krealloc(p, size, flags | QUARRY___GFP_NOWARN);
+        if (q != NULL)
+            return q;
+    }
+    void *q = kvmalloc_by(size, flags, AREA_ANY_NODE, CALLER);
+    if (q == NULL || QUARRY_ZERO_OR_NULL_PTR(p))
+        return q;
+    memcpy(q, p, MIN(quarry_ksize(p), size));
+    quarry_kfree(p);
+    return q;
+}
+
+void *quarry_kvmemdup(const void *src, size_t len, quarry_gfp_t flags) {
+    void *p = kvmalloc_by(len, flags, AREA_ANY_NODE, CALLER);
+    if (!QUARRY_ZERO_OR_NULL_PTR(p))
+        memcpy(p, src, len);
+    return p;
+}
+
+/* --- views --- */
+
+static void area_line(void *arg, const struct area_info *info) {
+    struct kmem_text *out = arg;
+    size_t with_guard = info->bytes + QUARRY_PAGE_SIZE;
+    kmem_text_str(out, "0x");
+    kmem_text_hex(out, (u64)info->addr, 16);
+    kmem_text_str(out, "-0x");
+    kmem_text_hex(out, (u64)info->addr + with_guard, 16);
+    kmem_text_dec(out, with_guard, 8);
+    kmem_text_str(out, " 0x");
+    kmem_text_hex(out, (u64)info->caller, 1);
+    kmem_text_str(out, " pages=");
+    kmem_text_dec(out, info->bytes >> QUARRY_PAGE_SHIFT, 1);
+    kmem_text_str(out, " vmalloc\n");
+}
+
+size_t quarry_vmallocinfo(char *text, size_t cap) {
+    struct kmem_text out = {text, cap, 0};
+    kmem_text_str(&out, "");
+    quarry_core1_areas_each(area_line, &out);
+    return out.len;
+}

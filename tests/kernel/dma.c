@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory for devices: physically one piece, where it is said to be, and still there after the kernel compacted memory
+ * and other memory was wanted. Needs root, hugepages and io_uring; skipped without. dma --refused runs without
+ * io_uring.
+ */
+#include "cases.h"
+#include "deny.h"
+#include "kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-mapping.h>
+#include <linux/dmapool.h>
+#include <linux/mm.h>
+#include <pthread.h>
+#include <quarry/quarry.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The frames are those of the address, one after the other. */
+static void check_frames(char *p, size_t bytes, dma_addr_t handle) {
+    for (size_t at = 0; at < bytes; at += PAGE_SIZE) {
+        unsigned long pfn = page_to_pfn(virt_to_page(p + at));
+        CHECK_MSG(pfn == (handle + at) >> PAGE_SHIFT, "byte %zu is in frame %#lx, not %#lx", at, pfn,
+                  (unsigned long)((handle + at) >> PAGE_SHIFT));
+    }
+}
+
+/* What cannot be had here is no failure. */
+static void *coherent(size_t size, dma_addr_t *ret_handle) {
+    void *p = dma_alloc_coherent(NULL, size, ret_handle, GFP_KERNEL | __GFP_NOWARN);
+    if (p == NULL)
+        check_skip("no memory for DMA here");
+    return p;
+}
+
+static void sizes(size_t unused) {
+    (void)unused;
+    static const size_t all[] = {1, 100, 4096, 5000, 16384, 100000, 1 << 20, 2 << 20};
+    dma_addr_t handle = 0;
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+            size_t bytes = PAGE_SIZE << get_order(all[i]);
+            char *p = coherent(all[i], &handle);
+            CHECK((uintptr_t)p % bytes == 0 && handle % bytes == 0 && handle != 0);
+            CHECK(bytes_are(p, 0, bytes, 0));
+            memset(p, 0xee, bytes);
+            check_frames(p, bytes, handle);
+            dma_free_coherent(NULL, all[i], p, handle);
+        }
+    }
+    CHECK(dma_alloc_coherent(NULL, 0, &handle, GFP_KERNEL) == NULL);
+    CHECK(dma_alloc_coherent(NULL, (2 << 20) + 1, &handle, GFP_KERNEL) == NULL);
+}
+
+static unsigned long status_kib(const char *name) {
+    char line[200];
+    unsigned long kib = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    while (fgets(line, sizeof(line), status) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0)
+            kib = strtoul(line + strlen(name), NULL, 10);
+    }
+    fclose(status);
+    return kib;
+}
+
+/* Compaction moves what is not pinned, and a child's copy on write would, too. */
+static void stays(size_t unused) {
+    (void)unused;
+    enum { NR = 6, CROWD = 256 };
+    dma_addr_t handles[NR];
+    char *p[NR], *crowd[CROWD];
+    int compact = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC), status = 0;
+    for (int i = 0; i < NR; i++) {
+        p[i] = coherent(1 << 20, &handles[i]);
+        memset(p[i], i + 1, 1 << 20);
+    }
+    CHECK(status_kib("VmPin:") >= NR / 2 * 2048);
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = malloc(1 << 20);
+        memset(crowd[i], i, 1 << 20);
+    }
+    for (int i = 0; i < CROWD; i += 2)
+        free(crowd[i]);
+    if (compact >= 0)
+        CHECK(write(compact, "1", 1) == 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < NR; i++)
+            memset(p[i], 0x77, 1 << 20);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    for (int i = 0; i < NR; i++) {
+        memset(p[i], i + 11, 1 << 19);
+        check_frames(p[i], 1 << 20, handles[i]);
+        CHECK(bytes_are(p[i], 0, 1 << 19, (unsigned char)(i + 11)));
+        CHECK(bytes_are(p[i], 1 << 19, 1 << 20, (unsigned char)(i + 1)));
+        dma_free_coherent(NULL, 1 << 20, p[i], handles[i]);
+    }
+    for (int i = 1; i < CROWD; i += 2)
+        free(crowd[i]);
+}
+
+static void mapping(size_t unused) {
+    (void)unused;
+    dma_addr_t handle = 0;
+    char *p = coherent(1 << 20, &handle);
+    void *object = kmalloc(4096, GFP_KERNEL), *page = (void *)__get_free_page(GFP_KERNEL);
+    CHECK(dma_map_single(NULL, p, 1 << 20, DMA_TO_DEVICE) == handle);
+    CHECK(dma_map_single(NULL, p + 12345, 100, DMA_FROM_DEVICE) == handle + 12345);
+    CHECK(dma_mapping_error(NULL, dma_map_single(NULL, p, (2 << 20) + 1, DMA_TO_DEVICE)));
+    CHECK(dma_mapping_error(NULL, dma_map_single(NULL, p, SIZE_MAX, DMA_TO_DEVICE)));
+    CHECK(dma_mapping_error(NULL, dma_map_single(NULL, object, 100, DMA_TO_DEVICE)));
+    CHECK(dma_mapping_error(NULL, dma_map_single(NULL, page, 100, DMA_TO_DEVICE)));
+    CHECK(dma_mapping_error(NULL, dma_map_single(NULL, &handle, 8, DMA_TO_DEVICE)));
+    CHECK(dma_mapping_error(NULL, dma_map_single(NULL, p, 0, DMA_TO_DEVICE)));
+    CHECK(!dma_mapping_error(NULL, handle));
+    dma_unmap_single(NULL, handle, 1 << 20, DMA_TO_DEVICE);
+    kfree(object);
+    free_page((unsigned long)page);
+    dma_free_coherent(NULL, 1 << 20, p, handle);
+}
+
+/* The two kinds do not mix, and each goes back. */
+static void kinds(size_t unused) {
+    (void)unused;
+    enum { NR = 200 };
+    struct page *dma[NR], *plain[NR];
+    uint64_t regions = 0, live = 0;
+    for (unsigned i = 0; i < NR; i++) {
+        dma[i] = alloc_pages(GFP_KERNEL | GFP_DMA | __GFP_NOWARN, i % 5);
+        plain[i] = alloc_pages(GFP_KERNEL, i % 5);
+        if (dma[i] == NULL)
+            check_skip("no memory for DMA here");
+        CHECK(!dma_mapping_error(NULL, dma_map_single(NULL, page_address(dma[i]), 8, DMA_TO_DEVICE)));
+        CHECK(dma_mapping_error(NULL, dma_map_single(NULL, page_address(plain[i]), 8, DMA_TO_DEVICE)));
+    }
+    CHECK(alloc_pages(GFP_KERNEL | GFP_DMA | __GFP_NOWARN, MAX_PAGE_ORDER) == NULL);
+    CHECK(kmalloc(opaque_size(100), GFP_KERNEL | GFP_DMA | __GFP_NOWARN) == NULL);
+    CHECK(kmalloc(opaque_size(3 << 20), GFP_KERNEL | GFP_DMA | __GFP_NOWARN) == NULL);
+    CHECK(alloc_pages(GFP_DMA | __GFP_NOWARN, 0) != NULL);
+    for (unsigned i = 0; i < NR; i++) {
+        __free_pages(dma[i], i % 5);
+        __free_pages(plain[i], i % 5);
+    }
+    quarry_trim(0);
+    CHECK(quarry_stat("big_regions", &regions) == 0 && regions == 1); /* with the page above */
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
+}
+
+/* --- pools --- */
+
+static void pool_of(size_t size, size_t align, size_t boundary) {
+    enum { NR = 300 };
+    struct dma_pool *pool = dma_pool_create("test", NULL, size, align, boundary);
+    static char *p[NR];
+    static dma_addr_t handles[NR];
+    CHECK(pool != NULL);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < NR; i++) {
+            p[i] = dma_pool_zalloc(pool, GFP_KERNEL | __GFP_NOWARN, &handles[i]);
+            if (p[i] == NULL)
+                check_skip("no memory for DMA here");
+            CHECK(bytes_are(p[i], 0, size, 0));
+            CHECK(align == 0 || ((uintptr_t)p[i] % align == 0 && handles[i] % align == 0));
+            CHECK(boundary == 0 || handles[i] / boundary == (handles[i] + size - 1) / boundary);
+            CHECK(handles[i] == dma_map_single(NULL, p[i], size, DMA_TO_DEVICE));
+            memset(p[i], i, size);
+        }
+        for (int i = 0; i < NR; i++) {
+            CHECK_MSG(bytes_are(p[i], 0, size, (unsigned char)i), "piece %d of %zu bytes was written", i, size);
+            if (i % 2 == round % 2)
+                dma_pool_free(pool, p[i], handles[i]);
+        }
+        for (int i = 0; i < NR; i++) {
+            if (i % 2 != round % 2) {
+                CHECK(bytes_are(p[i], 0, size, (unsigned char)i));
+                dma_pool_free(pool, p[i], handles[i]);
+            }
+        }
+    }
+    dma_pool_destroy(pool);
+}
+
+static void pools(size_t unused) {
+    (void)unused;
+    uint64_t regions = 1;
+    pool_of(64, 64, 0);
+    pool_of(20, 0, 0);
+    pool_of(20, 4, 64);
+    pool_of(100, 32, 4096);
+    pool_of(3000, 16, 4096);
+    pool_of(3000, 1, 0);
+    pool_of(9000, 1024, 32768);
+    pool_of(48, 64, 64);
+    pool_of(33, 64, 0);
+    pool_of(40, 128, 64);
+    pool_of(200, 8192, 256);
+    CHECK(dma_pool_create("none", NULL, 0, 1, 0) == NULL && dma_pool_create("none", NULL, 10, 3, 0) == NULL);
+    CHECK(dma_pool_create("none", NULL, 100, 1, 64) == NULL && dma_pool_create("none", NULL, 100, 1, 200) == NULL);
+    CHECK(dma_pool_create("none", NULL, (2 << 20) + 1, 1, 0) == NULL);
+    dma_pool_destroy(NULL);
+    quarry_trim(0);
+    CHECK(quarry_stat("big_regions", &regions) == 0 && regions == 0);
+}
+
+static struct dma_pool *shared_pool;
+
+/* Each thread's stamps are the oracle. */
+static void *pool_thread(void *arg) {
+    enum { HELD = 50, STEPS = 1500000 };
+    unsigned long *p[HELD] = {NULL}, state = (uintptr_t)arg * 7919;
+    dma_addr_t handles[HELD];
+    for (int i = 0; i < STEPS; i++) {
+        unsigned k = (unsigned)((state = state * 6364136223846793005u + 1442695040888963407u) >> 33) % HELD;
+        if (p[k] == NULL) {
+            p[k] = dma_pool_alloc(shared_pool, GFP_KERNEL | __GFP_NOWARN, &handles[k]);
+            CHECK(p[k] != NULL);
+            p[k][0] = p[k][7] = (unsigned long)p[k] + (uintptr_t)arg;
+        } else {
+            CHECK(p[k][0] == (unsigned long)p[k] + (uintptr_t)arg && p[k][7] == p[k][0]);
+            dma_pool_free(shared_pool, p[k], handles[k]);
+            p[k] = NULL;
+        }
+    }
+    for (int k = 0; k < HELD; k++) {
+        if (p[k] != NULL)
+            dma_pool_free(shared_pool, p[k], handles[k]);
+    }
+    return NULL;
+}
+
+static void pool_threads(size_t unused) {
+    (void)unused;
+    pthread_t threads[4];
+    dma_addr_t handle;
+    shared_pool = dma_pool_create("shared", NULL, 64, 64, 0);
+    void *p = dma_pool_alloc(shared_pool, GFP_KERNEL | __GFP_NOWARN, &handle);
+    if (p == NULL)
+        check_skip("no memory for DMA here");
+    for (uintptr_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, pool_thread, (void *)(i + 1)) == 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    dma_pool_free(shared_pool, p, handle);
+    dma_pool_destroy(shared_pool); /* says so on stderr when a piece is missing, which the driver sees */
+}
+
+/* Whether freeing p ends a process by SIGABRT, with such a line. */
+static void expect_misuse(struct dma_pool *pool, char *p, const char *want) {
+    char said[600] = "";
+    int fds[2], status = 0;
+    CHECK(pipe(fds) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], STDERR_FILENO);
+        dma_pool_free(pool, p, 0);
+        _exit(0);
+    }
+    close(fds[1]);
+    CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    CHECK(read(fds[0], said, sizeof(said) - 1) > 0 && strstr(said, want) != NULL);
+    close(fds[0]);
+}
+
+static void pool_misuse(size_t unused) {
+    (void)unused;
+    dma_addr_t handle;
+    struct dma_pool *pool = dma_pool_create("misuse", NULL, 100, 4, 4096),
+                    *other = dma_pool_create("other", NULL, 8, 8, 0);
+    char *p = dma_pool_alloc(pool, GFP_KERNEL | __GFP_NOWARN, &handle);
+    if (p == NULL)
+        check_skip("no memory for DMA here");
+    expect_misuse(pool, p + 100, "error Q01 double-free");
+    expect_misuse(pool, p + 4, "error Q02 interior-pointer");
+    expect_misuse(pool, p + 4090, "error Q02 interior-pointer");
+    expect_misuse(other, p, "error Q09 wrong-interface");
+    expect_misuse(pool, (char *)&handle, "error Q09 wrong-interface");
+    dma_pool_free(pool, p, handle);
+    expect_misuse(pool, p, "error Q01 double-free");
+    dma_pool_destroy(pool);
+    dma_pool_destroy(other);
+}
+
+static const struct test_case table[] = {
+    {"sizes", sizes, 0, CASE_QUARRY},
+    {"stays", stays, 0, CASE_QUARRY},
+    {"mapping", mapping, 0, CASE_QUARRY},
+    {"kinds", kinds, 0, CASE_QUARRY},
+    {"pools", pools, 0, CASE_QUARRY},
+    {"pool threads", pool_threads, 0, CASE_QUARRY},
+    {"pool misuse", pool_misuse, 0, CASE_QUARRY},
+};
+
+/* Nothing is lost by it, and other memory is to be had. */
+static int refused(void) {
+    dma_addr_t handle = 7;
+    uint64_t regions = 1;
+    deny_syscall(SYS_io_uring_setup, EPERM);
+    for (int i = 0; i < 3; i++)
+        CHECK(dma_alloc_coherent(NULL, 100, &handle, GFP_KERNEL) == NULL && handle == 7);
+    CHECK(alloc_page(GFP_KERNEL) != NULL);
+    CHECK(quarry_stat("big_regions", &regions) == 0 && regions == 0);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--refused") == 0)
+        return refused();
+    return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0]));
+}
