@@ -192,7 +192,9 @@ static inline void *quarry_kmemdup_array(const void *src, size_t nr, size_t size
 }
 #endif
 
+#include <quarry/kmem_cache.h>
 #include <quarry/kmem_pages.h>
 #include <quarry/kmem_vmalloc.h>
+#include <quarry/mempool.h>
 
 #endif

@@ -34,13 +34,13 @@ void *engine_alloc_atomic(size_t size, enum rt_context context) {
 
 /* What is no object of a size class (a region, misuse) goes the usual way. */
 void engine_free_atomic(void *p) {
-    unsigned slot = page_map_get(p);
-    if (!engine_started() || (slot % PAGE_MAP_CLASSES) - 1u >= SLAB_CLASS_MAX) {
+    unsigned slot = page_map_get(p), entry = slot % PAGE_MAP_CLASSES;
+    if (!engine_started() || !slab_entry_is_slab(entry)) {
         engine_free_slow(p);
         return;
     }
     if (UNLIKELY(engine_counting))
-        engine_count(ENGINE_CALL_FREE, -(s64)slab_geometry[slot % PAGE_MAP_CLASSES].size_bytes);
+        engine_count(ENGINE_CALL_FREE, -(s64)slab_geometry_of(slab_id_of(p, entry))->size_bytes);
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     mag_free(slot, p);
     rt_context_leave(before);

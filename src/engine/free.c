@@ -14,7 +14,7 @@
 #include <string.h>
 
 static ALWAYS_INLINE unsigned class_of(const void *p) { return page_map_get(p) % PAGE_MAP_CLASSES; }
-static ALWAYS_INLINE bool class_is_slab(unsigned cls) { return cls - 1u < SLAB_CLASS_MAX; }
+static ALWAYS_INLINE bool class_is_slab(unsigned cls) { return slab_entry_is_slab(cls); }
 
 enum engine_kind engine_kind_of(const void *p) {
     if (!engine_ready())
@@ -26,7 +26,9 @@ enum engine_kind engine_kind_of(const void *p) {
 /* Usable bytes, or 0 for what is no object of ours. */
 static size_t usable_or_zero(const void *p) {
     unsigned cls = class_of(p);
-    return class_is_slab(cls) ? slab_geometry[cls].size_bytes : cls == PAGE_MAP_BIG ? big_usable(p) : 0;
+    if (LIKELY(class_is_slab(cls)))
+        return slab_geometry_of(slab_id_of(p, cls))->size_bytes;
+    return cls == PAGE_MAP_BIG ? big_usable(p) : 0;
 }
 
 size_t engine_usable(const void *p) {

@@ -95,7 +95,7 @@ size_t engine_trim(size_t pad_bytes) {
     size_t before = page_backed_bytes_racy();
     mag_depot_trim(MAG_DRAIN_ALL);
     mag_drain(MAG_DRAIN_ALL);
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+    for (unsigned cls = 1; cls < slab_ids_end_get(); cls++)
         slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
     buddy_tick(0, BUDDY_EVERYTHING);
     size_t released = big_tick(0, BIG_EVERYTHING);

@@ -81,7 +81,7 @@ static void report_slab(const void *p, const struct slab_place *place) {
                                              [SLAB_WHERE_FREE] = MISUSE_DOUBLE_FREE,
                                              [SLAB_WHERE_INTERIOR] = MISUSE_INTERIOR,
                                              [SLAB_WHERE_TAIL] = MISUSE_WILD};
-    rt_misuse(kinds[place->where], p, slab_geometry[place->cls].size_bytes, place->slab_state);
+    rt_misuse(kinds[place->where], p, slab_geometry_of(place->cls)->size_bytes, place->slab_state);
 }
 
 /* Inside memory of ours that no object occupies now. */

@@ -67,7 +67,55 @@ EXPORT bool quarry_core1_is_constant(const void *p);
 
 /* The line of an enum misuse_kind, and abort. */
 EXPORT _Noreturn void quarry_core1_misuse(unsigned kind, const void *p, size_t object_bytes, const char *state);
-/* One line on stderr, by write(2) alone. */
+/* Lines on stderr, by one write(2). */
 EXPORT void quarry_core1_warn(const char *line);
+
+/* --- classes of caches --- */
+
+/* The head of a cache: what the heap needs to serve it. Written by quarry_core1_class_make alone. */
+struct quarry_core1_class {
+    unsigned slot; /* of the magazines; of none that ever holds an object where the class has no magazines */
+    unsigned id;
+};
+struct quarry_core1_class_make {
+    size_t size_bytes;    /* of an object: a multiple of 16 and of align_bytes, 16 bytes to 1 MiB */
+    size_t align_bytes;   /* a power of two, 16 bytes to 1 MiB */
+    void (*ctor)(void *); /* once for each object of a new slab; may be NULL */
+    unsigned capacity;    /* objects of a magazine at most; 0: as malloc's classes of this size */
+    bool pinned;          /* slabs are never given back, nor pages inside them */
+};
+/* 0, or -ENOMEM when there is no memory or about 900 classes are made. This, unmake and look: one call at a time. */
+EXPORT int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct quarry_core1_class_make *make);
+/* 0: gone. Positive: so many objects are out, and all others in their slabs. -EBUSY: none is out, but the class cannot
+ * be unmade: it is pinned, or its magazines are out of reach. Nobody may use the class meanwhile. */
+EXPORT long quarry_core1_class_unmake(const struct quarry_core1_class *class);
+/* An object; NULL when memory is out. */
+EXPORT void *quarry_core1_class_alloc(const struct quarry_core1_class *class);
+EXPORT void *quarry_core1_class_alloc_at_hand(const struct quarry_core1_class *class);
+/* Up to nr objects; fewer where memory is out. */
+EXPORT size_t quarry_core1_class_alloc_bulk(const struct quarry_core1_class *class, size_t nr, void **objs);
+/* Objects of any class, and NULL; those of this one are quicker. */
+EXPORT void quarry_core1_class_free_bulk(const struct quarry_core1_class *class, size_t nr, void *const *objs);
+/* Empties magazines and gives free slabs back; returns how many slabs are left. */
+EXPORT size_t quarry_core1_class_shrink(const struct quarry_core1_class *class);
+struct quarry_core1_class_info {
+    size_t slab_bytes, objs_per_slab;
+    size_t slabs, full, partial,
+        empty;          /* all, and those of which all, some, no objects are handed out or in magazines */
+    size_t objs_out;    /* handed out, or in magazines */
+    size_t objs_cached; /* in magazines */
+};
+EXPORT void quarry_core1_class_look(const struct quarry_core1_class *class, struct quarry_core1_class_info *ret_info);
+/* For each slab of a class that nobody uses: fn(arg, slab, objects out, NULL), then for each object that is out
+ * fn(arg, slab, its index, object). */
+typedef void quarry_core1_out_fn(void *arg, void *slab, size_t nr, void *object);
+EXPORT void quarry_core1_class_each_out(const struct quarry_core1_class *class, quarry_core1_out_fn *fn, void *arg);
+
+/* --- waiting --- */
+
+/* Sleeps while *word is expected, at most ms milliseconds; returns for no reason now and then. */
+EXPORT void quarry_core1_wait(unsigned *word, unsigned expected, unsigned ms);
+/* Wakes up to nr who sleep on word. */
+EXPORT void quarry_core1_wake(unsigned *word, unsigned nr);
 
 #endif

@@ -11,6 +11,7 @@
 #include "rt/options.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
+#include "slab/made.h"
 
 #define DEPOT_MIN_BYTES (512 * KIB)
 
@@ -28,7 +29,7 @@ static struct depot {
     _Atomic(s32) objs_min;  /* fewest since the last trim */
     _Atomic(s32) idle_objs; /* unused through the interval before */
     _Atomic(s32) credit;    /* magazines it may hold, less CREDIT_START. Approximate under contention. */
-} depots[SLAB_CLASSES_NR];
+} depots[SLAB_SLOT_IDS_NR];
 
 const struct mag_depots_view mag_depots_view = {&depots[0].objs, sizeof(depots[0])};
 
@@ -42,7 +43,7 @@ static size_t depot_max_bytes(unsigned cls, s32 objs) {
     struct slab_class_stats st;
     slab_class_stats_get(cls, &st);
     u64 live = st.out_objs - MIN(st.out_objs, (u64)MAX(objs, 0));
-    return CLAMP(live * slab_geometry[cls].size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes),
+    return CLAMP(live * slab_geometry_of(cls)->size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes),
                  rt_opt.depot_bytes);
 }
 
@@ -60,11 +61,11 @@ static void credit_add(struct depot *d, s32 magazines) {
 
 static s32 depot_max_objs(const struct depot *d, unsigned cls, s32 objs, s32 cap) {
     s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + CREDIT_START;
-    return MIN(credit * cap, (s32)(depot_max_bytes(cls, objs) / slab_geometry[cls].size_bytes));
+    return MIN(credit * cap, (s32)(depot_max_bytes(cls, objs) / slab_geometry_of(cls)->size_bytes));
 }
 
 /* The depot keeps magazines of the first node alone; those of other nodes' objects go to their slabs at once. */
-static struct depot *depot_for(unsigned slot) { return slot < SLAB_CLASSES_NR ? &depots[slot] : NULL; }
+static struct depot *depot_for(unsigned slot) { return slot < SLAB_SLOT_IDS_NR ? &depots[slot] : NULL; }
 
 /* A full magazine's block, or NULL. */
 static u64 *depot_take(struct depot *d) {
@@ -73,7 +74,8 @@ static u64 *depot_take(struct depot *d) {
         return NULL;
     s32 cap = (s32)mag_cap((u64)w);
     s32 left = atomic_fetch_sub_explicit(&d->objs, cap, memory_order_relaxed) - cap;
-    atomic_fetch_sub_explicit(&total_bytes, (s64)cap * slab_geometry[d - depots].size_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&total_bytes, (s64)cap * slab_geometry_of((unsigned)(d - depots))->size_bytes,
+                              memory_order_relaxed);
     if (left < atomic_load_explicit(&d->objs_min, memory_order_relaxed))
         atomic_store_explicit(&d->objs_min, left, memory_order_relaxed);
     return w;
@@ -100,7 +102,7 @@ bool depot_put(unsigned slot, u64 m_full) {
     credit_add(d, -1);
     s32 objs = atomic_load_explicit(&d->objs, memory_order_relaxed);
     s32 max = depot_max_objs(d, slot, objs, cap);
-    size_t bytes = (size_t)cap * slab_geometry[slot].size_bytes;
+    size_t bytes = (size_t)cap * slab_geometry_of(slot)->size_bytes;
     if (objs + cap > max || depots_full(bytes)) {
         /* What no longer has room goes too, a magazine at a time. */
         u64 *extra = objs > max || depots_full(0) ? depot_take(d) : NULL;
@@ -116,11 +118,12 @@ bool depot_put(unsigned slot, u64 m_full) {
 
 u64 depot_bytes_racy(void) {
     u64 bytes = 0;
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
-        bytes +=
-            (u64)MAX(atomic_load_explicit(&depots[cls].objs, memory_order_relaxed), 0) * slab_geometry[cls].size_bytes;
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
+        bytes += (u64)depot_objs_racy(cls) * slab_geometry_of(cls)->size_bytes;
     return bytes;
 }
+
+s64 depot_objs_racy(unsigned cls) { return MAX(atomic_load_explicit(&depots[cls].objs, memory_order_relaxed), 0); }
 
 static void depot_give(unsigned cls, s32 objs) {
     u64 *w;
@@ -131,9 +134,9 @@ static void depot_give(unsigned cls, s32 objs) {
 }
 
 void mag_depot_trim(enum mag_drain which) {
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
         struct depot *d = &depots[cls];
-        if (atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0)
+        if (atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 || !slab_made_enter(cls))
             continue;
         s32 idle = MAX(atomic_load_explicit(&d->objs_min, memory_order_relaxed), 0);
         if (which == MAG_DRAIN_ALL)
@@ -142,5 +145,15 @@ void mag_depot_trim(enum mag_drain which) {
             depot_give(cls, MIN(idle, atomic_load_explicit(&d->idle_objs, memory_order_relaxed)));
         atomic_store_explicit(&d->idle_objs, idle, memory_order_relaxed);
         atomic_store_explicit(&d->objs_min, atomic_load_explicit(&d->objs, memory_order_relaxed), memory_order_relaxed);
+        slab_made_leave(cls);
     }
+}
+
+void depot_empty(unsigned cls) { depot_give(cls, INT32_MAX); }
+
+void depot_forget(unsigned cls) {
+    struct depot *d = &depots[cls];
+    atomic_store_explicit(&d->objs_min, 0, memory_order_relaxed);
+    atomic_store_explicit(&d->idle_objs, 0, memory_order_relaxed);
+    atomic_store_explicit(&d->credit, 0, memory_order_relaxed);
 }

@@ -11,6 +11,7 @@
  * microseconds. Reclamation Regions are never freed.
  */
 #include "mag/region.h"
+#include "slab/made.h"
 #include "sys/sys.h"
 
 static struct sys_lock stop_lock;
@@ -26,19 +27,27 @@ static bool barrier_ready(void) {
     return known > 0;
 }
 
+/* The magazines of one class, of a region the caller has alone. */
+static void region_empty_class(struct mag_region *r, unsigned cls) {
+    u64 m = ref_load(&r->slot[cls]), spare = ref_load(&r->spare[cls]);
+    if (!mag_is_null(m)) {
+        ref_store(&r->slot[cls], (u64)&mag_null[0]);
+        mag_flush(m);
+    }
+    if (spare != 0) {
+        ref_store(&r->spare[cls], 0);
+        mag_flush(spare);
+    }
+}
+
 /* Objects of a region the caller has alone. */
 static void region_empty(struct mag_region *r) {
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-        u64 m = ref_load(&r->slot[cls]), spare = ref_load(&r->spare[cls]);
-        if (!mag_is_null(m)) {
-            ref_store(&r->slot[cls], (u64)&mag_null[0]);
-            mag_flush(m);
-        }
-        if (spare != 0) {
-            ref_store(&r->spare[cls], 0);
-            mag_flush(spare);
-        }
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
         atomic_store_explicit(&r->level[cls], 0, memory_order_relaxed);
+        if (!slab_made_enter(cls))
+            continue;
+        region_empty_class(r, cls);
+        slab_made_leave(cls);
     }
     for (unsigned kind = 0; kind < MAG_KINDS_NR; kind++) {
         atomic_store_explicit(&r->capacity_bytes[kind], 0, memory_order_relaxed);
@@ -72,7 +81,7 @@ static void drain_locked(struct mag_region *r) {
 static u64 activity(struct mag_region *r) {
     u64 sum = atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
               atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
         sum += ref_load(&r->slot[cls]);
     return sum;
 }
@@ -96,6 +105,53 @@ void mag_drain(enum mag_drain which) {
         else
             drain_percpu(r, i);
     }
+}
+
+/* --- one class --- */
+
+/* Whether a region has a magazine of the class. Nobody allocates of the class or frees to it: a fast path that did so
+ * before is seen, because whoever unmakes a cache has synchronised with it. */
+static bool region_has_class(struct mag_region *r, unsigned cls) {
+    return !mag_is_null(ref_load(&r->slot[cls])) || ref_load(&r->spare[cls]) != 0;
+}
+
+/* False: the id could not be stopped. */
+static bool drain_percpu_class(struct mag_region *r, unsigned id, unsigned cls) {
+    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, id);
+    bool alone = sys_membarrier_rseq() == 0;
+    if (alone)
+        region_empty_class(r, cls);
+    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, id);
+    return alone;
+}
+
+static void drain_locked_class(struct mag_region *r, unsigned cls) {
+    /* order: acquire, and release below                                                              pairs: [mag.lock]
+     */
+    while (atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) != 0)
+        sys_sleep_ms(1);
+    region_empty_class(r, cls);
+    atomic_store_explicit(&r->lock, 0, memory_order_release);
+}
+
+bool mag_class_drain(unsigned cls) {
+    bool all = true;
+    if (!sys_lock_acquire(&stop_lock))
+        return false;
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        if (r == NULL)
+            continue;
+        if (region_has_class(r, cls) && region_is_locked_kind(i))
+            drain_locked_class(r, cls);
+        else if (region_has_class(r, cls))
+            all = barrier_ready() && drain_percpu_class(r, i, cls) && all;
+        mag_level_reset(r, cls);
+    }
+    sys_lock_release(&stop_lock);
+    return all;
 }
 
 /* --- vfork --- */
@@ -155,11 +211,11 @@ void mag_fork_child(void) {
 /* --- accounts --- */
 
 static u64 slot_bytes(u64 m, unsigned cls) {
-    return m <= SPARE_STOPPED || mag_is_null(m) ? 0 : (u64)mag_count_racy(m) * slab_geometry[cls].size_bytes;
+    return m <= SPARE_STOPPED || mag_is_null(m) ? 0 : (u64)mag_count_racy(m) * slab_geometry_of(cls)->size_bytes;
 }
 
 static void region_stats_add(struct mag_region *r, struct mag_stats *s) {
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
         s->cached_bytes += slot_bytes(ref_load(&r->slot[cls]), cls) + slot_bytes(ref_load(&r->spare[cls]), cls);
     s->slow_allocs += atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed);
     s->slow_frees += atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);

@@ -14,6 +14,7 @@
 #include "mag/region.h"
 #include "rt/options.h"
 #include "rt/usage.h"
+#include "slab/made.h"
 #include "sys/sys.h"
 
 enum {
@@ -47,7 +48,7 @@ static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
 /* --- sizes of magazines --- */
 
 static enum mag_kind kind_of(unsigned cls) {
-    return slab_geometry[cls].size_bytes > LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
+    return slab_geometry_of(cls)->size_bytes > LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
 }
 
 static s64 budget_bytes(enum mag_kind kind) {
@@ -70,7 +71,7 @@ static s64 capacity_get(struct mag_region *r, enum mag_kind kind) {
 /* What the magazines of a class at this level hold on average: one in the slot and a spare, half full. A small object
  * counts for more than its size, because it keeps its page from being given back. */
 static s64 level_bytes(unsigned cls, unsigned level) {
-    return level == 0 ? 0 : (s64)level_cap(cls, level - 1) * MAX(slab_geometry[cls].size_bytes, PINNED_BYTES);
+    return level == 0 ? 0 : (s64)level_cap(cls, level - 1) * MAX(slab_geometry_of(cls)->size_bytes, PINNED_BYTES);
 }
 
 static unsigned level_get(struct mag_region *r, unsigned cls) {
@@ -118,9 +119,9 @@ static void spare_put(struct mag_region *r, unsigned slot, u64 m) {
         magazine_dispose(r, slot, m);
 }
 
-/* The class's share of the budget, and what its magazines hold, are given up. False: it was used at this very moment.
- */
-static bool class_give_up(struct mag_region *r, unsigned cls, u64 seen) {
+void mag_level_reset(struct mag_region *r, unsigned cls) { level_set(r, cls, 0); }
+
+static bool class_empty(struct mag_region *r, unsigned cls, u64 seen) {
     if (!region_take_slot(cls, seen))
         return false;
     if (!mag_is_null(seen))
@@ -130,6 +131,16 @@ static bool class_give_up(struct mag_region *r, unsigned cls, u64 seen) {
         magazine_dispose(r, cls, spare);
     level_set(r, cls, 0);
     return true;
+}
+
+/* The class's share of the budget, and what its magazines hold, are given up. False: it was used at this very moment.
+ */
+static bool class_give_up(struct mag_region *r, unsigned cls, u64 seen) {
+    if (!slab_made_enter(cls))
+        return false;
+    bool given = class_empty(r, cls, seen);
+    slab_made_leave(cls);
+    return given;
 }
 
 /* The misses of this id, in units that 16 bits hold for a while. */
@@ -155,7 +166,7 @@ static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
  */
 static bool class_rob(struct mag_region *r, unsigned asking) {
     unsigned last = atomic_load_explicit(&r->hand, memory_order_relaxed);
-    unsigned cls = last >= SLAB_CLASS_MAX ? 1 : last + 1;
+    unsigned cls = last + 1 >= slab_slot_ids_end_get() ? 1 : last + 1;
     atomic_store_explicit(&r->hand, (u8)cls, memory_order_relaxed);
     if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
         return false;
@@ -167,7 +178,7 @@ void mag_rest(void) {
     struct mag_region *r = region_mine_racy();
     if (r == NULL)
         return;
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
         u64 seen = ref_load(&r->slot[cls]);
         if (level_get(r, cls) != 0 && class_rests(r, cls, seen))
             (void)class_give_up(r, cls, seen);
@@ -191,7 +202,8 @@ static void level_raise(struct mag_region *r, unsigned cls, unsigned cap) {
 /* The level a class starts from: a magazine of few small objects would be used up at once, and has few cache lines. */
 static unsigned level_first(unsigned cls) {
     unsigned level = 0;
-    while (level_cap(cls, level) * slab_geometry[cls].size_bytes < FIRST_MIN_BYTES)
+    unsigned most = mag_class_cap[cls]; /* of a made class, perhaps few of them */
+    while (level_cap(cls, level) < most && level_cap(cls, level) * slab_geometry_of(cls)->size_bytes < FIRST_MIN_BYTES)
         level++;
     return level;
 }
@@ -212,7 +224,7 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
      * magazine. */
     if (kind_of(cls) == MAG_LARGE)
         return before;
-    return before != 0 ? before : MIN(cap, (unsigned)(FIRST_MAX_BYTES / slab_geometry[cls].size_bytes));
+    return before != 0 ? before : MIN(cap, (unsigned)(FIRST_MAX_BYTES / slab_geometry_of(cls)->size_bytes));
 }
 
 /* --- pop --- */
@@ -256,6 +268,12 @@ static void *alloc_one(unsigned slot, bool *ret_zero) {
     return slab_take(class_of(slot), node_of(slot), 1, &obj + 1, ret_zero) == 1 ? obj : NULL;
 }
 
+/* The same of a class that has no slot. */
+static void *alloc_bare(unsigned cls, bool *ret_zero) {
+    void *obj;
+    return slab_take(cls, 0, 1, &obj + 1, ret_zero) == 1 ? obj : NULL;
+}
+
 /* A magazine with at least one object, out of spare, depot or (unless told not to) slabs; 0 when the class has none
  * here or memory is out. */
 static u64 find_nonempty(struct mag_region *r, unsigned slot, bool no_refill) {
@@ -280,7 +298,7 @@ static u64 find_nonempty(struct mag_region *r, unsigned slot, bool no_refill) {
 /* One object for a caller who wants zeros: of a large class better a single one whose content is known than a magazine
  * full of which nothing is known. */
 static bool wants_single(unsigned cls, const bool *ret_zero) {
-    return ret_zero != NULL && slab_geometry[cls].size_bytes >= SINGLE_ZERO_BYTES;
+    return ret_zero != NULL && slab_geometry_of(cls)->size_bytes >= SINGLE_ZERO_BYTES;
 }
 
 void *mag_alloc(unsigned cls, bool *ret_zero) {
@@ -288,6 +306,8 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
     void *obj;
     if (ret_zero != NULL)
         *ret_zero = false;
+    if (UNLIKELY(cls >= SLAB_SLOT_IDS_NR))
+        return alloc_bare(cls, ret_zero);
     struct mag_region *r = region_mine_racy();
     if (r == NULL)
         return alloc_one(slot, ret_zero);
@@ -335,8 +355,28 @@ static bool goes_straight(struct mag_region *r, unsigned cls) {
     return true;
 }
 
+/*
+ * A full magazine made way for one at least twice as large: its objects follow, instead of making it the spare. Else a
+ * program that takes and returns a few more objects than it holds would empty the one and fill the other in each turn,
+ * for good, since both are then found as they are wanted and none grows.
+ */
+static bool outgrown(u64 old_full, unsigned cap) {
+    unsigned nr = mag_count(old_full);
+    return nr <= MAG_RUN_MAX && 2 * nr <= cap;
+}
+
+static void objects_follow(unsigned slot, u64 old_full) {
+    u64 *w = mag_header(old_full);
+    unsigned nr = (unsigned)((u64 *)old_full - w); // NOLINT(performance-no-int-to-ptr)
+    unsigned done = (unsigned)region_push_run(slot, nr, (void *const *)(w + 1));
+    if (done < nr)
+        slab_give((void *const *)(w + 1 + done), nr - done);
+    mag_unmake((u64)w);
+}
+
 void mag_free(unsigned slot, void *p) {
-    struct mag_region *r = region_mine_racy();
+    bool bare = class_of(slot) == SLAB_BARE;
+    struct mag_region *r = bare ? NULL : region_mine_racy();
     if (r != NULL) {
         COUNT(r, slow_frees);
         if (region_untried(r) && region_push(slot, p) == RSEQ_DONE)
@@ -362,6 +402,8 @@ void mag_free(unsigned slot, void *p) {
     if (mag_count(old) > cap) { /* the class shrinks */
         COUNT(r, flushes);
         mag_flush(old);
+    } else if (outgrown(old, cap)) {
+        objects_follow(slot, old);
     } else {
         spare_put(r, slot, old);
     }

@@ -11,6 +11,7 @@
 #define QUARRY_MAG_MAG_H
 
 #include "mag/rseq.h"
+#include "slab/made.h"
 
 /* Chooses how ids are found, and starts the fast path. Once, before any other thread. 0 or -ENOMEM. */
 int mag_init(void);
@@ -25,6 +26,29 @@ void mag_free(unsigned slot, void *p);
 
 /* "mm_cid", "cpu_id" or "locked" */
 const char *mag_mode_name(void);
+
+/* --- classes made while the program runs (class.c) --- */
+
+/* A class as slab_make() makes one, with magazines of at most cap objects (0: as many as a class of malloc's of this
+ * size) where there is a slot for it. 0: no id, or no memory. One call at a time, this one and the next. */
+unsigned mag_class_make(const struct slab_make *make, unsigned cap);
+/*
+ * Takes the class of a cache that nobody uses any more out of service. DONE: the id is free. LIVE: objects are out,
+ * *ret_live of them, in their slabs: all the others are there too. STUCK: none is out, but some are in magazines that
+ * cannot be emptied here, because the system has no barrier; the class stays as it is, and so it does when it is
+ * pinned.
+ */
+enum mag_unmake { MAG_UNMAKE_DONE, MAG_UNMAKE_LIVE, MAG_UNMAKE_STUCK };
+enum mag_unmake mag_class_unmake(unsigned cls, u64 *ret_live);
+/* Magazines and depot of the class are emptied and its free slabs given back, whoever uses it meanwhile. */
+void mag_class_shrink(unsigned cls);
+/* Objects of the class in magazines and depot. */
+u64 mag_class_cached_racy(unsigned cls);
+
+/* Up to nr objects of the class, from the magazine by the run; fewer only where memory is out. */
+unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs);
+/* Objects of the class, none of which is misplaced. */
+void mag_free_bulk(unsigned cls, unsigned nr, void *const *objs);
 
 /* --- giving back --- */
 

@@ -44,7 +44,7 @@ static void header_check(const u64 *w) {
         return;
     const void *p = (const void *)*w; // NOLINT(performance-no-int-to-ptr)
     struct slab_place place = slab_locate(p);
-    rt_misuse(MISUSE_INTERIOR, p, place.cls == 0 ? 0 : slab_geometry[place.cls].size_bytes, place.slab_state);
+    rt_misuse(MISUSE_INTERIOR, p, place.cls == 0 ? 0 : slab_geometry_of(place.cls)->size_bytes, place.slab_state);
 }
 
 u64 *mag_header(u64 m) {
@@ -83,11 +83,14 @@ void mag_flush(u64 m) {
     mag_unmake((u64)w);
 }
 
-u16 mag_class_cap[SLAB_CLASSES_NR];
+u16 mag_class_cap[SLAB_SLOT_IDS_NR];
 
 /* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least. */
+unsigned mag_cap_for(size_t size_bytes) {
+    return (unsigned)CLAMP(rt_opt.magazine_bytes / size_bytes, (size_t)1, (size_t)MAG_CAP_MAX);
+}
+
 void magazines_init(void) {
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
-        mag_class_cap[cls] =
-            (u16)CLAMP(rt_opt.magazine_bytes / slab_geometry[cls].size_bytes, (size_t)1, (size_t)MAG_CAP_MAX);
+        mag_class_cap[cls] = (u16)mag_cap_for(slab_geometry[cls].size_bytes);
 }

@@ -30,6 +30,20 @@ static inline bool ref_push(u64 *slots, u64 slot, void *p) {
     return true;
 }
 
+static inline u64 ref_pop_run(u64 *slots, u64 slot, u64 nr, void **objs) {
+    u64 done = 0;
+    while (done < nr && (objs[done] = ref_pop(slots, slot)) != NULL)
+        done++;
+    return done;
+}
+
+static inline u64 ref_push_run(u64 *slots, u64 slot, u64 nr, void *const *objs) {
+    u64 done = 0;
+    while (done < nr && ref_push(slots, slot, objs[done]))
+        done++;
+    return done;
+}
+
 static inline u64 *ref_word(u64 *slots, s64 off) { return (u64 *)(void *)((char *)slots + off); }
 
 static inline enum rseq_status ref_swap_if_empty(u64 *slots, s64 off, u64 next, u64 *ret_old) {

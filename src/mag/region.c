@@ -40,7 +40,7 @@ static struct mag_region *region_make(void) {
     if (r == NULL)
         return NULL;
     slots_fill(r, mag_null);
-    r->slot[PAGE_MAP_NOT_OURS] = r->slot[PAGE_MAP_BIG] = (u64)mag_closed;
+    r->slot[PAGE_MAP_NOT_OURS] = r->slot[PAGE_MAP_BIG] = r->slot[SLAB_BARE] = (u64)mag_closed;
     r->slot[PAGE_MAP_PAGES] = r->slot[PAGE_MAP_VMALLOC] = (u64)mag_closed;
     return r;
 }
@@ -51,7 +51,7 @@ static struct mag_region *region_make_stopped(void) {
     if (r == NULL)
         return NULL;
     slots_fill(r, (u64 *)r->slot[PAGE_MAP_NOT_OURS]); // NOLINT(performance-no-int-to-ptr)
-    for (unsigned i = 0; i < SLAB_CLASSES_NR; i++)
+    for (unsigned i = 0; i < SLAB_SLOT_IDS_NR; i++)
         r->spare[i] = SPARE_STOPPED;
     return r;
 }
@@ -251,6 +251,30 @@ enum rseq_status region_push(unsigned slot, void *p) {
     bool pushed = ref_push(r->slot, slot, p);
     region_unlock(r);
     return pushed ? RSEQ_DONE : RSEQ_REFUSED;
+}
+
+u64 region_pop_run(unsigned slot, u64 nr, void **objs) {
+    u64 done = rseq_pop_run(regions.views, slot, nr, objs);
+    if (LIKELY(done != 0) || id_usable_racy())
+        return done;
+    struct mag_region *r = locked_enter();
+    if (r == NULL)
+        return 0;
+    done = ref_pop_run(r->slot, slot, nr, objs);
+    region_unlock(r);
+    return done;
+}
+
+u64 region_push_run(unsigned slot, u64 nr, void *const *objs) {
+    u64 done = rseq_push_run(regions.views, slot, nr, objs);
+    if (LIKELY(done != 0) || id_usable_racy())
+        return done;
+    struct mag_region *r = locked_enter();
+    if (r == NULL)
+        return 0;
+    done = ref_push_run(r->slot, slot, nr, objs);
+    region_unlock(r);
+    return done;
 }
 
 static bool answered(enum rseq_status st, u64 old) {

@@ -20,19 +20,24 @@ struct mag_counts {
 };
 
 struct mag_region {
-    u64 spare[SLAB_CLASSES_NR];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
-    _Atomic(u8) level[SLAB_CLASSES_NR];  /* size of the next magazine: 64 bytes << level. A hint. */
-    _Atomic(u8) direct[SLAB_CLASSES_NR]; /* frees that went straight to their slab */
-    _Atomic(u8) mark[SLAB_CLASSES_NR];   /* where the class's slot stood when the clock hand last passed */
-    _Atomic(u16) since[SLAB_CLASSES_NR]; /* and this id's misses when it first stood there, in 64 */
-    _Atomic(u8) hand;                    /* class the search for a resting one goes on from */
+    u64 spare[SLAB_SLOT_IDS_NR];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
+    _Atomic(u8) level[SLAB_SLOT_IDS_NR];  /* size of the next magazine: 64 bytes << level. A hint. */
+    _Atomic(u8) direct[SLAB_SLOT_IDS_NR]; /* frees that went straight to their slab */
+    _Atomic(u8) mark[SLAB_SLOT_IDS_NR];   /* where the class's slot stood when the clock hand last passed */
+    _Atomic(u16) since[SLAB_SLOT_IDS_NR]; /* and this id's misses when it first stood there, in 64 */
+    _Atomic(u8) hand;                     /* class the search for a resting one goes on from */
     struct mag_counts counts;
     _Atomic(s64) capacity_bytes[MAG_KINDS_NR]; /* what the magazines this id asked for can hold. A hint. */
     _Atomic(s32) sharers_nr[MAG_KINDS_NR];     /* classes that have some of it. A hint. */
     _Atomic(u32) stops;                        /* why the views do not show this region: vfork children, a drain */
     _Atomic(u8) lock;                          /* locked regions only */
     bool locked_kind;
-    _Atomic(u64) drained_at;    /* sum of counts when last looked at; drainer only */
+    _Atomic(u64) drained_at; /* sum of counts when last looked at; drainer only */
+    /*
+     * A load waits for a store to the same place of another page. Where programs have no thread-local data of their
+     * own, the store to rseq_cs is at the place of offset 1824 of the first region, which so holds none of the slots.
+     */
+    _Alignas(CACHE_LINE) u64 away[CACHE_LINE / sizeof(u64)];
     u64 slot[PAGE_MAP_CLASSES]; /* last: banks of further NUMA nodes follow */
 };
 
@@ -62,6 +67,9 @@ void regions_close(void);
  * ABSENT: no region could be had without waiting. */
 enum rseq_status region_pop(unsigned slot, void **ret_obj);
 enum rseq_status region_push(unsigned slot, void *p);
+/* Up to nr objects in one operation; returns how many. 0: empty or full, or no region could be had without waiting. */
+u64 region_pop_run(unsigned slot, u64 nr, void **objs);
+u64 region_push_run(unsigned slot, u64 nr, void *const *objs);
 enum rseq_status region_swap_if_empty(s64 off, u64 next, u64 *ret_old);
 enum rseq_status region_swap_if_full(s64 off, u64 next, u64 *ret_old);
 /* Takes the spare magazine of a class; 0 when there is none. */
@@ -109,8 +117,9 @@ unsigned mag_count(u64 m);
 unsigned mag_count_racy(u64 m); /* of a magazine that others use meanwhile */
 
 /* How many objects a magazine of each class may hold at most; 0: the class has none. Filled at start. */
-extern u16 mag_class_cap[SLAB_CLASSES_NR];
+extern u16 mag_class_cap[SLAB_SLOT_IDS_NR];
 void magazines_init(void);
+unsigned mag_cap_for(size_t size_bytes);
 
 /* --- depot.c --- */
 
@@ -125,5 +134,21 @@ struct mag_depots_view {
     u64 stride_bytes;
 };
 extern HIDDEN const struct mag_depots_view mag_depots_view;
+s64 depot_objs_racy(unsigned cls);
+/* All magazines of one class to the slabs. */
+void depot_empty(unsigned cls);
+/* The class is gone: what was learned about it is forgotten. Its depot is empty. */
+void depot_forget(unsigned cls);
+
+/* --- mag.c, for drain.c --- */
+
+/* The class has no magazine on this id any more. */
+void mag_level_reset(struct mag_region *r, unsigned cls);
+
+/* --- drain.c --- */
+
+/* The magazines of one class, of all ids, are emptied. Waits for whoever drains meanwhile. False: some were out of
+ * reach, because the system has no barrier or this thread is a signal handler on top of a drain. */
+bool mag_class_drain(unsigned cls);
 
 #endif

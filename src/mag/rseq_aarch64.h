@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The four per-CPU primitives on aarch64, as restartable sequences (rseq(2)): the kernel restarts a section that was
+ * The per-CPU primitives on aarch64, as restartable sequences (rseq(2)): the kernel restarts a section that was
  * interrupted by preemption, migration or a signal before its last instruction. Each ends with one committing store, a
  * plain str: whoever uses the id next does so on this CPU, or after the scheduler's barriers. Pseudo-code beside each
  * line; the model in C is mag/ref.h. Included by mag/rseq.h alone.
@@ -87,6 +87,61 @@ static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
                      : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
                      : "memory");
     return LIKELY(!(word & MAG_WORD_END));
+}
+
+/* As RSEQ_SECTION_BEGIN, with what each turn begins with: done = 0. */
+#define RSEQ_RUN_BEGIN                                                                                                 \
+    "5: adrp %[t], 3b\n\t"                                                                                             \
+    "add %[t], %[t], :lo12:3b\n\t"                                                                                     \
+    "mov %[done], #0\n\t"                                                                                              \
+    "str %[t], [%[area], #8]\n\t"                                                                                      \
+    "1: ldr %w[t], [%[area], #4]\n\t"                                                                                  \
+    "tbnz %w[t], #31, 6f\n\t"                 /* if (cpu_id < 0) exit */                                               \
+    "ldr %w[t], [%[id]]\n\t"                  /* id */                                                                 \
+    "ldr %[t], [%[views], %[t], lsl #3]\n\t"  /* slots = view[id] */                                                   \
+    "ldr %[top], [%[t], %[slot], lsl #3]\n\t" /* top = slots[slot] */
+
+/* Up to nr objects off the top of slot, topmost first; returns how many. What was copied when the section is restarted
+ * is copied again. nr is small: the section should end before the thread is interrupted. */
+static inline u64 rseq_pop_run(u64 *const *views, u64 slot, u64 nr, void **objs) {
+    u64 tmp, top, word, done;
+    if (UNLIKELY(mag_rseq_offset == 0))
+        return 0;
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_RUN_BEGIN
+                     "8: ldr %[word], [%[top]]\n\t"                /* word = *top */
+                     "tbnz %w[word], #0, 9f\n\t"                   /* if (word & 1) break: that is the header */
+                     "str %[word], [%[objs], %[done], lsl #3]\n\t" /* objs[done++] = word */
+                     "sub %[top], %[top], #8\n\t"                  /* top-- */
+                     "add %[done], %[done], #1\n\t"
+                     "cmp %[done], %[nr]\n\t" /* while (done < nr) */
+                     "b.lo 8b\n\t"
+                     "9: str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top */
+                     "2: 6:"
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [word] "=&r"(word), [done] "=&r"(done)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)
+                     : "memory", "cc");
+    return done;
+}
+
+/* Pushes up to nr objects, the first of them lowest; returns how many. */
+static inline u64 rseq_push_run(u64 *const *views, u64 slot, u64 nr, void *const *objs) {
+    u64 tmp, top, word, done;
+    if (UNLIKELY(mag_rseq_offset == 0))
+        return 0;
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR RSEQ_RUN_BEGIN
+                     "8: ldr %[word], [%[top], #8]\n\t" /* if (top[1] & 1) break: that is the trailer */
+                     "tbnz %w[word], #0, 9f\n\t"
+                     "ldr %[word], [%[objs], %[done], lsl #3]\n\t"
+                     "str %[word], [%[top], #8]!\n\t" /* *++top = objs[done++]: above the slot's top, so not yet part */
+                     "add %[done], %[done], #1\n\t"   /* of the magazine */
+                     "cmp %[done], %[nr]\n\t"         /* while (done < nr) */
+                     "b.lo 8b\n\t"
+                     "9: str %[top], [%[t], %[slot], lsl #3]\n\t" /* commit: slots[slot] = top */
+                     "2: 6:"
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [word] "=&r"(word), [done] "=&r"(done)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)
+                     : "memory", "cc");
+    return done;
 }
 
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };

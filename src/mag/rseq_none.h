@@ -16,6 +16,14 @@ static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
     (void)views, (void)slot, (void)p;
     return false;
 }
+static inline u64 rseq_pop_run(u64 *const *views, u64 slot, u64 nr, void **objs) {
+    (void)views, (void)slot, (void)nr, (void)objs;
+    return 0;
+}
+static inline u64 rseq_push_run(u64 *const *views, u64 slot, u64 nr, void *const *objs) {
+    (void)views, (void)slot, (void)nr, (void)objs;
+    return 0;
+}
 static inline enum rseq_status rseq_swap_if_empty(u64 *const *views, s64 off, u64 next, u64 *ret_old) {
     (void)views, (void)off, (void)next, (void)ret_old;
     return RSEQ_ABSENT;

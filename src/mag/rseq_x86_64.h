@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The four per-CPU primitives on x86-64, as restartable sequences (rseq(2)): the kernel restarts a section that was
+ * The per-CPU primitives on x86-64, as restartable sequences (rseq(2)): the kernel restarts a section that was
  * interrupted by preemption, migration or a signal before its last instruction. Each ends with one committing store.
  * Pseudo-code beside each line; the model in C is mag/ref.h.
  *
@@ -86,6 +86,62 @@ static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
     return true;
 full:
     return false;
+}
+
+/* Up to nr objects off the top of slot, topmost first; returns how many. What was copied when the section is restarted
+ * is copied again. nr is small: the section should end before the thread is interrupted. */
+static inline u64 rseq_pop_run(u64 *const *views, u64 slot, u64 nr, void **objs) {
+    u64 tmp, top, obj, done;
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR "5: xorl %k[done], %k[done]\n\t"
+                                             "leaq 3b(%%rip), %[t]\n\t"
+                                             "movq %[t], %%fs:8(%[rseq])\n\t"
+                                             "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */
+                                             "js 6f\n\t"
+                                             "movl %%fs:(%[id]), %k[t]\n\t"
+                                             "movq (%[views],%q[t],8), %[t]\n\t" /* slots = view[id] */
+                                             "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
+                                             "8: movq (%[top]), %[obj]\n\t"      /* obj = *top */
+                                             "testb $1, %b[obj]\n\t" /* if (obj & 1) break: that is the header */
+                                             "jnz 9f\n\t"
+                                             "movq %[obj], (%[objs],%[done],8)\n\t" /* objs[done++] = obj */
+                                             "subq $8, %[top]\n\t"                  /* top-- */
+                                             "addq $1, %[done]\n\t"
+                                             "cmpq %[nr], %[done]\n\t" /* while (done < nr) */
+                                             "jb 8b\n\t"
+                                             "9: movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top */
+                                             "2: 6:"
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&q"(obj), [done] "=&r"(done)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)
+                     : "memory", "cc");
+    return done;
+}
+
+/* Pushes up to nr objects, the first of them lowest; returns how many. */
+static inline u64 rseq_push_run(u64 *const *views, u64 slot, u64 nr, void *const *objs) {
+    u64 tmp, top, obj, done;
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR
+                     "5: xorl %k[done], %k[done]\n\t"
+                     "leaq 3b(%%rip), %[t]\n\t"
+                     "movq %[t], %%fs:8(%[rseq])\n\t"
+                     "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */
+                     "js 6f\n\t"
+                     "movl %%fs:(%[id]), %k[t]\n\t"
+                     "movq (%[views],%q[t],8), %[t]\n\t" /* slots = view[id] */
+                     "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
+                     "8: testb $1, 8(%[top])\n\t"        /* if (top[1] & 1) break: that is the trailer */
+                     "jnz 9f\n\t"
+                     "movq (%[objs],%[done],8), %[obj]\n\t"
+                     "movq %[obj], 8(%[top])\n\t" /* *++top = objs[done++]: above the slot's top, so not */
+                     "addq $8, %[top]\n\t"        /* yet part of the magazine */
+                     "addq $1, %[done]\n\t"
+                     "cmpq %[nr], %[done]\n\t" /* while (done < nr) */
+                     "jb 8b\n\t"
+                     "9: movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top */
+                     "2: 6:"
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj), [done] "=&r"(done)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)
+                     : "memory", "cc");
+    return done;
 }
 
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };

@@ -21,6 +21,7 @@
 enum {
     MAG_IDS_MAX = 8192, /* the most CPUs Linux supports */
     MAG_CAP_MAX = 510,
+    MAG_RUN_MAX = 64,     /* moved in one section: more make it likelier that it is interrupted, and begins again */
     MAG_WORD_END = 1,     /* bit of header and trailer */
     MAG_WORD_STOPPED = 3, /* both ends of the magazine that may not be replaced either */
 };

@@ -13,10 +13,12 @@
 #include "rt/usage.h"
 
 static void collect_slabs(struct obs_stats *s) {
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+    for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
+        const struct slab_geometry *g = slab_geometry_of(cls);
         struct slab_class_stats st;
         slab_class_stats_get(cls, &st);
-        obs_class_add(s, &slab_geometry[cls], slab_geometry[cls - 1].size_bytes, &st);
+        /* Objects of a made class have the size that was asked for. */
+        obs_class_add(s, g, cls < SLAB_CLASSES_NR ? slab_geometry[cls - 1].size_bytes : g->size_bytes, &st);
     }
 }
 

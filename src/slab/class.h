@@ -3,6 +3,7 @@
 #ifndef QUARRY_SLAB_CLASS_H
 #define QUARRY_SLAB_CLASS_H
 
+#include "slab/made.h"
 #include "slab/slab.h"
 #include "sys/sys.h"
 
@@ -28,11 +29,16 @@ struct slab {
                           were carved << 32 */
     u32 purged;        /* pages given back while in use, one bit each; owner of a BOUND slab only */
     u8 back;           /* granules from the slab's first one to this one */
-    u8 cls;
-    u8 node;
     _Atomic(u8) first; /* SLAB_FRESH, and how many objects were carved where there are at most 64 */
+    u16 kind;          /* class, and node << SLAB_ID_BITS */
 };
 _Static_assert(sizeof(struct slab) == sizeof(struct page_desc), "a slab descriptor fills its granule's record");
+
+enum { SLAB_ID_BITS = 10 };
+_Static_assert(SLAB_IDS_NR <= 1 << SLAB_ID_BITS, "ids fit into a slab descriptor");
+static inline u16 slab_kind(unsigned cls, unsigned node) { return (u16)(cls | node << SLAB_ID_BITS); }
+static ALWAYS_INLINE unsigned slab_cls(const struct slab *s) { return s->kind & (((unsigned)1 << SLAB_ID_BITS) - 1); }
+static ALWAYS_INLINE unsigned slab_node(const struct slab *s) { return s->kind >> SLAB_ID_BITS; }
 
 /* One cache line for each class and node. */
 struct slab_class {
@@ -44,10 +50,18 @@ struct slab_class {
     _Atomic(s32) sparse;   /* times a slab passed 7/8 free, 15/16 and so on since the last sweep */
     _Atomic(u32) grown_ms; /* when a slab was last made */
     _Atomic(u8) sweeping;
-    u8 quiet_ticks; /* ticks since objects were last taken; tick thread only */
+    u8 quiet_ticks;       /* ticks since objects were last taken; tick thread only */
+    u64 out_objs_at_tick; /* tick thread only */
+    bool keeps_contents;  /* pages inside slabs are never given back: free objects are in a state of their own */
+    bool pinned;          /* nor are slabs */
 };
 
 extern HIDDEN struct slab_class (*slab_classes)[SLAB_CLASSES_NR]; /* one row for each node */
+struct slab_class *slab_made_class(unsigned cls);                 /* for all nodes */
+
+static ALWAYS_INLINE struct slab_class *slab_class_at(unsigned node, unsigned cls) {
+    return LIKELY(cls < SLAB_CLASSES_NR) ? &slab_classes[node][cls] : slab_made_class(cls);
+}
 
 static ALWAYS_INLINE struct slab *slab_at(const void *first_granule) {
     return (struct slab *)chunk_desc(chunk_of(first_granule), first_granule);

@@ -32,7 +32,7 @@ static const char *state_name(const struct slab *s, const struct slab_geometry *
 }
 
 COLD static void report(enum misuse_kind kind, const void *p, const struct slab *s) {
-    const struct slab_geometry *g = &slab_geometry[s->cls];
+    const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
     rt_misuse(kind, p, g->size_bytes, state_name(s, g));
 }
 
@@ -66,7 +66,7 @@ static bool slack_is_large(void) {
 static bool sparse_enough(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
     s32 sparse = atomic_load_explicit(&c->sparse, memory_order_relaxed);
-    if (sparse <= MAX(SPARSE_FEW_SLABS, slabs / SPARSE_PART))
+    if (sparse <= MAX(SPARSE_FEW_SLABS, slabs / SPARSE_PART) || c->keeps_contents)
         return false;
     if ((u32)sys_clock_ms() - atomic_load_explicit(&c->grown_ms, memory_order_relaxed) < PHASE_MS)
         return false;
@@ -133,10 +133,10 @@ static void group_finish(struct group *gr, struct tally *t) {
         return;
     struct slab *s = gr->slab;
     const struct slab_geometry *g = gr->geometry;
-    struct slab_class *c = &slab_classes[s->node][s->cls];
+    struct slab_class *c = slab_class_at(slab_node(s), slab_cls(s));
     group_set_bits(gr);
     unsigned nr = gr->uncounted;
-    unsigned cls = s->cls;
+    unsigned cls = slab_cls(s);
     gr->slab = NULL;
     gr->uncounted = 0;
     tally_add(t, c, g, nr);
@@ -158,7 +158,7 @@ static struct group *group_for(struct group *groups, struct tally *t, void *p) {
     struct slab *s = slab_at(base);
     struct group *gr = &groups[((uintptr_t)base >> GRANULE_SHIFT) % GROUPS_NR];
     if (gr->slab != s) {
-        const struct slab_geometry *g = &slab_geometry[s->cls];
+        const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
         group_finish(gr, t);
         *gr = (struct group){.slab = s, .geometry = g, .base = base, .carved = slab_carved(s, g)};
     }
@@ -220,7 +220,7 @@ void slab_give(void *const *objs, unsigned nr) {
     struct tally tally = {0};
     give_fetch(objs, nr);
     for (unsigned i = 0; i < nr;) {
-        if (UNLIKELY((page_map_get(objs[i]) % PAGE_MAP_CLASSES) - 1u >= SLAB_CLASS_MAX)) {
+        if (UNLIKELY(!slab_entry_is_slab(page_map_get(objs[i]) % PAGE_MAP_CLASSES))) {
             rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
             i++;
             continue;
@@ -240,11 +240,12 @@ static bool bit_is_set(struct slab *s, const struct slab_geometry *g, unsigned i
 struct slab_place slab_locate(const void *p) {
     struct slab_place place = {.where = SLAB_WHERE_NONE};
     unsigned cls = page_map_get(p) % PAGE_MAP_CLASSES;
-    if (cls == PAGE_MAP_NOT_OURS || cls >= SLAB_CLASSES_NR || chunk_of(p) == NULL)
+    if (!slab_entry_is_slab(cls) || chunk_of(p) == NULL)
         return place;
     char *base = slab_base(p);
     struct slab *s = slab_at(base);
-    const struct slab_geometry *g = &slab_geometry[cls];
+    cls = slab_cls(s);
+    const struct slab_geometry *g = slab_geometry_of(cls);
     u64 offset = (u64)((const char *)p - base);
     unsigned index = slab_index(g, offset);
     place.cls = cls;

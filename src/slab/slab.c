@@ -38,6 +38,8 @@ void slab_empties_add(struct slab_class *c, const struct slab_geometry *g, s32 s
 }
 
 bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *g) {
+    if (UNLIKELY(c->pinned))
+        return true;
     s64 most = MAX(EMPTIES_ALL_BYTES, rt_usage_out_get() / EMPTIES_OUT_PART);
     return atomic_load_explicit(&c->empties, memory_order_relaxed) < slab_empties_max(c, g) &&
            atomic_load_explicit(&empty_bytes, memory_order_relaxed) < most;
@@ -45,6 +47,8 @@ bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *
 
 /* A sweep walks every listed slab, so it must find a good part of them empty. */
 bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g) {
+    if (UNLIKELY(c->pinned))
+        return false;
     s32 empties = atomic_load_explicit(&c->empties, memory_order_relaxed);
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
     return empties > MAX(slabs / EMPTIES_PART, slab_empties_max(c, g) * 3 / 2);
@@ -86,7 +90,7 @@ static char *run_get(unsigned node, const struct slab_geometry *g, unsigned take
 
 /* Returns a BOUND slab of the caller's, or NULL. taken: objects the caller has already. */
 static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
-    const struct slab_geometry *g = &slab_geometry[cls];
+    const struct slab_geometry *g = slab_geometry_of(cls);
     enum page_content content = PAGE_DIRTY;
     /* First, because a run cannot be given back everywhere. */
     u64 bitmap = bitmap_make(g);
@@ -100,16 +104,17 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
     atomic_store_explicit(&s->bits, bitmap, memory_order_relaxed);
     s->purged = 0;
     s->back = 0;
-    s->cls = (u8)cls;
-    s->node = (u8)node;
-    atomic_store_explicit(&s->first, content == PAGE_ZERO ? SLAB_FRESH : 0, memory_order_relaxed);
+    s->kind = slab_kind(cls, node);
+    atomic_store_explicit(&s->first, content == PAGE_ZERO && !c->keeps_contents ? SLAB_FRESH : 0, memory_order_relaxed);
     for (unsigned i = 1; i < g->granules; i++)
         (s + i)->back = (u8)i;
     SLAB_TRANSITION(s, slab_word_create(w, g->nobj));
-    page_map_set(base, g->granules, cls | node << PAGE_MAP_CLASS_BITS);
+    page_map_set(base, g->granules, slab_slot_of(cls) | node << PAGE_MAP_CLASS_BITS);
     atomic_fetch_add_explicit(&c->slabs, 1, memory_order_relaxed);
     if (rt_may_block())
         atomic_store_explicit(&c->grown_ms, (u32)sys_clock_ms(), memory_order_relaxed);
+    if (UNLIKELY(c->keeps_contents))
+        slab_made_construct(cls, base);
     return base;
 }
 
@@ -132,7 +137,7 @@ static bool slab_unpurge_try(struct slab_class *c, struct slab *s, char *base) {
 }
 
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
-    const struct slab_geometry *g = &slab_geometry[s->cls];
+    const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
     bitmap_unmake(s, g);
     if (s->purged != 0) {
         page_forget_inside(base, slab_purged_bytes(s));
@@ -234,7 +239,7 @@ static unsigned slab_take_from(struct slab *s, char *base, const struct slab_geo
 
 /* A BOUND slab with something free, from the lists or new. */
 static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
-    const struct slab_geometry *g = &slab_geometry[cls];
+    const struct slab_geometry *g = slab_geometry_of(cls);
     char *base = partial_pop(c);
     if (base == NULL)
         return slab_create(c, cls, node, taken);
@@ -252,8 +257,8 @@ static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigne
 }
 
 unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool *ret_zero) {
-    struct slab_class *c = &slab_classes[node][cls];
-    const struct slab_geometry *g = &slab_geometry[cls];
+    struct slab_class *c = slab_class_at(node, cls);
+    const struct slab_geometry *g = slab_geometry_of(cls);
     bool zero = true;
     unsigned taken = 0;
     while (taken < want) {

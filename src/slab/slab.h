@@ -25,6 +25,19 @@ enum {
     SLAB_MEDIUM_SHIFT = 7,
 };
 #define SLAB_OBJECT_MAX (1 * MIB)
+
+/*
+ * Ids of classes. Those below SLAB_CLASSES_NR are malloc's, with sizes known when this is compiled. Others are made and
+ * unmade while the program runs (slab/made.h), for caches of their own. An id below SLAB_BARE is also the class's
+ * page map entry and its slot in the magazines. The classes above have no slot, hence no magazines, and share one
+ * entry: SLAB_BARE itself is no class.
+ */
+enum {
+    SLAB_BARE = PAGE_MAP_VMALLOC - 1, /* entries from there on are no slab's */
+    SLAB_SLOT_IDS_NR = SLAB_BARE,     /* ids that have slots */
+    SLAB_IDS_NR = 1024,
+    SLAB_MADE_NR = SLAB_IDS_NR - SLAB_CLASSES_NR,
+};
 #define SLAB_ALIGN_MAX (1 * MIB)
 
 struct slab_geometry {
@@ -38,6 +51,29 @@ struct slab_geometry {
     u8 bitmap_shift; /* log2 bytes of the bitmap; 3 when it is the descriptor's own word */
 };
 extern HIDDEN const struct slab_geometry slab_geometry[SLAB_CLASSES_NR];
+/* Geometry of an id below slab_ids_end; all zeros where there never was a class. */
+const struct slab_geometry *slab_made_geometry(unsigned cls);
+static ALWAYS_INLINE const struct slab_geometry *slab_geometry_of(unsigned cls) {
+    return LIKELY(cls < SLAB_CLASSES_NR) ? &slab_geometry[cls] : slab_made_geometry(cls);
+}
+
+/* Page map entry of a class's granules, without the node, and whether an entry is that of a slab. */
+static inline unsigned slab_slot_of(unsigned cls) { return MIN(cls, (unsigned)SLAB_BARE); }
+static ALWAYS_INLINE bool slab_entry_is_slab(unsigned entry) { return entry - 1u < SLAB_BARE; }
+/* Class of p, which lies in a slab whose page map entry is given. */
+unsigned slab_id_bare(const void *p);
+static ALWAYS_INLINE unsigned slab_id_of(const void *p, unsigned entry) {
+    return LIKELY(entry != SLAB_BARE) ? entry : slab_id_bare(p);
+}
+
+/* No class has an id from here on; grows only. For walks over all classes. */
+extern HIDDEN _Atomic(unsigned) slab_ids_end;
+static inline unsigned slab_ids_end_get(void) {
+    /* order: acquire: the records of all ids below are there.                                      pairs: [slab.ids] */
+    return atomic_load_explicit(&slab_ids_end, memory_order_acquire);
+}
+/* The same of those that have slots. */
+static inline unsigned slab_slot_ids_end_get(void) { return MIN(slab_ids_end_get(), (unsigned)SLAB_SLOT_IDS_NR); }
 
 /* Index of the object an offset into a slab lies in, exact for every offset: with n = offset / 16 < 2^16 and d = size /
  * 16 <= 2^16, recip = (2^32 + e) / d with e < d, and n * e < 2^32. */

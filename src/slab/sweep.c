@@ -120,7 +120,7 @@ static void sweep_one(struct sweep *sw, char *base) {
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
         slab_empties_add(sw->class, g, -1);
-    if (slab_word_free(slab_word_load(s)) == g->nobj && sw->kept_nr++ >= sw->keep_max)
+    if (slab_word_free(slab_word_load(s)) == g->nobj && !sw->class->pinned && sw->kept_nr++ >= sw->keep_max)
         SLAB_TRANSITION(s, slab_word_reap(w, g->nobj, &duty));
     if (duty == SLAB_DUTY_REAP) {
         slab_destroy(sw->class, s, base);
@@ -138,7 +138,7 @@ static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum
     struct sweep sw;
     sw.class = c;
     sw.geometry = g;
-    sw.purge = purge;
+    sw.purge = c->keeps_contents ? SLAB_PURGE_NO : purge;
     sw.kept_nr = 0;
     sw.keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
     sw.held_nr = sw.ranges_nr = 0;
@@ -158,28 +158,48 @@ static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum
     atomic_store_explicit(&c->sparse, 0, memory_order_relaxed);
 }
 
-void slab_sweep(unsigned cls, enum slab_effort effort, enum slab_purge purge) {
+static void sweep_class(unsigned cls, enum slab_effort effort, enum slab_purge purge) {
     for (unsigned node = 0; node < page_nodes_nr; node++) {
-        struct slab_class *c = &slab_classes[node][cls];
+        struct slab_class *c = slab_class_at(node, cls);
         if (atomic_load_explicit(&c->slabs, memory_order_relaxed) == 0)
             continue;
         /* order: acquire                                                                          pairs:
          * [slab.sweeping] */
         if (atomic_exchange_explicit(&c->sweeping, 1, memory_order_acquire) != 0)
             continue;
-        sweep_node(c, &slab_geometry[cls], effort, purge);
+        sweep_node(c, slab_geometry_of(cls), effort, purge);
         /* order: release                                                                          pairs:
          * [slab.sweeping] */
         atomic_store_explicit(&c->sweeping, 0, memory_order_release);
     }
 }
 
-void slab_sweep_due(void) {
+void slab_sweep(unsigned cls, enum slab_effort effort, enum slab_purge purge) {
+    if (!slab_made_enter(cls))
+        return;
+    sweep_class(cls, effort, purge);
+    slab_made_leave(cls);
+}
+
+void slab_made_retire(unsigned cls) { sweep_class(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO); }
+
+static bool class_has_many_empties(unsigned cls) {
+    bool many = false;
     for (unsigned node = 0; node < page_nodes_nr; node++) {
-        for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-            if (slab_empties_many(&slab_classes[node][cls], &slab_geometry[cls]))
-                slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
-        }
+        const struct slab_class *c = slab_class_at(node, cls);
+        many = many || (atomic_load_explicit(&c->slabs, memory_order_relaxed) != 0 &&
+                        slab_empties_many(c, slab_geometry_of(cls)));
+    }
+    return many;
+}
+
+void slab_sweep_due(void) {
+    for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
+        if (!slab_made_enter(cls))
+            continue;
+        if (class_has_many_empties(cls))
+            sweep_class(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+        slab_made_leave(cls);
     }
 }
 
@@ -187,8 +207,8 @@ void slab_sweep_due(void) {
 
 void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
     *ret_stats = (struct slab_class_stats){0};
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        const struct slab_class *c = &slab_classes[node][cls];
+    for (unsigned node = 0; node < (cls < SLAB_CLASSES_NR ? page_nodes_nr : 1); node++) {
+        const struct slab_class *c = slab_class_at(node, cls);
         ret_stats->slabs += (u64)atomic_load_explicit(&c->slabs, memory_order_relaxed);
         ret_stats->out_objs += (u64)MAX(atomic_load_explicit(&c->out_objs, memory_order_relaxed), 0);
         ret_stats->purged_bytes += (u64)MAX(atomic_load_explicit(&c->purged_bytes, memory_order_relaxed), 0);
@@ -198,17 +218,18 @@ void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
 /* Free memory of a class that could be purged: a class at rest (the same objects are out as at earlier ticks) is swept
  * once. */
 void slab_tick(u64 now_ms) {
-    static _Atomic(u64) out_at_last_tick[SLAB_CLASSES_NR];
     (void)now_ms;
     s64 regret = atomic_load_explicit(&slab_regret_bytes, memory_order_relaxed);
     atomic_fetch_sub_explicit(&slab_regret_bytes, (regret + REGRET_PART - 1) / REGRET_PART, memory_order_relaxed);
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-        struct slab_class *c = &slab_classes[0][cls];
+    for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
+        struct slab_class *c = slab_class_at(0, cls);
+        const struct slab_geometry *g = slab_geometry_of(cls);
         struct slab_class_stats st;
         slab_class_stats_get(cls, &st);
-        u64 held = st.slabs * slab_geometry[cls].granules * GRANULE_BYTES;
-        u64 free_bytes = held - MIN(held, st.out_objs * slab_geometry[cls].size_bytes + st.purged_bytes);
-        u64 last = atomic_exchange_explicit(&out_at_last_tick[cls], st.out_objs, memory_order_relaxed);
+        u64 held = st.slabs * g->granules * GRANULE_BYTES;
+        u64 free_bytes = held - MIN(held, st.out_objs * g->size_bytes + st.purged_bytes);
+        u64 last = c->out_objs_at_tick;
+        c->out_objs_at_tick = st.out_objs;
         /* Falling use is quiet too: only growth wants the memory back. */
         c->quiet_ticks = st.out_objs > last ? 0 : (u8)MIN(c->quiet_ticks + 1, 2 * QUIET_TICKS);
         if (c->quiet_ticks == QUIET_TICKS && free_bytes > MAX(held / TICK_PURGE_PART, TICK_PURGE_MIN_BYTES))
@@ -219,9 +240,11 @@ void slab_tick(u64 now_ms) {
 /* Another thread may have held a flag at the moment of the fork. Slabs it owned then are lost to the child. */
 void slab_fork_child(void) {
     for (unsigned node = 0; node < page_nodes_nr; node++) {
-        for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-            if (atomic_load_explicit(&slab_classes[node][cls].sweeping, memory_order_relaxed) != 0)
-                atomic_store_explicit(&slab_classes[node][cls].sweeping, 0, memory_order_relaxed);
+        for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
+            struct slab_class *c = slab_class_at(node, cls);
+            if (atomic_load_explicit(&c->sweeping, memory_order_relaxed) != 0)
+                atomic_store_explicit(&c->sweeping, 0, memory_order_relaxed);
         }
     }
+    slab_made_fork_child();
 }

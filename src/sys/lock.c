@@ -10,6 +10,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <time.h>
 
 enum { SPINS = 100 };
 
@@ -64,5 +65,11 @@ static void release(struct sys_lock *lock, unsigned wake_nr) {
 
 void sys_lock_release(struct sys_lock *lock) { release(lock, 1); }
 void sys_lock_release_all(struct sys_lock *lock) { release(lock, INT_MAX); }
+void sys_wait(_Atomic(u32) *word, u32 expected, unsigned ms) {
+    struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    (void)SYS4(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &span);
+}
+
+void sys_wake(_Atomic(u32) *word, unsigned nr) { (void)SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr); }
 
 void sys_lock_reset(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_relaxed); }

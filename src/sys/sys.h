@@ -149,6 +149,9 @@ void sys_lock_release(struct sys_lock *lock);
 /* Wakes all who wait, not one: for locks whose waiters may go on without ever taking them. */
 void sys_lock_release_all(struct sys_lock *lock);
 bool sys_lock_is_mine(struct sys_lock *lock);
+/* Sleeps while *word is expected, at most ms milliseconds; may return early. And wakes up to nr who sleep there. */
+void sys_wait(_Atomic(u32) *word, u32 expected, unsigned ms);
+void sys_wake(_Atomic(u32) *word, unsigned nr);
 /* Back to free, whoever held it: for the child of a fork. */
 void sys_lock_reset(struct sys_lock *lock);
 

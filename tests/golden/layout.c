@@ -40,9 +40,8 @@ static void print_slab(void) {
     FIELD(slab, bits);
     FIELD(slab, purged);
     FIELD(slab, back);
-    FIELD(slab, cls);
-    FIELD(slab, node);
     FIELD(slab, first);
+    FIELD(slab, kind);
     STRUCT(slab_class);
     FIELD(slab_class, partial);
     FIELD(slab_class, out_objs);

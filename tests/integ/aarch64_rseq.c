@@ -31,6 +31,7 @@ enum {
     OBJECTS_NR = 256,
     THREADS_NR = 8,
     HELD_NR = 16,
+    RUN_MAX = 5,
     NO_WORD = 1, /* no magazine lies there */
     TIMER_NS = 1000000,
     HOP_NS = 2000000,
@@ -132,6 +133,31 @@ static void step_push(struct thread *t) {
     }
 }
 
+/* The same by the run. */
+static void step_pop_run(struct thread *t) {
+    u64 want = random_below(t, RUN_MAX) + 1, nr = MIN(want, (u64)(HELD_NR - t->held_nr));
+    u64 done = nr == 0 ? 0 : rseq_pop_run(views, random_below(t, SLOTS_NR), nr, (void **)&t->held[t->held_nr]);
+    for (u64 i = 0; i < done; i++)
+        object_claim(t, t->held[t->held_nr++]);
+    t->pops += done;
+}
+
+static void step_push_run(struct thread *t) {
+    u64 want = random_below(t, RUN_MAX) + 1, nr = MIN(want, (u64)t->held_nr);
+    if (nr == 0)
+        return;
+    u64 **run = &t->held[t->held_nr - nr];
+    for (u64 i = 0; i < nr; i++)
+        object_release(run[i]);
+    u64 done = rseq_push_run(views, random_below(t, SLOTS_NR), nr, (void *const *)run);
+    for (u64 i = done; i < nr; i++) {
+        object_claim(t, run[i]);
+        run[i - done] = run[i];
+    }
+    t->held_nr -= (unsigned)done;
+    t->pushes += done;
+}
+
 /* Takes a whole magazine out of a spare word, puts it in the place of a slot's empty or full one, or into a spare word
  * again. Where a thread cannot put what it holds on the id it is on now, it keeps it for another time. */
 static void step_swap(struct thread *t) {
@@ -201,9 +227,10 @@ static void *thread_run(void *arg) {
     while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
         switch (random_below(t, 8)) {
         case 0: step_swap(t); break;
-        case 1:
+        case 1: step_push_run(t); break;
         case 2:
         case 3: step_push(t); break;
+        case 4: step_pop_run(t); break;
         default: step_pop(t);
         }
     }

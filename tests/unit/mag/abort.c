@@ -43,6 +43,26 @@ static void op_push(void) { push_to(SLOT_HALF); }
 static void op_push_first(void) { push_to(SLOT_EMPTY); }
 static void op_push_full(void) { push_to(SLOT_FULL); }
 
+/* Two objects: all that is there when the magazine has only one more. */
+static void pop_run_from(enum world_slot slot) {
+    void *objs[2] = {NULL, NULL};
+    u64 nr = rseq_pop_run(w->views, slot, 2, objs);
+    w->hand_obj[2] = nr > 0 ? (u64)objs[0] : 0;
+    w->hand_obj[7] = nr > 1 ? (u64)objs[1] : 0;
+}
+static void op_pop_run(void) { pop_run_from(SLOT_HALF); }
+static void op_pop_run_empty(void) { pop_run_from(SLOT_EMPTY); }
+static void push_run_to(enum world_slot slot) {
+    void *objs[2] = {(void *)w->hand_obj[CHILD], (void *)w->hand_obj[6]};
+    u64 nr = rseq_push_run(w->views, slot, 2, objs);
+    if (nr > 0)
+        w->hand_obj[CHILD] = 0;
+    if (nr > 1)
+        w->hand_obj[6] = 0;
+}
+static void op_push_run(void) { push_run_to(SLOT_HALF); }
+static void op_push_run_full(void) { push_run_to(SLOT_FULL); }
+
 static void op_swap_empty(void) {
     u64 old;
     if (rseq_swap_if_empty(w->views, WORLD_SLOT_OFF(SLOT_EMPTY), w->hand_mag[CHILD], &old) == RSEQ_DONE)
@@ -69,6 +89,10 @@ static const struct operation operations[] = {
     {"swap if empty", op_swap_empty},
     {"swap if full", op_swap_full},
     {"swap if equal", op_put_spare},
+    {"pop a run", op_pop_run},
+    {"push a run", op_push_run},
+    {"pop a run from an empty one", op_pop_run_empty},
+    {"push a run into a full one", op_push_run_full},
 };
 
 /* --- what happens to it at the chosen instruction --- */
@@ -278,7 +302,7 @@ int main(void) {
         aborts_nr += abort_everywhere(&operations[i]);
     must_need_aborts(&operations[0]);
     must_need_aborts(&operations[3]);
-    for (size_t i = 6; i < ARRAY_NR(operations); i++)
+    for (size_t i = 6; i < 11; i++)
         must_need_aborts(&operations[i]);
     printf("%u aborts, nothing lost\n", aborts_nr);
     return 0;

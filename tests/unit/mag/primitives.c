@@ -54,6 +54,44 @@ static void both_push(unsigned slot, unsigned hand) {
         real.hand_obj[hand] = model.hand_obj[hand] = 0;
 }
 
+enum { RUN_MAX = 4 };
+
+/* What no hand is free for goes back, the last first. */
+static void both_pop_run(unsigned slot, unsigned nr) {
+    void *a[RUN_MAX], *b[RUN_MAX];
+    u64 done = rseq_pop_run(real.views, slot, nr, a);
+    MUST(done == ref_pop_run(model.slot, slot, nr, b) && done <= nr);
+    for (u64 i = 0; i < done; i++)
+        MUST(a[i] == b[i]);
+    for (unsigned i = 0, next = 0; i < WORLD_HANDS && next < done; i++) {
+        /* Topmost first: what stays is below, and goes back in the end. */
+        if (real.hand_obj[i] == 0)
+            real.hand_obj[i] = model.hand_obj[i] = (u64)a[next++];
+        if (i + 1 == WORLD_HANDS || next == done) {
+            for (u64 back = done; back > next; back--)
+                MUST(rseq_push(real.views, slot, a[back - 1]) && ref_push(model.slot, slot, b[back - 1]));
+        }
+    }
+}
+
+static void both_push_run(unsigned slot, unsigned hand, unsigned nr) {
+    void *objs[RUN_MAX];
+    unsigned from[RUN_MAX], have = 0;
+    for (unsigned i = 0; i < WORLD_HANDS && have < nr; i++) {
+        unsigned at = (hand + i) % WORLD_HANDS;
+        if (real.hand_obj[at] == 0)
+            continue;
+        objs[have] = (void *)real.hand_obj[at];
+        from[have++] = at;
+    }
+    if (have == 0)
+        return;
+    u64 done = rseq_push_run(real.views, slot, have, objs);
+    MUST(done == ref_push_run(model.slot, slot, have, objs) && done <= have);
+    for (u64 i = 0; i < done; i++)
+        real.hand_obj[from[i]] = model.hand_obj[from[i]] = 0;
+}
+
 enum swap { SWAP_IF_EMPTY, SWAP_IF_FULL, SWAP_IF_EQUAL, SWAPS_NR };
 
 static enum rseq_status real_swap(enum swap kind, s64 off, u64 expected, u64 next, u64 *ret_old) {
@@ -90,11 +128,11 @@ static void random_operation(void) {
     unsigned slot = (unsigned)(r % WORLD_SLOTS), hand = (unsigned)(r / 8 % WORLD_HANDS);
     switch (r / 64 % 8) {
     case 0:
-    case 1:
-    case 2: both_pop(slot); break;
+    case 1: both_pop(slot); break;
+    case 2: both_pop_run(slot, 1 + (unsigned)(r / 512 % RUN_MAX)); break;
     case 3:
-    case 4:
-    case 5: both_push(slot, hand); break;
+    case 4: both_push(slot, hand); break;
+    case 5: both_push_run(slot, hand, 1 + (unsigned)(r / 512 % RUN_MAX)); break;
     default: both_swap((enum swap)(r / 1024 % SWAPS_NR), slot, hand, r / 4096 % 4 != 0); break;
     }
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The kmalloc family under the kernel's names. The contracts are in <quarry/kmem.h>. */
+/* The kmalloc family under the kernel's names; caches are in <linux/kmem_cache.h>. The contracts are in
+ * <quarry/kmem.h>. */
 #ifndef QUARRY_KERNEL_LINUX_SLAB_H
 #define QUARRY_KERNEL_LINUX_SLAB_H
 
 #include <linux/gfp.h>
+#include <linux/kmem_cache.h>
 #include <linux/overflow.h>
 #include <linux/types.h>
 

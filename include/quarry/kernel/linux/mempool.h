@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory pools under the kernel's names. The contracts are in <quarry/mempool.h>. */
+#ifndef QUARRY_KERNEL_LINUX_MEMPOOL_H
+#define QUARRY_KERNEL_LINUX_MEMPOOL_H
+
+#include <linux/slab.h>
+
+typedef quarry_mempool_t mempool_t;
+typedef quarry_mempool_alloc_t mempool_alloc_t;
+typedef quarry_mempool_free_t mempool_free_t;
+
+static inline mempool_t *mempool_create(int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn, void *pool_data) {
+    return quarry_mempool_create(min_nr, alloc, free_fn, pool_data);
+}
+/* One heap serves all nodes: any node is taken for a hint. */
+static inline mempool_t *mempool_create_node(int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn,
+                                             void *pool_data, gfp_t flags, int node) {
+    (void)node;
+    return quarry_mempool_create_flags(min_nr, alloc, free_fn, pool_data, flags);
+}
+static inline int mempool_init(mempool_t *pool, int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn,
+                               void *pool_data) {
+    return quarry_mempool_init(pool, min_nr, alloc, free_fn, pool_data);
+}
+static inline int mempool_init_node(mempool_t *pool, int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn,
+                                    void *pool_data, gfp_t flags, int node) {
+    (void)node;
+    return quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, flags);
+}
+static inline bool mempool_initialized(mempool_t *pool) { return quarry_mempool_initialized(pool); }
+static inline bool mempool_is_saturated(mempool_t *pool) { return quarry_mempool_is_saturated(pool); }
+static inline void mempool_exit(mempool_t *pool) { quarry_mempool_exit(pool); }
+static inline void mempool_destroy(mempool_t *pool) { quarry_mempool_destroy(pool); }
+static inline int mempool_resize(mempool_t *pool, int new_min_nr) { return quarry_mempool_resize(pool, new_min_nr); }
+static inline void *mempool_alloc(mempool_t *pool, gfp_t flags) { return quarry_mempool_alloc(pool, flags); }
+static inline void *mempool_alloc_preallocated(mempool_t *pool) { return quarry_mempool_alloc_preallocated(pool); }
+static inline void mempool_free(void *element, mempool_t *pool) { quarry_mempool_free(element, pool); }
+
+/* What elements are made of. */
+static inline void *mempool_alloc_slab(gfp_t flags, void *pool_data) {
+    return quarry_mempool_alloc_slab(flags, pool_data);
+}
+static inline void mempool_free_slab(void *element, void *pool_data) { quarry_mempool_free_slab(element, pool_data); }
+static inline void *mempool_kmalloc(gfp_t flags, void *pool_data) { return quarry_mempool_kmalloc(flags, pool_data); }
+static inline void mempool_kfree(void *element, void *pool_data) { quarry_mempool_kfree(element, pool_data); }
+static inline mempool_t *mempool_create_slab_pool(int min_nr, struct kmem_cache *s) {
+    return quarry_mempool_create_slab_pool(min_nr, s);
+}
+static inline int mempool_init_slab_pool(mempool_t *pool, int min_nr, struct kmem_cache *s) {
+    return quarry_mempool_init_slab_pool(pool, min_nr, s);
+}
+static inline mempool_t *mempool_create_kmalloc_pool(int min_nr, size_t size) {
+    return quarry_mempool_create_kmalloc_pool(min_nr, size);
+}
+static inline int mempool_init_kmalloc_pool(mempool_t *pool, int min_nr, size_t size) {
+    return quarry_mempool_init_kmalloc_pool(pool, min_nr, size);
+}
+
+#endif

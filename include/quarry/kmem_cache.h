@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slab caches, sheaves and buckets of the kernel's allocation API, with a prefix; a part of <quarry/kmem.h>, which
+ * includes it and has what holds for all functions. docs/kmem.md says what differs from the kernel.
+ *
+ * A cache has slabs of its own, and a magazine for each CPU, like a size class of malloc's. Its objects may be given to
+ * quarry_kfree(), quarry_ksize() and free(), too. Facts are those of Linux 6.12 (mm/slab_common.c, mm/slub.c), and of
+ * 6.18 for sheaves.
+ */
+#ifndef QUARRY_KMEM_CACHE_H
+#define QUARRY_KMEM_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct quarry_kmem_cache;
+
+#include <quarry/kmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define QUARRY_NOTHROW noexcept
+#else
+#define QUARRY_NOTHROW
+#endif
+
+/* --- making --- */
+
+/* What a cache is like. The values are the kernel's (6.9 and before). */
+typedef unsigned int quarry_slab_flags_t;
+#define QUARRY_SLAB_HWCACHE_ALIGN 0x2000u    /* to a cache line, or the smallest part of one that holds an object */
+#define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u /* merges with its like alone; no other effect */
+#define QUARRY_SLAB_PANIC 0x40000u           /* a cache that can't be made ends the program */
+#define QUARRY_SLAB_TYPESAFE_BY_RCU 0x80000u /* memory stays of this type: slabs are never given back; never merges */
+#define QUARRY_SLAB_NOLEAKTRACE 0x800000u    /* objects that remain at destroy are not listed; never merges */
+#define QUARRY_SLAB_NO_MERGE 0x1000000u      /* slabs of its own, whatever other caches there are */
+#define QUARRY_SLAB_ACCOUNT 0x4000000u       /* merges with its like alone; no other effect */
+#define QUARRY_SLAB_TEMPORARY QUARRY_SLAB_RECLAIM_ACCOUNT
+
+/* The largest object of a cache, and the largest alignment. The kernel's is KMALLOC_MAX_SIZE. */
+#define QUARRY_KMEM_CACHE_MAX_SIZE ((size_t)1 << 20)
+
+/* All zeros is the default. */
+struct quarry_kmem_cache_args {
+    unsigned int align;          /* bytes, a power of two; 0: 16 */
+    unsigned int useroffset;     /* of each object, what may be copied to and from users: kept, shown, never merged */
+    unsigned int usersize;       /* bytes from useroffset on */
+    unsigned int freeptr_offset; /* bytes; checked, and else without effect: nothing is kept inside free objects */
+    bool use_freeptr_offset;     /* for QUARRY_SLAB_TYPESAFE_BY_RCU alone */
+    void (*ctor)(void *);        /* called once for each object when its slab is made, not at each allocation */
+    unsigned int sheaf_capacity; /* objects of a CPU's magazine, at most 510; 0: by size. Never merges */
+};
+
+/*
+ * A cache for objects of size bytes, 1 to QUARRY_KMEM_CACHE_MAX_SIZE. name is copied. NULL, after a line on stderr, for
+ * no name, a wrong size, alignment or flag, no memory, or when more than about 900 caches have slabs of their own;
+ * QUARRY_SLAB_PANIC ends the program instead. A cache without constructor, usercopy range and sheaf_capacity may be
+ * merged with one of equal size: then both names mean one cache, which quarry_kmem_cache_destroy() takes leave of once
+ * for each. Takes a lock and may sleep; not for signal handlers.
+ */
+struct quarry_kmem_cache *quarry_kmem_cache_create(const char *name, unsigned int size, unsigned int align,
+                                                   quarry_slab_flags_t flags, void (*ctor)(void *)) QUARRY_NOTHROW;
+/* args may be NULL. */
+struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsigned int size,
+                                                        const struct quarry_kmem_cache_args *args,
+                                                        quarry_slab_flags_t flags) QUARRY_NOTHROW;
+struct quarry_kmem_cache *quarry_kmem_cache_create_usercopy(const char *name, unsigned int size, unsigned int align,
+                                                            quarry_slab_flags_t flags, unsigned int useroffset,
+                                                            unsigned int usersize, void (*ctor)(void *)) QUARRY_NOTHROW;
+/* NULL does nothing. Objects that are still out are listed on stderr, and they, their slabs and the cache then stay for
+ * good. Nobody may use the cache during the call or after it. Not for signal handlers. */
+void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) QUARRY_NOTHROW;
+/* Gives back what is free, while others use the cache: 0 when it holds no slab any more, else 1. */
+int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) QUARRY_NOTHROW;
+/* Bytes of an object, as asked for. */
+unsigned int quarry_kmem_cache_size(const struct quarry_kmem_cache *s) QUARRY_NOTHROW;
+
+/* Counters of a cache: exact while nobody uses it. Walks the records of the whole heap. */
+struct quarry_kmem_cache_info {
+    const char *name;                      /* of the first of those that were merged; valid as long as the cache */
+    unsigned int object_bytes, slot_bytes; /* asked for, and from one object to the next */
+    unsigned int align_bytes, aliases;     /* aliases: caches merged into this one */
+    unsigned int useroffset, usersize;
+    quarry_slab_flags_t flags;
+    unsigned int objs_per_slab, slab_bytes;
+    bool percpu;                        /* has magazines; else allocation goes to the slabs */
+    size_t slabs, full, partial, empty; /* of these: all, some, none of the objects handed out or in magazines */
+    size_t active_objs, cached_objs;    /* handed out; free, but in magazines */
+};
+void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_cache_info *ret_info) QUARRY_NOTHROW;
+
+/* --- objects --- */
+
+/* An object, as its constructor or its last owner left it; with __GFP_ZERO zeroed. Without __GFP_DIRECT_RECLAIM as
+ * quarry_kmalloc(): out of this CPU's magazine or not at all. */
+void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* Any cache's object, and NULL: it goes to the cache it is of. */
+void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) QUARRY_NOTHROW;
+static inline void *quarry_kmem_cache_zalloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry_kmem_cache_alloc(s, flags | QUARRY___GFP_ZERO);
+}
+/* nr objects and nr, or 0 and none. */
+int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr,
+                                 void **objs) QUARRY_NOTHROW;
+/* s may be NULL: objects of any cache or of kmalloc. */
+void quarry_kmem_cache_free_bulk(struct quarry_kmem_cache *s, size_t nr, void **objs) QUARRY_NOTHROW;
+
+/* The heap's own function, for the inline forms of <linux/slab.h> alone: a cache begins with its class. */
+struct quarry_core1_class;
+void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHROW;
+#define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
+    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
+
+/* --- sheaves: objects set aside for allocations that must not fail --- */
+
+struct quarry_slab_sheaf;
+/* A sheaf of size objects of s, 1 or more; NULL without memory. A sheaf belongs to one thread at a time. */
+struct quarry_slab_sheaf *quarry_kmem_cache_prefill_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags,
+                                                          unsigned int size) QUARRY_NOTHROW;
+/* So that there are size objects in it, at least. 0, or -ENOMEM with the sheaf as it was; *sheaf may become another. */
+int quarry_kmem_cache_refill_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags, struct quarry_slab_sheaf **sheaf,
+                                   unsigned int size) QUARRY_NOTHROW;
+/* An object out of the sheaf, zeroed with __GFP_ZERO; NULL when it has none left, and for a sheaf of another cache. No
+ * system call, no lock: async-signal-safe where the sheaf is the handler's. */
+void *quarry_kmem_cache_alloc_from_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags,
+                                         struct quarry_slab_sheaf *sheaf) QUARRY_NOTHROW;
+/* Objects left. */
+unsigned int quarry_kmem_cache_sheaf_size(const struct quarry_slab_sheaf *sheaf) QUARRY_NOTHROW;
+/* The sheaf and what is left in it go back. NULL does nothing. */
+void quarry_kmem_cache_return_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags,
+                                    struct quarry_slab_sheaf *sheaf) QUARRY_NOTHROW;
+
+/* --- buckets: kmalloc with slabs of one's own --- */
+
+struct quarry_kmem_buckets;
+/* Caches for sizes 16 to 8192 (powers of two, and 96 and 192), each made at its first allocation. flags, range and
+ * constructor are those of quarry_kmem_cache_create_usercopy(); the range is cut to each bucket's size. NULL without
+ * memory or for a wrong flag. Cannot be destroyed. */
+struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_slab_flags_t flags,
+                                                       unsigned int useroffset, unsigned int usersize,
+                                                       void (*ctor)(void *)) QUARRY_NOTHROW;
+/* As quarry_kmalloc(), of the buckets up to 8192 bytes; b NULL: quarry_kmalloc(). Given to quarry_kfree(). */
+void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
+
+#undef QUARRY_NOTHROW
+#ifdef __cplusplus
+}
+#endif
+
+#endif

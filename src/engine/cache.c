@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* The slow path of allocation by class, and objects by the run. Contract in cache.h. */
+#include "engine/cache.h"
+
+#include "engine/engine.h"
+#include "engine/fast.h"
+#include "engine/pressure.h"
+#include "engine/start.h"
+#include "mag/mag.h"
+#include "rt/options.h"
+
+#include <string.h>
+
+enum { RUN_MAX = 1 << 16 }; /* objects moved at a time: counts of the layers below have 32 bits */
+
+/* In a signal handler on top of the page tier's holder nothing can be done that mag_alloc() did not try. */
+COLD static void *alloc_hard(unsigned cls) {
+    if (page_is_busy_here())
+        return NULL;
+    engine_pressure_hard();
+    return mag_alloc(cls, NULL);
+}
+
+/* Option zero: an object of a class with a constructor stays as its constructor, or its last owner, left it. */
+static void zero_if_asked(unsigned cls, void *p) {
+    if (UNLIKELY(rt_opt.zero) && !slab_keeps_contents(cls))
+        memset(p, 0, slab_geometry_of(cls)->size_bytes);
+}
+
+void *engine_class_alloc_slow(unsigned cls) {
+    void *p = mag_alloc(cls, NULL);
+    if (UNLIKELY(p == NULL))
+        p = alloc_hard(cls);
+    if (LIKELY(p != NULL))
+        zero_if_asked(cls, p);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_MALLOC, slab_geometry_of(cls)->size_bytes);
+    engine_pressure_look();
+    engine_tick_maybe();
+    return p;
+}
+
+/* Counting calls, and option zero, see each object. */
+static bool by_the_run(void) { return LIKELY(!engine_counting && !rt_opt.zero); }
+
+size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs) {
+    size_t got = 0;
+    while (got < nr) {
+        unsigned run = (unsigned)MIN(nr - got, (size_t)RUN_MAX);
+        unsigned done = by_the_run() ? mag_alloc_bulk(cls, run, objs + got) : 0;
+        got += done;
+        /* Out of memory, or not by the run: what one object takes. */
+        if (done < run && (objs[got] = engine_class_alloc_slow(cls)) == NULL)
+            break;
+        got += done < run;
+    }
+    engine_pressure_look();
+    engine_tick_maybe();
+    return got;
+}
+
+static void free_one(void *p) {
+    if (!engine_free_fast(p))
+        engine_free_slow(p);
+}
+
+void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
+    unsigned slot = slab_slot_of(cls);
+    for (size_t i = 0, run = 0; i < nr; i += run + (run == 0), run = 0) {
+        while (by_the_run() && run < RUN_MAX && i + run < nr && page_map_get(objs[i + run]) == slot)
+            run++;
+        if (run != 0)
+            mag_free_bulk(cls, (unsigned)run, objs + i);
+        else
+            free_one(objs[i]);
+    }
+    engine_tick_maybe();
+}

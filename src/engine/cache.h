@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects of classes made for a cache: what engine.h does by size, done by class. Called by front/ for the kernel API.
+ * Conventions as in engine.h. The fast path is the caller's: rseq_pop() with the class's slot.
+ */
+#ifndef QUARRY_ENGINE_CACHE_H
+#define QUARRY_ENGINE_CACHE_H
+
+#include "base/types.h"
+
+/* An object of the class, whatever it takes; NULL when memory is out. */
+void *engine_class_alloc_slow(unsigned cls);
+/* Up to nr objects; fewer where memory is out. */
+size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs);
+/* Objects of any class, and NULL; runs of this one go to the magazine together. */
+void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* The functions of core.h that serve caches: classes made for them, and waiting. Owns nothing. */
+#include "engine/cache.h"
+
+#include "engine/engine.h"
+#include "engine/fast.h"
+#include "front/core.h"
+#include "mag/mag.h"
+#include "sys/sys.h"
+
+#include <errno.h>
+
+/* Slots are indices, so that the fast path needs no test for a class without magazines. */
+FAST_ENTRY void *quarry_core1_class_alloc(const struct quarry_core1_class *class) {
+    void *p = rseq_pop(mag_tabs.alloc_view, class->slot);
+    return LIKELY(p != NULL) ? p : engine_class_alloc_slow(class->id);
+}
+
+void *quarry_core1_class_alloc_at_hand(const struct quarry_core1_class *class) {
+    return rseq_pop(mag_tabs.alloc_view, class->slot);
+}
+
+/* What the magazine has, in one section; the rest, if any, the slow way. */
+FAST_ENTRY size_t quarry_core1_class_alloc_bulk(const struct quarry_core1_class *class, size_t nr, void **objs) {
+    size_t got = 0;
+    if (LIKELY(nr - 1 < MAG_RUN_MAX)) /* 0 too */
+        got = rseq_pop_run(mag_tabs.alloc_view, class->slot, nr, objs);
+    return LIKELY(got == nr) ? nr : got + engine_class_alloc_bulk(class->id, nr - got, objs + got);
+}
+
+FAST_ENTRY void quarry_core1_class_free_bulk(const struct quarry_core1_class *class, size_t nr, void *const *objs) {
+    size_t given = 0, ours = 0;
+    while (LIKELY(ours < nr && page_map_get(objs[ours]) == class->slot))
+        ours++;
+    if (LIKELY(ours - 1 < MAG_RUN_MAX))
+        given = rseq_push_run(mag_tabs.free_view, class->slot, ours, objs);
+    if (UNLIKELY(given < nr))
+        engine_class_free_bulk(class->id, nr - given, objs + given);
+}
+
+int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct quarry_core1_class_make *make) {
+    if (!engine_ready())
+        return -ENOMEM;
+    unsigned cls = mag_class_make(&(struct slab_make){.size_bytes = make->size_bytes,
+                                                      .align_bytes = make->align_bytes,
+                                                      .ctor = make->ctor,
+                                                      .pinned = make->pinned},
+                                  make->capacity);
+    if (cls == 0)
+        return -ENOMEM;
+    *ret_class = (struct quarry_core1_class){.slot = slab_slot_of(cls), .id = cls};
+    return 0;
+}
+
+long quarry_core1_class_unmake(const struct quarry_core1_class *class) {
+    u64 live = 0;
+    enum mag_unmake result = mag_class_unmake(class->id, &live);
+    return result == MAG_UNMAKE_DONE ? 0 : result == MAG_UNMAKE_LIVE ? (long)live : -EBUSY;
+}
+
+size_t quarry_core1_class_shrink(const struct quarry_core1_class *class) {
+    struct slab_class_stats st;
+    mag_class_shrink(class->id);
+    slab_class_stats_get(class->id, &st);
+    return st.slabs;
+}
+
+/* --- looking --- */
+
+static void slab_count(void *arg, const struct slab_seen *slab) {
+    struct quarry_core1_class_info *info = arg;
+    info->slabs++;
+    if (slab->free_nr == 0)
+        info->full++;
+    else if (slab->free_nr >= info->objs_per_slab)
+        info->empty++;
+    else
+        info->partial++;
+}
+
+void quarry_core1_class_look(const struct quarry_core1_class *class, struct quarry_core1_class_info *ret_info) {
+    const struct slab_geometry *g = slab_geometry_of(class->id);
+    struct slab_class_stats st;
+    slab_class_stats_get(class->id, &st);
+    *ret_info = (struct quarry_core1_class_info){.slab_bytes = g->granules * GRANULE_BYTES,
+                                                 .objs_per_slab = g->nobj,
+                                                 .objs_out = st.out_objs,
+                                                 .objs_cached = mag_class_cached_racy(class->id)};
+    slab_made_walk(class->id, slab_count, ret_info);
+}
+
+struct out_walk {
+    unsigned cls;
+    quarry_core1_out_fn *fn;
+    void *arg;
+};
+
+static void slab_out(void *arg, const struct slab_seen *slab) {
+    const struct out_walk *w = arg;
+    const struct slab_geometry *g = slab_geometry_of(w->cls);
+    w->fn(w->arg, slab->base, g->nobj - MIN(slab->free_nr, (unsigned)g->nobj), NULL);
+    for (unsigned i = 0; i < g->nobj; i++) {
+        if (slab_made_is_out(w->cls, slab->base, i))
+            w->fn(w->arg, slab->base, i, slab->base + (size_t)i * g->size_bytes);
+    }
+}
+
+void quarry_core1_class_each_out(const struct quarry_core1_class *class, quarry_core1_out_fn *fn, void *arg) {
+    struct out_walk w = {class->id, fn, arg};
+    slab_made_walk(class->id, slab_out, &w);
+}
+
+/* --- waiting --- */
+
+void quarry_core1_wait(unsigned *word, unsigned expected, unsigned ms) { sys_wait((_Atomic(u32) *)word, expected, ms); }
+
+void quarry_core1_wake(unsigned *word, unsigned nr) { sys_wake((_Atomic(u32) *)word, nr); }

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Buckets: kmalloc with caches of one's own, so that objects of one kind never come to lie where those of another were.
+ * A bucket's cache is made at its first allocation, because classes with magazines are few.
+ */
+#include "kmem/cache.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const u16 bucket_bytes[] = {16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192};
+enum { BUCKETS_NR = ARRAY_NR(bucket_bytes), NAME_BYTES = 64 };
+
+struct quarry_kmem_buckets {
+    struct quarry_kmem_cache *_Atomic caches[BUCKETS_NR];
+    quarry_slab_flags_t flags;
+    unsigned useroffset, usersize;
+    void (*ctor)(void *);
+    char name[NAME_BYTES];
+};
+
+struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_slab_flags_t flags, unsigned useroffset,
+                                                       unsigned usersize, void (*ctor)(void *)) {
+    struct quarry_kmem_buckets *b = quarry_core1_zalloc(sizeof(*b));
+    if (b == NULL || name == NULL) {
+        quarry_core1_free(b);
+        return NULL;
+    }
+    b->flags = flags | QUARRY_SLAB_NO_MERGE;
+    b->useroffset = useroffset;
+    b->usersize = usersize;
+    b->ctor = ctor;
+    (void)snprintf(b->name, sizeof(b->name), "%s", name);
+    return b;
+}
+
+static unsigned bucket_for(size_t size) {
+    unsigned i = 0;
+    while (bucket_bytes[i] < size)
+        i++;
+    return i;
+}
+
+static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsigned i) {
+    char name[NAME_BYTES + 8];
+    unsigned size = bucket_bytes[i];
+    bool inside = b->useroffset < size;
+    struct quarry_kmem_cache *none = NULL;
+    struct quarry_kmem_cache_args args = {.align = size & -size,
+                                          .useroffset = inside ? b->useroffset : 0,
+                                          .usersize = inside ? MIN(b->usersize, size - b->useroffset) : 0,
+                                          .ctor = b->ctor};
+    (void)snprintf(name, sizeof(name), "%s-%u", b->name, size);
+    if (args.usersize == 0)
+        args.useroffset = 0;
+    struct quarry_kmem_cache *s = quarry_kmem_cache_create_args(name, size, &args, b->flags);
+    /* order: release: publishes the cache; acquire: of two makers the second uses the first's.      pairs: [bucket] */
+    if (s != NULL &&
+        !atomic_compare_exchange_strong_explicit(&b->caches[i], &none, s, memory_order_acq_rel, memory_order_acquire)) {
+        quarry_kmem_cache_destroy(s);
+        return none;
+    }
+    return s;
+}
+
+void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
+    if (b == NULL || size - 1 >= bucket_bytes[BUCKETS_NR - 1])
+        return quarry_kmalloc(size, flags);
+    unsigned i = bucket_for(size);
+    /* order: acquire                                                                                pairs: [bucket] */
+    struct quarry_kmem_cache *s = atomic_load_explicit(&b->caches[i], memory_order_acquire);
+    if (s == NULL && (!kmem_may_block(flags) || (s = bucket_make(b, i)) == NULL))
+        return NULL;
+    return quarry_kmem_cache_alloc(s, flags);
+}

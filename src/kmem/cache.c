@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slab caches: the kernel's rules over the heap's classes. Owns the list of caches, their names, and which of them are
+ * one (merging). Slabs and magazines are the heap's; here is no memory but the records.
+ *
+ * One lock, for making and destroying; allocating and freeing know nothing of it. The heap wants its classes made and
+ * unmade one call at a time, which the lock sees to. It is held over fork, so that the child finds it free and the
+ * list whole: whoever holds it waits for nothing that another fork handler holds.
+ */
+#include "kmem/cache.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MIN_ALIGN_BYTES = 16, LINE_BYTES = 64, FREEPTR_ALIGN_BYTES = 8 };
+
+#define FLAGS_MERGE_SAME (QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_ACCOUNT)
+#define FLAGS_MERGE_NEVER (QUARRY_SLAB_TYPESAFE_BY_RCU | QUARRY_SLAB_NOLEAKTRACE | QUARRY_SLAB_NO_MERGE)
+#define FLAGS_KNOWN (FLAGS_MERGE_SAME | FLAGS_MERGE_NEVER | QUARRY_SLAB_HWCACHE_ALIGN | QUARRY_SLAB_PANIC)
+
+static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct quarry_kmem_cache *caches;
+/* Destroyed, but with slabs that must stay what they are: an equal cache that is made later gets them. */
+static struct quarry_kmem_cache *pinned;
+
+static void lock(void) { (void)pthread_mutex_lock(&caches_lock); }
+static void unlock(void) { (void)pthread_mutex_unlock(&caches_lock); }
+
+__attribute__((constructor)) static void fork_handlers(void) { (void)pthread_atfork(lock, unlock, unlock); }
+
+/* --- making --- */
+
+static bool may_merge(quarry_slab_flags_t flags, const struct quarry_kmem_cache_args *args) {
+    return (flags & FLAGS_MERGE_NEVER) == 0 && args->ctor == NULL && args->usersize == 0 && args->sheaf_capacity == 0;
+}
+
+/* The kernel's calculate_alignment(): a cache line, or the smallest part of it that holds an object. */
+static unsigned align_of(unsigned size, unsigned align, quarry_slab_flags_t flags) {
+    align = MAX(align, (unsigned)MIN_ALIGN_BYTES);
+    if ((flags & QUARRY_SLAB_HWCACHE_ALIGN) == 0)
+        return align;
+    unsigned line = LINE_BYTES;
+    while (size <= line / 2)
+        line /= 2;
+    return MAX(align, line);
+}
+
+static bool args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+    bool freeptr =
+        !args->use_freeptr_offset || ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && args->freeptr_offset < size &&
+                                      args->freeptr_offset % FREEPTR_ALIGN_BYTES == 0);
+    return size - 1 < QUARRY_KMEM_CACHE_MAX_SIZE && (flags & ~FLAGS_KNOWN) == 0 && freeptr &&
+           (args->align == 0 || (is_pow2(args->align) && args->align <= QUARRY_KMEM_CACHE_MAX_SIZE));
+}
+
+/* What the kernel warns about and then does without. */
+static void args_mend(const char *name, unsigned size, struct quarry_kmem_cache_args *args) {
+    if ((args->usersize == 0 && args->useroffset != 0) || size < args->usersize ||
+        size - args->usersize < args->useroffset) {
+        kmem_print("quarry: warning: kmem_cache_create(%s): usercopy range outside of the object dropped\n", name);
+        args->usersize = args->useroffset = 0;
+    }
+    if (strchr(name, ' ') != NULL)
+        kmem_print("quarry: warning: kmem_cache_create(%s): name with a blank\n", name);
+    for (const struct quarry_kmem_cache *s = caches; s != NULL; s = s->next) {
+        if (strcmp(s->name, name) == 0)
+            kmem_print("quarry: warning: kmem_cache of name '%s' already exists\n", name);
+    }
+}
+
+/* One that serves objects of this size and alignment as well. */
+static struct quarry_kmem_cache *mergeable_find(unsigned slot, unsigned align, quarry_slab_flags_t flags) {
+    for (struct quarry_kmem_cache *s = caches; s != NULL; s = s->next) {
+        if (s->slot_bytes == slot && s->align_bytes >= align && may_merge(s->flags, &s->args) &&
+            (s->flags & FLAGS_MERGE_SAME) == (flags & FLAGS_MERGE_SAME))
+            return s;
+    }
+    return NULL;
+}
+
+static bool same_type(const struct quarry_kmem_cache *a, const struct quarry_kmem_cache *b) {
+    return a->object_bytes == b->object_bytes && a->slot_bytes == b->slot_bytes && a->align_bytes == b->align_bytes &&
+           a->flags == b->flags && a->args.ctor == b->args.ctor && a->args.sheaf_capacity == b->args.sheaf_capacity;
+}
+
+/* The class that a cache of the same type left behind. */
+static bool pinned_adopt(struct quarry_kmem_cache *s) {
+    for (struct quarry_kmem_cache **at = &pinned; *at != NULL; at = &(*at)->next) {
+        struct quarry_kmem_cache *old = *at;
+        if (!same_type(old, s))
+            continue;
+        s->class = old->class;
+        *at = old->next;
+        quarry_core1_free(old);
+        return true;
+    }
+    return false;
+}
+
+static int class_make(struct quarry_kmem_cache *s) {
+    if (pinned_adopt(s))
+        return 0;
+    return quarry_core1_class_make(
+        &s->class, &(struct quarry_core1_class_make){.size_bytes = s->slot_bytes,
+                                                     .align_bytes = s->align_bytes,
+                                                     .ctor = s->args.ctor,
+                                                     .capacity = s->args.sheaf_capacity,
+                                                     .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0});
+}
+
+static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
+    struct quarry_kmem_cache *s = quarry_core1_alloc(sizeof(*s));
+    char *copy = quarry_kstrdup(name, QUARRY_GFP_KERNEL);
+    if (s != NULL && copy != NULL) {
+        *s = *like;
+        s->name = copy;
+        if (class_make(s) == 0)
+            return s;
+    }
+    quarry_core1_free(copy);
+    quarry_core1_free(s);
+    return NULL;
+}
+
+/* Under the lock. NULL: no memory, or no class left. */
+static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
+                                            quarry_slab_flags_t flags) {
+    unsigned align = align_of(size, args->align, flags), slot = (unsigned)round_up(size, align);
+    args_mend(name, size, args);
+    struct quarry_kmem_cache *s = may_merge(flags, args) ? mergeable_find(slot, align, flags) : NULL;
+    if (s != NULL) {
+        s->users++;
+        s->object_bytes = MAX(s->object_bytes, size);
+        return s;
+    }
+    s = cache_new(
+        name,
+        &(struct quarry_kmem_cache){
+            .object_bytes = size, .slot_bytes = slot, .align_bytes = align, .flags = flags, .users = 1, .args = *args});
+    if (s != NULL) {
+        s->next = caches;
+        caches = s;
+    }
+    return s;
+}
+
+static void refused(const char *name, quarry_slab_flags_t flags, int error) {
+    if ((flags & QUARRY_SLAB_PANIC) != 0) {
+        kmem_print("kmem_cache_create: Failed to create slab '%s'. Error %d\n", name, -error);
+        abort();
+    }
+    kmem_print("kmem_cache_create(%s) failed with error %d\n", name, -error);
+}
+
+struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsigned size,
+                                                        const struct quarry_kmem_cache_args *args,
+                                                        quarry_slab_flags_t flags) {
+    struct quarry_kmem_cache_args mended = {0};
+    struct quarry_kmem_cache *s = NULL;
+    if (args != NULL)
+        mended = *args;
+    bool valid = name != NULL && args_valid(size, &mended, flags);
+    if (valid) {
+        lock();
+        s = cache_make(name, size, &mended, flags);
+        unlock();
+    }
+    if (s == NULL)
+        refused(name != NULL ? name : "(null)", flags, valid ? ENOMEM : EINVAL);
+    return s;
+}
+
+struct quarry_kmem_cache *quarry_kmem_cache_create_usercopy(const char *name, unsigned size, unsigned align,
+                                                            quarry_slab_flags_t flags, unsigned useroffset,
+                                                            unsigned usersize, void (*ctor)(void *)) {
+    struct quarry_kmem_cache_args args = {.align = align, .useroffset = useroffset, .usersize = usersize, .ctor = ctor};
+    return quarry_kmem_cache_create_args(name, size, &args, flags);
+}
+
+struct quarry_kmem_cache *quarry_kmem_cache_create(const char *name, unsigned size, unsigned align,
+                                                   quarry_slab_flags_t flags, void (*ctor)(void *)) {
+    return quarry_kmem_cache_create_usercopy(name, size, align, flags, 0, 0, ctor);
+}
+
+/* --- destroying --- */
+
+static void cache_unlist(struct quarry_kmem_cache *s) {
+    struct quarry_kmem_cache **at = &caches;
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+}
+
+/* The class is gone, or waits for a cache of its type; objects that are out keep it for good. */
+static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
+    long left = quarry_core1_class_unmake(&s->class);
+    cache_unlist(s);
+    if (left > 0) {
+        kmem_leak_report(s, (size_t)left, caller);
+        return;
+    }
+    quarry_core1_free(s->name);
+    s->name = NULL;
+    if (left == 0) {
+        quarry_core1_free(s);
+        return;
+    }
+    s->next = pinned;
+    pinned = s;
+}
+
+void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
+    if (s == NULL)
+        return;
+    lock();
+    if (--s->users == 0)
+        cache_end(s, __builtin_return_address(0));
+    unlock();
+}
+
+int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) { return quarry_core1_class_shrink(&s->class) != 0; }
+
+unsigned quarry_kmem_cache_size(const struct quarry_kmem_cache *s) { return s->object_bytes; }
+
+void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_cache_info *ret_info) {
+    struct quarry_core1_class_info look;
+    quarry_core1_class_look(&s->class, &look);
+    size_t cached = MIN(look.objs_cached, look.objs_out);
+    *ret_info = (struct quarry_kmem_cache_info){.name = s->name,
+                                                .object_bytes = s->object_bytes,
+                                                .slot_bytes = s->slot_bytes,
+                                                .align_bytes = s->align_bytes,
+                                                .aliases = s->users - 1,
+                                                .useroffset = s->args.useroffset,
+                                                .usersize = s->args.usersize,
+                                                .flags = s->flags,
+                                                .objs_per_slab = (unsigned)look.objs_per_slab,
+                                                .slab_bytes = (unsigned)look.slab_bytes,
+                                                .percpu = s->class.slot == s->class.id,
+                                                .slabs = look.slabs,
+                                                .full = look.full,
+                                                .partial = look.partial,
+                                                .empty = look.empty,
+                                                .active_objs = look.objs_out - cached,
+                                                .cached_objs = cached};
+}
+
+/* --- objects --- */
+
+static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    void *p = kmem_may_block(flags) ? quarry_core1_class_alloc(&s->class) : quarry_core1_class_alloc_at_hand(&s->class);
+    if (p == NULL || (flags & QUARRY___GFP_ZERO) == 0)
+        return p;
+    if (s->args.ctor != NULL)
+        kmem_warn_once(&said, flags, "quarry: warning: __GFP_ZERO for a cache with a constructor\n");
+    return memset(p, 0, s->object_bytes);
+}
+
+FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    if (LIKELY(QUARRY_GFP_IS_PLAIN(flags)))
+        return quarry_core1_class_alloc(&s->class);
+    return alloc_by_flags(s, flags);
+}
+
+FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
+    (void)s; /* p knows */
+    quarry_core1_free(p);
+}
+
+/* Not from the slabs: what magazines have at hand. */
+static size_t bulk_at_hand(struct quarry_kmem_cache *s, size_t nr, void **objs) {
+    size_t got = 0;
+    while (got < nr && (objs[got] = quarry_core1_class_alloc_at_hand(&s->class)) != NULL)
+        got++;
+    return got;
+}
+
+int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
+    size_t got = kmem_may_block(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : bulk_at_hand(s, nr, objs);
+    if (got < nr) {
+        quarry_core1_class_free_bulk(&s->class, got, objs);
+        return 0;
+    }
+    for (size_t i = 0; (flags & QUARRY___GFP_ZERO) != 0 && i < nr; i++)
+        memset(objs[i], 0, s->object_bytes);
+    return (int)nr;
+}
+
+void quarry_kmem_cache_free_bulk(struct quarry_kmem_cache *s, size_t nr, void **objs) {
+    if (s != NULL)
+        quarry_core1_class_free_bulk(&s->class, nr, objs);
+    else
+        quarry_kfree_bulk(nr, objs);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to kmem/: what a slab cache is. */
+#ifndef QUARRY_KMEM_CACHE_PRIVATE_H
+#define QUARRY_KMEM_CACHE_PRIVATE_H
+
+#include "kmem/kmem.h"
+
+#pragma GCC visibility push(default)
+#include "quarry/kmem_cache.h"
+#pragma GCC visibility pop
+
+struct quarry_kmem_cache {
+    struct quarry_core1_class class; /* first: what the inline forms of the headers pass to the heap */
+    unsigned object_bytes;           /* the largest of those merged */
+    unsigned slot_bytes, align_bytes;
+    quarry_slab_flags_t flags;
+    unsigned users; /* names that were merged into it: it is destroyed as often */
+    struct quarry_kmem_cache_args args;
+    char *name;
+    struct quarry_kmem_cache *next; /* on the list of caches, or of those that wait to be used again */
+};
+
+/* The report of objects that are out when their cache is destroyed, in the kernel's form. caller: the address in the
+ * program that destroys it. */
+void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void *caller);
+
+/* One line, printf's way, at most 256 bytes. */
+void kmem_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

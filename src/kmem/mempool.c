@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory pools: some elements kept in reserve, and a wait for whoever may wait. Owns the reserve; elements come from
+ * and go to the functions the pool was made with. No lock, so that an element may be freed in a signal handler on top
+ * of any of this.
+ *
+ * States      A node is IDLE (on one stack), KEPT (on the other, with an element), or in the hands of one thread.
+ * Invariants  [P1] curr_nr is raised before an idle node is taken, up to min_nr at most, and lowered after the node is
+ *             idle again. So nodes that are not idle are never more than curr_nr, and who raised it finds an idle one:
+ *             there are always as many nodes as min_nr ever was. [P2] Nodes are never freed while the pool is used.
+ * Ordering    A push releases and a pop acquires the node's element. [mempool.node] Who frees puts the element into the
+ *             reserve, then looks for waiters; who waits announces itself, then looks into the reserve: with a fence
+ *             between the two steps of each, at least one sees the other. [mempool.wait]
+ * Progress    Lock-free, but for the wait that is asked for. An element that a free put back may be taken by somebody
+ *             who did not wait; the one it woke then waits for the next.
+ * Reclamation None: a link read through an old head is discarded, because every change of a head changes its tag. Of a
+ *             thread that is inside at a fork, the child may lose one node, and keep one element less.
+ */
+#include "kmem/cache.h"
+
+#pragma GCC visibility push(default)
+#include "quarry/mempool.h"
+#pragma GCC visibility pop
+
+#include "base/bits.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { FIRST_NODES = 16, BLOCKS_NR = 27, WAIT_MS = 5000, TAG_SHIFT = 32 };
+
+struct node {
+    void *element;
+    _Atomic(u32) next; /* number of the node below on its stack; 0 none */
+};
+
+/* Nodes have numbers from 1 on. Block b has FIRST_NODES << b of them. */
+struct quarry_mempool_reserve {
+    _Atomic(u64) idle, kept; /* number of the top node | tag << 32 */
+    u32 nodes_nr;
+    struct node *blocks[BLOCKS_NR];
+};
+
+/* --- stacks of nodes --- */
+
+static struct node *node_at(struct quarry_mempool_reserve *r, u32 number) {
+    u32 at = number - 1 + FIRST_NODES;
+    unsigned top = bits_highest(at);
+    return &r->blocks[top - bits_highest(FIRST_NODES)][at - ((u32)1 << top)];
+}
+
+static u64 head_next(u64 head, u32 number) { return ((head >> TAG_SHIFT) + 1) << TAG_SHIFT | number; }
+
+static void stack_push(struct quarry_mempool_reserve *r, _Atomic(u64) *stack, u32 number) {
+    struct node *n = node_at(r, number);
+    u64 head = atomic_load_explicit(stack, memory_order_relaxed);
+    do {
+        atomic_store_explicit(&n->next, (u32)head, memory_order_relaxed);
+        /* order: release: publishes the element and the link.                                 pairs: [mempool.node] */
+    } while (!atomic_compare_exchange_weak_explicit(stack, &head, head_next(head, number), memory_order_release,
+                                                    memory_order_relaxed));
+}
+
+/* 0: it is empty. */
+static u32 stack_pop(struct quarry_mempool_reserve *r, _Atomic(u64) *stack) {
+    /* order: acquire: the link is at least as new as the head; and the element.               pairs: [mempool.node] */
+    u64 head = atomic_load_explicit(stack, memory_order_acquire);
+    while ((u32)head != 0) {
+        u32 next = atomic_load_explicit(&node_at(r, (u32)head)->next, memory_order_relaxed);
+        if (atomic_compare_exchange_weak_explicit(stack, &head, head_next(head, next), memory_order_acquire,
+                                                  memory_order_acquire))
+            return (u32)head;
+    }
+    return 0;
+}
+
+/* --- the reserve --- */
+
+/* A pool that is to keep none still keeps one, for those who wait. */
+static int least(int min_nr) { return MAX(min_nr, 1); }
+
+/* So that there are nr nodes. The new ones are idle. */
+static bool nodes_make(struct quarry_mempool_reserve *r, u32 nr) {
+    while (r->nodes_nr < nr) {
+        unsigned b = bits_highest(r->nodes_nr + FIRST_NODES) - bits_highest(FIRST_NODES);
+        u32 more = (u32)FIRST_NODES << b, first = r->nodes_nr + 1;
+        struct node *block = b < BLOCKS_NR ? quarry_core1_zalloc(more * sizeof(*block)) : NULL;
+        if (block == NULL)
+            return false;
+        r->blocks[b] = block;
+        r->nodes_nr += more;
+        for (u32 i = 0; i < more; i++)
+            stack_push(r, &r->idle, first + i);
+    }
+    return true;
+}
+
+static void nodes_free(struct quarry_mempool_reserve *r) {
+    for (unsigned b = 0; b < BLOCKS_NR; b++)
+        quarry_core1_free(r->blocks[b]);
+    quarry_core1_free(r);
+}
+
+/* [P1] */
+static bool place_reserve(quarry_mempool_t *pool) {
+    int nr = __atomic_load_n(&pool->curr_nr, __ATOMIC_RELAXED);
+    do {
+        /* order: acquire, both: the nodes that make up min_nr, and the one whose place this was, are there.
+         * pairs: [mempool.place] */
+        if (nr >= least(__atomic_load_n(&pool->min_nr, __ATOMIC_ACQUIRE)))
+            return false;
+    } while (!__atomic_compare_exchange_n(&pool->curr_nr, &nr, nr + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    return true;
+}
+
+static void wake_one(quarry_mempool_t *pool) {
+    /* order: seq_cst fence: the element is there before waiters are looked for.               pairs: [mempool.wait] */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (__atomic_load_n(&pool->waiters, __ATOMIC_RELAXED) == 0)
+        return;
+    (void)__atomic_fetch_add(&pool->wakes, 1, __ATOMIC_RELAXED);
+    quarry_core1_wake(&pool->wakes, 1);
+}
+
+/* False: there are enough. */
+static bool reserve_put(quarry_mempool_t *pool, void *element) {
+    struct quarry_mempool_reserve *r = pool->reserve;
+    if (!place_reserve(pool))
+        return false;
+    u32 number = stack_pop(r, &r->idle);
+    node_at(r, number)->element = element;
+    stack_push(r, &r->kept, number);
+    wake_one(pool);
+    return true;
+}
+
+static void *reserve_take(quarry_mempool_t *pool) {
+    struct quarry_mempool_reserve *r = pool->reserve;
+    u32 number = stack_pop(r, &r->kept);
+    if (number == 0)
+        return NULL;
+    void *element = node_at(r, number)->element;
+    stack_push(r, &r->idle, number);
+    /* order: release: the node is idle before its place is free for another.                  pairs: [mempool.place] */
+    (void)__atomic_fetch_sub(&pool->curr_nr, 1, __ATOMIC_RELEASE);
+    return element;
+}
+
+/* Elements until there are enough, or there is no memory for more. */
+static bool reserve_fill(quarry_mempool_t *pool, quarry_gfp_t flags) {
+    while (__atomic_load_n(&pool->curr_nr, __ATOMIC_RELAXED) < least(pool->min_nr)) {
+        void *element = pool->alloc(flags, pool->pool_data);
+        if (element == NULL)
+            return false;
+        if (!reserve_put(pool, element))
+            pool->free(element, pool->pool_data);
+    }
+    return true;
+}
+
+/* --- making --- */
+
+int quarry_mempool_init_flags(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
+                              quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags) {
+    *pool = (quarry_mempool_t){.min_nr = min_nr, .pool_data = pool_data, .alloc = alloc, .free = free_fn};
+    if (min_nr < 0)
+        return -EINVAL;
+    pool->reserve = quarry_core1_zalloc(sizeof(*pool->reserve));
+    if (pool->reserve == NULL)
+        return -ENOMEM;
+    if (nodes_make(pool->reserve, (u32)least(min_nr)) && reserve_fill(pool, flags))
+        return 0;
+    quarry_mempool_exit(pool);
+    return -ENOMEM;
+}
+
+int quarry_mempool_init(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
+                        quarry_mempool_free_t *free_fn, void *pool_data) {
+    return quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, QUARRY_GFP_KERNEL);
+}
+
+quarry_mempool_t *quarry_mempool_create_flags(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
+                                              void *pool_data, quarry_gfp_t flags) {
+    quarry_mempool_t *pool = quarry_core1_alloc(sizeof(*pool));
+    if (pool != NULL && quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, flags) != 0) {
+        quarry_core1_free(pool);
+        return NULL;
+    }
+    return pool;
+}
+
+quarry_mempool_t *quarry_mempool_create(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
+                                        void *pool_data) {
+    return quarry_mempool_create_flags(min_nr, alloc, free_fn, pool_data, QUARRY_GFP_KERNEL);
+}
+
+void quarry_mempool_exit(quarry_mempool_t *pool) {
+    if (pool->reserve == NULL)
+        return;
+    for (void *element = reserve_take(pool); element != NULL; element = reserve_take(pool))
+        pool->free(element, pool->pool_data);
+    nodes_free(pool->reserve);
+    pool->reserve = NULL;
+}
+
+void quarry_mempool_destroy(quarry_mempool_t *pool) {
+    if (pool == NULL)
+        return;
+    quarry_mempool_exit(pool);
+    quarry_core1_free(pool);
+}
+
+int quarry_mempool_resize(quarry_mempool_t *pool, int new_min_nr) {
+    if (new_min_nr <= 0)
+        return -EINVAL;
+    if (!nodes_make(pool->reserve, (u32)new_min_nr))
+        return -ENOMEM;
+    /* order: release: the nodes are there before anybody counts on them.                      pairs: [mempool.place] */
+    __atomic_store_n(&pool->min_nr, new_min_nr, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&pool->curr_nr, __ATOMIC_RELAXED) > new_min_nr) {
+        void *element = reserve_take(pool);
+        if (element == NULL)
+            break;
+        pool->free(element, pool->pool_data);
+    }
+    (void)reserve_fill(pool, QUARRY_GFP_KERNEL);
+    return 0;
+}
+
+/* --- elements --- */
+
+/* An element of the reserve, after a wait if need be; NULL when it was in vain. */
+static void *reserve_wait(quarry_mempool_t *pool) {
+    (void)__atomic_fetch_add(&pool->waiters, 1, __ATOMIC_RELAXED);
+    /* order: seq_cst fence: announced before the reserve is looked into.                      pairs: [mempool.wait] */
+    atomic_thread_fence(memory_order_seq_cst);
+    unsigned wakes = __atomic_load_n(&pool->wakes, __ATOMIC_RELAXED);
+    /* order: acquire fence: a free that is counted in wakes has put its element back.         pairs: [mempool.wait] */
+    atomic_thread_fence(memory_order_acquire);
+    void *element = reserve_take(pool);
+    if (element == NULL)
+        quarry_core1_wait(&pool->wakes, wakes, WAIT_MS);
+    (void)__atomic_fetch_sub(&pool->waiters, 1, __ATOMIC_RELAXED);
+    return element;
+}
+
+/* The pool's own function may have something again without a free to the pool: so it is asked after each wait. */
+static NOINLINE void *alloc_waiting(quarry_mempool_t *pool, quarry_gfp_t flags) {
+    for (;;) {
+        void *element = pool->alloc(flags, pool->pool_data);
+        if (element == NULL)
+            element = reserve_wait(pool);
+        if (element != NULL)
+            return element;
+    }
+}
+
+void *quarry_mempool_alloc(quarry_mempool_t *pool, quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    if (UNLIKELY((flags & QUARRY___GFP_ZERO) != 0))
+        kmem_warn_once(&said, flags, "quarry: warning: __GFP_ZERO for a mempool dropped\n");
+    flags = (flags & ~QUARRY___GFP_ZERO) | QUARRY___GFP_NOWARN;
+    void *element = pool->alloc(flags & ~(QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO), pool->pool_data);
+    if (element == NULL)
+        element = reserve_take(pool);
+    if (LIKELY(element != NULL) || !kmem_may_block(flags))
+        return element;
+    return alloc_waiting(pool, flags);
+}
+
+void *quarry_mempool_alloc_preallocated(quarry_mempool_t *pool) { return reserve_take(pool); }
+
+void quarry_mempool_free(void *element, quarry_mempool_t *pool) {
+    if (element != NULL && !reserve_put(pool, element))
+        pool->free(element, pool->pool_data);
+}
+
+/* --- what elements are made of --- */
+
+void *quarry_mempool_alloc_slab(quarry_gfp_t flags, void *pool_data) {
+    return quarry_kmem_cache_alloc(pool_data, flags);
+}
+
+void quarry_mempool_free_slab(void *element, void *pool_data) { quarry_kmem_cache_free(pool_data, element); }
+
+void *quarry_mempool_kmalloc(quarry_gfp_t flags, void *pool_data) { return quarry_kmalloc((size_t)pool_data, flags); }
+
+void quarry_mempool_kfree(void *element, void *pool_data) {
+    (void)pool_data;
+    quarry_kfree(element);
+}

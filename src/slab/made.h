@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Classes made while the program runs, for caches that want slabs of their own: ids, geometry, constructors, and
+ * walks over a class's slabs. What a class does once it is there is what every class does (slab.c, give.c, sweep.c).
+ * Called by mag/ (which adds magazines) and by slab/ itself.
+ *
+ * Whoever makes and unmakes classes does it one call at a time. Everything else may run meanwhile.
+ */
+#ifndef QUARRY_SLAB_MADE_H
+#define QUARRY_SLAB_MADE_H
+
+#include "slab/slab.h"
+
+typedef void (*slab_ctor_fn)(void *object);
+
+struct slab_make {
+    size_t size_bytes;  /* of an object: a multiple of 16 and of align_bytes, up to SLAB_OBJECT_MAX */
+    size_t align_bytes; /* a power of two, 16 .. SLAB_ALIGN_MAX */
+    slab_ctor_fn ctor;  /* called for each object of a new slab, before any is handed out; may be NULL */
+    bool pinned;        /* slabs are never given back, nor pages inside them */
+};
+
+/* A new class, with the lowest id that is free; 0 when there is none, or no memory for its record. */
+unsigned slab_make(const struct slab_make *make);
+/* Gives back the slabs that are wholly free, for who is about to unmake the class. Is no visit. */
+void slab_made_retire(unsigned cls);
+/* The id of a class that is closed, and has neither slab nor magazine, is free again. */
+void slab_unmake(unsigned cls);
+
+/* Whether free objects of the class keep what is in them. */
+bool slab_keeps_contents(unsigned cls);
+/* Runs the constructor over a slab the caller owns. */
+void slab_made_construct(unsigned cls, char *base);
+
+/*
+ * Visits. Housekeeping, which comes to any class whatever its owner does, announces itself; a class that is about to be
+ * unmade, or is unmade, admits no visitor. So whoever closed it is alone with it. malloc's own classes are always open.
+ */
+bool slab_visit_begin(unsigned cls);
+void slab_visit_end(unsigned cls);
+/* False: leave the class alone. */
+static inline bool slab_made_enter(unsigned cls) { return LIKELY(cls < SLAB_CLASSES_NR) || slab_visit_begin(cls); }
+static inline void slab_made_leave(unsigned cls) {
+    if (UNLIKELY(cls >= SLAB_CLASSES_NR))
+        slab_visit_end(cls);
+}
+/* No visitor is inside, and none comes in until the class is opened again. Waits. Not for signal handlers. */
+void slab_made_close(unsigned cls);
+void slab_made_open(unsigned cls);
+/* The visitors at the moment of a fork are not in the child. */
+void slab_made_fork_child(void);
+
+/* One slab as it was at some moment. */
+struct slab_seen {
+    char *base;
+    unsigned state; /* enum slab_state */
+    unsigned free_nr;
+};
+/* Calls fn for each slab of a made class. Takes no lock: exact when nobody uses the class, else a slab may be missed or
+ * seen as it was a moment ago. Walks the page map of all of the heap, about a microsecond for each MiB. */
+void slab_made_walk(unsigned cls, void (*fn)(void *arg, const struct slab_seen *slab), void *arg);
+/* Whether the index-th object of a slab of a class nobody uses is handed out. */
+bool slab_made_is_out(unsigned cls, char *base, unsigned index);
+
+#endif

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory pools: the kernel's edge cases, who waits and who is woken, and a resize under pressure. */
+#include "cases.h"
+#include "kernel.h"
+
+#include <errno.h>
+#include <linux/mempool.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/time.h>
+#include <time.h>
+
+/* Elements under the test's control: how many there may be, and how many there are. */
+static atomic_int allowed, live, calls;
+static struct kmem_cache *cache;
+
+static void *limited_alloc(gfp_t flags, void *pool_data) {
+    atomic_fetch_add(&calls, 1);
+    int nr = atomic_load(&live);
+    do {
+        if (nr >= atomic_load(&allowed))
+            return NULL;
+    } while (!atomic_compare_exchange_weak(&live, &nr, nr + 1));
+    void *element = mempool_alloc_slab(flags | __GFP_DIRECT_RECLAIM, pool_data);
+    CHECK(element != NULL);
+    return element;
+}
+
+static void limited_free(void *element, void *pool_data) {
+    mempool_free_slab(element, pool_data);
+    CHECK(atomic_fetch_sub(&live, 1) > 0);
+}
+
+static mempool_t *limited_pool(int min_nr, int limit) {
+    atomic_store(&allowed, limit);
+    cache = kmem_cache_create("elements", 100, 0, SLAB_NO_MERGE, NULL);
+    mempool_t *pool = mempool_create(min_nr, limited_alloc, limited_free, cache);
+    CHECK(pool != NULL && pool->min_nr == min_nr && pool->curr_nr == (min_nr > 0 ? min_nr : 1));
+    return pool;
+}
+
+static void limited_end(mempool_t *pool) {
+    mempool_destroy(pool);
+    CHECK(atomic_load(&live) == 0);
+    kmem_cache_destroy(cache);
+}
+
+/* --- one thread --- */
+
+static void kinds(size_t unused) {
+    (void)unused;
+    struct kmem_cache *s = kmem_cache_create("slab", 300, 0, SLAB_NO_MERGE, NULL);
+    mempool_t *pools[] = {mempool_create_slab_pool(4, s), mempool_create_kmalloc_pool(4, 300),
+                          mempool_create_node(4, mempool_kmalloc, mempool_kfree, (void *)300, GFP_KERNEL, -1)};
+    for (int k = 0; k < 3; k++) {
+        void *all[100];
+        CHECK(pools[k] != NULL && mempool_is_saturated(pools[k]) && mempool_initialized(pools[k]));
+        for (int i = 0; i < 100; i++) {
+            CHECK((all[i] = mempool_alloc(pools[k], GFP_KERNEL)) != NULL && ksize(all[i]) >= 300);
+            memset(all[i], i, 300);
+        }
+        for (int i = 0; i < 100; i++) {
+            CHECK(bytes_are(all[i], 0, 300, (unsigned char)i));
+            mempool_free(all[i], pools[k]);
+        }
+        CHECK(pools[k]->curr_nr == 4 && mempool_is_saturated(pools[k]));
+        mempool_free(NULL, pools[k]);
+        mempool_destroy(pools[k]);
+    }
+    mempool_destroy(NULL);
+    kmem_cache_destroy(s); /* would say so if an element were left */
+}
+
+static void in_place(size_t unused) {
+    (void)unused;
+    mempool_t zeros = {0}, pool;
+    mempool_exit(&zeros);
+    CHECK(!mempool_initialized(&zeros));
+    CHECK(mempool_init(&pool, -1, mempool_kmalloc, mempool_kfree, (void *)8) == -EINVAL);
+    CHECK(mempool_init_kmalloc_pool(&pool, 3, 64) == 0 && pool.curr_nr == 3);
+    mempool_exit(&pool);
+    CHECK(!mempool_initialized(&pool));
+    mempool_exit(&pool);
+    CHECK(mempool_init_node(&pool, 2, mempool_kmalloc, mempool_kfree, (void *)64, GFP_KERNEL, -1) == 0);
+    mempool_exit(&pool);
+    /* Not enough for the reserve: all of it goes back. */
+    atomic_store(&allowed, 4);
+    cache = kmem_cache_create("few", 100, 0, SLAB_NO_MERGE, NULL);
+    CHECK(mempool_init(&pool, 5, limited_alloc, limited_free, cache) == -ENOMEM);
+    CHECK(atomic_load(&live) == 0 && mempool_create(5, limited_alloc, limited_free, cache) == NULL);
+    kmem_cache_destroy(cache);
+}
+
+/* New elements first, then the reserve, then NULL for who may not wait; a free fills the reserve first. */
+static void order(size_t unused) {
+    (void)unused;
+    void *all[10];
+    mempool_t *pool = limited_pool(4, 6);
+    for (int i = 0; i < 2; i++)
+        CHECK((all[i] = mempool_alloc(pool, __GFP_NOWARN)) != NULL && pool->curr_nr == 4);
+    for (int i = 2; i < 6; i++)
+        CHECK((all[i] = mempool_alloc(pool, __GFP_NOWARN)) != NULL && pool->curr_nr == 5 - i);
+    CHECK(mempool_alloc(pool, __GFP_NOWARN) == NULL && mempool_alloc_preallocated(pool) == NULL);
+    CHECK(!mempool_is_saturated(pool));
+    for (int i = 0; i < 4; i++) {
+        mempool_free(all[i], pool);
+        CHECK(pool->curr_nr == i + 1 && atomic_load(&live) == 6);
+    }
+    mempool_free(all[4], pool);
+    CHECK(pool->curr_nr == 4 && atomic_load(&live) == 5);
+    for (int i = 0; i < 4; i++)
+        CHECK((all[i] = mempool_alloc_preallocated(pool)) != NULL);
+    CHECK(mempool_alloc_preallocated(pool) == NULL);
+    for (int i = 0; i < 4; i++)
+        mempool_free(all[i], pool);
+    mempool_free(all[5], pool);
+    limited_end(pool);
+}
+
+static void resizing(size_t unused) {
+    (void)unused;
+    void *all[300];
+    mempool_t *pool = limited_pool(20, 1000);
+    CHECK(mempool_resize(pool, 0) == -EINVAL && mempool_resize(pool, -3) == -EINVAL && pool->min_nr == 20);
+    CHECK(mempool_resize(pool, 30) == 0 && pool->min_nr == 30 && pool->curr_nr == 30 && atomic_load(&live) == 30);
+    CHECK(mempool_resize(pool, 5) == 0 && pool->min_nr == 5 && pool->curr_nr == 5 && atomic_load(&live) == 5);
+    CHECK(mempool_resize(pool, 300) == 0 && pool->curr_nr == 300);
+    atomic_store(&allowed, 300);
+    for (int i = 0; i < 300; i++)
+        CHECK((all[i] = mempool_alloc(pool, __GFP_NOWARN)) != NULL);
+    CHECK(mempool_resize(pool, 100) == 0 && pool->curr_nr == 0);
+    CHECK(mempool_resize(pool, 310) == 0 && pool->min_nr == 310 && pool->curr_nr == 0); /* nothing to be had */
+    for (int i = 0; i < 300; i++)
+        mempool_free(all[i], pool);
+    CHECK(pool->curr_nr == 300);
+    atomic_store(&allowed, 1000);
+    CHECK(mempool_resize(pool, 310) == 0 && pool->curr_nr == 310);
+    limited_end(pool);
+}
+
+/* --- threads --- */
+
+enum { THREADS = 16, TURNS = 3000, HELD_MAX = 3 };
+
+static mempool_t *shared;
+static atomic_int finished;
+
+/* Holds up to HELD_MAX elements, of which there are too few for all: but one of them are asked for without waiting. */
+static void *taker(void *arg) {
+    long me = (long)arg;
+    for (long turn = 0; turn < TURNS; turn++) {
+        long *held[HELD_MAX] = {mempool_alloc(shared, GFP_KERNEL)};
+        CHECK_MSG(held[0] != NULL, "an allocation that may wait failed");
+        for (int i = 1; i < HELD_MAX; i++)
+            held[i] = mempool_alloc(shared, __GFP_NOWARN);
+        for (int i = 0; i < HELD_MAX; i++) {
+            if (held[i] != NULL)
+                held[i][0] = held[i][11] = me << 32 | turn << 2 | i;
+        }
+        if (turn % 16 == me)
+            (void)sched_yield();
+        for (int i = 0; i < HELD_MAX; i++) {
+            CHECK_MSG(held[i] == NULL || (held[i][0] == (me << 32 | turn << 2 | i) && held[i][11] == held[i][0]),
+                      "an element has two owners");
+            mempool_free(held[i], shared);
+        }
+    }
+    atomic_fetch_add(&finished, 1);
+    return NULL;
+}
+
+static void takers_run(void (*meanwhile)(void)) {
+    pthread_t threads[THREADS];
+    for (long i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, taker, (void *)i) == 0);
+    while (meanwhile != NULL && atomic_load(&finished) < THREADS)
+        meanwhile();
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+/* Five elements and never one more, for sixteen threads: all of them wait most of the time. A waker that is lost costs
+ * its waiter five seconds, which the driver does not give it many times. */
+static void waiters(size_t min_nr) {
+    shared = limited_pool((int)min_nr, min_nr > 0 ? (int)min_nr : 1);
+    takers_run(NULL);
+    CHECK(shared->curr_nr == (min_nr > 0 ? (int)min_nr : 1) && shared->waiters == 0);
+    CHECK(atomic_load(&live) == (min_nr > 0 ? (int)min_nr : 1));
+    limited_end(shared);
+}
+
+/* One element for three threads, which wait for it nearly each time. */
+enum { BATON_THREADS = 3, BATON_TURNS = 40000 };
+static void *baton_runner(void *arg) {
+    long me = (long)arg;
+    for (long turn = 0; turn < BATON_TURNS; turn++) {
+        long *baton = mempool_alloc(shared, GFP_KERNEL);
+        CHECK(baton != NULL);
+        *baton = me << 32 | turn;
+        CHECK_MSG(*(long *)opaque(baton) == (me << 32 | turn), "an element has two owners");
+        mempool_free(baton, shared);
+    }
+    return NULL;
+}
+
+static void threads_run(int nr, void *(*body)(void *)) {
+    pthread_t threads[THREADS];
+    for (long i = 0; i < nr; i++)
+        CHECK(pthread_create(&threads[i], NULL, body, (void *)i) == 0);
+    for (int i = 0; i < nr; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static void baton(size_t unused) {
+    (void)unused;
+    shared = limited_pool(1, 1);
+    threads_run(BATON_THREADS, baton_runner);
+    limited_end(shared);
+}
+
+/* As many kept as there are nodes, and some elements more, so that a free always finds the last place. */
+enum { HAMMER_TURNS = 60000, KEPT = 16 };
+static void *hammer(void *arg) {
+    long me = (long)arg;
+    for (long turn = 0; turn < HAMMER_TURNS; turn++) {
+        long *held[2] = {mempool_alloc_preallocated(shared), mempool_alloc(shared, __GFP_NOWARN)};
+        for (int i = 0; i < 2; i++) {
+            if (held[i] != NULL)
+                held[i][0] = held[i][11] = me << 32 | turn << 1 | i;
+        }
+        for (int i = 0; i < 2; i++) {
+            CHECK_MSG(held[i] == NULL || (held[i][0] == (me << 32 | turn << 1 | i) && held[i][11] == held[i][0]),
+                      "an element has two owners");
+            mempool_free(held[i], shared);
+        }
+    }
+    return NULL;
+}
+
+static void hammered(size_t unused) {
+    (void)unused;
+    shared = limited_pool(KEPT, KEPT + 2);
+    threads_run(THREADS, hammer);
+    CHECK(shared->curr_nr == KEPT);
+    limited_end(shared);
+}
+
+static void resize_to_and_fro(void) {
+    static int turn;
+    int nr = turn++ % 2 ? 20 : 30;
+    atomic_store(&allowed, nr);
+    CHECK(mempool_resize(shared, nr) == 0);
+    CHECK(shared->curr_nr <= 30);
+    (void)sched_yield();
+}
+
+static void resize_under_pressure(size_t unused) {
+    (void)unused;
+    shared = limited_pool(20, 20);
+    takers_run(resize_to_and_fro);
+    atomic_store(&allowed, 30);
+    CHECK(mempool_resize(shared, 30) == 0);
+    CHECK_MSG(shared->min_nr == 30 && shared->curr_nr == 30 && atomic_load(&live) == 30,
+              "%d of %d are kept, %d are there", shared->curr_nr, shared->min_nr, atomic_load(&live));
+    limited_end(shared);
+}
+
+/* A waiter is woken by memory that becomes free elsewhere, at the latest after the kernel's five seconds. */
+static atomic_int got_it;
+static void *one_taker(void *unused) {
+    (void)unused;
+    void *element = mempool_alloc(shared, GFP_KERNEL);
+    CHECK(element != NULL);
+    atomic_store(&got_it, 1);
+    mempool_free(element, shared);
+    return NULL;
+}
+
+static void wait_is_needed(size_t unused) {
+    (void)unused;
+    pthread_t thread;
+    shared = limited_pool(1, 1);
+    void *only = mempool_alloc(shared, GFP_KERNEL);
+    CHECK(pthread_create(&thread, NULL, one_taker, NULL) == 0);
+    while (__atomic_load_n(&shared->waiters, __ATOMIC_SEQ_CST) == 0)
+        (void)sched_yield();
+    CHECK(atomic_load(&got_it) == 0);
+    mempool_free(only, shared);
+    CHECK(pthread_join(thread, NULL) == 0 && atomic_load(&got_it) == 1);
+    limited_end(shared);
+}
+
+/* One free for one waiter, again and again, at any moment of the waiter's way to sleep: nobody else frees who would
+ * heal a wake that was lost. */
+enum { ALONE_MS = 500, SLEPT_THROUGH_MS = 4900 }; /* who is not woken looks again after 5 s */
+static atomic_long round_nr, served_nr;
+static atomic_bool alone_over;
+
+static long now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The nth CPU this process may use, where there are so many. */
+static void pin_to(int nth) {
+    cpu_set_t may, one;
+    CPU_ZERO(&one);
+    CHECK(sched_getaffinity(0, sizeof(may), &may) == 0);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &may) && nth-- == 0)
+            CPU_SET(cpu, &one);
+    }
+    if (CPU_COUNT(&one) == 1)
+        CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+}
+
+static void *served(void *unused) {
+    (void)unused;
+    pin_to(1);
+    for (long round = 1;; round++) {
+        while (atomic_load(&round_nr) < round) {
+            if (atomic_load(&alone_over))
+                return NULL;
+            (void)sched_yield();
+        }
+        void *element = mempool_alloc(shared, GFP_KERNEL);
+        CHECK(element != NULL);
+        mempool_free(element, shared);
+        atomic_store(&served_nr, round);
+    }
+}
+
+static void every_wake_counts(size_t unused) {
+    (void)unused;
+    pthread_t thread;
+    shared = limited_pool(1, 1);
+    CHECK(pthread_create(&thread, NULL, served, NULL) == 0);
+    pin_to(0);
+    for (long round = 1, end = now_ms() + ALONE_MS; now_ms() < end; round++) {
+        void *only = mempool_alloc(shared, GFP_KERNEL);
+        atomic_store(&round_nr, round);
+        while (__atomic_load_n(&shared->waiters, __ATOMIC_RELAXED) == 0)
+            (void)sched_yield();
+        for (volatile int spin = (int)(round * 37 % 200); spin > 0; spin--)
+            continue;
+        mempool_free(only, shared);
+        long freed = now_ms();
+        while (atomic_load(&served_nr) < round)
+            (void)sched_yield();
+        CHECK_MSG(now_ms() - freed < SLEPT_THROUGH_MS, "a waiter was not woken in round %ld", round);
+    }
+    atomic_store(&alone_over, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    limited_end(shared);
+}
+
+/* --- signals --- */
+
+enum { SIGNALS_MIN = 500, PERIOD_US = 100, ROUNDS = 2000000 };
+static volatile sig_atomic_t handled_nr;
+
+static void on_alarm(int signal_nr) {
+    (void)signal_nr;
+    long *p = mempool_alloc_preallocated(shared), *q = mempool_alloc(shared, __GFP_NOWARN);
+    if (p != NULL)
+        *p = 1;
+    if (q != NULL)
+        *q = 2;
+    mempool_free(p, shared);
+    mempool_free(q, shared);
+    handled_nr++;
+}
+
+static void in_handlers(size_t unused) {
+    (void)unused;
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct itimerval on = {{0, PERIOD_US}, {0, PERIOD_US}}, off = {{0, 0}, {0, 0}};
+    shared = mempool_create_kmalloc_pool(3, 64);
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &on, NULL) == 0);
+    for (long i = 0; i < ROUNDS || handled_nr < SIGNALS_MIN; i++) {
+        long *p = mempool_alloc_preallocated(shared);
+        if (p == NULL)
+            continue;
+        *p = i + 10;
+        CHECK(*(long *)opaque(p) == i + 10);
+        mempool_free(p, shared);
+    }
+    CHECK(setitimer(ITIMER_REAL, &off, NULL) == 0);
+    CHECK_MSG(shared->curr_nr == 3, "%d of 3 elements are left after %d signals", shared->curr_nr, (int)handled_nr);
+    for (int i = 0; i < 3; i++)
+        CHECK(mempool_alloc_preallocated(shared) != NULL);
+    CHECK(mempool_alloc_preallocated(shared) == NULL);
+}
+
+static const struct test_case table[] = {
+    {"kinds", kinds, 0, CASE_QUARRY},
+    {"in place", in_place, 0, CASE_QUARRY},
+    {"order", order, 0, CASE_QUARRY},
+    {"resizing", resizing, 0, CASE_QUARRY},
+    {"waiters for five", waiters, 5, CASE_QUARRY},
+    {"waiters for one", waiters, 1, CASE_QUARRY},
+    {"waiters for none kept", waiters, 0, CASE_QUARRY},
+    {"one baton", baton, 0, CASE_QUARRY},
+    {"hammered", hammered, 0, CASE_QUARRY},
+    {"20 to 30 under pressure", resize_under_pressure, 0, CASE_QUARRY},
+    {"a free wakes", wait_is_needed, 0, CASE_QUARRY},
+    {"every wake counts", every_wake_counts, 0, CASE_QUARRY},
+    {"in signal handlers", in_handlers, 0, CASE_QUARRY},
+};
+
+int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }
