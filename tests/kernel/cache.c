@@ -132,7 +132,7 @@ static void out_of_memory(struct kmem_cache *s) {
 
 static void limited(void) {
     out_of_memory(cache_of(16384));
-    int nr = 1;
+    int nr = 0;
     while (info_of(cache_of(64)).percpu)
         nr++;
     CHECK_MSG(nr == 40, "%d caches with magazines", nr);
