@@ -12,6 +12,7 @@
 
 #include "base/bits.h"
 #include "mag/region.h"
+#include "rt/context.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "slab/made.h"
@@ -24,6 +25,7 @@ enum {
     CLOCK_MISSES = 64,
     REST_CLOCKS = 8,    /* so many times as many misses make a class one that rests: 512, under a millisecond */
     OVER_PART = 4,      /* over its budget is an id that exceeds it by this part */
+    FALL_PART = 4,      /* how far use falls between two looks for ids to empty */
     PINNED_BYTES = 128, /* what a smaller object counts as */
 };
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
@@ -85,6 +87,18 @@ static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
     atomic_fetch_add_explicit(&r->sharers_nr[kind_of(cls)], (level != 0) - (before != 0), memory_order_relaxed);
 }
 
+/* Use falls, and this id gives up what it can: so must ids that nobody is on any more, or the last thread to free would
+ * leave behind what the others kept when there was more. Looked at each time use has fallen by a part. */
+static void drain_as_use_falls(void) {
+    static _Atomic(s64) last;
+    s64 out = rt_usage_out_get(), before = atomic_load_explicit(&last, memory_order_relaxed);
+    if (out <= before && out > before - before / FALL_PART)
+        return;
+    atomic_store_explicit(&last, out, memory_order_relaxed);
+    if (out < before && rt_may_block())
+        mag_drain(MAG_DRAIN_IDLE);
+}
+
 /* Use fell, not by the little that it varies anyway: the class is brought down to its part of the budget. One that has
  * less keeps it; were it the one that misses most that shrinks, those with the least would lose the most. */
 static bool shrink_if_over(struct mag_region *r, unsigned cls) {
@@ -92,6 +106,7 @@ static bool shrink_if_over(struct mag_region *r, unsigned cls) {
     s64 budget = budget_bytes(kind);
     if (capacity_get(r, kind) <= budget + budget / OVER_PART || rt_usage_get() <= SHRINK_MIN_BYTES)
         return false;
+    drain_as_use_falls();
     s64 part = budget / MAX(atomic_load_explicit(&r->sharers_nr[kind], memory_order_relaxed), 1);
     unsigned level = level_get(r, cls), fit = level;
     while (fit > 1 && level_bytes(cls, fit) > part)

@@ -39,7 +39,8 @@ COLD static void report(enum misuse_kind kind, const void *p, const struct slab 
 /* A slab passed 7/8 free, 15/16 and so on to its last object. Earlier hardly a page is without an object, and the slab
  * may soon be free as a whole. */
 static bool became_sparse(int before, int after, int nobj) {
-    int left_before = nobj - before, left = nobj - after;
+    /* before is below zero for a moment when an owner subtracts bits that their freer has not added yet (word.h). */
+    int left_before = nobj - MAX(before, 0), left = nobj - after;
     if (left == 0 || left * SPARSE_LEFT_PART > nobj)
         return false;
     return bits_highest((u64)(nobj / left)) != bits_highest((u64)(nobj / left_before));

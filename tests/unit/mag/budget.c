@@ -8,18 +8,28 @@
 #include "unit/mag/magazines.h"
 
 #include <sched.h>
+#include <string.h>
 
 enum { LIVE = 8192, WARM = 200000, MEASURED = 200000, MANY = 400000, SHIFT_MIN = 4, SHIFTS = 10 };
 
 static u64 seed = 1;
 static void *live[LIVE];
 
+static bool go_to(int cpu) {
+    cpu_set_t there;
+    CPU_ZERO(&there);
+    CPU_SET((size_t)cpu, &there);
+    return sched_setaffinity(0, sizeof(there), &there) == 0;
+}
+
 /* On one CPU: what a thread leaves behind on another id neither shrinks nor rests while it is away. */
-static void stay_here(void) {
-    cpu_set_t here;
-    CPU_ZERO(&here);
-    CPU_SET((size_t)sched_getcpu(), &here);
-    cr_assert_eq(sched_setaffinity(0, sizeof(here), &here), 0);
+static void stay_here(void) { cr_assert(go_to(sched_getcpu())); }
+
+static void start_by_cpu(void) {
+    stay_here();
+    rt_options_read(NULL, NULL);
+    rt_opt.percpu = OPT_PERCPU_CPU_ID;
+    magazines_start_with_options();
 }
 
 static void start(void) {
@@ -125,11 +135,40 @@ Test(budget, a_small_program_keeps_its_magazines_through_waves, .init = start) {
     cr_expect_lt(nr, 120u, "%lu exchanges with the slabs in a wave of 10000 objects", nr);
 }
 
-Test(budget, magazines_shrink_with_the_program, .init = start) {
-    static void *many[MANY];
-    u64 most = 0;
+static void *many[MANY];
+
+static void many_fill(void) {
     for (unsigned i = 0; i < MANY; i++)
         many[i] = magazines_alloc(16 + alone_random(&seed) % 256);
+}
+
+/* Of the first from objects all but to, in random order. */
+static void many_free(unsigned from, unsigned to) {
+    for (unsigned i = from; i > to; i--) {
+        unsigned at = (unsigned)(alone_random(&seed) % i);
+        magazines_give(many[at]);
+        many[at] = many[i - 1];
+    }
+}
+
+/* A program frees half of what it has on one CPU and the rest on another. */
+Test(budget, ids_nobody_is_on_are_emptied_as_use_falls, .init = start_by_cpu) {
+    int here = sched_getcpu(), there = here == 0 ? 1 : 0;
+    if (!go_to(there) || strcmp(mag_mode_name(), "cpu_id") != 0)
+        cr_skip("one CPU, or no CPU numbers");
+    many_fill();
+    many_free(MANY, MANY / 2);
+    u64 left = stats().cached_bytes;
+    cr_assert_gt(left, 512 * KIB, "%lu bytes are in magazines", left);
+    cr_assert(go_to(here));
+    many_free(MANY / 2, 0);
+    u64 end = stats().cached_bytes + stats().depot_bytes;
+    cr_expect_leq(end, 1 * MIB, "%lu bytes are kept at the end, %lu when the CPU changed", end, left);
+}
+
+Test(budget, magazines_shrink_with_the_program, .init = start) {
+    u64 most = 0;
+    many_fill();
     for (unsigned i = MANY; i > 0; i--) {
         unsigned at = (unsigned)(alone_random(&seed) % i);
         magazines_give(many[at]);
