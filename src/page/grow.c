@@ -75,9 +75,13 @@ void tier_hugepage_touch(struct page_tier *t, char *p) {
     u64 start = sys_clock_ns();
     __atomic_store_n(p, 0, __ATOMIC_RELAXED);
     u64 took = sys_clock_ns() - start;
+    if (rt_opt.thp != OPT_THP_ALWAYS)
+        (void)sys_vm_nohuge(p, HPAGE_BYTES);
+    /* order: release: what purges from here on does so after the touch.                          pairs: [page.awaited]
+     */
+    atomic_store_explicit(&chunk_hpage(chunk_of(p), p)->awaited, false, memory_order_release);
     if (rt_opt.thp == OPT_THP_ALWAYS)
         return;
-    (void)sys_vm_nohuge(p, HPAGE_BYTES);
     u32 last = atomic_load_explicit(&t->huge_skip_last, memory_order_relaxed);
     u32 skip = took < SLOW_NS ? 0 : CLAMP(last * SKIP_GROWTH, SKIP_FIRST, SKIP_MAX);
     atomic_store_explicit(&t->huge_skip_last, skip, memory_order_relaxed);

@@ -58,6 +58,7 @@ struct hpage {
     u8 node;
     bool huge; /* came as a real hugepage, and is whole */
     bool listed;
+    _Atomic(bool) awaited; /* a real hugepage whose first touch, which brings it, is still to come */
     _Atomic(u8) state;
     u32 purged_s; /* when it last lost memory, seconds + 1; 0 never */
     /* HPAGE_BIG */

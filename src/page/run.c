@@ -164,6 +164,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
     u64 was_written = 0;
     if ((h->backed[0] | h->backed[1]) == 0 && pos == 0 && hugepage_admit(t) && tier_hugepage_ask(t, h->addr)) {
         *ret_touch = h->huge = true;
+        atomic_store_explicit(&h->awaited, true, memory_order_relaxed);
         t->huge_bytes += HPAGE_BYTES;
         regret_add(t, h, HPAGE_GRANULES);
         h->backed[0] = h->backed[1] = ~(u64)0;

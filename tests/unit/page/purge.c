@@ -280,6 +280,19 @@ Test(purge, a_granule_reads_as_zeros_until_it_is_taken_hugepage_or_not, .init = 
     cr_expect_eq((int)content, (int)PAGE_ZERO, "purged memory reads as zeros");
 }
 
+Test(purge, a_hugepage_is_left_alone_until_its_touch_has_brought_it, .init = start) {
+    enum page_content content;
+    rt_opt.thp = OPT_THP_ALWAYS;
+    char *run = page_run_alloc(0, 1, 1, &content);
+    struct hpage *h = chunk_hpage(chunk_of(run), run);
+    cr_assert(h->huge && !atomic_load(&h->awaited));
+    atomic_store(&h->awaited, true);
+    cr_expect_eq(page_purge(0), 0u);
+    cr_expect_eq(stats().run_free_bytes, HPAGE_BYTES - GRANULE_BYTES);
+    atomic_store(&h->awaited, false);
+    cr_expect_eq(page_purge(0), HPAGE_BYTES - GRANULE_BYTES);
+}
+
 Test(purge, slow_hugepages_are_asked_for_ever_less_and_come_back, .init = start) {
     rt_opt.thp = OPT_THP_EARNED;
     rt_opt.thp_after = 2 * MIB;
