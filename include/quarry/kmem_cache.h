@@ -92,7 +92,7 @@ void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_
 /* --- objects --- */
 
 /* An object, as its constructor or its last owner left it; with __GFP_ZERO zeroed. Without __GFP_DIRECT_RECLAIM as
- * quarry_kmalloc(): out of this CPU's magazine or not at all. */
+ * quarry_kmalloc(): without system call or waiting, out of what there is or, with __GFP_HIGH, the reserve. */
 void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* Any cache's object, and NULL: it goes to the cache it is of. */
 void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) QUARRY_NOTHROW;
@@ -109,7 +109,7 @@ void quarry_kmem_cache_free_bulk(struct quarry_kmem_cache *s, size_t nr, void **
 struct quarry_core1_class;
 void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHROW;
 #define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
-    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
+    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_NOFAIL | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
 
 /* --- sheaves: objects set aside for allocations that must not fail --- */
 

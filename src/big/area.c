@@ -66,11 +66,11 @@ static char *area_map(size_t bytes, size_t align, unsigned flags, int node) {
     return NULL;
 }
 
-static void area_publish(char *p, size_t bytes, const void *caller) {
+static void area_publish(char *p, size_t bytes, size_t reserve_bytes, const void *caller) {
     struct hpage *h = record_of(p);
     h->addr = p;
     h->big_bytes = bytes;
-    h->big_reserve_bytes = bytes + sys_page_bytes();
+    h->big_reserve_bytes = reserve_bytes;
     h->big_flags = BIG_AREA;
     h->big_caller = caller;
     atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
@@ -104,7 +104,7 @@ void *big_area_alloc(size_t size, size_t align, unsigned flags, int node, const 
         rt_usage_add(-(s64)bytes);
         return NULL;
     }
-    area_publish(p, bytes, caller);
+    area_publish(p, bytes, bytes + sys_page_bytes(), caller);
     return p;
 }
 
@@ -154,13 +154,16 @@ static void *area_move(struct hpage *h, size_t bytes) {
     char *from = h->addr, *p = area_map(bytes, HPAGE_BYTES, 0, AREA_ANY_NODE);
     if (p == NULL)
         return NULL;
-    if (sys_vm_move(from, old_bytes, p) != 0) {
+    /* First: once its pages have moved the old place, and its record, may be another thread's. */
+    bool withdrawn = area_withdraw(h);
+    if (!withdrawn || sys_vm_move(from, old_bytes, p) != 0) {
         rt_release(p, bytes + sys_page_bytes(), 0);
+        if (withdrawn)
+            area_publish(from, old_bytes, old_reserve, caller);
         return NULL;
     }
-    (void)area_withdraw(h);
     rt_release(from + old_bytes, old_reserve - old_bytes, 0);
-    area_publish(p, bytes, caller);
+    area_publish(p, bytes, bytes + sys_page_bytes(), caller);
     return p;
 }
 

@@ -234,8 +234,8 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
 }
 
 /* The old place of a region whose pages moved to another. */
-static void place_leave(struct hpage *h, char *from, size_t bytes, size_t reserve_bytes) {
-    if (!is_in_lot(h)) {
+static void place_leave(struct hpage *h, bool in_lot, char *from, size_t bytes, size_t reserve_bytes) {
+    if (!in_lot) {
         own_release(from + bytes, reserve_bytes - bytes, 0);
         return;
     }
@@ -245,30 +245,30 @@ static void place_leave(struct hpage *h, char *from, size_t bytes, size_t reserv
         rt_release(from, reserve_bytes, 0);
 }
 
-static int pages_move(const struct hpage *h, char *to) {
-    return is_in_lot(h) ? sys_vm_move_out(h->addr, h->big_bytes, to) : sys_vm_move(h->addr, h->big_bytes, to);
-}
-
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
     size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
     size_t slack = rt_meta.limited ? 0 : bytes / SLACK_PART;
     size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
     char *from = h->addr;
+    bool in_lot = is_in_lot(h);
     /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens. */
     if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(bytes - old_bytes))
         return NULL;
     char *p = region_map(bytes, reserve_bytes, HPAGE_BYTES, BIG_ANY);
-    if (p == NULL || pages_move(h, p) != 0) {
-        if (p != NULL)
-            own_release(p, reserve_bytes, 0); /* holds nothing yet */
-        rt_usage_add((s64)old_bytes - (s64)bytes);
-        return NULL;
+    /* First of all: once its pages have moved the old place, and its record, may be another thread's. */
+    bool withdrawn = p != NULL && region_withdraw(h);
+    if (withdrawn && (in_lot ? sys_vm_move_out(from, old_bytes, p) : sys_vm_move(from, old_bytes, p)) == 0) {
+        place_leave(h, in_lot, from, old_bytes, old_reserve);
+        region_publish(p, bytes, reserve_bytes);
+        return p;
     }
-    (void)region_withdraw(h);
-    place_leave(h, from, old_bytes, old_reserve);
-    region_publish(p, bytes, reserve_bytes);
-    return p;
+    if (withdrawn)
+        region_publish(from, old_bytes, old_reserve);
+    if (p != NULL)
+        own_release(p, reserve_bytes, 0); /* holds nothing yet */
+    rt_usage_add((s64)old_bytes - (s64)bytes);
+    return NULL;
 }
 
 void *big_resize(void *p, size_t size) {

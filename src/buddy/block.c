@@ -505,6 +505,11 @@ static void word_purge(struct buddy_block *b, unsigned w) {
         if (mask == 0)
             return;
     } while (!bits_take(b, w, &seen, mask));
+    /* Between two words the block may have been retired and made anew for devices; now it stays what it is. */
+    if (is_dma(b)) {
+        (void)bits_give(b, w, mask);
+        return;
+    }
     struct sys_range ranges[BUDDY_WORD_BITS];
     u64 parts[BUDDY_WORD_BITS], gone = 0;
     unsigned nr = 0;

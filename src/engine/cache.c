@@ -2,6 +2,7 @@
 /* The slow path of allocation by class, and objects by the run. Contract in cache.h. */
 #include "engine/cache.h"
 
+#include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "engine/pressure.h"
@@ -61,11 +62,26 @@ size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs) {
 
 static void free_one(void *p) {
     if (!engine_free_fast(p))
-        engine_free_slow(p);
+        engine_free_atomic(p);
 }
 
+void *engine_class_alloc_atomic(unsigned cls, enum rt_context context) {
+    if (!engine_started())
+        return NULL;
+    enum rt_context before = rt_context_enter(context);
+    void *p = mag_alloc(cls, NULL);
+    rt_context_leave(before);
+    if (p != NULL)
+        zero_if_asked(cls, p);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_MALLOC, slab_geometry_of(cls)->size_bytes);
+    return p;
+}
+
+/* As every free of the kernel API: without system call or waiting. */
 void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
     unsigned slot = slab_slot_of(cls);
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     for (size_t i = 0, run = 0; i < nr; i += run + (run == 0), run = 0) {
         while (by_the_run() && run < RUN_MAX && i + run < nr && page_map_get(objs[i + run]) == slot)
             run++;
@@ -74,5 +90,5 @@ void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
         else
             free_one(objs[i]);
     }
-    engine_tick_maybe();
+    rt_context_leave(before);
 }

@@ -6,10 +6,13 @@
 #ifndef QUARRY_ENGINE_CACHE_H
 #define QUARRY_ENGINE_CACHE_H
 
-#include "base/types.h"
+#include "rt/context.h"
 
 /* An object of the class, whatever it takes; NULL when memory is out. */
 void *engine_class_alloc_slow(unsigned cls);
+/* The same without system call or waiting, out of magazines, depot, slabs that have room, or the reserve if the context
+ * has it. Async-signal-safe. */
+void *engine_class_alloc_atomic(unsigned cls, enum rt_context context);
 /* Up to nr objects; fewer where memory is out. */
 size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs);
 /* Objects of any class, and NULL; runs of this one go to the magazine together. */

@@ -16,8 +16,9 @@ FAST_ENTRY void *quarry_core1_class_alloc(const struct quarry_core1_class *class
     return LIKELY(p != NULL) ? p : engine_class_alloc_slow(class->id);
 }
 
-void *quarry_core1_class_alloc_at_hand(const struct quarry_core1_class *class) {
-    return rseq_pop(mag_tabs.alloc_view, class->slot);
+void *quarry_core1_class_alloc_atomic(const struct quarry_core1_class *class, bool reserve) {
+    void *p = rseq_pop(mag_tabs.alloc_view, class->slot);
+    return LIKELY(p != NULL) ? p : engine_class_alloc_atomic(class->id, reserve ? RT_ATOMIC_RESERVE : RT_ATOMIC);
 }
 
 /* What the magazine has, in one section; the rest, if any, the slow way. */

@@ -91,7 +91,8 @@ EXPORT int quarry_core1_class_make(struct quarry_core1_class *ret_class, const s
 EXPORT long quarry_core1_class_unmake(const struct quarry_core1_class *class);
 /* An object; NULL when memory is out. */
 EXPORT void *quarry_core1_class_alloc(const struct quarry_core1_class *class);
-EXPORT void *quarry_core1_class_alloc_at_hand(const struct quarry_core1_class *class);
+/* The same without system call or waiting; reserve: the reserve may be drawn on. NULL where there is nothing. */
+EXPORT void *quarry_core1_class_alloc_atomic(const struct quarry_core1_class *class, bool reserve);
 /* Up to nr objects; fewer where memory is out. */
 EXPORT size_t quarry_core1_class_alloc_bulk(const struct quarry_core1_class *class, size_t nr, void **objs);
 /* Objects of any class, and NULL; those of this one are quicker. */

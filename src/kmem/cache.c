@@ -9,6 +9,9 @@
  */
 #include "kmem/cache.h"
 
+#include "kmem/gfp.h"
+#include "sys/sys.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -214,6 +217,10 @@ static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
 void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
     if (s == NULL)
         return;
+    /* Objects that kfree_rcu() has are not leaked. */
+    void (*barrier)(void) = atomic_load_explicit(&kmem_rcu_barrier, memory_order_relaxed);
+    if (barrier != NULL)
+        barrier();
     lock();
     if (--s->users == 0)
         cache_end(s, __builtin_return_address(0));
@@ -249,9 +256,20 @@ void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_
 
 /* --- objects --- */
 
+static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    if (!kmem_may_block(flags))
+        return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
+    void *p = quarry_core1_class_alloc(&s->class);
+    while (p == NULL && (flags & QUARRY___GFP_NOFAIL) != 0) {
+        sys_sleep_ms(1);
+        p = quarry_core1_class_alloc(&s->class);
+    }
+    return p;
+}
+
 static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     static _Atomic(bool) said;
-    void *p = kmem_may_block(flags) ? quarry_core1_class_alloc(&s->class) : quarry_core1_class_alloc_at_hand(&s->class);
+    void *p = alloc_by_context(s, flags);
     if (p == NULL || (flags & QUARRY___GFP_ZERO) == 0)
         return p;
     if (s->args.ctor != NULL)
@@ -270,16 +288,16 @@ FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
     quarry_core1_free(p);
 }
 
-/* Not from the slabs: what magazines have at hand. */
-static size_t bulk_at_hand(struct quarry_kmem_cache *s, size_t nr, void **objs) {
+static size_t bulk_atomic(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
     size_t got = 0;
-    while (got < nr && (objs[got] = quarry_core1_class_alloc_at_hand(&s->class)) != NULL)
+    while (got < nr && (objs[got] = alloc_by_context(s, flags)) != NULL)
         got++;
     return got;
 }
 
 int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
-    size_t got = kmem_may_block(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : bulk_at_hand(s, nr, objs);
+    size_t got =
+        kmem_may_block(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : bulk_atomic(s, flags, nr, objs);
     if (got < nr) {
         quarry_core1_class_free_bulk(&s->class, got, objs);
         return 0;

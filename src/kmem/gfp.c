@@ -14,6 +14,8 @@
 
 #include "sys/sys.h"
 
+#include <string.h>
+
 enum { TRIES_DEFAULT = 4, TRIES_MAYFAIL = 12, EFFORT_FIRST = 2, SLEEP_MAX_SHIFT = 5 };
 
 static __thread unsigned scope;      /* QUARRY_MEMALLOC_ bits */
@@ -105,8 +107,11 @@ static void *try_hard(void *(*try)(size_t size, quarry_gfp_t flags), size_t size
     void *p = try(size, flags);
     for (unsigned tried = 0; p == NULL && --left > 0 && make_room(flags, tried); tried++)
         p = try(size, flags);
-    if (p == NULL && kmem_gfp_has_reserve(flags))
+    if (p == NULL && kmem_gfp_has_reserve(flags)) {
         p = quarry_core1_alloc_atomic(size, true);
+        if (p != NULL && (flags & QUARRY___GFP_ZERO) != 0)
+            memset(p, 0, quarry_usable_size(p));
+    }
     return p;
 }
 

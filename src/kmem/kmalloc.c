@@ -15,6 +15,8 @@ _Static_assert(QUARRY_KMALLOC_PLAIN_MAX == HPAGE_BYTES, "what the heap aligns by
  */
 #define MAPPED_MIN (64 * KIB)
 
+void (*_Atomic kmem_rcu_barrier)(void);
+
 void kmem_warn_once(_Atomic(bool) *said, quarry_gfp_t flags, const char *line) {
     if ((flags & QUARRY___GFP_NOWARN) == 0 && !atomic_exchange_explicit(said, true, memory_order_relaxed))
         quarry_core1_warn(line);
@@ -91,12 +93,15 @@ FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
     return alloc_by_flags(size, flags);
 }
 
+/* __GFP_ACCOUNT, which has no effect here. */
+#define GFP_ACCOUNT_BIT 0x400000u
+
 void *quarry_kmalloc_nolock(size_t size, quarry_gfp_t flags, int node) {
     static _Atomic(bool) said;
     (void)node;
     if (size == 0)
         return QUARRY_ZERO_SIZE_PTR;
-    if ((flags & ~QUARRY___GFP_ZERO) != 0) {
+    if ((flags & ~(QUARRY___GFP_ZERO | GFP_ACCOUNT_BIT)) != 0) {
         kmem_warn_once(&said, flags, "quarry: warning: kmalloc_nolock with flags it does not know refused\n");
         return NULL;
     }

@@ -31,6 +31,9 @@ void kmem_text_str(struct kmem_text *out, const char *s);
 void kmem_text_dec(struct kmem_text *out, u64 v, unsigned width); /* blanks before it */
 void kmem_text_hex(struct kmem_text *out, u64 v, unsigned width); /* zeros before it */
 
+/* quarry_kvfree_rcu_barrier once RCU is used; NULL before, and in programs that link it in with nothing. */
+extern HIDDEN void (*_Atomic kmem_rcu_barrier)(void);
+
 static ALWAYS_INLINE bool kmem_may_block(quarry_gfp_t flags) { return (flags & QUARRY___GFP_DIRECT_RECLAIM) != 0; }
 
 #endif

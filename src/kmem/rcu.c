@@ -102,6 +102,7 @@ static const struct quarry_rcu_flavour *rcu_begin(const struct quarry_rcu_flavou
         used = flavour;
         /* order: release: the lists are there.                                                 pairs: [rcu.flavour] */
         atomic_store_explicit(&rcu.flavour, flavour, memory_order_release);
+        atomic_store_explicit(&kmem_rcu_barrier, quarry_kvfree_rcu_barrier, memory_order_relaxed);
     }
     if (locked)
         sys_lock_release(&rcu.start_lock);
@@ -175,10 +176,10 @@ void quarry_synchronize_rcu(void) { flavour_get()->synchronize(); }
 static void object_free(struct quarry_rcu_head *head) {
     uintptr_t func = (uintptr_t)head->func;
     if (func == HEADLESS) {
-        quarry_kfree(((struct headless *)(void *)head)->object);
+        quarry_kvfree(((struct headless *)(void *)head)->object);
         quarry_kfree(head);
     } else if (func <= QUARRY_RCU_OFFSET_MAX) {
-        quarry_kfree((char *)head - func);
+        quarry_kvfree((char *)head - func);
     } else {
         head->func(head);
     }
@@ -340,7 +341,7 @@ void quarry_kvfree_rcu_mightsleep(const void *p) {
     struct headless *h = quarry_kmalloc(sizeof(*h), QUARRY_GFP_KERNEL | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN);
     if (h == NULL) {
         quarry_synchronize_rcu();
-        quarry_kfree(p);
+        quarry_kvfree(p);
         return;
     }
     h->object = p;

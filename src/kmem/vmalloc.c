@@ -53,11 +53,13 @@ void quarry_vfree_atomic(const void *p) { quarry_vfree(p); }
 
 bool quarry_is_vmalloc_addr(const void *p) { return quarry_core1_in_area(p); }
 
-/* What remains of the last page is zeroed, so that a later call finds zeros when it grows into it again. */
+/* What is left beyond the end is zeroed, so that a later call finds zeros when it grows into it again. */
 static void *vrealloc_here(char *p, size_t size, size_t usable, quarry_gfp_t flags) {
+    if (kmem_may_block(flags))
+        (void)quarry_core1_area_resize(p, size);
     if ((flags & QUARRY___GFP_ZERO) != 0)
-        memset(p + size, 0, MIN(round_up(size, QUARRY_PAGE_SIZE), usable) - size);
-    return kmem_may_block(flags) ? quarry_core1_area_resize(p, size) : p;
+        memset(p + size, 0, MIN(quarry_core1_area_bytes(p), usable) - size);
+    return p;
 }
 
 static void *vrealloc_by(const void *p, size_t size, quarry_gfp_t flags, const void *caller) {
@@ -83,9 +85,11 @@ COLD static void *kvmalloc_refused(quarry_gfp_t flags) {
 }
 
 static void *kvmalloc_by(size_t size, quarry_gfp_t flags, int node, const void *caller) {
-    bool falls_back = size > QUARRY_PAGE_SIZE && kmem_may_block(flags);
+    bool falls_back = size > QUARRY_PAGE_SIZE && kmem_may_block(flags) && (flags & QUARRY___GFP_DMA) == 0;
+    quarry_gfp_t first =
+        falls_back ? (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN : flags;
     if (LIKELY(size <= QUARRY_KMALLOC_MAX_SIZE)) {
-        void *p = quarry_kmalloc(size, flags);
+        void *p = quarry_kmalloc(size, first);
         if (LIKELY(p != NULL) || !falls_back)
             return p;
     }
