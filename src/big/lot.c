@@ -25,8 +25,7 @@ static struct {
     struct sys_lock lock;
     bool held_by_fork;
     struct hpage *bins[LOT_KINDS_NR][BINS_NR]; /* extents of 2^bin hugepages and more */
-    size_t lots_bytes;
-    _Atomic(size_t) free_bytes;
+    _Atomic(size_t) lots_bytes, free_bytes;
 } lots;
 
 size_t lot_free_bytes_racy(void) { return atomic_load_explicit(&lots.free_bytes, memory_order_relaxed); }
@@ -143,13 +142,14 @@ static char *lot_map(size_t bytes, size_t align, enum lot_kind kind) {
 
 /* A new lot for bytes; the rest of it is free. Where address space is scarce or refused there is no rest. */
 static char *lot_make(size_t bytes, size_t align, enum lot_kind kind) {
-    size_t size = rt_meta.limited ? bytes : MAX(bytes, CLAMP(lots.lots_bytes, LOT_MIN_BYTES, LOT_MAX_BYTES));
+    size_t made = atomic_load_explicit(&lots.lots_bytes, memory_order_relaxed);
+    size_t size = rt_meta.limited ? bytes : MAX(bytes, CLAMP(made, LOT_MIN_BYTES, LOT_MAX_BYTES));
     char *p = lot_map(size, align, kind);
     if (p == NULL && size > bytes)
         p = lot_map(size = bytes, align, kind);
     if (p == NULL)
         return NULL;
-    __atomic_fetch_add(&lots.lots_bytes, size, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&lots.lots_bytes, size, memory_order_relaxed);
     if (size > bytes && !lot_give(p + bytes, size - bytes, kind))
         rt_release(p + bytes, size - bytes, 0);
     return p;
@@ -203,7 +203,7 @@ size_t lot_release(void) {
             break;
         rt_release(p, bytes, 0);
         released += bytes;
-        __atomic_fetch_sub(&lots.lots_bytes, bytes, __ATOMIC_RELAXED);
+        atomic_fetch_sub_explicit(&lots.lots_bytes, bytes, memory_order_relaxed);
     }
     return released;
 }
