@@ -38,6 +38,10 @@ size_t fake_resident_bytes(const void *addr, size_t bytes);
 /* What sys_vm_limit_bytes says; SIZE_MAX at first. */
 void fake_limit(size_t bytes);
 
+/* Called when pages were moved away from an address, before whoever moved them goes on: from then on the address may be
+ * anybody's. NULL: nothing is. */
+extern void (*fake_moved)(void *from);
+
 /* The clock starts at one second. */
 void fake_clock_advance_ms(u64 ms);
 /* From now on every look at the exact clock takes that long. */

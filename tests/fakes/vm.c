@@ -136,20 +136,30 @@ int sys_vm_release(void *addr, size_t bytes) {
     return 0;
 }
 
+void (*fake_moved)(void *from);
+
+static int moved(void *from) {
+    if (fake_moved != NULL)
+        fake_moved(from);
+    return 0;
+}
+
 int sys_vm_move(void *from, size_t bytes, void *to) {
     if (fails(FAKE_MOVE))
         return -ENOMEM;
     if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
         return -errno;
     atomic_fetch_sub(&reserved_bytes, bytes);
-    return 0;
+    return moved(from);
 }
 
 int sys_vm_move_out(void *from, size_t bytes, void *to) {
     enum { DONTUNMAP = 4 };
     if (fails(FAKE_MOVE))
         return -ENOMEM;
-    return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | DONTUNMAP, to) == MAP_FAILED ? -errno : 0;
+    if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | DONTUNMAP, to) == MAP_FAILED)
+        return -errno;
+    return moved(from);
 }
 
 /* Hints: nothing happens, so that what is resident does not depend on the machine's hugepages. */

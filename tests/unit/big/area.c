@@ -86,6 +86,22 @@ Test(area, growth_moves_pages_and_shrinking_gives_them_back, .init = start) {
     expect_empty();
 }
 
+static unsigned moved_nr;
+static void expect_withdrawn(void *from) {
+    cr_expect_eq(big_area_bytes(from), 0u, "the old place has a record still, which may be another area's by now");
+    cr_expect(!big_in_area(from));
+    moved_nr++;
+}
+
+Test(area, an_area_has_left_its_place_before_its_pages_do, .init = start) {
+    char *p = alloc(3 * MIB);
+    fake_moved = expect_withdrawn;
+    p = big_area_resize(p, 64 * MIB);
+    cr_assert(p != NULL && moved_nr == 1);
+    cr_expect_eq(big_area_bytes(p), 64 * MIB);
+    cr_expect(big_area_free(p));
+}
+
 Test(area, a_refused_call_loses_nothing, .init = start) {
     char *keep = alloc(MIB);
     memset(keep, 5, MIB);

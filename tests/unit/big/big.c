@@ -213,6 +213,21 @@ Test(big, growth_moves_pages_and_seldom, .init = start) {
     cr_expect_eq(p[2 * MIB], 0);
 }
 
+static unsigned moved_nr;
+static void expect_withdrawn(void *from) {
+    cr_expect_eq(big_usable(from), 0u, "the old place has a record still, which may be another region's by now");
+    moved_nr++;
+}
+
+Test(big, a_region_has_left_its_place_before_its_pages_do, .init = start) {
+    char *p = alloc(3 * MIB);
+    fake_moved = expect_withdrawn;
+    p = big_resize(p, 64 * MIB);
+    cr_assert(p != NULL && moved_nr == 1);
+    cr_expect_eq(big_usable(p), 64 * MIB);
+    cr_expect(big_free(p));
+}
+
 Test(big, shrinking_gives_memory_back_in_place, .init = start) {
     char *p = alloc(16 * MIB);
     memset(p, 1, 16 * MIB);
