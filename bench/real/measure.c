@@ -31,7 +31,7 @@ enum { NS_PER_MS = 1000000, CONFIRM_MS = 5, SAMPLE_MS = 100, FAILED = 125 };
 
 struct watch {
     pid_t pid;
-    const char *library; /* canonical path, NULL for none */
+    const char *preload; /* canonical path of the library, NULL for none */
     bool confirmed;      /* the library was seen in the program */
     bool family;
     uint64_t family_peak_bytes;
@@ -95,7 +95,7 @@ static uint64_t family_pss_bytes(pid_t pid) {
 
 static void watch_look(struct watch *watch) {
     if (!watch->confirmed)
-        watch->confirmed = proc_maps(watch->pid, watch->library);
+        watch->confirmed = proc_maps(watch->pid, watch->preload);
     if (watch->family) {
         uint64_t pss_bytes = family_pss_bytes(watch->pid);
         if (pss_bytes > watch->family_peak_bytes)
@@ -177,8 +177,8 @@ int main(int argc, char **argv) {
 
     if (argc - (words - argv) < 2)
         errx(FAILED, "usage: measure [--family] FIGURES PROGRAM [ARGUMENT...]");
-    watch.library = preload_set();
-    watch.confirmed = watch.library == NULL;
+    watch.preload = preload_set();
+    watch.confirmed = watch.preload == NULL;
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);
     sigaddset(&signals, SIGTERM);
@@ -193,7 +193,7 @@ int main(int argc, char **argv) {
     if (WIFSIGNALED(status))
         errx(FAILED, "%s: signal %d", words[1], WTERMSIG(status));
     if (WEXITSTATUS(status) == 0 && !watch.confirmed)
-        errx(FAILED, "%s never mapped %s", words[1], watch.library);
+        errx(FAILED, "%s never mapped %s", words[1], watch.preload);
     figures_write(words[0], &watch, &usage, wall_s);
     return WEXITSTATUS(status);
 }

@@ -45,6 +45,7 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_COMP 0x40000u     /* pages whose references are those of the first, see <quarry/kmem_pages.h> */
 #define QUARRY___GFP_NOMEMALLOC 0x80000u /* not on the reserve, whatever else says so but __GFP_HIGH */
 #define QUARRY___GFP_HARDWALL 0x100000u  /* no effect */
+#define QUARRY___GFP_ACCOUNT 0x400000u   /* no effect */
 #define QUARRY___GFP_THISNODE                                                                                          \
     0x200000u /* memory of this thread's node or NULL. With several nodes the kernel is asked                          \
                  where the memory is, so without __GFP_DIRECT_RECLAIM it is NULL */

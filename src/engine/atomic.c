@@ -10,7 +10,7 @@
 #include "mag/mag.h"
 #include "rt/options.h"
 
-static void *alloc_in(enum rt_context context, unsigned cls) {
+void *engine_take_in(enum rt_context context, unsigned cls) {
     enum rt_context before = rt_context_enter(context);
     void *p = mag_alloc(cls, NULL);
     rt_context_leave(before);
@@ -26,7 +26,7 @@ void *engine_alloc_atomic(size_t size, enum rt_context context) {
     unsigned cls = slab_class_for(MAX(size, (size_t)1));
     p = rseq_pop(mag_tabs.alloc_view, cls); /* above the fast path's sizes */
     if (p == NULL)
-        p = alloc_in(context, cls);
+        p = engine_take_in(context, cls);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MALLOC, (s64)slab_geometry[cls].size_bytes);
     return p;

@@ -9,6 +9,8 @@
 /* At least size bytes, out of a magazine, the depot, slabs that have room, or the reserve if the context has it; NULL
  * when there is none, when the allocator is not started, and above the largest size class. No system call. */
 void *engine_alloc_atomic(size_t size, enum rt_context context);
+/* An object of a class, past the fast path and uncounted, in a context. */
+void *engine_take_in(enum rt_context context, unsigned cls);
 /* Takes what the fast path refused. No system call for an object of a size class. */
 void engine_free_atomic(void *p);
 /* From now on there is a reserve, as large as the option says. May enter the system. */

@@ -22,20 +22,22 @@ COLD static void *alloc_hard(unsigned cls) {
     return mag_alloc(cls, NULL);
 }
 
-/* Option zero: an object of a class with a constructor stays as its constructor, or its last owner, left it. */
-static void zero_if_asked(unsigned cls, void *p) {
+/* What options ask of each object handed out, NULL included. Zero: an object of a class with a constructor stays as its
+ * constructor, or its last owner, left it. */
+static void object_settle(unsigned cls, void *p) {
+    if (UNLIKELY(p == NULL))
+        return;
     if (UNLIKELY(rt_opt.zero) && !slab_keeps_contents(cls))
         memset(p, 0, slab_geometry_of(cls)->size_bytes);
+    if (UNLIKELY(engine_counting))
+        engine_count(ENGINE_CALL_MALLOC, slab_geometry_of(cls)->size_bytes);
 }
 
 void *engine_class_alloc_slow(unsigned cls) {
     void *p = mag_alloc(cls, NULL);
     if (UNLIKELY(p == NULL))
         p = alloc_hard(cls);
-    if (LIKELY(p != NULL))
-        zero_if_asked(cls, p);
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(ENGINE_CALL_MALLOC, slab_geometry_of(cls)->size_bytes);
+    object_settle(cls, p);
     engine_pressure_look();
     engine_tick_maybe();
     return p;
@@ -68,13 +70,8 @@ static void free_one(void *p) {
 void *engine_class_alloc_atomic(unsigned cls, enum rt_context context) {
     if (!engine_started())
         return NULL;
-    enum rt_context before = rt_context_enter(context);
-    void *p = mag_alloc(cls, NULL);
-    rt_context_leave(before);
-    if (p != NULL)
-        zero_if_asked(cls, p);
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(ENGINE_CALL_MALLOC, slab_geometry_of(cls)->size_bytes);
+    void *p = engine_take_in(context, cls);
+    object_settle(cls, p);
     return p;
 }
 

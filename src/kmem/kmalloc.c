@@ -93,15 +93,12 @@ FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
     return alloc_by_flags(size, flags);
 }
 
-/* __GFP_ACCOUNT, which has no effect here. */
-#define GFP_ACCOUNT_BIT 0x400000u
-
 void *quarry_kmalloc_nolock(size_t size, quarry_gfp_t flags, int node) {
     static _Atomic(bool) said;
     (void)node;
     if (size == 0)
         return QUARRY_ZERO_SIZE_PTR;
-    if ((flags & ~(QUARRY___GFP_ZERO | GFP_ACCOUNT_BIT)) != 0) {
+    if ((flags & ~(QUARRY___GFP_ZERO | QUARRY___GFP_ACCOUNT)) != 0) {
         kmem_warn_once(&said, flags, "quarry: warning: kmalloc_nolock with flags it does not know refused\n");
         return NULL;
     }

@@ -14,31 +14,26 @@
 #define QUARRY_KMEM_PERCPU_X86_64_H
 
 #include "kmem/percpu.h"
+#include "sys/section_x86_64.h"
 
-/* Descriptor of the section 1..2 with abort handler 4, behind the signature that the kernel asks for. */
-#define PERCPU_DESCRIPTOR                                                                                              \
-    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                               \
-    ".balign 32\n\t"                                                                                                   \
-    "3: .long 0, 0\n\t"                                                                                                \
-    ".quad 1f, 2f - 1f, 4f\n\t"                                                                                        \
-    ".popsection\n\t"                                                                                                  \
+/* The section's descriptor and its first half. Leaves the offset of this CPU's line in t; done, once the section has
+ * ended: 0 when there was no CPU number. */
+#define PERCPU_CPU                                                                                                     \
+    RSEQ_SECTION_DESCRIPTOR                                                                                            \
     ".pushsection .text.unlikely, \"ax\"\n\t"                                                                          \
-    ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                                       \
-    ".long 0x53053053\n\t"                                                                                             \
-    "4: jmp 5f\n\t"                                                                                                    \
     "6: movl $0, %k[done]\n\t"                                                                                         \
     "jmp 7f\n\t"                                                                                                       \
-    ".popsection\n\t"
-
-/* Leaves the offset of this CPU's lock in t; done: 0 when there is no CPU number, or its copy is held. */
-#define PERCPU_BEGIN                                                                                                   \
-    PERCPU_DESCRIPTOR                                                                                                  \
+    ".popsection\n\t"                                                                                                  \
     "5: leaq 3b(%%rip), %[t]\n\t"                                                                                      \
     "movq %[t], %%fs:8(%[rseq])\n\t"     /* rseq_cs = &descriptor */                                                   \
     "1: movl %%fs:4(%[rseq]), %k[t]\n\t" /* cpu = cpu_id */                                                            \
     "cmpl %[nr], %k[t]\n\t"              /* if ((u32)cpu >= cpus_nr) exit; negative: not registered */                 \
     "jae 6b\n\t"                                                                                                       \
-    "shlq %[lock_shift], %[t]\n\t"                                                                                     \
+    "shlq %[lock_shift], %[t]\n\t"
+
+/* Leaves the offset of this CPU's lock in t; done: 0 also when its copy is held. */
+#define PERCPU_BEGIN                                                                                                   \
+    PERCPU_CPU                                                                                                         \
     "cmpq $0, (%[locks],%[t])\n\t" /* if (locks[cpu] != 0) exit */                                                     \
     "jne 6b\n\t"                                                                                                       \
     "movl $1, %k[done]\n\t"
@@ -71,17 +66,11 @@ static inline bool percpu_try_hold(u64 word, unsigned *ret_cpu) {
 static inline bool percpu_push(void *lists, const u64 *set, void *head, void **ret_first) {
     u64 t, done;
     void *first;
-    __asm__ volatile(PERCPU_DESCRIPTOR "5: leaq 3b(%%rip), %[t]\n\t"
-                                       "movq %[t], %%fs:8(%[rseq])\n\t"     /* rseq_cs = &descriptor */
-                                       "1: movl %%fs:4(%[rseq]), %k[t]\n\t" /* cpu = cpu_id */
-                                       "cmpl %[nr], %k[t]\n\t"              /* if ((u32)cpu >= cpus_nr) exit */
-                                       "jae 6b\n\t"                         /* */
-                                       "shlq %[lock_shift], %[t]\n\t"       /* */
-                                       "addq (%[set]), %[t]\n\t"            /* list = lists + set + cpu */
-                                       "movl $1, %k[done]\n\t"              /* */
-                                       "movq (%[lists],%[t]), %[first]\n\t" /* first = *list */
-                                       "movq %[first], (%[head])\n\t"       /* head->next = first */
-                                       "movq %[head], (%[lists],%[t])\n\t"  /* commit: *list = head */
+    __asm__ volatile(PERCPU_CPU "addq (%[set]), %[t]\n\t" /* list = lists + set + cpu */
+                                "movl $1, %k[done]\n\t"
+                                "movq (%[lists],%[t]), %[first]\n\t" /* first = *list */
+                                "movq %[first], (%[head])\n\t"       /* head->next = first */
+                                "movq %[head], (%[lists],%[t])\n\t"  /* commit: *list = head */
                      PERCPU_END
                      : [t] "=&r"(t), [done] "=&r"(done), [first] "=&r"(first)
                      : [rseq] "r"(percpu.rseq_offset), [nr] "r"(percpu.cpus_nr), [lists] "r"(lists), [set] "r"(set),

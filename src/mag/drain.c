@@ -43,28 +43,36 @@ static void region_empty_class(struct mag_region *r, unsigned cls) {
 /* Objects of a region the caller has alone. */
 static void region_empty(struct mag_region *r) {
     for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
-        atomic_store_explicit(&r->level[cls], 0, memory_order_relaxed);
+        mag_level_reset(r, cls);
         if (!slab_made_enter(cls))
             continue;
         region_empty_class(r, cls);
         slab_made_leave(cls);
     }
-    for (unsigned kind = 0; kind < MAG_KINDS_NR; kind++) {
-        atomic_store_explicit(&r->capacity_bytes[kind], 0, memory_order_relaxed);
-        atomic_store_explicit(&r->sharers_nr[kind], 0, memory_order_relaxed);
-    }
     atomic_fetch_add_explicit(&drains_nr, 1, memory_order_relaxed);
+}
+
+enum { ALL_CLASSES = 0 };
+
+/* Stops the id and empties its magazines of one class, or of all. False: it could not be stopped. Under the stop lock.
+ */
+static bool region_stop_and_empty(struct mag_region *r, unsigned id, unsigned cls) {
+    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, id);
+    bool alone = sys_membarrier_rseq() == 0;
+    if (alone && cls == ALL_CLASSES)
+        region_empty(r);
+    else if (alone)
+        region_empty_class(r, cls);
+    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
+    regions_publish(r, id);
+    return alone;
 }
 
 static void drain_percpu(struct mag_region *r, unsigned id) {
     if (!barrier_ready() || !sys_lock_try(&stop_lock))
         return;
-    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
-    regions_publish(r, id);
-    if (sys_membarrier_rseq() == 0)
-        region_empty(r);
-    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
-    regions_publish(r, id);
+    (void)region_stop_and_empty(r, id, ALL_CLASSES);
     sys_lock_release(&stop_lock);
 }
 
@@ -115,18 +123,6 @@ static bool region_has_class(struct mag_region *r, unsigned cls) {
     return !mag_is_null(ref_load(&r->slot[cls])) || ref_load(&r->spare[cls]) != 0;
 }
 
-/* False: the id could not be stopped. */
-static bool drain_percpu_class(struct mag_region *r, unsigned id, unsigned cls) {
-    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
-    regions_publish(r, id);
-    bool alone = sys_membarrier_rseq() == 0;
-    if (alone)
-        region_empty_class(r, cls);
-    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
-    regions_publish(r, id);
-    return alone;
-}
-
 static void drain_locked_class(struct mag_region *r, unsigned cls) {
     /* order: acquire, and release below                                                              pairs: [mag.lock]
      */
@@ -147,7 +143,7 @@ bool mag_class_drain(unsigned cls) {
         if (region_has_class(r, cls) && region_is_locked_kind(i))
             drain_locked_class(r, cls);
         else if (region_has_class(r, cls))
-            all = barrier_ready() && drain_percpu_class(r, i, cls) && all;
+            all = barrier_ready() && region_stop_and_empty(r, i, cls) && all;
         mag_level_reset(r, cls);
     }
     sys_lock_release(&stop_lock);

@@ -11,30 +11,18 @@
 #define QUARRY_MAG_RSEQ_X86_64_H
 
 #include "mag/tabs.h"
-
-/* Descriptor of the section 1..2 with abort handler 4, which is preceded by the signature 0x53053053 as operand of a
- * ud1. */
-#define RSEQ_SECTION_DESCRIPTOR                                                                                        \
-    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                               \
-    ".balign 32\n\t"                                                                                                   \
-    "3: .long 0, 0\n\t"                                                                                                \
-    ".quad 1f, 2f - 1f, 4f\n\t"                                                                                        \
-    ".popsection\n\t"                                                                                                  \
-    ".pushsection .text.unlikely, \"ax\"\n\t"                                                                          \
-    ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                                       \
-    ".long 0x53053053\n\t"                                                                                             \
-    "4: jmp 5f\n\t"                                                                                                    \
-    ".popsection\n\t"
+#include "sys/section_x86_64.h"
 
 /* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in tmp. exit: where an unregistered
  * thread goes. */
-#define RSEQ_SECTION_BEGIN(tmp, tmp32, exit)                                                                           \
-    "5: leaq 3b(%%rip), " tmp "\n\t"                                                                                   \
+#define RSEQ_SECTION_ARM(tmp, tmp32, exit)                                                                             \
+    "leaq 3b(%%rip), " tmp "\n\t"                                                                                      \
     "movq " tmp ", %%fs:8(%[rseq])\n\t"                                                                                \
     "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                       \
     "js " exit "\n\t"                                                                                                  \
     "movl %%fs:(%[id]), " tmp32 "\n\t"     /* id */                                                                    \
     "movq (%[views],%q[t],8), " tmp "\n\t" /* slots = view[id] */
+#define RSEQ_SECTION_BEGIN(tmp, tmp32, exit) "5: " RSEQ_SECTION_ARM(tmp, tmp32, exit)
 
 #define RSEQ_INPUTS(views_) [rseq] "r"(mag_rseq_offset), [id] "r"(mag_id_offset), [views] "r"(views_)
 
@@ -88,61 +76,41 @@ full:
     return false;
 }
 
+/* The section of rseq_pop_run and rseq_push_run, around one step of theirs that leaves by 9 or moves top by one. */
+#define RSEQ_RUN(obj_constraint, step)                                                                                 \
+    u64 tmp, top, obj, done;                                                                                           \
+    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR "5: xorl %k[done], %k[done]\n\t" RSEQ_SECTION_ARM(                        \
+                         "%[t]", "%k[t]", "6f") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */            \
+                                                "8:\n\t" step "addq $1, %[done]\n\t"                                   \
+                                                "cmpq %[nr], %[done]\n\t" /* while (done < nr) */                      \
+                                                "jb 8b\n\t"                                                            \
+                                                "9: movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top */ \
+                                                "2: 6:"                                                                \
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] obj_constraint(obj), [done] "=&r"(done)                 \
+                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)                            \
+                     : "memory", "cc");                                                                                \
+    return done
+
 /* Up to nr objects off the top of slot, topmost first; returns how many. What was copied when the section is restarted
  * is copied again. nr is small: the section should end before the thread is interrupted. */
 static inline u64 rseq_pop_run(u64 *const *views, u64 slot, u64 nr, void **objs) {
-    u64 tmp, top, obj, done;
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR "5: xorl %k[done], %k[done]\n\t"
-                                             "leaq 3b(%%rip), %[t]\n\t"
-                                             "movq %[t], %%fs:8(%[rseq])\n\t"
-                                             "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */
-                                             "js 6f\n\t"
-                                             "movl %%fs:(%[id]), %k[t]\n\t"
-                                             "movq (%[views],%q[t],8), %[t]\n\t" /* slots = view[id] */
-                                             "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
-                                             "8: movq (%[top]), %[obj]\n\t"      /* obj = *top */
-                                             "testb $1, %b[obj]\n\t" /* if (obj & 1) break: that is the header */
-                                             "jnz 9f\n\t"
-                                             "movq %[obj], (%[objs],%[done],8)\n\t" /* objs[done++] = obj */
-                                             "subq $8, %[top]\n\t"                  /* top-- */
-                                             "addq $1, %[done]\n\t"
-                                             "cmpq %[nr], %[done]\n\t" /* while (done < nr) */
-                                             "jb 8b\n\t"
-                                             "9: movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top */
-                                             "2: 6:"
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&q"(obj), [done] "=&r"(done)
-                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)
-                     : "memory", "cc");
-    return done;
+    RSEQ_RUN("=&q", "movq (%[top]), %[obj]\n\t" /* obj = *top */
+                    "testb $1, %b[obj]\n\t"     /* if (obj & 1) break: that is the header */
+                    "jnz 9f\n\t"
+                    "movq %[obj], (%[objs],%[done],8)\n\t" /* objs[done++] = obj */
+                    "subq $8, %[top]\n\t");                /* top-- */
 }
 
 /* Pushes up to nr objects, the first of them lowest; returns how many. */
 static inline u64 rseq_push_run(u64 *const *views, u64 slot, u64 nr, void *const *objs) {
-    u64 tmp, top, obj, done;
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR
-                     "5: xorl %k[done], %k[done]\n\t"
-                     "leaq 3b(%%rip), %[t]\n\t"
-                     "movq %[t], %%fs:8(%[rseq])\n\t"
-                     "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */
-                     "js 6f\n\t"
-                     "movl %%fs:(%[id]), %k[t]\n\t"
-                     "movq (%[views],%q[t],8), %[t]\n\t" /* slots = view[id] */
-                     "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
-                     "8: testb $1, 8(%[top])\n\t"        /* if (top[1] & 1) break: that is the trailer */
-                     "jnz 9f\n\t"
-                     "movq (%[objs],%[done],8), %[obj]\n\t"
-                     "movq %[obj], 8(%[top])\n\t" /* *++top = objs[done++]: above the slot's top, so not */
-                     "addq $8, %[top]\n\t"        /* yet part of the magazine */
-                     "addq $1, %[done]\n\t"
-                     "cmpq %[nr], %[done]\n\t" /* while (done < nr) */
-                     "jb 8b\n\t"
-                     "9: movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top */
-                     "2: 6:"
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj), [done] "=&r"(done)
-                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)
-                     : "memory", "cc");
-    return done;
+    RSEQ_RUN("=&r", "testb $1, 8(%[top])\n\t" /* if (top[1] & 1) break: that is the trailer */
+                    "jnz 9f\n\t"
+                    "movq (%[objs],%[done],8), %[obj]\n\t"
+                    "movq %[obj], 8(%[top])\n\t" /* *++top = objs[done++]: above the slot's top, so not */
+                    "addq $8, %[top]\n\t");      /* yet part of the magazine */
 }
+
+#undef RSEQ_RUN
 
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };
 

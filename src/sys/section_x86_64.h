@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* What every restartable sequence on x86-64 begins with, whoever's it is: mag/ and kmem/ have some. */
+#ifndef QUARRY_SYS_SECTION_X86_64_H
+#define QUARRY_SYS_SECTION_X86_64_H
+
+/* Descriptor of the section 1..2 with abort handler 4, which is preceded by the signature 0x53053053 as operand of a
+ * ud1. */
+#define RSEQ_SECTION_DESCRIPTOR                                                                                        \
+    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                               \
+    ".balign 32\n\t"                                                                                                   \
+    "3: .long 0, 0\n\t"                                                                                                \
+    ".quad 1f, 2f - 1f, 4f\n\t"                                                                                        \
+    ".popsection\n\t"                                                                                                  \
+    ".pushsection .text.unlikely, \"ax\"\n\t"                                                                          \
+    ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                                       \
+    ".long 0x53053053\n\t"                                                                                             \
+    "4: jmp 5f\n\t"                                                                                                    \
+    ".popsection\n\t"
+
+#endif
