@@ -3,8 +3,8 @@
 """Writes src/slab/sizeclass.def: the size classes and how each is cut into slabs.
 
 Sizes: 16..128 by 16; 4 steps per doubling to 512; 8 steps to 64 KiB (finer steps above 512 bytes save several percent of
-memory); 4 steps to 1 MiB. A slab is the smallest number of 16 KiB granules that holds a few objects and whose tail wastes
-at most 1/32. A class whose objects take no less of a slab than those of the next one is left out.
+memory); 4 steps to 1 MiB. A slab is the smallest number of 16 KiB granules that holds a few objects and wastes at most a
+hundredth, or else the one that wastes least; of a slab larger than the smallest, the free objects fit into one word. A class whose objects take no less of a slab than those of the next one is left out.
 
 With --header: include/quarry/kmem_class.h, by which the compiler finds the class of a constant size. Programs built with it call an
 entry whose name has a digest of the sizes in it, so that they do not link with a library of other classes.
@@ -14,7 +14,9 @@ import zlib
 
 GRANULE = 16384
 SLAB_GRANULES_MAX = 9  # of slabs with several objects; nine hold 9/8 of a power of two without a tail
-TAIL_PART = 32
+WASTE_MAX = 0.01
+HUGEPAGE_GRANULES = 128
+WORD_BITS = 64  # free objects of one slab that need no bitmap outside its descriptor
 HEADER_MAX = 65536  # as far as the heap's fast path finds classes
 
 
@@ -30,15 +32,17 @@ def objects_min(size):
     return 8 if size <= 4096 else 4 if size <= 16384 else 1
 
 
+def waste(size, g):
+    """The part of a slab that no object takes, and half of the end of a hugepage where no further slab fits: slabs of other classes may."""
+    return (g * GRANULE % size) / (g * GRANULE) + HUGEPAGE_GRANULES % g / HUGEPAGE_GRANULES / 2
+
+
 def granules(size):
     if size > SLAB_GRANULES_MAX * GRANULE // 2:
         return -(-size // GRANULE)
-    for g in range(1, SLAB_GRANULES_MAX + 1):
-        nobj = g * GRANULE // size
-        if nobj >= objects_min(size) and (g * GRANULE - nobj * size) * TAIL_PART <= g * GRANULE:
-            return g
-    return min(range(1, SLAB_GRANULES_MAX + 1),
-               key=lambda g: (g * GRANULE % size) / (g * GRANULE) if g * GRANULE >= size else 1)
+    several = [g for g in range(1, SLAB_GRANULES_MAX + 1) if g * GRANULE // size >= objects_min(size)]
+    fit = [g for g in several if g == several[0] or g * GRANULE // size <= WORD_BITS]
+    return next((g for g in fit if waste(size, g) <= WASTE_MAX), min(fit, key=lambda g: waste(size, g)))
 
 
 def classes():
