@@ -63,15 +63,15 @@ static ALWAYS_INLINE struct slab_class *slab_class_at(unsigned node, unsigned cl
     return LIKELY(cls < SLAB_CLASSES_NR) ? &slab_classes[node][cls] : slab_made_class(cls);
 }
 
-static ALWAYS_INLINE struct slab *slab_at(const void *first_granule) {
-    return (struct slab *)chunk_desc(chunk_of(first_granule), first_granule);
+static ALWAYS_INLINE struct slab *slab_at(const void *granule) {
+    return (struct slab *)chunk_desc(chunk_of(granule), granule);
 }
 
-/* First byte of the slab p lies in. p must lie in a slab. */
-static ALWAYS_INLINE char *slab_base(const void *p) {
-    uintptr_t granule = round_down((uintptr_t)p, GRANULE_BYTES);
-    const struct slab *s = (const struct slab *)chunk_desc(chunk_of(p), p);
-    return (char *)(granule - ((uintptr_t)s->back << GRANULE_SHIFT));
+/* The slab p lies in, and its first byte. p must lie in a slab. */
+static ALWAYS_INLINE struct slab *slab_of(const void *p, char **ret_base) {
+    struct slab *s = slab_at(p); /* of p's granule; that of the slab's first one is so many before it */
+    *ret_base = (char *)(round_down((uintptr_t)p, GRANULE_BYTES) - ((uintptr_t)s->back << GRANULE_SHIFT));
+    return s - s->back;
 }
 
 enum {

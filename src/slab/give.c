@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving objects back: a batch is grouped by slab, so that each slab pays one atomic for its bits and one for its
- * count. Here misuse that passed the fast path is found exactly: the bit of an object that is free already is set, and
- * an address that is no object's start leaves a remainder.
+ * Giving objects back. A batch is sorted by slab, so that each slab pays one atomic for its count, and one for each
+ * word of its bitmap, however the objects were freed. Here misuse that passed the fast path is found exactly: the bit
+ * of an object that is free already is set, and an address that is no object's start leaves a remainder.
  */
 #include "base/bits.h"
 #include "rt/context.h"
@@ -11,17 +11,36 @@
 #include "slab/class.h"
 #include "sys/sys.h"
 
-enum { WORD_BITS = 64, GROUPS_NR = 16 };
+#include <string.h>
 
-/* Objects of one slab that share a bitmap word, not given yet. */
+enum {
+    WORD_BITS = 64,
+    BITMAP_WORDS_MAX = (int)(GRANULE_BYTES / 16 / WORD_BITS),
+    PART_NR = 255, /* so many objects of a batch are sorted at once: their numbers fit into bytes */
+    SLOTS_NR = 256,
+};
+
+#define ONE_IN_EACH_BYTE (~(u64)0 / 255)
+
+/* A part of a batch in stretches: objects one behind the other that lie in one granule. Stretches of one slab get the
+ * same slot, and few slabs share one. */
+struct part {
+    u8 start[PART_NR];
+    u8 slot[PART_NR];
+    u8 sorted[PART_NR]; /* starts, by slot */
+    u8 end[SLOTS_NR];   /* of each slot in sorted */
+};
+
+/* Objects of one slab, not given yet. */
 struct group {
     struct slab *slab;
     const struct slab_geometry *geometry;
+    struct slab_class *class;
     char *base;
-    u64 mask;
-    unsigned word;
-    unsigned carved;    /* as of the first object: all were taken before any of them came here */
-    unsigned uncounted; /* bits of earlier words, set but not yet counted */
+    unsigned carved; /* as of the first object: all were taken before any of them came here */
+    unsigned nr;
+    u64 touched; /* words of masks that have bits; the others are not set */
+    u64 masks[BITMAP_WORDS_MAX];
 };
 
 static const char *state_name(const struct slab *s, const struct slab_geometry *g) {
@@ -31,7 +50,7 @@ static const char *state_name(const struct slab *s, const struct slab_geometry *
     return slab_word_state(w) == SLAB_LISTED && slab_word_free(w) == g->nobj ? "free" : names[slab_word_state(w)];
 }
 
-COLD static void report(enum misuse_kind kind, const void *p, const struct slab *s) {
+COLD _Noreturn static void report(enum misuse_kind kind, const void *p, const struct slab *s) {
     const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
     rt_misuse(kind, p, g->size_bytes, state_name(s, g));
 }
@@ -77,9 +96,12 @@ static bool sparse_enough(const struct slab_class *c, const struct slab_geometry
 /* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due. */
 static void slab_count(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g, int nr) {
     enum slab_duty duty;
-    bool keep = !rt_may_block() || slab_empties_admit(c, g);
-    slab_word_t was = keep ? SLAB_TRANSITION(s, slab_word_add(w, nr, g->nobj, g->threshold, &duty))
-                           : SLAB_TRANSITION(s, slab_word_add_or_reap(w, nr, g->nobj, g->threshold, &duty));
+    slab_word_t now = slab_word_load(s), was;
+    bool whole = slab_word_state(now) == SLAB_FULL && slab_word_free(now) + nr == g->nobj;
+    if (UNLIKELY(whole && rt_may_block() && !slab_empties_admit(c, g)))
+        was = SLAB_TRANSITION(s, slab_word_add_or_reap(w, nr, g->nobj, g->threshold, &duty));
+    else
+        was = SLAB_TRANSITION(s, slab_word_add(w, nr, g->nobj, g->threshold, &duty));
     int before = slab_word_free(was), after = before + nr;
     bool listed = slab_word_state(was) == SLAB_LISTED;
     slab_do_duty(duty, c, s, base, g);
@@ -92,81 +114,79 @@ static void slab_count(struct slab_class *c, struct slab *s, char *base, const s
 /* What a batch gave back of one class, not yet in the accounts. */
 struct tally {
     struct slab_class *class;
+    const struct slab_geometry *geometry;
+    unsigned cls;
     unsigned objs;
-    u32 size_bytes;
 };
 
 static void tally_settle(struct tally *t) {
+    struct slab_class *c = t->class;
+    const struct slab_geometry *g = t->geometry;
     if (t->objs == 0)
         return;
-    atomic_fetch_sub_explicit(&t->class->out_objs, t->objs, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&rt_usage_out_bytes, (s64)t->objs * t->size_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&c->out_objs, t->objs, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&rt_usage_out_bytes, (s64)t->objs * g->size_bytes, memory_order_relaxed);
     t->objs = 0;
-}
-
-static void tally_add(struct tally *t, struct slab_class *c, const struct slab_geometry *g, unsigned objs) {
-    if (t->class != c)
-        tally_settle(t);
-    t->class = c;
-    t->size_bytes = g->size_bytes;
-    t->objs += objs;
-}
-
-/* Adding sets bits that are all clear, by one instruction, where the or of a word not known is a loop. */
-static void group_set_bits(struct group *gr) {
-    struct slab *s = gr->slab;
-    const struct slab_geometry *g = gr->geometry;
-    if (gr->mask == 0)
-        return;
-    /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
-     */
-    u64 old = atomic_fetch_add_explicit(&slab_bitmap(s, g)[gr->word], gr->mask, memory_order_release);
-    if (UNLIKELY((old & gr->mask) != 0)) {
-        size_t index = (size_t)gr->word * WORD_BITS + bits_lowest(old & gr->mask);
-        report(MISUSE_DOUBLE_FREE, gr->base + index * g->size_bytes, s);
-    }
-    gr->uncounted += bits_count(gr->mask);
-    gr->mask = 0;
-}
-
-static void group_finish(struct group *gr, struct tally *t) {
-    if (gr->slab == NULL)
-        return;
-    struct slab *s = gr->slab;
-    const struct slab_geometry *g = gr->geometry;
-    struct slab_class *c = slab_class_at(slab_node(s), slab_cls(s));
-    group_set_bits(gr);
-    unsigned nr = gr->uncounted;
-    unsigned cls = slab_cls(s);
-    gr->slab = NULL;
-    gr->uncounted = 0;
-    tally_add(t, c, g, nr);
-    slab_count(c, s, gr->base, g, (int)nr); /* the slab may be gone after this */
+    bool many = slab_empties_many(c, g);
     if (!rt_may_block()) {
-        if (slab_empties_many(c, g))
+        if (many)
             rt_chore_note(RT_CHORE_SWEEP);
         return;
     }
-    if (UNLIKELY(slab_empties_many(c, g)))
-        slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+    if (UNLIKELY(many))
+        slab_sweep(t->cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
     if (UNLIKELY(sparse_enough(c, g)))
-        slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
+        slab_sweep(t->cls, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
 }
 
-/* The group of p's slab, after finishing whatever other slab's group is in its place. */
-static struct group *group_for(struct group *groups, struct tally *t, void *p) {
-    char *base = slab_base(p);
-    struct slab *s = slab_at(base);
-    struct group *gr = &groups[((uintptr_t)base >> GRANULE_SHIFT) % GROUPS_NR];
-    if (gr->slab != s) {
-        const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
-        group_finish(gr, t);
-        *gr = (struct group){.slab = s, .geometry = g, .base = base, .carved = slab_carved(s, g)};
+static void tally_add(struct tally *t, const struct group *gr) {
+    if (UNLIKELY(t->class != gr->class)) {
+        tally_settle(t);
+        t->class = gr->class;
+        t->geometry = gr->geometry;
+        t->cls = slab_cls(gr->slab);
     }
-    return gr;
+    t->objs += gr->nr;
 }
 
-COLD static void report_object(const struct group *gr, const void *p) {
+/* Adding sets bits that are all clear, by one instruction, where the or of a word not known is a loop. */
+static void word_give(const struct group *gr, _Atomic(u64) *words, unsigned word) {
+    u64 mask = gr->masks[word];
+    /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
+     */
+    u64 old = atomic_fetch_add_explicit(&words[word], mask, memory_order_release);
+    if (UNLIKELY((old & mask) != 0)) {
+        size_t index = (size_t)word * WORD_BITS + bits_lowest(old & mask);
+        report(MISUSE_DOUBLE_FREE, gr->base + index * gr->geometry->size_bytes, gr->slab);
+    }
+}
+
+static void group_finish(const struct group *gr, struct tally *t) {
+    _Atomic(u64) *words = slab_bitmap(gr->slab, gr->geometry);
+    for (u64 left = gr->touched; left != 0; left &= left - 1)
+        word_give(gr, words, bits_lowest(left));
+    tally_add(t, gr);
+    slab_count(gr->class, gr->slab, gr->base, gr->geometry, (int)gr->nr); /* the slab may be gone after this */
+}
+
+/* Goes on with p's slab, after finishing any other. */
+static void group_enter(struct group *gr, struct tally *t, void *p) {
+    char *base;
+    struct slab *s = slab_of(p, &base);
+    if (gr->slab == s)
+        return;
+    if (gr->slab != NULL)
+        group_finish(gr, t);
+    gr->slab = s;
+    gr->geometry = slab_geometry_of(slab_cls(s));
+    gr->class = slab_class_at(slab_node(s), slab_cls(s));
+    gr->base = base;
+    gr->carved = slab_carved(s, gr->geometry);
+    gr->nr = 0;
+    gr->touched = 0;
+}
+
+COLD _Noreturn static void report_object(const struct group *gr, const void *p) {
     const struct slab_geometry *g = gr->geometry;
     u64 offset = (u64)((const char *)p - gr->base);
     unsigned index = slab_index(g, offset);
@@ -174,62 +194,94 @@ COLD static void report_object(const struct group *gr, const void *p) {
     report(is_start ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR, p, gr->slab);
 }
 
-/* Adds the first object, which lies in the group's slab, and those after it that lie in the same granule; returns how
- * many. Neighbours are freed together, so this loop sees nearly every object. */
-static unsigned group_add(struct group *gr, void *const *objs, unsigned nr) {
+/* Adds the first object, which lies in the group's slab, and those after it that lie in the same granule. */
+static void group_add(struct group *gr, void *const *objs, unsigned nr) {
     const struct slab_geometry *g = gr->geometry;
     const u64 granule = (uintptr_t)objs[0] >> GRANULE_SHIFT, size_bytes = g->size_bytes;
     char *const base = gr->base;
-    unsigned carved = gr->carved, word = gr->word, i = 0;
-    u64 mask = gr->mask;
+    const unsigned carved = gr->carved;
+    u64 touched = gr->touched;
+    unsigned i = 0;
     do {
         u64 offset = (u64)((char *)objs[i] - base);
         unsigned index = slab_index(g, offset);
-        u64 bit = (u64)1 << (index % WORD_BITS);
-        if (word != index / WORD_BITS) {
-            gr->mask = mask;
-            group_set_bits(gr);
-            gr->word = word = index / WORD_BITS;
-            mask = 0;
-        }
-        if (UNLIKELY(index >= carved || index * size_bytes != offset || (mask & bit) != 0))
+        if (UNLIKELY(index >= carved || index * size_bytes != offset))
             report_object(gr, objs[i]);
-        mask |= bit;
+        unsigned word = index / WORD_BITS;
+        u64 bit = (u64)1 << (index % WORD_BITS);
+        u64 mask = ((touched >> word) & 1) != 0 ? gr->masks[word] : 0;
+        if (UNLIKELY((mask & bit) != 0))
+            report_object(gr, objs[i]);
+        gr->masks[word] = mask | bit;
+        touched |= (u64)1 << word;
     } while (++i < nr && (uintptr_t)objs[i] >> GRANULE_SHIFT == granule);
-    gr->mask = mask;
-    return i;
+    gr->touched = touched;
+    gr->nr += i;
+}
+
+/* A byte for each slot: from how many stretches it has to where the slot before it ends. Eight at a time. */
+static void ends_from_counts(u8 end[SLOTS_NR]) {
+    u64 before = 0;
+    for (unsigned i = 0; i < SLOTS_NR; i += sizeof(u64)) {
+        u64 counts, sums;
+        memcpy(&counts, end + i, sizeof(counts));
+        sums = counts * ONE_IN_EACH_BYTE; /* each byte: itself and those below; no sum is above PART_NR */
+        u64 starts = (sums << 8) + before * ONE_IN_EACH_BYTE;
+        memcpy(end + i, &starts, sizeof(starts));
+        before += sums >> 56;
+    }
 }
 
 /*
  * Objects freed in no order lie each in a slab of its own, whose descriptor and bitmap are in no near cache; the
- * atomics below would wait for each in turn. Of objects in one granule only the first asks. What is fetched for an
- * address that is no object's is never looked at.
+ * atomics would wait for each in turn, so all are read, or asked for, here. Returns how many stretches there are.
  */
-static void give_fetch(void *const *objs, unsigned nr) {
+static unsigned part_split(struct part *part, void *const *objs, unsigned nr) {
+    unsigned stretches = 0;
     u64 last = 0;
     for (unsigned i = 0; i < nr; i++) {
         u64 granule = (uintptr_t)objs[i] >> GRANULE_SHIFT;
-        struct chunk *chunk;
-        if (granule != last && (chunk = chunk_of(objs[i])) != NULL)
-            __builtin_prefetch(chunk_desc(chunk, objs[i]), 1);
+        if (granule == last)
+            continue;
         last = granule;
+        if (UNLIKELY(!slab_entry_is_slab(page_map_get(objs[i]) % PAGE_MAP_CLASSES)))
+            rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
+        char *base;
+        struct slab *s = slab_of(objs[i], &base);
+        __builtin_prefetch(slab_bitmap(s, slab_geometry_of(slab_cls(s))), 1);
+        u8 slot = (u8)((uintptr_t)base >> GRANULE_SHIFT);
+        part->start[stretches] = (u8)i;
+        part->slot[stretches++] = slot;
+        part->end[slot]++;
     }
+    return stretches;
+}
+
+static void part_sort(struct part *part, unsigned stretches) {
+    ends_from_counts(part->end);
+    for (unsigned i = 0; i < stretches; i++)
+        part->sorted[part->end[part->slot[i]]++] = part->start[i];
+}
+
+static void part_give(void *const *objs, unsigned nr, struct tally *tally) {
+    struct part part;
+    struct group group;
+    memset(part.end, 0, sizeof(part.end));
+    group.slab = NULL;
+    unsigned stretches = part_split(&part, objs, nr);
+    part_sort(&part, stretches);
+    for (unsigned i = 0; i < stretches; i++) {
+        unsigned at = part.sorted[i];
+        group_enter(&group, tally, objs[at]);
+        group_add(&group, objs + at, nr - at);
+    }
+    group_finish(&group, tally);
 }
 
 void slab_give(void *const *objs, unsigned nr) {
-    struct group groups[GROUPS_NR] = {0};
     struct tally tally = {0};
-    give_fetch(objs, nr);
-    for (unsigned i = 0; i < nr;) {
-        if (UNLIKELY(!slab_entry_is_slab(page_map_get(objs[i]) % PAGE_MAP_CLASSES))) {
-            rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
-            i++;
-            continue;
-        }
-        i += group_add(group_for(groups, &tally, objs[i]), objs + i, nr - i);
-    }
-    for (unsigned i = 0; i < GROUPS_NR; i++)
-        group_finish(&groups[i], &tally);
+    for (unsigned done = 0; done < nr; done += PART_NR)
+        part_give(objs + done, MIN(nr - done, (unsigned)PART_NR), &tally);
     tally_settle(&tally);
 }
 
@@ -243,8 +295,8 @@ struct slab_place slab_locate(const void *p) {
     unsigned cls = page_map_get(p) % PAGE_MAP_CLASSES;
     if (!slab_entry_is_slab(cls) || chunk_of(p) == NULL)
         return place;
-    char *base = slab_base(p);
-    struct slab *s = slab_at(base);
+    char *base;
+    struct slab *s = slab_of(p, &base);
     cls = slab_cls(s);
     const struct slab_geometry *g = slab_geometry_of(cls);
     u64 offset = (u64)((const char *)p - base);

@@ -193,7 +193,10 @@ void slab_made_construct(unsigned cls, char *base) {
         ctor(base + (size_t)i * g->size_bytes);
 }
 
-unsigned slab_id_bare(const void *p) { return slab_cls(slab_at(slab_base(p))); }
+unsigned slab_id_bare(const void *p) {
+    char *base;
+    return slab_cls(slab_of(p, &base));
+}
 
 void slab_made_fork_child(void) {
     for (unsigned cls = SLAB_CLASSES_NR; cls < slab_ids_end_get(); cls++) {

@@ -196,12 +196,54 @@ Test(slab, a_bitmap_is_written_at_the_first_free, .init = core_start_slabs) {
     }
     cr_expect_eq(set, 0u);
     slab_give(&out[70], 1);
-    const char *base = slab_base(out[70]);
+    char *base;
+    slab_of(out[70], &base);
     unsigned index = slab_index(g, (size_t)((char *)out[70] - base));
     cr_expect_eq(atomic_load(&slab_bitmap(slab_at(base), g)[index / 64]), (u64)1 << (index % 64));
 }
 
+/* A batch of three classes in no order, of more objects and slabs than are sorted at once; slabs 4 MiB apart share a
+ * slot. Given twice in it, far apart, an object is found. */
+static unsigned take_shuffled(void) {
+    static const unsigned sizes[] = {48, 512, 4608};
+    for (size_t i = 0; i < ARRAY_NR(sizes); i++) {
+        unsigned cls = slab_class_for(sizes[i]), from = out_nr;
+        while ((out_nr - from) * sizes[i] < 9 * MIB && out_nr + BATCH < OBJS_MAX * (i + 1) / ARRAY_NR(sizes))
+            take(cls, BATCH);
+    }
+    for (unsigned i = out_nr - 1; i > 0; i--) {
+        unsigned k = (unsigned)(alone_random(&seed) % (i + 1));
+        void *obj = out[i];
+        out[i] = out[k];
+        out[k] = obj;
+    }
+    return out_nr;
+}
+
+Test(slab, a_batch_in_no_order_comes_back_whole, .init = core_start_slabs) {
+    for (int round = 0; round < 4; round++) {
+        unsigned nr = take_shuffled();
+        cr_assert_gt(nr, 10000u);
+        for (unsigned i = 0; i < nr; i++)
+            cr_assert_eq((int)slab_locate(out[i]).where, (int)SLAB_WHERE_LIVE_OR_CACHED);
+        give_all();
+        cr_expect_eq(stats(slab_class_for(48)).out_objs + stats(slab_class_for(512)).out_objs +
+                         stats(slab_class_for(4608)).out_objs,
+                     0u);
+        slab_sweep(slab_class_for(48), SLAB_KEEP_NONE, SLAB_PURGE_NO);
+        slab_sweep(slab_class_for(512), SLAB_KEEP_NONE, SLAB_PURGE_NO);
+        cr_expect_eq(stats(slab_class_for(48)).slabs + stats(slab_class_for(512)).slabs, 0u, "a slab lost objects");
+    }
+}
+
 /* --- misuse --- */
+
+static void twice_in_a_shuffled_batch(void *obj) {
+    unsigned nr = take_shuffled();
+    out[nr - 1] = obj;
+    out[nr - 200] = obj;
+    give_all();
+}
 
 static void twice_in_one_batch(void *obj) { slab_give((void *[]){obj, obj}, 2); }
 static void twice(void *obj) {
@@ -232,6 +274,7 @@ Test(slab, misuse_is_found_exactly, .init = core_start_slabs) {
     take(slab_class_for(48), 1);
     snprintf(want, sizeof(want), "quarry: error Q01 double-free: pointer %p: ", out[0]);
     expect_abort(twice_in_one_batch, out[0], want);
+    expect_abort(twice_in_a_shuffled_batch, out[0], want);
     expect_abort(twice, out[0], want);
     expect_abort(after_retirement, out[0], want);
     snprintf(want, sizeof(want), "quarry: error Q02 interior-pointer: pointer %p: ", (void *)((char *)out[0] + 16));
