@@ -258,6 +258,10 @@ static unsigned part_split(struct part *part, void *const *objs, unsigned nr) {
 }
 
 static void part_sort(struct part *part, unsigned stretches) {
+    if (stretches == 1) { /* a single object, or neighbours */
+        part->sorted[0] = part->start[0];
+        return;
+    }
     ends_from_counts(part->end);
     for (unsigned i = 0; i < stretches; i++)
         part->sorted[part->end[part->slot[i]]++] = part->start[i];
