@@ -28,8 +28,9 @@ def sizes():
 
 
 def objects_min(size):
-    """Several objects for each visit to a slab, while that does not make slabs large."""
-    return 8 if size <= 4096 else 4 if size <= 16384 else 1
+    """Making and unmaking a slab costs as much as a dozen objects and more, so it must be done for dozens, as long as they take 64 KiB at most."""
+    smallest = ((128, 1), (512, 128), (1024, 64), (2048, 32), (4096, 16), (8192, 8), (16384, 4))
+    return next((nobj for most, nobj in smallest if size <= most), 1)
 
 
 def waste(size, g):
