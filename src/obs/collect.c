@@ -50,6 +50,8 @@ static void collect_pages(struct obs_stats *s) {
     s->huge_bytes = p.huge_bytes;
     s->purged_bytes_total = p.purged_bytes_total;
     s->purges = p.purges;
+    s->page_lock_waits = p.lock_waits;
+    s->page_lock_wait_ms = p.lock_wait_ms;
     s->big_live_bytes = b.live_bytes;
     s->big_cached_bytes = b.cached_bytes;
     s->big_regions = b.regions;

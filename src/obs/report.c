@@ -212,11 +212,12 @@ static void text_row(struct fmt_buf *b, const char *name, enum stat_unit unit, u
 }
 
 /* Zeros are left out: what did not happen needs no line. */
-static void text_section(struct writer *w, const struct obs_stats *stats, const char *title, enum stat_unit unit) {
+static void text_section(struct writer *w, const struct obs_stats *stats, const char *title, bool of_memory) {
     fmt_printf(writer_item(w), "%s\n", title);
     for (size_t i = 0; i < ARRAY_NR(stat_rows); i++) {
         u64 value = stat_value(stats, &stat_rows[i]);
-        if (stat_rows[i].unit == unit && value != 0)
+        enum stat_unit unit = stat_rows[i].unit;
+        if ((unit == UNIT_bytes) == of_memory && value != 0)
             text_row(writer_item(w), stat_name(&stat_rows[i]), unit, value, stat_doc(&stat_rows[i]));
     }
 }
@@ -242,8 +243,8 @@ void obs_report_text(int fd) {
     writer_init(&w, fd_sink, &fd);
     fmt_printf(writer_item(&w), "quarry %s, process %u %s, per-CPU mode %s\n", QUARRY_VERSION_TEXT, sys_process_id(),
                process.name, mag_mode_name());
-    text_section(&w, &stats, "memory", UNIT_bytes);
-    text_section(&w, &stats, "events and things", UNIT_count);
+    text_section(&w, &stats, "memory", true);
+    text_section(&w, &stats, "events and things", false);
     text_process(&w, &process);
     writer_flush(&w);
 }

@@ -47,6 +47,8 @@ static bool tier_reserve(struct page_tier *t) {
         return false;
     }
     page_place(p, bytes);
+    if (t->now_ms == 0)
+        t->now_ms = sys_clock_ms();
     /* Where hugepages are "always" on, a small process would get 2 MiB for its first byte: they must be earned there
      * too. */
     if (rt_opt.thp == OPT_THP_ALWAYS)
@@ -103,7 +105,7 @@ static bool tier_commit(struct page_tier *t) {
     return true;
 }
 
-struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node) {
+struct hpage *tier_fresh_locked(struct page_tier *t) {
     if (t->fresh == t->reserved_end && !tier_reserve(t))
         return NULL;
     if (t->fresh == t->committed_end && !tier_commit(t))
@@ -112,7 +114,7 @@ struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node) {
     t->fresh += HPAGE_BYTES;
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;
-    h->node = (u8)node;
+    h->tier = (u8)(t - page_tiers);
     h->longest = LONGEST_MAX;
     atomic_store_explicit(&h->state, HPAGE_RUNS, memory_order_relaxed);
     return h;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The page tier: runs of granules (16 KiB) inside 2 MiB hugepages, and the page map that tells what any address is.
- * Callers are slab/ (runs) and big/ (address space of its regions, the chunk table). Owns the one lock of the tier;
+ * Callers are slab/ (runs) and big/ (address space of its regions, the chunk table). Owns the tiers' locks;
  * every function is thread-safe.
  *
  * A run lies inside one hugepage, so it has at most 128 granules. Memory given back to the system stays part of the
@@ -55,8 +55,8 @@ struct hpage {
     u64 freed_ms; /* when a granule last became free */
     u16 used_nr;
     u8 longest; /* longest free run, granules; also the list it is on */
-    u8 node;
-    bool huge; /* came as a real hugepage, and is whole */
+    u8 tier;    /* index in page_tiers */
+    bool huge;  /* came as a real hugepage, and is whole */
     bool listed;
     _Atomic(bool) awaited; /* a real hugepage whose first touch, which brings it, is still to come */
     _Atomic(u8) state;
@@ -149,6 +149,7 @@ void page_reserve_fork_child(void);
 
 struct page_stats {
     u64 committed_bytes, run_used_bytes, run_free_bytes, huge_bytes, purged_bytes_total, purges, inside_purged_bytes;
+    u64 lock_waits, lock_wait_ms;
 };
 void page_stats_get(struct page_stats *ret_stats);
 /* Bytes of the tier that may be backed by memory: used and free runs less what was purged. Racy. */

@@ -17,10 +17,14 @@
 #define ALLOWANCE_MIN_GRANULES (8 * MIB / GRANULE_BYTES)
 /* Free objects inside slabs count towards it, down to this. */
 #define ALLOWANCE_LEAST_GRANULES (2 * MIB / GRANULE_BYTES)
+/* In the tiers of a node that are used while the first one is not to be had. */
+#define ALLOWANCE_OTHER_GRANULES (1 * MIB / GRANULE_BYTES)
 
 /* Of limit_soft, what may be free and backed above it: none at all would make every free of a run a system call. */
 enum { PRESSED_PART = 64 };
 enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
+
+static u64 waves_granules(const struct page_tier *t) { return rt_usage_in_waves() ? t->regret_granules : 0; }
 
 u64 tier_allowance(const struct page_tier *t) {
     if (rt_opt.purge_delay == 0)
@@ -29,8 +33,10 @@ u64 tier_allowance(const struct page_tier *t) {
         return MIN(rt_limit_soft() / PRESSED_PART, ALLOWANCE_LEAST_GRANULES * GRANULE_BYTES) / GRANULE_BYTES;
     u64 out_granules = (u64)MAX(rt_usage_out_get(), 0) / GRANULE_BYTES;
     u64 inside = t->used_granules - MIN(t->used_granules, out_granules); /* free objects, tails */
+    if (!tier_is_first(t))
+        return MAX(ALLOWANCE_OTHER_GRANULES, t->used_granules / ALLOWANCE_PART) + waves_granules(t);
     u64 least = ALLOWANCE_MIN_GRANULES - MIN(inside, ALLOWANCE_MIN_GRANULES - ALLOWANCE_LEAST_GRANULES);
-    return MAX(least, t->used_granules / ALLOWANCE_PART) + (rt_usage_in_waves() ? t->regret_granules : 0);
+    return MAX(least, t->used_granules / ALLOWANCE_PART) + waves_granules(t);
 }
 
 /* A part or all of it is given back: it is no real hugepage any more. */
@@ -168,8 +174,14 @@ void tier_purge_old_locked(struct page_tier *t, u64 before_ms) {
     purge_flush(&pu);
 }
 
+/* Purges inside runs are counted by node, for the ranges of one call may lie in several tiers. */
+static struct page_tier *inside_tier(const void *p) {
+    struct page_tier *t = tier_of(p);
+    return t - (size_t)(t - page_tiers) % NODE_TIERS_NR;
+}
+
 u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
-    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(ranges[0].addr), ranges[0].addr)->node];
+    struct page_tier *t = inside_tier(ranges[0].addr);
     u64 given = sys_vm_purge_ranges(ranges, nr);
     size_t bytes = 0;
     for (u64 rest = given; rest != 0; rest &= rest - 1)
@@ -183,7 +195,7 @@ u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
 }
 
 bool page_refill_inside_try(void *addr, size_t bytes) {
-    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
+    struct page_tier *t = inside_tier(addr);
     if (!rt_usage_reserve(bytes))
         return false;
     atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
@@ -191,13 +203,13 @@ bool page_refill_inside_try(void *addr, size_t bytes) {
 }
 
 void page_leave_inside(void *addr, size_t bytes) {
-    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
+    struct page_tier *t = inside_tier(addr);
     atomic_fetch_add_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
     rt_usage_add(-(s64)bytes);
 }
 
 void page_forget_inside(void *addr, size_t bytes) {
-    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(addr), addr)->node];
+    struct page_tier *t = inside_tier(addr);
     atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
     rt_usage_add((s64)bytes);
 }

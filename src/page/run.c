@@ -15,12 +15,8 @@ struct page_tier *page_tiers;
 unsigned page_nodes_nr = 1;
 
 int page_init(void) {
-    page_tiers = rt_meta_alloc(page_nodes_nr * sizeof(struct page_tier), CACHE_LINE);
-    if (page_tiers == NULL)
-        return -1;
-    for (unsigned node = 0; node < page_nodes_nr; node++)
-        page_tiers[node].now_ms = sys_clock_ms();
-    return 0;
+    page_tiers = rt_meta_alloc(tiers_nr() * sizeof(struct page_tier), CACHE_LINE);
+    return page_tiers == NULL ? -1 : 0;
 }
 
 /* --- 128-bit maps --- */
@@ -119,7 +115,7 @@ static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align,
                 return h;
         }
     }
-    struct hpage *h = tier_fresh_locked(t, (unsigned)(t - page_tiers));
+    struct hpage *h = tier_fresh_locked(t);
     *ret_pos = 0;
     return h;
 }
@@ -246,25 +242,50 @@ static void tier_unlock(struct page_tier *t) {
     } while (atomic_load_explicit(&t->deferred, memory_order_relaxed) != 0 && sys_lock_try(&t->lock));
 }
 
-void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
-    struct page_tier *t = &page_tiers[node];
-    size_t bytes = granules_nr * GRANULE_BYTES;
-    if (!run_admit(bytes) && (page_purge(0) == 0 || !run_admit(bytes)))
+/* Waiting is timed, so that it can be known whether there are too few locks. False: in a signal handler on top of the
+ * holder. */
+static bool tier_wait(struct page_tier *t) {
+    u64 start = sys_clock_ns();
+    bool locked = sys_lock_acquire(&t->lock);
+    atomic_fetch_add_explicit(&t->lock_waits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->lock_wait_ns, sys_clock_ns() - start, memory_order_relaxed);
+    return locked;
+}
+
+static bool tier_lock(struct page_tier *t) { return LIKELY(sys_lock_try(&t->lock)) || tier_wait(t); }
+
+bool page_is_busy_here(void) {
+    bool mine = false;
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        mine = mine || sys_lock_is_mine(&page_tiers[i].lock);
+    return mine;
+}
+
+/* One of the node's tiers, locked: the first, unless it is not to be had for longer than its holder needs when nothing
+ * comes between. NULL: in a signal handler on top of a holder. */
+static struct page_tier *node_lock(struct page_tier *first) {
+    if (LIKELY(sys_lock_try_spinning(&first->lock)))
+        return first;
+    if (page_is_busy_here())
         return NULL;
-    if (!sys_lock_acquire(&t->lock)) {
-        if (rt_opt.limit_hard != 0)
-            rt_usage_add(-(s64)bytes);
-        return NULL;
+    for (unsigned i = 1; i < NODE_TIERS_NR; i++) {
+        if (sys_lock_try(&first[i].lock))
+            return &first[i];
     }
-    if (rt_opt.limit_hard != 0)
-        t->admitted_bytes += bytes;
+    return tier_wait(first) ? first : NULL;
+}
+
+/* A run of the locked tier, which is unlocked then. */
+static void *tier_take(struct page_tier *t, unsigned nr, unsigned align, enum page_content *ret_content) {
     int pos = -1;
     char *run = NULL;
     bool touch = false;
     defer_drain_locked(t);
-    struct hpage *h = tier_find(t, granules_nr, align_nr, &pos);
+    struct hpage *h = tier_find(t, nr, align, &pos);
     if (h != NULL) {
-        *ret_content = hpage_take(t, h, (unsigned)pos, granules_nr, &touch);
+        if (rt_opt.limit_hard != 0)
+            t->admitted_bytes += nr * GRANULE_BYTES;
+        *ret_content = hpage_take(t, h, (unsigned)pos, nr, &touch);
         run = h->addr + (size_t)pos * GRANULE_BYTES;
     }
     tier_unlock(t);
@@ -273,15 +294,24 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
     return run;
 }
 
-bool page_is_busy_here(void) {
-    bool mine = false;
-    for (unsigned node = 0; node < page_nodes_nr; node++)
-        mine = mine || sys_lock_is_mine(&page_tiers[node].lock);
-    return mine;
+void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
+    size_t bytes = granules_nr * GRANULE_BYTES;
+    if (!run_admit(bytes) && (page_purge(0) == 0 || !run_admit(bytes)))
+        return NULL;
+    struct page_tier *first = &page_tiers[node * NODE_TIERS_NR], *t = node_lock(first);
+    void *run = t == NULL ? NULL : tier_take(t, granules_nr, align_nr, ret_content);
+    /* Address space is out, but for what another tier has. */
+    for (unsigned i = 0; i < NODE_TIERS_NR && run == NULL && t != NULL; i++) {
+        if (&first[i] != t && first[i].committed_bytes != 0 && tier_lock(&first[i]))
+            run = tier_take(&first[i], granules_nr, align_nr, ret_content);
+    }
+    if (run == NULL && rt_opt.limit_hard != 0)
+        rt_usage_add(-(s64)bytes);
+    return run;
 }
 
 void page_run_free(void *run, unsigned granules_nr) {
-    struct page_tier *t = &page_tiers[chunk_hpage(chunk_of(run), run)->node];
+    struct page_tier *t = tier_of(run);
     page_map_set(run, granules_nr, PAGE_MAP_NOT_OURS);
     if (sys_lock_try(&t->lock)) {
         run_free_locked(t, run, granules_nr);
@@ -299,8 +329,8 @@ void page_run_free(void *run, unsigned granules_nr) {
 /* --- ticks and accounts --- */
 
 void page_tick(u64 now_ms) {
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        struct page_tier *t = &page_tiers[node];
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        struct page_tier *t = &page_tiers[i];
         if (t->committed_bytes == 0 || !sys_lock_try(&t->lock))
             continue;
         t->now_ms = now_ms;
@@ -314,9 +344,9 @@ void page_tick(u64 now_ms) {
 
 size_t page_purge(size_t keep_bytes) {
     size_t given = 0;
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        struct page_tier *t = &page_tiers[node];
-        if (t->committed_bytes == 0 || !sys_lock_acquire(&t->lock))
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        struct page_tier *t = &page_tiers[i];
+        if (t->committed_bytes == 0 || !tier_lock(t))
             continue;
         u64 before = t->purged_bytes_total;
         defer_drain_locked(t);
@@ -329,9 +359,9 @@ size_t page_purge(size_t keep_bytes) {
 
 size_t page_release(void) {
     size_t released = 0;
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        struct page_tier *t = &page_tiers[node];
-        if (!sys_lock_acquire(&t->lock))
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        struct page_tier *t = &page_tiers[i];
+        if (!tier_lock(t))
             continue;
         defer_drain_locked(t);
         released += tier_release_locked(t);
@@ -342,14 +372,16 @@ size_t page_release(void) {
 
 void page_stats_get(struct page_stats *ret_stats) {
     struct page_stats s = {0};
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        const struct page_tier *t = &page_tiers[node];
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        const struct page_tier *t = &page_tiers[i];
         s.committed_bytes += t->committed_bytes;
         s.run_used_bytes += t->used_granules * GRANULE_BYTES;
         s.run_free_bytes += t->free_backed_granules * GRANULE_BYTES;
         s.huge_bytes += t->huge_bytes;
         s.purged_bytes_total += t->purged_bytes_total;
         s.purges += t->purges;
+        s.lock_waits += atomic_load_explicit(&t->lock_waits, memory_order_relaxed);
+        s.lock_wait_ms += atomic_load_explicit(&t->lock_wait_ns, memory_order_relaxed) / 1000000;
         s.inside_purged_bytes += atomic_load_explicit(&t->inside_purged_bytes, memory_order_relaxed);
     }
     /* Whoever counts slabs and free runs has all that is in the tier. */
@@ -359,9 +391,9 @@ void page_stats_get(struct page_stats *ret_stats) {
 
 size_t page_backed_bytes_racy(void) {
     u64 granules = 0, inside = 0;
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        granules += atomic_load_explicit(&page_tiers[node].backed_granules_racy, memory_order_relaxed);
-        inside += atomic_load_explicit(&page_tiers[node].inside_purged_bytes, memory_order_relaxed);
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        granules += atomic_load_explicit(&page_tiers[i].backed_granules_racy, memory_order_relaxed);
+        inside += atomic_load_explicit(&page_tiers[i].inside_purged_bytes, memory_order_relaxed);
     }
     u64 bytes = granules * GRANULE_BYTES;
     return bytes > inside ? bytes - inside : 0;
@@ -370,16 +402,16 @@ size_t page_backed_bytes_racy(void) {
 /* A handler that forks on top of this thread's own hold leaves the lock alone: parent and child each finish the
  * holder's work. */
 void page_fork_prepare(void) {
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        struct page_tier *t = &page_tiers[node];
-        if (sys_lock_acquire(&t->lock))
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        struct page_tier *t = &page_tiers[i];
+        if (tier_lock(t))
             t->held_by_fork = true;
     }
 }
 
 void page_fork_done(void) {
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
-        struct page_tier *t = &page_tiers[node];
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        struct page_tier *t = &page_tiers[i];
         if (!t->held_by_fork)
             continue;
         t->held_by_fork = false;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private to page/: one tier for each NUMA node, all of it under one lock.
+ * Private to page/: the tiers of a NUMA node, each with its hugepages under a lock of its own. All of a node is in its
+ * first tier, as long as nobody finds that one's lock held for longer than a moment: its holder was interrupted, or is
+ * inside a system call. Who does goes to the next tier, rather than to sleep.
  *
  * Invariants, with the lock held:
  *   [P1] a hugepage with a free run is on the list by_longest[longest], any other is on none;
@@ -14,7 +16,11 @@
 #include "page/page.h"
 #include "sys/sys.h"
 
-enum { LONGEST_MAX = (int)HPAGE_GRANULES, LISTS_NR = LONGEST_MAX + 1 };
+enum {
+    LONGEST_MAX = (int)HPAGE_GRANULES,
+    LISTS_NR = LONGEST_MAX + 1,
+    NODE_TIERS_NR = 4,
+};
 
 struct page_tier {
     struct sys_lock lock;
@@ -29,11 +35,12 @@ struct page_tier {
     u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */
     u64 peak_granules;
     u64 admitted_bytes; /* counted in rt/usage.h already, before the lock was taken; 0 without limit_hard */
-    u64 now_ms;         /* the clock as of the last tick */
+    u64 now_ms;         /* the clock as of the last tick, at first as of the first hugepage */
     u64 committed_bytes, huge_bytes, purged_bytes_total, purges;
     _Atomic(u64) inside_purged_bytes;
-    _Atomic(u64) backed_granules_racy; /* used + free_backed, for readers without the lock */
-    _Atomic(uintptr_t) deferred;       /* runs freed while the lock was held; linked through their first descriptor */
+    _Atomic(u64) backed_granules_racy;     /* used + free_backed, for readers without the lock */
+    _Atomic(u64) lock_waits, lock_wait_ns; /* by threads that found the lock held */
+    _Atomic(uintptr_t) deferred; /* runs freed while the lock was held; linked through their first descriptor */
 };
 
 /* The part of a run of nr granules at pos that falls into word w of a hugepage's maps. */
@@ -42,11 +49,17 @@ static inline u64 tier_run_mask(unsigned pos, unsigned nr, unsigned w) {
     return lo >= hi ? 0 : bits_mask(hi - lo) << (lo - w * 64);
 }
 
-/* One for each node, in the metadata pool, where what a small process touches lies close together. */
+/* NODE_TIERS_NR for each node, one behind the other, in the metadata pool, where what a small process touches lies
+ * close together. */
 extern HIDDEN struct page_tier *page_tiers;
 
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
-struct hpage *tier_fresh_locked(struct page_tier *t, unsigned node);
+struct hpage *tier_fresh_locked(struct page_tier *t);
+static inline bool tier_is_first(const struct page_tier *t) { return (size_t)(t - page_tiers) % NODE_TIERS_NR == 0; }
+/* The tier an address of page/'s is in; it never changes. */
+static inline struct page_tier *tier_of(const void *p) { return &page_tiers[chunk_hpage(chunk_of(p), p)->tier]; }
+/* All tiers of all nodes, those that were never used too. */
+static inline unsigned tiers_nr(void) { return page_nodes_nr * NODE_TIERS_NR; }
 /* Whether the hugepage at p, which holds no memory, shall be a real one; then the kernel was told, and who gets its
  * first run must touch it. */
 bool tier_hugepage_ask(struct page_tier *t, char *p);

@@ -41,12 +41,18 @@ void sys_lock_wait(struct sys_lock *lock) {
     (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | SYS_LOCK_WAITED), 0);
 }
 
-bool sys_lock_acquire(struct sys_lock *lock) {
+bool sys_lock_try_spinning(struct sys_lock *lock) {
     for (int i = 0; i < SPINS; i++) {
         if (sys_lock_try(lock))
             return true;
         sys_relax();
     }
+    return false;
+}
+
+bool sys_lock_acquire(struct sys_lock *lock) {
+    if (sys_lock_try_spinning(lock))
+        return true;
     if (sys_lock_is_mine(lock))
         return false;
     /* Whoever slept once takes the lock as waited for, because others may sleep still. */

@@ -192,8 +192,8 @@ static void pages_read(const struct target *t, struct obs_stats *s) {
     (void)peek(t, &usage, t->view.usage_bytes, sizeof(usage));
     if (tiers == NULL)
         return;
-    for (unsigned node = 0; node < nodes_nr(t); node++) {
-        if (!peek(t, &tier, &tiers[node], sizeof(tier)))
+    for (unsigned i = 0; i < nodes_nr(t) * NODE_TIERS_NR; i++) {
+        if (!peek(t, &tier, &tiers[i], sizeof(tier)))
             continue;
         s->run_free_bytes += tier.free_backed_granules * GRANULE_BYTES;
         pages += obs_minus(tier.backed_granules_racy * GRANULE_BYTES, tier.inside_purged_bytes);

@@ -190,6 +190,61 @@ Test(run, a_free_under_the_held_lock_is_done_by_the_holder, .init = start) {
     cr_expect_eq(alloc(128 / 2, 1), a);
 }
 
+/* As if another thread had been interrupted in the middle. */
+static void tier_hold(unsigned i) { atomic_store(&page_tiers[i].lock.word, (u64)0x1000); }
+static void tier_let_go(unsigned i) { atomic_store(&page_tiers[i].lock.word, (u64)0); }
+
+Test(run, a_lock_that_is_held_is_gone_round, .init = start) {
+    char *runs_of[NODE_TIERS_NR];
+    for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
+        runs_of[i] = alloc(3, 1);
+        cr_assert_not_null(runs_of[i]);
+        cr_expect_eq(tier_of(runs_of[i]) - page_tiers, (ptrdiff_t)i);
+        if (i + 1 < NODE_TIERS_NR)
+            tier_hold(i);
+    }
+    cr_expect_eq(used_bytes(), NODE_TIERS_NR * 3 * GRANULE_BYTES);
+    page_run_free(runs_of[0], 3); /* waits for its tier */
+    page_run_free(runs_of[NODE_TIERS_NR - 1], 3);
+    cr_expect_eq(used_bytes(), (NODE_TIERS_NR - 1) * 3 * GRANULE_BYTES);
+    for (unsigned i = 0; i < NODE_TIERS_NR; i++)
+        tier_let_go(i);
+    cr_expect_eq(alloc(1, 1), runs_of[0], "the first tier is not used again");
+    page_run_free(runs_of[1], 3);
+    page_run_free(runs_of[2], 3);
+    cr_expect_eq(used_bytes(), GRANULE_BYTES);
+    check_tier();
+}
+
+Test(run, when_address_space_is_out_other_tiers_are_asked, .init = start) {
+    tier_hold(0);
+    char *b = alloc(64, 1);
+    tier_let_go(0);
+    cr_assert_eq(tier_of(b) - page_tiers, 1);
+    fake_fail(FAKE_RESERVE, 1, 1000);
+    cr_expect_eq(alloc(64, 1), b + 64 * GRANULE_BYTES);
+    fake_fail(FAKE_RESERVE, 0, 0);
+    char *a = alloc(64, 1);
+    cr_assert_eq(tier_of(a) - page_tiers, 0);
+    fake_fail(FAKE_RESERVE, 1, 1000);
+    tier_hold(1);
+    tier_hold(2);
+    cr_expect_eq(alloc(64, 1), a + 64 * GRANULE_BYTES);
+}
+
+Test(run, the_tiers_that_step_in_keep_little, .init = start) {
+    char *p[16];
+    tier_hold(0);
+    for (unsigned i = 0; i < ARRAY_NR(p); i++)
+        p[i] = alloc(64, 1);
+    tier_let_go(0);
+    for (unsigned i = 0; i < ARRAY_NR(p); i++)
+        page_run_free(p[i], 64);
+    struct page_stats st;
+    page_stats_get(&st);
+    cr_expect_leq(st.run_free_bytes, 1 * MIB);
+}
+
 Test(run, the_hard_limit_is_kept, .init = start) {
     unsigned granules = 8;
     cr_assert(run_add(8, 1)); /* the records of the chunk are made and counted now */
