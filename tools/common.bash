@@ -22,6 +22,7 @@ need_to_build() {
     need meson command -v meson
     need ninja-build command -v ninja
     need pkg-config command -v pkg-config
+    need libdw-dev pkg-config --exists libdw
     need libjson-c-dev pkg-config --exists json-c
     need python3 command -v python3
 }
@@ -34,6 +35,7 @@ need_to_test() {
     need liburcu-dev pkg-config --exists liburcu-memb
     need libcriterion-dev pkg-config --exists criterion
     need musl-tools command -v musl-gcc
+    need procps command -v slabtop
     need clang-format-14 command -v clang-format-14
 }
 

@@ -89,6 +89,16 @@ struct quarry_kmem_cache_info {
 };
 void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_cache_info *ret_info) QUARRY_NOTHROW;
 
+/*
+ * The figures of all caches and size classes, as in /proc/slabinfo, version 2.1: caches by their names, newest first
+ * (of those that were merged the first's), and malloc's size classes, which kmalloc shares, as malloc-BYTES. What a
+ * destroyed cache left behind is destroyed-N. active_objs: handed out; num_objs less these: in magazines, or free in a
+ * slab. active_slabs: those with an object that is not free in them. The tunables are 0. Racy; walks the records of the
+ * whole heap. Writes at most cap bytes with a NUL, cut where there is no room; returns the length without cut. Takes
+ * the lock of quarry_kmem_cache_create(); not for signal handlers.
+ */
+size_t quarry_slabinfo(char *text, size_t cap) QUARRY_NOTHROW;
+
 /* --- objects --- */
 
 /* An object, as its constructor or its last owner left it; with __GFP_ZERO zeroed. Without __GFP_DIRECT_RECLAIM as

@@ -12,7 +12,6 @@
 #include "rt/usage.h"
 #include "sys/sys.h"
 
-enum { BIG_AREA = 16 };
 _Static_assert((BIG_AREA & (LOT_FREE_FIRST | LOT_FREE_LAST | LOT_REGION | LOT_IS_HUGE)) == 0,
                "flags of a lot's records");
 
@@ -185,12 +184,20 @@ void *big_area_resize(void *p, size_t size) {
     return q;
 }
 
-void big_areas_each(void (*fn)(void *arg, const struct area_info *info), void *arg) {
-    for (size_t i = 0; i <= rt_meta.chunks_mask; i++) {
-        struct chunk *c = chunk_of((const void *)(i << CHUNK_SHIFT)); // NOLINT(performance-no-int-to-ptr)
-        for (const struct hpage *h = c == NULL ? NULL : c->hpages; h != NULL && h < c->hpages + CHUNK_HPAGES; h++) {
-            if (is_area(h))
-                fn(arg, &(struct area_info){h->addr, h->big_caller, h->big_bytes});
-        }
+struct areas_walk {
+    void (*fn)(void *arg, const struct area_info *info);
+    void *arg;
+};
+
+static void chunk_areas(void *walk, struct chunk *c) {
+    const struct areas_walk *w = walk;
+    for (const struct hpage *h = c->hpages; h < c->hpages + CHUNK_HPAGES; h++) {
+        if (is_area(h))
+            w->fn(w->arg, &(struct area_info){h->addr, h->big_caller, h->big_bytes});
     }
+}
+
+void big_areas_each(void (*fn)(void *arg, const struct area_info *info), void *arg) {
+    struct areas_walk w = {fn, arg};
+    chunks_each(chunk_areas, &w);
 }

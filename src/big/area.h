@@ -14,6 +14,7 @@ enum area_flags {
     AREA_LOW = 2,  /* at an address below 4 GiB */
 };
 enum { AREA_ANY_NODE = -1 };
+enum { BIG_AREA = 16 }; /* in hpage.big_flags, see big/lot.h: the record is an area's */
 
 /* size > 0 bytes, zeroed, at a multiple of align (a power of two; a page at least). node: where its memory should lie,
  * or AREA_ANY_NODE. caller: for big_areas_each. NULL: memory, address space or limit_hard. */

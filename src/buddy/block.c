@@ -17,6 +17,7 @@
  */
 #include "buddy/block.h"
 
+#include "buddy/count.h"
 #include "rt/options.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
@@ -56,8 +57,6 @@ static u64 word_full(void) { return bits_mask(1u << word_order()); }
  * store a free may have found no need to raise. With a fence between each side's store and its load one of the two sees
  * the other: the free its lowered level, or the search its bits.
  */
-enum { LEVEL_MASK = 0xf, LEVEL_KEPT = 0x10, LEVEL_DMA = 0x20, LEVEL_STEP = 0x40 };
-
 static unsigned level_of(u32 word) { return word & LEVEL_MASK; }
 static _Atomic(u32) *level_word(const struct buddy_block *b) { return &buddy.levels[b->index]; }
 static u32 level_load(const struct buddy_block *b) { return atomic_load_explicit(level_word(b), memory_order_relaxed); }
@@ -553,29 +552,13 @@ void buddy_tick(u64 now_ms, enum buddy_effort effort) {
 
 /* --- accounts --- */
 
-static void free_count(struct buddy_block *b, struct buddy_stats *s) {
-    u64 whole = whole_words(b);
-    for (unsigned k = 0; k <= block_order() - word_order(); k++) {
-        u64 halves = buddy_free_starts(whole, k), pairs = buddy_pairs(halves, k);
-        s->free_nr[word_order() + k] += bits_count(pairs == 0 ? halves : halves & ~(pairs | pairs << (1u << k)));
-    }
+static void block_count(struct buddy_block *b, struct buddy_stats *s) {
+    u64 free[BLOCK_WORDS_MAX], backed[BLOCK_WORDS_MAX];
     for (unsigned w = 0; w < words_nr(); w++) {
-        u64 free = free_load(b, w), halves = free == word_full() ? 0 : free;
-        for (unsigned k = 0; k < word_order(); k++) {
-            u64 pairs = buddy_pairs(halves, k);
-            s->free_nr[k] += bits_count(halves & ~(pairs | pairs << (1u << k)));
-            halves = pairs;
-        }
+        free[w] = free_load(b, w);
+        backed[w] = atomic_load_explicit(&b->backed[w], memory_order_relaxed);
     }
-}
-
-static void bytes_count(struct buddy_block *b, struct buddy_stats *s) {
-    for (unsigned w = 0; w < words_nr(); w++) {
-        u64 free = free_load(b, w), backed = atomic_load_explicit(&b->backed[w], memory_order_relaxed);
-        s->live_bytes += (u64)bits_count(~free & word_full()) << block_page_shift();
-        s->free_bytes += (u64)bits_count(free & backed) << block_page_shift();
-        s->unbacked_bytes += (u64)bits_count(word_full() & ~backed) << block_page_shift();
-    }
+    buddy_count_add(s, free, backed, block_order(), block_page_shift());
 }
 
 void buddy_stats_get(struct buddy_stats *ret_stats) {
@@ -585,7 +568,8 @@ void buddy_stats_get(struct buddy_stats *ret_stats) {
         struct buddy_block *b = block_at(i);
         if (b == NULL || block_of(b->addr) != b || is_dma(b)) /* unused, or big/ counts it */
             continue;
-        bytes_count(b, ret_stats);
-        free_count(b, ret_stats);
+        block_count(b, ret_stats);
     }
 }
+
+const struct buddy_view buddy_view = {buddy.table, buddy.levels, &buddy.blocks_nr};

@@ -24,6 +24,9 @@ struct buddy_block {
     _Alignas(CACHE_LINE) _Atomic(u64) backed[BLOCK_WORDS_MAX]; /* for each that may hold memory */
 };
 
+/* Of a block's word in levels. */
+enum { LEVEL_MASK = 0xf, LEVEL_KEPT = 0x10, LEVEL_DMA = 0x20, LEVEL_STEP = 0x40 };
+
 /* Order of a block: 9 with 4 KiB pages. */
 unsigned block_order(void);
 unsigned block_page_shift(void);
@@ -40,6 +43,14 @@ bool block_is_dma(const struct buddy_block *b);
 /* A hugepage that is physically contiguous and pinned, or NULL; and back. The others' pages never come from one. */
 char *dma_hugepage_make(int *ret_pin, u64 *ret_frame);
 void dma_hugepage_release(char *addr, int pin);
+
+/* Where blocks lie, for obs/view.h: by index, blocks and their levels. */
+struct buddy_view {
+    const _Atomic(meta_ref_t) *table;
+    const _Atomic(u32) *levels;
+    const _Atomic(u32) *blocks_nr;
+};
+extern HIDDEN const struct buddy_view buddy_view;
 
 /* Records for a mapping of 2^order pages at addr, and their end. */
 struct buddy_block *block_describe(char *addr, unsigned order);

@@ -79,15 +79,41 @@ static void slab_count(void *arg, const struct slab_seen *slab) {
         info->partial++;
 }
 
-void quarry_core1_class_look(const struct quarry_core1_class *class, struct quarry_core1_class_info *ret_info) {
-    const struct slab_geometry *g = slab_geometry_of(class->id);
+/* All but the slabs. */
+static struct quarry_core1_class_info class_counters(unsigned cls) {
+    const struct slab_geometry *g = slab_geometry_of(cls);
     struct slab_class_stats st;
-    slab_class_stats_get(class->id, &st);
-    *ret_info = (struct quarry_core1_class_info){.slab_bytes = g->granules * GRANULE_BYTES,
-                                                 .objs_per_slab = g->nobj,
-                                                 .objs_out = st.out_objs,
-                                                 .objs_cached = mag_class_cached_racy(class->id)};
+    slab_class_stats_get(cls, &st);
+    return (struct quarry_core1_class_info){.slab_bytes = g->granules * GRANULE_BYTES,
+                                            .objs_per_slab = g->nobj,
+                                            .objs_out = st.out_objs,
+                                            .objs_cached = mag_class_cached_racy(cls)};
+}
+
+void quarry_core1_class_look(const struct quarry_core1_class *class, struct quarry_core1_class_info *ret_info) {
+    *ret_info = class_counters(class->id);
     slab_made_walk(class->id, slab_count, ret_info);
+}
+
+struct all_walk {
+    struct quarry_core1_class_row *rows;
+    unsigned rows_nr;
+};
+
+static void slab_count_any(void *arg, const struct slab_seen *slab) {
+    const struct all_walk *w = arg;
+    if (slab->cls < w->rows_nr)
+        slab_count(&w->rows[slab->cls].info, slab);
+}
+
+unsigned quarry_core1_classes_look(struct quarry_core1_class_row *ret_rows, unsigned cap) {
+    struct all_walk w = {ret_rows, MIN(cap, slab_ids_end_get())};
+    if (!engine_ready())
+        return 0;
+    for (unsigned cls = 0; cls < w.rows_nr; cls++)
+        ret_rows[cls] = (struct quarry_core1_class_row){slab_geometry_of(cls)->size_bytes, class_counters(cls)};
+    slab_made_walk(SLAB_ANY_CLASS, slab_count_any, &w);
+    return w.rows_nr;
 }
 
 struct out_walk {

@@ -107,6 +107,14 @@ struct quarry_core1_class_info {
     size_t objs_cached; /* in magazines */
 };
 EXPORT void quarry_core1_class_look(const struct quarry_core1_class *class, struct quarry_core1_class_info *ret_info);
+/* The same of all classes, malloc's too, by id, in one walk over the heap. Returns how many rows were written. The
+ * first is of no class; others may be of none now, and have no slab then. */
+struct quarry_core1_class_row {
+    size_t slot_bytes;
+    struct quarry_core1_class_info info;
+};
+enum { QUARRY_CORE1_CLASSES_MAX = 1024 };
+EXPORT unsigned quarry_core1_classes_look(struct quarry_core1_class_row *ret_rows, unsigned cap);
 /* For each slab of a class that nobody uses: fn(arg, slab, objects out, NULL), then for each object that is out
  * fn(arg, slab, its index, object). */
 typedef void quarry_core1_out_fn(void *arg, void *slab, size_t nr, void *object);

@@ -10,6 +10,7 @@
 #include "kmem/cache.h"
 
 #include "kmem/gfp.h"
+#include "kmem/view.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -28,8 +29,24 @@ static struct quarry_kmem_cache *caches;
 /* Destroyed, but with slabs that must stay what they are: an equal cache that is made later gets them. */
 static struct quarry_kmem_cache *pinned;
 
+/* Odd while the list, or a cache on it, may be changing: kmem/view.h. */
+static _Atomic(u32) changes;
+
 static void lock(void) { (void)pthread_mutex_lock(&caches_lock); }
 static void unlock(void) { (void)pthread_mutex_unlock(&caches_lock); }
+
+/* The same for whoever changes something. A reader in another process takes no lock. */
+static void lock_to_change(void) {
+    lock();
+    atomic_fetch_add_explicit(&changes, 1, memory_order_relaxed);
+    /* order: release: the odd number is seen before any of the changes is. */
+    atomic_thread_fence(memory_order_release);
+}
+static void unlock_changed(void) {
+    /* order: release: the changes are seen before the even number is. */
+    atomic_fetch_add_explicit(&changes, 1, memory_order_release);
+    unlock();
+}
 
 __attribute__((constructor)) static void fork_handlers(void) { (void)pthread_atfork(lock, unlock, unlock); }
 
@@ -166,9 +183,9 @@ struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsign
         mended = *args;
     bool valid = name != NULL && args_valid(size, &mended, flags);
     if (valid) {
-        lock();
+        lock_to_change();
         s = cache_make(name, size, &mended, flags);
-        unlock();
+        unlock_changed();
     }
     if (s == NULL)
         refused(name != NULL ? name : "(null)", flags, valid ? ENOMEM : EINVAL);
@@ -221,10 +238,10 @@ void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
     void (*barrier)(void) = atomic_load_explicit(&kmem_rcu_barrier, memory_order_relaxed);
     if (barrier != NULL)
         barrier();
-    lock();
+    lock_to_change();
     if (--s->users == 0)
         cache_end(s, __builtin_return_address(0));
-    unlock();
+    unlock_changed();
 }
 
 int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) { return quarry_core1_class_shrink(&s->class) != 0; }
@@ -253,6 +270,26 @@ void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_
                                                 .active_objs = look.objs_out - cached,
                                                 .cached_objs = cached};
 }
+
+/* --- looking at all of them --- */
+
+void kmem_caches_locked(void (*fn)(void *arg), void *arg) {
+    lock();
+    fn(arg);
+    unlock();
+}
+
+void kmem_caches_each(void (*fn)(void *arg, const struct quarry_kmem_cache *s), void *arg) {
+    for (const struct quarry_kmem_cache *s = caches; s != NULL; s = s->next)
+        fn(arg, s);
+}
+
+extern const struct kmem_view kmem_view;
+__attribute__((used)) const struct kmem_view kmem_view = {
+    .head = {KMEM_VIEW_MAGIC, &kmem_view, sizeof(struct kmem_view), KMEM_VIEW_LAYOUT, QUARRY_VERSION_TEXT},
+    .caches = &caches,
+    .changes = &changes,
+};
 
 /* --- objects --- */
 

@@ -24,6 +24,10 @@ struct quarry_kmem_cache {
  * program that destroys it. */
 void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void *caller);
 
+/* Calls fn while no cache is made or destroyed; in it, each for those there are, newest first. */
+void kmem_caches_locked(void (*fn)(void *arg), void *arg);
+void kmem_caches_each(void (*fn)(void *arg, const struct quarry_kmem_cache *s), void *arg);
+
 /* One line, printf's way, at most 256 bytes. */
 void kmem_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -10,6 +10,7 @@
 
 #include "base/types.h"
 #include "front/core.h"
+#include "kmem/rows.h"
 
 #pragma GCC visibility push(default)
 #include "quarry/kmem.h"
@@ -21,15 +22,6 @@ void kmem_warn_once(_Atomic(bool) *said, quarry_gfp_t flags, const char *line);
 
 /* Why there is no DMA memory, once. */
 void kmem_dma_refused(quarry_gfp_t flags);
-
-/* Text that is cut at cap bytes, NUL included; len goes on counting. */
-struct kmem_text {
-    char *text;
-    size_t cap, len;
-};
-void kmem_text_str(struct kmem_text *out, const char *s);
-void kmem_text_dec(struct kmem_text *out, u64 v, unsigned width); /* blanks before it */
-void kmem_text_hex(struct kmem_text *out, u64 v, unsigned width); /* zeros before it */
 
 /* quarry_kvfree_rcu_barrier once RCU is used; NULL before, and in programs that link it in with nothing. */
 extern HIDDEN void (*_Atomic kmem_rcu_barrier)(void);

@@ -92,11 +92,6 @@ size_t quarry_buddyinfo(char *text, size_t cap) {
     u64 free_nr[BUDDY_ORDERS_NR];
     struct kmem_text out = {text, cap, 0};
     quarry_core1_pages_free_nr(free_nr);
-    kmem_text_str(&out, "Node 0, zone   Normal ");
-    for (unsigned order = 0; order < BUDDY_ORDERS_NR; order++) {
-        kmem_text_dec(&out, free_nr[order], 6);
-        kmem_text_str(&out, " ");
-    }
-    kmem_text_str(&out, "\n");
+    kmem_buddyinfo_row(&out, free_nr, BUDDY_ORDERS_NR);
     return out.len;
 }

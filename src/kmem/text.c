@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Text for the views, into a caller's buffer, without stdio. Owns nothing. */
-#include "kmem/kmem.h"
+#include "kmem/rows.h"
 
 #include <string.h>
 
@@ -17,6 +17,13 @@ void kmem_text_str(struct kmem_text *out, const char *s) {
         out->text[0] = '\0';
     for (; *s != '\0'; s++)
         put(out, *s);
+}
+
+void kmem_text_left(struct kmem_text *out, const char *s, unsigned width) {
+    size_t end = out->len + width;
+    kmem_text_str(out, s);
+    while (out->len < end)
+        put(out, ' ');
 }
 
 static void number(struct kmem_text *out, u64 v, unsigned base, unsigned width, char fill) {

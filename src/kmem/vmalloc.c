@@ -143,18 +143,10 @@ void *quarry_kvmemdup(const void *src, size_t len, quarry_gfp_t flags) {
 /* --- views --- */
 
 static void area_line(void *arg, const struct area_info *info) {
-    struct kmem_text *out = arg;
-    size_t with_guard = info->bytes + QUARRY_PAGE_SIZE;
-    kmem_text_str(out, "0x");
-    kmem_text_hex(out, (u64)info->addr, 16);
-    kmem_text_str(out, "-0x");
-    kmem_text_hex(out, (u64)info->addr + with_guard, 16);
-    kmem_text_dec(out, with_guard, 8);
-    kmem_text_str(out, " 0x");
-    kmem_text_hex(out, (u64)info->caller, 1);
-    kmem_text_str(out, " pages=");
-    kmem_text_dec(out, info->bytes >> QUARRY_PAGE_SHIFT, 1);
-    kmem_text_str(out, " vmalloc\n");
+    kmem_area_row(arg, &(struct kmem_area_row){.addr = (u64)info->addr,
+                                               .bytes = info->bytes,
+                                               .caller = (u64)info->caller,
+                                               .page_bytes = QUARRY_PAGE_SIZE});
 }
 
 size_t quarry_vmallocinfo(char *text, size_t cap) {

@@ -7,6 +7,8 @@
 #ifndef QUARRY_OBS_VIEW_H
 #define QUARRY_OBS_VIEW_H
 
+#include "big/area.h"
+#include "buddy/block.h"
 #include "mag/region.h"
 #include "page/tier.h"
 #include "slab/class.h"
@@ -19,20 +21,31 @@
            offsetof(struct mag_region, slot) * 7 + sizeof(struct page_tier) * 11 +                                     \
            offsetof(struct page_tier, free_backed_granules) * 13 + sizeof(struct hpage) * 17 +                         \
            offsetof(struct hpage, big_bytes) * 19 + sizeof(struct chunk) * 23 + sizeof(struct rt_meta) * 29 +          \
-           SLAB_CLASSES_NR * 31))
+           SLAB_CLASSES_NR * 31 + SLAB_IDS_NR * 37 + sizeof(struct buddy_block) * 41 +                                 \
+           offsetof(struct buddy_block, free) * 43))
+
+/* How every such constant begins; that of libquarry-kmem is kmem/view.h. */
+struct obs_view_head {
+    u64 magic;
+    const void *self;
+    u32 bytes, layout; /* of the constant; a checksum of what it leads to */
+    char version[16];
+};
 
 struct obs_view {
-    u64 magic;
-    const struct obs_view *self;
-    u32 bytes, layout; /* of this struct; OBS_VIEW_LAYOUT */
-    char version[16];
+    struct obs_view_head head;
     const struct rt_meta *meta;
     const struct slab_geometry *geometry;
     struct slab_class (**classes)[SLAB_CLASSES_NR];
     struct page_tier **tiers;
     const unsigned *nodes_nr;
+    const _Atomic(unsigned) *ids_end;
+    const struct slab_made_view *made;
     const struct mag_regions_view *regions;
     const struct mag_depots_view *depots;
+    const u16 *magazine_caps; /* objects of a magazine at most, by id below SLAB_SLOT_IDS_NR */
+    const struct buddy_view *buddy;
+    const struct page_reserve_view *reserve;
     const _Atomic(u64) *big_live_bytes, *big_regions;
     const _Atomic(s64) *usage_bytes;
 };

@@ -2,7 +2,41 @@
 /* Page map and chunk table: what any address is. Written by whoever owns the granules concerned, read by everyone. */
 #include "page/page.h"
 
+#include "base/bits.h"
 #include "sys/sys.h"
+
+/*
+ * Most of the chunk table was never written, and reading it would give it page tables and, in the accounts, pages that
+ * look like memory. So a bit for each part of it says whether there is a chunk. A part is a page, of the table's 2 MiB.
+ */
+enum { PARTS_SHIFT = 9, PARTS_WORDS = (1 << PARTS_SHIFT) / 64 };
+static _Atomic(u64) parts[PARTS_WORDS];
+
+static unsigned part_shift(void) {
+    unsigned table_shift = bits_log2_up(rt_meta.chunks_mask + 1);
+    return table_shift - MIN(table_shift, (unsigned)PARTS_SHIFT);
+}
+
+/* relaxed: who does not see the bit yet misses the chunk, as if it had come a moment earlier. */
+static void part_mark(u64 chunk_idx) {
+    u64 part = chunk_idx >> part_shift();
+    atomic_fetch_or_explicit(&parts[part / 64], (u64)1 << part % 64, memory_order_relaxed);
+}
+
+static void part_each(u64 part, void (*fn)(void *arg, struct chunk *c), void *arg) {
+    for (u64 i = part << part_shift(); i < (part + 1) << part_shift(); i++) {
+        struct chunk *c = chunk_of((const void *)(i << CHUNK_SHIFT)); // NOLINT(performance-no-int-to-ptr)
+        if (c != NULL)
+            fn(arg, c);
+    }
+}
+
+void chunks_each(void (*fn)(void *arg, struct chunk *c), void *arg) {
+    for (unsigned w = 0; w < PARTS_WORDS; w++) {
+        for (u64 bits = atomic_load_explicit(&parts[w], memory_order_relaxed); bits != 0; bits &= bits - 1)
+            part_each((u64)w * 64 + bits_lowest(bits), fn, arg);
+    }
+}
 
 /* relaxed: an object's address reaches another thread only through the program's own synchronisation, which also
  * carries this store. */
@@ -19,6 +53,7 @@ static int chunk_make(const void *addr) {
     struct chunk *c = rt_meta_alloc(sizeof(struct chunk), sys_page_bytes());
     if (c == NULL)
         return -1;
+    part_mark((u64)(slot - rt_meta.chunks));
     meta_ref_t none = 0;
     /* order: release, relaxed on failure: publishes the chunk. Of two makers the second loses, and its records with it,
      * which cost address space alone.                                                               pairs:

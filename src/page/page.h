@@ -93,6 +93,9 @@ static ALWAYS_INLINE struct page_desc *chunk_desc(struct chunk *c, const void *p
 }
 /* Chunks for [addr, addr + bytes), made where missing. 0 or -ENOMEM. Thread-safe. */
 int chunk_cover(const void *addr, size_t bytes);
+/* Calls fn for each chunk there is, by address; one that is made meanwhile may be missed. Reads no more of the table
+ * than what was written. */
+void chunks_each(void (*fn)(void *arg, struct chunk *c), void *arg);
 
 /* Before any call below; once. 0 or -ENOMEM. */
 int page_init(void);
@@ -146,6 +149,14 @@ void *page_reserve_take(unsigned granules_nr, unsigned align_nr, enum page_conte
 void page_reserve_fill(void);
 size_t page_reserve_bytes_racy(void);
 void page_reserve_fork_child(void);
+/* For obs/view.h: a pointer to blocks, so many, so many bytes from one to the next; the low half of the first word of
+ * each has a bit for each free granule. */
+struct page_reserve_view {
+    const void *blocks_at;
+    const unsigned *blocks_nr;
+    size_t stride_bytes;
+};
+extern HIDDEN const struct page_reserve_view page_reserve_view;
 
 struct page_stats {
     u64 committed_bytes, run_used_bytes, run_free_bytes, huge_bytes, purged_bytes_total, purges, inside_purged_bytes;

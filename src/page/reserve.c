@@ -155,3 +155,6 @@ size_t page_reserve_bytes_racy(void) {
         granules += bits_count(word_bits(atomic_load_explicit(&all[i].word, memory_order_relaxed)));
     return granules * GRANULE_BYTES;
 }
+
+_Static_assert(offsetof(struct block, word) == 0, "what the view says");
+const struct page_reserve_view page_reserve_view = {&blocks, &blocks_nr, sizeof(struct block)};

@@ -47,6 +47,9 @@ _Atomic(unsigned) slab_ids_end = SLAB_CLASSES_NR;
  * says that there is something in it. */
 static struct made *made;
 
+const struct slab_made_view slab_made_view = {&made, sizeof(struct made), offsetof(struct made, class),
+                                              offsetof(struct made, geometry)};
+
 static ALWAYS_INLINE struct made *made_at(unsigned cls) { return &made[cls - SLAB_CLASSES_NR]; }
 
 struct slab_class *slab_made_class(unsigned cls) {
@@ -216,18 +219,20 @@ struct walk {
 
 /* The slab that begins with this granule, if one of the class does. */
 static void walk_granule(const struct walk *w, struct chunk *c, char *granule) {
-    if (page_map_get(granule) % PAGE_MAP_CLASSES != w->entry)
+    unsigned entry = page_map_get(granule) % PAGE_MAP_CLASSES;
+    if (w->cls == SLAB_ANY_CLASS ? !slab_entry_is_slab(entry) : entry != w->entry)
         return;
     struct slab *s = (struct slab *)chunk_desc(c, granule);
-    if (s->back != 0 || slab_cls(s) != w->cls)
+    if (s->back != 0 || (w->cls != SLAB_ANY_CLASS && slab_cls(s) != w->cls))
         return;
     slab_word_t word = slab_word_load(s);
-    struct slab_seen seen = {granule, slab_word_state(word), (unsigned)MAX(slab_word_free(word), 0)};
+    struct slab_seen seen = {granule, slab_word_state(word), (unsigned)MAX(slab_word_free(word), 0), slab_cls(s)};
     if (seen.state != SLAB_EMPTY)
         w->fn(w->arg, &seen);
 }
 
-static void walk_chunk(const struct walk *w, struct chunk *c) {
+static void walk_chunk(void *walk, struct chunk *c) {
+    const struct walk *w = walk;
     for (struct hpage *h = c->hpages; h < c->hpages + CHUNK_HPAGES; h++) {
         if (atomic_load_explicit(&h->state, memory_order_relaxed) != HPAGE_RUNS)
             continue;
@@ -238,11 +243,7 @@ static void walk_chunk(const struct walk *w, struct chunk *c) {
 
 void slab_made_walk(unsigned cls, void (*fn)(void *arg, const struct slab_seen *slab), void *arg) {
     struct walk w = {cls, slab_slot_of(cls), fn, arg};
-    for (u64 i = 0; i <= rt_meta.chunks_mask; i++) {
-        struct chunk *c = chunk_of((const void *)(i << CHUNK_SHIFT)); // NOLINT(performance-no-int-to-ptr)
-        if (c != NULL)
-            walk_chunk(&w, c);
-    }
+    chunks_each(walk_chunk, &w);
 }
 
 bool slab_made_is_out(unsigned cls, char *base, unsigned index) {

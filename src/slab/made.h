@@ -55,11 +55,21 @@ struct slab_seen {
     char *base;
     unsigned state; /* enum slab_state */
     unsigned free_nr;
+    unsigned cls;
 };
-/* Calls fn for each slab of a made class. Takes no lock: exact when nobody uses the class, else a slab may be missed or
- * seen as it was a moment ago. Walks the page map of all of the heap, about a microsecond for each MiB. */
+enum { SLAB_ANY_CLASS = 0 };
+/* Calls fn for each slab of a class, or of all. Takes no lock: exact when nobody uses the class, else a slab may be
+ * missed or seen as it was a moment ago. Walks the page map of all of the heap, about a microsecond for each MiB. */
 void slab_made_walk(unsigned cls, void (*fn)(void *arg, const struct slab_seen *slab), void *arg);
 /* Whether the index-th object of a slab of a class nobody uses is handed out. */
 bool slab_made_is_out(unsigned cls, char *base, unsigned index);
+
+/* Where the records of made classes lie, for obs/view.h: a table behind a pointer, from id SLAB_CLASSES_NR on. */
+struct slab_made_view {
+    const void *table_at;
+    u32 stride_bytes;
+    u32 class_offset, geometry_offset; /* in a record: a struct slab_class, a pointer to its geometry */
+};
+extern HIDDEN const struct slab_made_view slab_made_view;
 
 #endif

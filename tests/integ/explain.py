@@ -7,13 +7,13 @@ import os
 import pathlib
 import re
 import struct
-import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import driver  # noqa: E402
+import watched  # noqa: E402
 
 # What the process does between its report and the reading: the report itself, a page of stack.
 NEAR_BYTES = 64 << 10
@@ -23,26 +23,18 @@ MAGIC = struct.pack("<Q", 0x1773697672617571)
 
 
 def explain(tool, pid, *options):
-    return subprocess.run([tool, "explain", *options, str(pid)], capture_output=True, text=True, check=False, timeout=60)
+    return watched.ask(tool, " ".join(["explain", *options]), pid)
 
 
 def start(library, *command):
-    child = subprocess.Popen(command, env=driver.child_env([library] if library else [], {}), stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, text=True)
-    return child, child.stdout.readline()
-
-
-def end(child):
-    child.stdin.close()
-    child.stdout.close()
-    return child.wait()
+    return watched.start([library] if library else [], *command)
 
 
 def rest_problems(tool, library, *command):
     child, line = start(library, *command)
     done = explain(tool, child.pid, "--json")
     words = explain(tool, child.pid).stdout
-    status = end(child)
+    status = watched.end(child)
     if done.returncode != 0 or status != 0:
         return [f"status {done.returncode}, the program's {status}: {done.stderr}"]
     own = json.loads(line)["stats"]
@@ -63,28 +55,23 @@ def busy_problems(tool, library, program):
         sums = re.search(r"In all ([\d.]+) MiB; the kernel says ([\d.]+) MiB", done.stdout)
         if not sums or abs(float(sums[1]) - float(sums[2])) > float(sums[2]) / BUSY_PARTS:
             faults.append(f"status {done.returncode}: {done.stdout}{done.stderr}")
-    status = end(child)
+    status = watched.end(child)
     return faults[2:] + ([f"the process ended with {status}"] if status else [])
 
 
 def other_build_problems(tool, library, program):
     """The same library, but that its view says another layout."""
     with tempfile.TemporaryDirectory() as folder:
-        other = pathlib.Path(folder) / "libquarry.so"
-        data = pathlib.Path(library).read_bytes()
-        at = data.index(MAGIC + bytes(8)) if MAGIC + bytes(8) in data else data.index(MAGIC)
-        # magic, self, bytes, layout
-        other.write_bytes(data[:at + 20] + b"\xff\xff\xff\xff" + data[at + 24:])
-        child, _ = start(str(other), program)
+        child, _ = start(watched.other_build(pathlib.Path(library), MAGIC, pathlib.Path(folder) / "libquarry.so"), program)
         done = explain(tool, child.pid)
-        end(child)
+        watched.end(child)
         return [] if done.returncode == 1 and "another build" in done.stderr and not done.stdout else [f"{done}"]
 
 
 def refused_problems(tool, program):
     child, _ = start(None, program, "busy")
     without = explain(tool, child.pid)
-    end(child)
+    watched.end(child)
     gone = explain(tool, child.pid)
     faults = []
     if without.returncode != 1 or "does not run on quarry" not in without.stderr:

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `quarry explain PID|FILE`: the memory of a process, or a JSON report, in words. For each part of the memory that the
- * program does not use, what it is and what would change it, largest first. Figures come from peek.c or from the file,
- * and are known by their names in stats.def.
+ * program does not use, what it is and what would change it, largest first, and of a process its caches by name.
+ * Figures come from peek.c or from the file, and are known by their names in stats.def.
  */
+#include "caches.h"
 #include "peek.h"
 #include "quarry.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdint.h>
@@ -46,7 +46,7 @@ static const struct cause causes[] = {
      "/proc/PID/smaps names the mappings.", 0},
 };
 
-enum { CAUSES_NR = sizeof(causes) / sizeof(causes[0]) };
+enum { CAUSES_NR = sizeof(causes) / sizeof(causes[0]), CACHES_SHOWN = 10 };
 
 static const struct {
     const char *name;
@@ -87,6 +87,15 @@ static int cause_compare(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
+static u64 cache_slabs_bytes(const struct cache *c) {
+    return c->class->stats.slabs * c->class->geometry.granules * GRANULE_BYTES;
+}
+
+static int cache_compare(const void *a, const void *b) {
+    u64 x = cache_slabs_bytes(a), y = cache_slabs_bytes(b);
+    return (x < y) - (x > y);
+}
+
 static double mib(uint64_t bytes) { return (double)bytes / (1024.0 * 1024.0); }
 
 static void causes_text(const struct cause *sorted) {
@@ -94,13 +103,51 @@ static void causes_text(const struct cause *sorted) {
         printf("%.1f MiB %s. %s\n", mib(sorted[i].bytes), sorted[i].what, sorted[i].advice);
 }
 
-static void causes_json(const struct cause *sorted) {
+/* Those of libquarry-kmem that hold memory, those that hold most first. */
+static size_t caches_sort(const struct caches *caches, struct cache *ret_sorted) {
+    size_t nr = 0;
+    for (size_t i = 0; i < caches->nr && nr < SLAB_IDS_NR; i++) {
+        if (caches->rows[i].kind != CACHE_MALLOC && caches->rows[i].class->stats.slabs > 0)
+            ret_sorted[nr++] = caches->rows[i];
+    }
+    qsort(ret_sorted, nr, sizeof(*ret_sorted), cache_compare);
+    return nr;
+}
+
+static void caches_text(const struct caches *caches) {
+    static struct cache sorted[SLAB_IDS_NR];
+    size_t nr = caches_sort(caches, sorted);
+    for (size_t i = 0; i < MIN(nr, (size_t)CACHES_SHOWN); i++)
+        printf("Of these %.1f MiB are slabs of the cache %s, with %" PRIu64 " objects out of %" PRIu64 ".\n",
+               mib(cache_slabs_bytes(&sorted[i])), sorted[i].name, cache_active_objs(&sorted[i]),
+               sorted[i].class->stats.slabs * sorted[i].class->geometry.nobj);
+    if (nr > CACHES_SHOWN)
+        printf("%zu more caches hold less: `quarry slabinfo PID`.\n", nr - CACHES_SHOWN);
+}
+
+static void caches_json(const struct caches *caches) {
+    static struct cache sorted[SLAB_IDS_NR];
+    size_t nr = caches_sort(caches, sorted);
+    for (size_t i = 0; i < nr; i++) {
+        fputs(i == 0 ? ",\"caches\":[{\"name\":" : ",{\"name\":", stdout);
+        json_string_print(sorted[i].name);
+        printf(",\"active_objs\":%" PRIu64 ",\"slab_bytes\":%" PRIu64 "}", cache_active_objs(&sorted[i]),
+               cache_slabs_bytes(&sorted[i]));
+    }
+    if (nr > 0)
+        putchar(']');
+}
+
+/* The caches stand with what the program holds, most of which they are where there are any. */
+static void causes_json(const struct cause *sorted, const struct caches *caches) {
     for (size_t i = 0; i < CAUSES_NR; i++) {
         printf("%s{\"figure\":\"%s\",\"bytes\":%" PRIu64 ",\"what\":", i == 0 ? "[\n" : ",\n", sorted[i].figure,
                sorted[i].bytes);
         json_string_print(sorted[i].what);
         fputs(",\"advice\":", stdout);
         json_string_print(sorted[i].advice);
+        if (sorted[i].offset == offsetof(struct obs_stats, live_bytes))
+            caches_json(caches);
         putchar('}');
     }
     puts("\n]");
@@ -120,16 +167,17 @@ static void sums_text(const struct obs_stats *stats) {
     printf("In all %.1f MiB; the kernel says %.1f MiB.\n", mib(stats->accounted_bytes), mib(stats->kernel_anon_bytes));
 }
 
-static void stats_explain(struct obs_stats *stats, enum table_form form) {
+static void stats_explain(struct obs_stats *stats, const struct caches *caches, enum table_form form) {
     struct cause sorted[CAUSES_NR];
     memcpy(sorted, causes, sizeof(causes));
     for (size_t i = 0; i < CAUSES_NR; i++)
         sorted[i].bytes = *figure_at(stats, sorted[i].offset);
     qsort(sorted, CAUSES_NR, sizeof(sorted[0]), cause_compare);
     if (form == FORM_JSON) {
-        causes_json(sorted);
+        causes_json(sorted, caches);
     } else {
         causes_text(sorted);
+        caches_text(caches);
         sums_text(stats);
     }
 }
@@ -149,24 +197,29 @@ static int file_read(const char *path, struct obs_stats *ret_stats) {
     return whole ? 0 : 1;
 }
 
-/* All digits is a process; a file of such a name has a path before it. */
-static bool is_pid(const char *word) {
-    size_t digits = 0;
-    while (isdigit((unsigned char)word[digits]))
-        digits++;
-    return digits > 0 && digits < 10 && word[digits] == '\0';
+static int process_read(pid_t pid, struct obs_stats *ret_stats, struct caches *ret_caches) {
+    struct target t;
+    if (!target_open(&t, "explain", pid))
+        return 1;
+    bool read = peek_collect(&t, ret_stats) && caches_read(&t, ret_caches);
+    target_close(&t);
+    return read ? 0 : 1;
 }
 
 int command_explain(int argc, char **argv) {
+    static struct caches caches;
     struct obs_stats stats = {0};
     enum table_form form = argc == 3 && strcmp(argv[1], "--json") == 0 ? FORM_JSON : FORM_TEXT;
     if (argc != (form == FORM_JSON ? 3 : 2) || argv[argc - 1][0] == '-') {
         complain("explain takes [--json] and a process id or the file of a JSON report");
         return EXIT_USAGE;
     }
+    /* A file whose name is all digits has a path before it. */
     const char *what = argv[argc - 1];
-    int status = is_pid(what) ? !peek_collect((pid_t)atoi(what), &stats) : file_read(what, &stats);
+    pid_t pid;
+    int status = target_pid_read(what, &pid) ? process_read(pid, &stats, &caches) : file_read(what, &stats);
     if (status == 0)
-        stats_explain(&stats, form);
+        stats_explain(&stats, &caches, form);
+    caches_free(&caches);
     return status;
 }

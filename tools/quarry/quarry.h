@@ -30,6 +30,11 @@ int command_classes(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_record(int argc, char **argv);
 int command_explain(int argc, char **argv);
+int command_slabinfo(int argc, char **argv);
+int command_slabtop(int argc, char **argv);
+int command_slab(int argc, char **argv);
+int command_vmallocinfo(int argc, char **argv);
+int command_buddyinfo(int argc, char **argv);
 int command_version(int argc, char **argv);
 int command_help(int argc, char **argv);
 

@@ -72,6 +72,51 @@ Test(map, a_chunk_that_cannot_be_had_is_missing_and_can_be_had_later, .init = st
     cr_expect_not_null(chunk_of(p));
 }
 
+struct visits {
+    const struct chunk *seen[8];
+    unsigned nr;
+};
+
+static void visit(void *arg, struct chunk *c) {
+    struct visits *v = arg;
+    cr_assert_lt(v->nr, 8u);
+    v->seen[v->nr++] = c;
+}
+
+static void expect_visits(const struct chunk *const *chunks, unsigned nr) {
+    struct visits v = {0};
+    chunks_each(visit, &v);
+    cr_assert_eq(v.nr, nr, "%u chunks, not %u", v.nr, nr);
+    for (unsigned i = 0; i < nr; i++)
+        cr_expect_eq(v.seen[i], chunks[i], "chunk %u", i);
+}
+
+/* Far from each other, so that they are in different parts of the table, and beside each other. */
+Test(map, every_chunk_is_visited_once_by_address, .init = start) {
+    enum { FAR_CHUNKS = 5000, NR = 4 };
+    static const unsigned at[NR] = {0, 1, FAR_CHUNKS, 2 * FAR_CHUNKS - 1};
+    const struct chunk *chunks[NR] = {NULL};
+    char *p = sys_vm_reserve(2 * FAR_CHUNKS * CHUNK_BYTES, CHUNK_BYTES);
+    cr_assert_not_null(p);
+    expect_visits(chunks, 0);
+    for (unsigned i = NR; i-- > 0;) {
+        cr_assert_eq(chunk_cover(p + at[i] * CHUNK_BYTES, CHUNK_BYTES), 0);
+        chunks[i] = chunk_of(p + at[i] * CHUNK_BYTES);
+        expect_visits(chunks + i, NR - i);
+    }
+}
+
+Test(map, chunks_of_a_small_map_are_visited) {
+    rt_options_read(NULL, NULL);
+    fake_limit(1 * GIB);
+    cr_assert_eq(rt_meta_init(), 0);
+    cr_assert_eq(page_init(), 0);
+    char *p = sys_vm_reserve(2 * HPAGE_BYTES, HPAGE_BYTES);
+    cr_assert_eq(chunk_cover(p, HPAGE_BYTES), 0);
+    const struct chunk *c = chunk_of(p);
+    expect_visits(&c, 1);
+}
+
 Test(map, a_small_address_space_gets_a_small_map) {
     rt_options_read(NULL, NULL);
     fake_limit(1 * GIB);

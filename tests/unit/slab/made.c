@@ -214,6 +214,25 @@ static void expect_seen(unsigned cls, unsigned full, unsigned partial, unsigned 
               "full %u, partial %u, empty %u, %u objects out", seen.full, seen.partial, seen.empty, seen.out);
 }
 
+static void count_class(void *arg, const struct slab_seen *slab) {
+    unsigned *slabs_nr = arg;
+    cr_assert_lt(slab->cls, (unsigned)SLAB_IDS_NR);
+    slabs_nr[slab->cls]++;
+}
+
+Test(slab_made, a_walk_over_all_classes_tells_them_apart, .init = core_start_slabs) {
+    static unsigned slabs_nr[SLAB_IDS_NR];
+    unsigned one = make(1024, 16, NULL, false), two = make(48, 16, NULL, false), fixed = slab_class_for(4096);
+    take(one, 3 * slab_geometry_of(one)->nobj);
+    take(two, 2 * slab_geometry_of(two)->nobj);
+    take(fixed, slab_geometry_of(fixed)->nobj);
+    slab_made_walk(SLAB_ANY_CLASS, count_class, slabs_nr);
+    cr_expect(slabs_nr[one] == 3 && slabs_nr[two] == 2 && slabs_nr[fixed] == 1, "%u, %u, %u slabs", slabs_nr[one],
+              slabs_nr[two], slabs_nr[fixed]);
+    for (unsigned cls = 0; cls < SLAB_IDS_NR; cls++)
+        cr_expect(cls == one || cls == two || cls == fixed || slabs_nr[cls] == 0, "class %u", cls);
+}
+
 Test(slab_made, a_walk_sees_every_slab_and_object, .init = core_start_slabs) {
     unsigned other = make(1024, 16, NULL, false), cls = make(1024, 16, NULL, false), nobj = slab_geometry_of(cls)->nobj;
     take(other, 100);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows of the views. Contract in rows.h; owns nothing. */
+#include "kmem/rows.h"
+
+/* Columns of a slabinfo row: "%-17s %6lu %6lu %6u %4u %4d : tunables %4u %4u %4u : slabdata %6lu %6lu %6lu". */
+enum { NAME_WIDTH = 17, COUNT_WIDTH = 6, PART_WIDTH = 4 };
+
+static void column(struct kmem_text *out, u64 v, unsigned width) {
+    kmem_text_str(out, " ");
+    kmem_text_dec(out, v, width);
+}
+
+void kmem_slabinfo_head(struct kmem_text *out) {
+    kmem_text_str(out, "slabinfo - version: 2.1\n"
+                       "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
+                       " : tunables <limit> <batchcount> <sharedfactor>"
+                       " : slabdata <active_slabs> <num_slabs> <sharedavail>\n");
+}
+
+void kmem_slabinfo_row(struct kmem_text *out, const struct kmem_slab_row *row) {
+    kmem_text_left(out, row->name, NAME_WIDTH);
+    column(out, row->active_objs, COUNT_WIDTH);
+    column(out, row->objs, COUNT_WIDTH);
+    column(out, row->slot_bytes, COUNT_WIDTH);
+    column(out, row->objs_per_slab, PART_WIDTH);
+    column(out, row->pages_per_slab, PART_WIDTH);
+    /* Nothing here is tuned by writing to the file: zeros, as the kernel since it has SLUB alone. */
+    kmem_text_str(out, " : tunables    0    0    0 : slabdata");
+    column(out, row->active_slabs, COUNT_WIDTH);
+    column(out, row->slabs, COUNT_WIDTH);
+    column(out, 0, COUNT_WIDTH);
+    kmem_text_str(out, "\n");
+}
+
+static void name_number(char *name, const char *stem, u64 number) {
+    struct kmem_text out = {name, KMEM_NAME_BYTES, 0};
+    kmem_text_str(&out, stem);
+    kmem_text_dec(&out, number, 1);
+}
+
+void kmem_class_name(char name[KMEM_NAME_BYTES], size_t slot_bytes) { name_number(name, "malloc-", slot_bytes); }
+void kmem_left_name(char name[KMEM_NAME_BYTES], unsigned id) { name_number(name, "destroyed-", id); }
+
+void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row) {
+    u64 with_guard = row->bytes + row->page_bytes;
+    kmem_text_str(out, "0x");
+    kmem_text_hex(out, row->addr, 16);
+    kmem_text_str(out, "-0x");
+    kmem_text_hex(out, row->addr + with_guard, 16);
+    kmem_text_dec(out, with_guard, 8);
+    if (row->symbol != NULL) {
+        kmem_text_str(out, " ");
+        kmem_text_str(out, row->symbol);
+    } else {
+        kmem_text_str(out, " 0x");
+        kmem_text_hex(out, row->caller, 1);
+    }
+    kmem_text_str(out, " pages=");
+    kmem_text_dec(out, row->bytes / row->page_bytes, 1);
+    kmem_text_str(out, " vmalloc\n");
+}
+
+void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orders_nr) {
+    kmem_text_str(out, "Node 0, zone   Normal ");
+    for (unsigned order = 0; order < orders_nr; order++) {
+        kmem_text_dec(out, free_nr[order], 6);
+        kmem_text_str(out, " ");
+    }
+    kmem_text_str(out, "\n");
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rows of the views, in the kernel's formats: what a process writes of itself and what the quarry command writes of
+ * another are the same text. Facts are those of Linux 6.12: mm/slab_common.c, mm/vmalloc.c, mm/vmstat.c.
+ */
+#ifndef QUARRY_KMEM_ROWS_H
+#define QUARRY_KMEM_ROWS_H
+
+#include "base/types.h"
+
+/* Text that is cut at cap bytes, NUL included; len goes on counting. */
+struct kmem_text {
+    char *text;
+    size_t cap, len;
+};
+void kmem_text_str(struct kmem_text *out, const char *s);
+void kmem_text_left(struct kmem_text *out, const char *s, unsigned width); /* blanks after it */
+void kmem_text_dec(struct kmem_text *out, u64 v, unsigned width);          /* blanks before it */
+void kmem_text_hex(struct kmem_text *out, u64 v, unsigned width);          /* zeros before it */
+
+/* --- /proc/slabinfo, version 2.1 --- */
+
+struct kmem_slab_row {
+    const char *name;
+    u64 active_objs, objs; /* handed out; handed out, in magazines, or free in a slab */
+    u64 slot_bytes, objs_per_slab, pages_per_slab;
+    u64 active_slabs, slabs; /* with an object that is not free in it; all */
+};
+enum { KMEM_NAME_BYTES = 64 };
+/* Of one of malloc's classes, and of a class whose cache was destroyed and left something behind. */
+void kmem_class_name(char name[KMEM_NAME_BYTES], size_t slot_bytes);
+void kmem_left_name(char name[KMEM_NAME_BYTES], unsigned id);
+
+void kmem_slabinfo_head(struct kmem_text *out);
+void kmem_slabinfo_row(struct kmem_text *out, const struct kmem_slab_row *row);
+
+/* --- /proc/vmallocinfo, /proc/buddyinfo --- */
+
+/* symbol: who allocated it; NULL: the caller's address. */
+struct kmem_area_row {
+    u64 addr, bytes, caller, page_bytes;
+    const char *symbol;
+};
+void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row);
+void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orders_nr);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* /proc/slabinfo of the process itself: caches by their names, newest first, then malloc's size classes, largest first.
+ * Owns the table the heap's figures are gathered in. */
+#include "kmem/cache.h"
+#include "slab/slab.h"
+
+_Static_assert((int)QUARRY_CORE1_CLASSES_MAX == (int)SLAB_IDS_NR, "a row for each class");
+
+struct listing {
+    struct kmem_text *out;
+    struct quarry_core1_class_row *rows;
+    unsigned rows_nr;
+};
+
+static void row_put(struct kmem_text *out, const char *name, const struct quarry_core1_class_row *class) {
+    const struct quarry_core1_class_info *info = &class->info;
+    u64 objs = info->slabs * info->objs_per_slab;
+    kmem_slabinfo_row(out, &(struct kmem_slab_row){
+                               .name = name,
+                               .active_objs = MIN(info->objs_out - MIN(info->objs_cached, info->objs_out), objs),
+                               .objs = objs,
+                               .slot_bytes = class->slot_bytes,
+                               .objs_per_slab = info->objs_per_slab,
+                               .pages_per_slab = info->slab_bytes >> QUARRY_PAGE_SHIFT,
+                               .active_slabs = info->slabs - info->empty,
+                               .slabs = info->slabs,
+                           });
+}
+
+/* What was shown has no slabs any more, so that what is left are classes without a cache. */
+static void cache_put(void *listing, const struct quarry_kmem_cache *s) {
+    const struct listing *l = listing;
+    if (s->class.id >= l->rows_nr)
+        return;
+    row_put(l->out, s->name, &l->rows[s->class.id]);
+    l->rows[s->class.id].info.slabs = 0;
+}
+
+/* Under the lock of the caches, for which the table is there once. */
+static void listing_put(void *listing) {
+    static struct quarry_core1_class_row rows[QUARRY_CORE1_CLASSES_MAX];
+    struct listing *l = listing;
+    char name[KMEM_NAME_BYTES];
+    l->rows = rows;
+    l->rows_nr = quarry_core1_classes_look(rows, QUARRY_CORE1_CLASSES_MAX);
+    kmem_caches_each(cache_put, l);
+    for (unsigned id = SLAB_CLASSES_NR; id < l->rows_nr; id++) {
+        if (rows[id].info.slabs == 0)
+            continue;
+        kmem_left_name(name, id);
+        row_put(l->out, name, &rows[id]);
+    }
+    for (unsigned id = MIN(l->rows_nr, (unsigned)SLAB_CLASSES_NR); id-- > 1;) {
+        kmem_class_name(name, rows[id].slot_bytes);
+        row_put(l->out, name, &rows[id]);
+    }
+}
+
+size_t quarry_slabinfo(char *text, size_t cap) {
+    struct kmem_text out = {text, cap, 0};
+    struct listing l = {.out = &out};
+    kmem_slabinfo_head(&out);
+    kmem_caches_locked(listing_put, &l);
+    return out.len;
+}
