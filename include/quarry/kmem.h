@@ -45,7 +45,7 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_COMP 0x40000u     /* pages whose references are those of the first, see <quarry/kmem_pages.h> */
 #define QUARRY___GFP_NOMEMALLOC 0x80000u /* not on the reserve, whatever else says so but __GFP_HIGH */
 #define QUARRY___GFP_HARDWALL 0x100000u  /* no effect */
-#define QUARRY___GFP_ACCOUNT 0x400000u   /* no effect */
+#define QUARRY___GFP_ACCOUNT 0x400000u   /* no effect: docs/kmem.md says why */
 #define QUARRY___GFP_THISNODE                                                                                          \
     0x200000u /* memory of this thread's node or NULL. With several nodes the kernel is asked                          \
                  where the memory is, so without __GFP_DIRECT_RECLAIM it is NULL */
@@ -82,9 +82,8 @@ static inline size_t quarry_size_mul(size_t nr, size_t bytes) QUARRY_NOTHROW {
  * that has room, or with __GFP_HIGH the reserve (up to 512 KiB), else NULL; always NULL above the option
  * vmalloc_threshold. */
 void *quarry_kmalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
-/* NULL and QUARRY_ZERO_SIZE_PTR are let pass. p may come from malloc, too. Never waits, and is async-signal-safe; makes
- * no system call for what is no larger than 64 KiB: what could go back to the system goes with the next allocation of
- * anybody that may block. */
+/* NULL and QUARRY_ZERO_SIZE_PTR are let pass. p may come from malloc, too. Never waits, makes no system call, and is
+ * async-signal-safe: what could go back to the system goes with the next allocation of anybody that may block. */
 void quarry_kfree(const void *p) QUARRY_NOTHROW;
 /* Overwrites all of ksize() first. */
 void quarry_kfree_sensitive(const void *p) QUARRY_NOTHROW;

@@ -31,7 +31,7 @@ typedef unsigned int quarry_slab_flags_t;
 #define QUARRY_SLAB_HWCACHE_ALIGN 0x2000u    /* to a cache line, or the smallest part of one that holds an object */
 #define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u /* merges with its like alone; no other effect */
 #define QUARRY_SLAB_PANIC 0x40000u           /* a cache that can't be made ends the program */
-#define QUARRY_SLAB_TYPESAFE_BY_RCU 0x80000u /* memory stays of this type: slabs are never given back; never merges */
+#define QUARRY_SLAB_TYPESAFE_BY_RCU 0x80000u /* memory stays of this type through a grace period; never merges */
 #define QUARRY_SLAB_NOLEAKTRACE 0x800000u    /* objects that remain at destroy are not listed; never merges */
 #define QUARRY_SLAB_NO_MERGE 0x1000000u      /* slabs of its own, whatever other caches there are */
 #define QUARRY_SLAB_ACCOUNT 0x4000000u       /* merges with its like alone; no other effect */
@@ -119,7 +119,8 @@ void quarry_kmem_cache_free_bulk(struct quarry_kmem_cache *s, size_t nr, void **
 struct quarry_core1_class;
 void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHROW;
 #define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
-    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_NOFAIL | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
+    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL |         \
+                 QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
 
 /* --- sheaves: objects set aside for allocations that must not fail --- */
 
@@ -151,6 +152,8 @@ struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_
                                                        void (*ctor)(void *)) QUARRY_NOTHROW;
 /* As quarry_kmalloc(), of the buckets up to 8192 bytes; b NULL: quarry_kmalloc(). Given to quarry_kfree(). */
 void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* As quarry_kvmalloc(), of the buckets up to 8192 bytes; b NULL: quarry_kvmalloc(). Given to quarry_kvfree(). */
+void *quarry_kmem_buckets_valloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
 
 #undef QUARRY_NOTHROW
 #ifdef __cplusplus

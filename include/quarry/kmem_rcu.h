@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Freeing after a grace period, with a prefix; <linux/rcupdate.h> puts the kernel's names on these. Grace periods are
- * liburcu's, of its flavour memb, or of what the program plugs in; objects wait for them in lists, one for each CPU,
- * that a thread of libquarry-kmem empties. It starts with the first use. Link with -lquarry-kmem -lquarry.
+ * liburcu's, of its flavour memb, or of what the program plugs in; a thread of libquarry-kmem waits for them, which
+ * starts with the first use. Link with -lquarry-kmem -lquarry.
  *
  * A child of fork has the objects that waited, but with memb a thread of the parent that was reading at that moment
  * reads for ever in the child, where nothing is freed then. Valid as C11 and C++17, with GNU's statement expressions
@@ -40,7 +40,8 @@ struct quarry_rcu_flavour {
     void (*thread_online)(void);
 };
 
-/* The flavour to use, before any other function of this header; *flavour must stay. 0; -EINVAL without synchronize;
+/* The flavour to use, before any other function of this header and the first cache of QUARRY_SLAB_TYPESAFE_BY_RCU;
+ * *flavour must stay. 0; -EINVAL without synchronize;
  * -EBUSY when one is in use. */
 int quarry_rcu_use(const struct quarry_rcu_flavour *flavour) QUARRY_NOTHROW;
 enum { QUARRY_RCU_EBUSY = 16, QUARRY_RCU_EINVAL = 22 };

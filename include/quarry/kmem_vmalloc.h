@@ -40,7 +40,8 @@ void *quarry_vmalloc_32(unsigned long size) QUARRY_NOTHROW;
 void *quarry_vmalloc_32_user(unsigned long size) QUARRY_NOTHROW;
 /* In hugepages from 2 MiB on, where the thp option allows them and the system has them. */
 void *quarry_vmalloc_huge(unsigned long size, quarry_gfp_t flags) QUARRY_NOTHROW;
-/* With __GFP_ZERO zeroed. Without __GFP_DIRECT_RECLAIM NULL: an area is made by system calls. */
+/* With __GFP_ZERO zeroed. Without __GFP_DIRECT_RECLAIM NULL: an area is made by system calls. __GFP_NORETRY,
+ * __GFP_RETRY_MAYFAIL and __GFP_NOFAIL as quarry_kmalloc; even the last one gives NULL above limit_hard. */
 void *quarry___vmalloc(unsigned long size, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* At a multiple of align, a power of two up to 1 GiB. caller: what quarry_vmallocinfo says; may be NULL. */
 void *quarry___vmalloc_node(unsigned long size, unsigned long align, quarry_gfp_t flags, int node,
@@ -48,7 +49,7 @@ void *quarry___vmalloc_node(unsigned long size, unsigned long align, quarry_gfp_
 
 /* NULL is let pass. */
 void quarry_vfree(const void *p) QUARRY_NOTHROW;
-/* The same: vfree waits for nothing. */
+/* The same without system call: the area is unmapped by the next call of anybody who may block. */
 void quarry_vfree_atomic(const void *p) QUARRY_NOTHROW;
 /* p NULL: __vmalloc. size 0: vfree, NULL. An area that shrinks gives its pages back and stays where it is; one that
  * grows moves, without being copied. With __GFP_ZERO everything beyond what was asked for before is zero, if every call
@@ -104,6 +105,8 @@ static inline void *quarry_kvcalloc_node(size_t nr, size_t size, quarry_gfp_t fl
 }
 /* Takes what kmalloc, vmalloc and kvmalloc gave, NULL and QUARRY_ZERO_SIZE_PTR. */
 void quarry_kvfree(const void *p) QUARRY_NOTHROW;
+/* The same, without system call: as vfree_atomic for an area. */
+void quarry_kvfree_atomic(const void *p) QUARRY_NOTHROW;
 /* Overwrites len bytes first. */
 void quarry_kvfree_sensitive(const void *p, size_t len) QUARRY_NOTHROW;
 /* An area: as vrealloc. Else krealloc, and where that fails an area, with the contents. size 0: as the function whose

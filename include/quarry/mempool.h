@@ -8,6 +8,8 @@
 #define QUARRY_MEMPOOL_H
 
 #include <quarry/kmem_cache.h>
+#include <quarry/kmem_pages.h>
+#include <quarry/kmem_vmalloc.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -77,6 +79,13 @@ void quarry_mempool_free_slab(void *element, void *pool_data) QUARRY_NOTHROW;
 void *quarry_mempool_kmalloc(quarry_gfp_t flags, void *pool_data) QUARRY_NOTHROW;
 void quarry_mempool_kfree(void *element, void *pool_data) QUARRY_NOTHROW;
 
+/* Elements are kvmalloc'ed, so they may be large: pool_data is their size. Freeing one may be a system call. */
+void *quarry_mempool_kvmalloc(quarry_gfp_t flags, void *pool_data) QUARRY_NOTHROW;
+void quarry_mempool_kvfree(void *element, void *pool_data) QUARRY_NOTHROW;
+/* Elements are struct quarry_page *, of pages whose order pool_data is. */
+void *quarry_mempool_alloc_pages(quarry_gfp_t flags, void *pool_data) QUARRY_NOTHROW;
+void quarry_mempool_free_pages(void *element, void *pool_data) QUARRY_NOTHROW;
+
 static inline quarry_mempool_t *quarry_mempool_create_slab_pool(int min_nr,
                                                                 struct quarry_kmem_cache *s) QUARRY_NOTHROW {
     return quarry_mempool_create(min_nr, quarry_mempool_alloc_slab, quarry_mempool_free_slab, (void *)s);
@@ -90,6 +99,20 @@ static inline quarry_mempool_t *quarry_mempool_create_kmalloc_pool(int min_nr, s
 }
 static inline int quarry_mempool_init_kmalloc_pool(quarry_mempool_t *pool, int min_nr, size_t size) QUARRY_NOTHROW {
     return quarry_mempool_init(pool, min_nr, quarry_mempool_kmalloc, quarry_mempool_kfree, (void *)(uintptr_t)size);
+}
+static inline quarry_mempool_t *quarry_mempool_create_kvmalloc_pool(int min_nr, size_t size) QUARRY_NOTHROW {
+    return quarry_mempool_create(min_nr, quarry_mempool_kvmalloc, quarry_mempool_kvfree, (void *)(uintptr_t)size);
+}
+static inline int quarry_mempool_init_kvmalloc_pool(quarry_mempool_t *pool, int min_nr, size_t size) QUARRY_NOTHROW {
+    return quarry_mempool_init(pool, min_nr, quarry_mempool_kvmalloc, quarry_mempool_kvfree, (void *)(uintptr_t)size);
+}
+static inline quarry_mempool_t *quarry_mempool_create_page_pool(int min_nr, unsigned order) QUARRY_NOTHROW {
+    return quarry_mempool_create(min_nr, quarry_mempool_alloc_pages, quarry_mempool_free_pages,
+                                 (void *)(uintptr_t)order);
+}
+static inline int quarry_mempool_init_page_pool(quarry_mempool_t *pool, int min_nr, unsigned order) QUARRY_NOTHROW {
+    return quarry_mempool_init(pool, min_nr, quarry_mempool_alloc_pages, quarry_mempool_free_pages,
+                               (void *)(uintptr_t)order);
 }
 
 #undef QUARRY_NOTHROW

@@ -6,7 +6,9 @@
 #include "big/area.h"
 
 #include "big/cache.h"
+#include "big/defer.h"
 #include "big/lot.h"
+#include "rt/context.h"
 #include "rt/leftover.h"
 #include "rt/options.h"
 #include "rt/usage.h"
@@ -107,14 +109,20 @@ void *big_area_alloc(size_t size, size_t align, unsigned flags, int node, const 
     return p;
 }
 
+void area_give(const struct hpage *h) { rt_release(h->addr, h->big_reserve_bytes, h->big_bytes); }
+
 bool big_area_free(void *p) {
     struct hpage *h = area_record(p);
     if (h == NULL)
         return false;
-    size_t bytes = h->big_bytes, reserve_bytes = h->big_reserve_bytes;
     if (!area_withdraw(h))
         return false;
-    rt_release(p, reserve_bytes, bytes);
+    if (rt_may_block()) {
+        area_give(h);
+    } else {
+        h->big_flags = BIG_AREA;
+        big_defer(h);
+    }
     return true;
 }
 

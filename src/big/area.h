@@ -19,7 +19,7 @@ enum { BIG_AREA = 16 }; /* in hpage.big_flags, see big/lot.h: the record is an a
 /* size > 0 bytes, zeroed, at a multiple of align (a power of two; a page at least). node: where its memory should lie,
  * or AREA_ANY_NODE. caller: for big_areas_each. NULL: memory, address space or limit_hard. */
 void *big_area_alloc(size_t size, size_t align, unsigned flags, int node, const void *caller);
-/* False: no start of a live area. */
+/* False: no start of a live area. In an atomic context as big_free(). */
 bool big_area_free(void *p);
 /* Bytes of the area that starts at p; 0: none does. */
 size_t big_area_bytes(const void *p);

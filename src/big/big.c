@@ -3,7 +3,9 @@
 #include "big/big.h"
 
 #include "big/cache.h"
+#include "big/defer.h"
 #include "big/lot.h"
+#include "rt/context.h"
 #include "rt/leftover.h"
 #include "rt/options.h"
 #include "rt/usage.h"
@@ -128,15 +130,22 @@ void big_region_release(const struct big_entry *e) {
         rt_release(e->addr, e->reserve_bytes, e->bytes);
 }
 
+void region_give(const struct hpage *h) {
+    struct big_entry e = {.addr = h->addr, .bytes = h->big_bytes, .reserve_bytes = h->big_reserve_bytes};
+    if (!big_cache_put(&e))
+        big_region_release(&e);
+}
+
 bool big_free(void *p) {
     struct hpage *h = region_record(p);
     if (!region_is_live(h, p))
         return false;
-    struct big_entry e = {.addr = p, .bytes = h->big_bytes, .reserve_bytes = h->big_reserve_bytes};
     if (!region_withdraw(h))
         return false;
-    if (!big_cache_put(&e))
-        big_region_release(&e);
+    if (rt_may_block())
+        region_give(h);
+    else
+        big_defer(h);
     return true;
 }
 
@@ -217,6 +226,7 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
     size_t bytes = round_up(size, sys_page_bytes());
+    big_deferred_give(); /* one of them may be what is wanted */
     char *p = region_reuse(bytes, align, ret_dirty_bytes);
     if (p != NULL)
         return p;
@@ -309,7 +319,7 @@ enum big_where big_locate(const void *p) {
 void big_stats_get(struct big_stats *ret_stats) {
     ret_stats->live_bytes = atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
     ret_stats->regions = atomic_load_explicit(&big_regions_nr, memory_order_relaxed);
-    ret_stats->cached_bytes = big_cache_bytes_racy();
+    ret_stats->cached_bytes = big_cache_bytes_racy() + big_deferred_bytes_racy();
 }
 
 size_t big_release(void) { return lot_release(); }

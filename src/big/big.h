@@ -22,8 +22,11 @@
 enum big_use { BIG_ANY, BIG_SPARSE /* expected to stay mostly untouched: no hugepages */ };
 void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_bytes);
 
-/* p: as big_alloc returned it. False when it is no live region: not ours, inside one, or freed already. */
+/* p: as big_alloc returned it. False when it is no live region: not ours, inside one, or freed already. In an atomic
+ * context it is without system call: the mapping waits for big_deferred_give(), big_alloc() or big_tick(), by somebody
+ * who may block. */
 bool big_free(void *p);
+void big_deferred_give(void);
 /* Usable bytes of a live region, 0 for anything else. */
 size_t big_usable(const void *p);
 /* Grows or shrinks, moving if it must; contents are kept. NULL when memory is out, p is then unchanged. */

@@ -7,6 +7,7 @@
 #include "big/cache.h"
 
 #include "big/big.h"
+#include "big/defer.h"
 #include "big/lot.h"
 #include "rt/options.h"
 #include "sys/sys.h"
@@ -99,6 +100,7 @@ bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
 }
 
 void big_cached_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg) {
+    big_deferred_each(fn, arg);
     if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
         return;
     for (const struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
@@ -152,6 +154,7 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
     struct big_entry old[ENTRIES_NR];
     unsigned nr = 0;
     size_t released = 0;
+    big_deferred_give();
     size_t regret = atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
     atomic_store_explicit(&cache.regret_bytes, regret - (regret + REGRET_PART - 1) / REGRET_PART, memory_order_relaxed);
     if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))

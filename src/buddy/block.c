@@ -18,6 +18,7 @@
 #include "buddy/block.h"
 
 #include "buddy/count.h"
+#include "rt/context.h"
 #include "rt/options.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
@@ -489,8 +490,21 @@ void block_give(struct buddy_block *b, unsigned idx, unsigned order) {
         return;
     if (keep_admits())
         kept_set(b);
-    else
+    else if (rt_may_block())
         (void)block_retire(b);
+    else
+        rt_chore_note(RT_CHORE_PAGES);
+}
+
+void buddy_retire_due(void) {
+    u32 nr = atomic_load_explicit(&buddy.blocks_nr, memory_order_relaxed);
+    for (u32 i = 0; i < nr; i++) {
+        u32 word = atomic_load_explicit(&buddy.levels[i], memory_order_relaxed);
+        struct buddy_block *b =
+            level_of(word) <= block_order() || (word & (LEVEL_KEPT | LEVEL_DMA)) != 0 ? NULL : block_at(i);
+        if (b != NULL)
+            (void)block_retire(b);
+    }
 }
 
 /* --- giving memory back --- */

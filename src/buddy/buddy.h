@@ -55,6 +55,8 @@ unsigned buddy_compound_order(const struct buddy_page *page);
 /* Record of the page an address lies in, allocated or free; NULL where there are no blocks. */
 struct buddy_page *buddy_page_of(const void *p);
 
+/* Gives the wholly free blocks back that frees in atomic contexts (rt/context.h) left where they are. */
+void buddy_retire_due(void);
 /* Gives wholly free blocks back, and the memory of free pages in others: of those quiet for the purge delay, or of all.
  */
 enum buddy_effort { BUDDY_OLD, BUDDY_EVERYTHING };

@@ -2,6 +2,7 @@
 /* vmalloc areas, with what the engine adds to them. Contract in areas.h. */
 #include "engine/areas.h"
 
+#include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/pressure.h"
 #include "engine/start.h"
@@ -15,6 +16,7 @@ void *engine_area_alloc(size_t size, size_t align, unsigned flags, int node, con
         engine_pressure_hard();
         p = big_area_alloc(size, align, flags, node, caller);
     }
+    engine_chores_look();
     engine_pressure_look();
     engine_tick_maybe();
     return p;
@@ -50,5 +52,14 @@ void *engine_area_resize(void *p, size_t size) {
 void engine_area_free(void *p) {
     if (UNLIKELY(!engine_started() || !big_area_free(p)))
         report(p);
+    engine_chores_look();
     engine_tick_maybe();
+}
+
+void engine_area_free_atomic(void *p) {
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+    bool freed = engine_started() && big_area_free(p);
+    rt_context_leave(before);
+    if (UNLIKELY(!freed))
+        report(p);
 }

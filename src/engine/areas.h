@@ -11,6 +11,8 @@
 void *engine_area_alloc(size_t size, size_t align, unsigned flags, int node, const void *caller);
 void *engine_area_resize(void *p, size_t size);
 void engine_area_free(void *p);
+/* Without system call. */
+void engine_area_free_atomic(void *p);
 size_t engine_area_bytes(const void *p);
 
 #endif

@@ -5,10 +5,14 @@
  */
 #include "engine/atomic.h"
 
+#include "big/big.h"
+#include "buddy/buddy.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "mag/mag.h"
 #include "rt/options.h"
+
+#include <string.h>
 
 void *engine_take_in(enum rt_context context, unsigned cls) {
     enum rt_context before = rt_context_enter(context);
@@ -27,16 +31,30 @@ void *engine_alloc_atomic(size_t size, enum rt_context context) {
     p = rseq_pop(mag_tabs.alloc_view, cls); /* above the fast path's sizes */
     if (p == NULL)
         p = engine_take_in(context, cls);
+    if (UNLIKELY(rt_opt.zero) && p != NULL) /* nothing comes out of magazines then */
+        memset(p, 0, slab_geometry[cls].size_bytes);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MALLOC, (s64)slab_geometry[cls].size_bytes);
     return p;
 }
 
-/* What is no object of a size class (a region, misuse) goes the usual way. */
+/* False: no region. */
+static bool region_free(void *p) {
+    size_t bytes = big_usable(p);
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+    bool freed = big_free(p);
+    rt_context_leave(before);
+    if (UNLIKELY(engine_counting) && freed)
+        engine_count(ENGINE_CALL_FREE, -(s64)bytes);
+    return freed;
+}
+
+/* Misuse goes the usual way. */
 void engine_free_atomic(void *p) {
     unsigned slot = page_map_get(p), entry = slot % PAGE_MAP_CLASSES;
     if (!engine_started() || !slab_entry_is_slab(entry)) {
-        engine_free_slow(p);
+        if (!engine_started() || entry != PAGE_MAP_BIG || !region_free(p))
+            engine_free_slow(p);
         return;
     }
     if (UNLIKELY(engine_counting))
@@ -51,10 +69,21 @@ void engine_reserve_start(void) {
         page_reserve_fill();
 }
 
+static void (*_Atomic grace_wanted)(void);
+
+void engine_grace_wanted(void (*fn)(void)) { atomic_store_explicit(&grace_wanted, fn, memory_order_relaxed); }
+
 COLD void engine_chores_do(void) {
+    void (*grace)(void) = atomic_load_explicit(&grace_wanted, memory_order_relaxed);
     u32 chores = page_is_busy_here() ? 0 : atomic_exchange_explicit(&rt_chores, 0, memory_order_relaxed);
     if ((chores & RT_CHORE_SWEEP) != 0)
         slab_sweep_due();
     if ((chores & RT_CHORE_RESERVE) != 0)
         page_reserve_fill();
+    if ((chores & RT_CHORE_REGIONS) != 0)
+        big_deferred_give();
+    if ((chores & RT_CHORE_PAGES) != 0)
+        buddy_retire_due();
+    if ((chores & RT_CHORE_GRACE) != 0 && grace != NULL)
+        grace();
 }

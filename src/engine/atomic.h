@@ -11,10 +11,13 @@
 void *engine_alloc_atomic(size_t size, enum rt_context context);
 /* An object of a class, past the fast path and uncounted, in a context. */
 void *engine_take_in(enum rt_context context, unsigned cls);
-/* Takes what the fast path refused. No system call for an object of a size class. */
+/* Takes what the fast path refused, without system call. */
 void engine_free_atomic(void *p);
 /* From now on there is a reserve, as large as the option says. May enter the system. */
 void engine_reserve_start(void);
+
+/* What to call when slabs of pinned classes (slab/made.h) are to go back, which a grace period must come before. */
+void engine_grace_wanted(void (*fn)(void));
 
 /* What atomic contexts left to do; called by those who may block, with nothing held. */
 void engine_chores_do(void);

@@ -89,3 +89,31 @@ void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
     }
     rt_context_leave(before);
 }
+
+/* Single objects among others are quicker on the fast path. */
+static void run_free(unsigned slot, unsigned nr, void *const *objs) {
+    if (nr > 1 && by_the_run()) {
+        mag_free_bulk(slot % PAGE_MAP_CLASSES, nr, objs);
+        return;
+    }
+    for (unsigned i = 0; i < nr; i++)
+        free_one(objs[i]);
+}
+
+size_t engine_free_bulk(size_t nr, void *const *objs) {
+    size_t done = 0;
+    if (!engine_started())
+        return 0;
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+    while (done < nr) {
+        unsigned slot = page_map_get(objs[done]), run = 1;
+        if (!slab_entry_is_slab(slot % PAGE_MAP_CLASSES))
+            break;
+        while (run < RUN_MAX && done + run < nr && page_map_get(objs[done + run]) == slot)
+            run++;
+        run_free(slot, run, objs + done);
+        done += run;
+    }
+    rt_context_leave(before);
+    return done;
+}

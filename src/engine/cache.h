@@ -17,5 +17,9 @@ void *engine_class_alloc_atomic(unsigned cls, enum rt_context context);
 size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs);
 /* Objects of any class, and NULL; runs of this one go to the magazine together. */
 void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs);
+/* Objects of size classes, whichever, up to the first that is none; returns how many were freed. Objects of one class
+ * that follow each other go to the magazine together. As every free of the kernel API without system call or waiting.
+ */
+size_t engine_free_bulk(size_t nr, void *const *objs);
 
 #endif

@@ -2,6 +2,7 @@
 /* Pages, with what the engine adds to them. Contract in pages.h. */
 #include "engine/pages.h"
 
+#include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/pressure.h"
 #include "engine/start.h"
@@ -22,6 +23,7 @@ struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags) {
         engine_pressure_hard();
         page = buddy_alloc(order, flags);
     }
+    engine_chores_look();
     engine_pressure_look();
     engine_tick_maybe();
     return page;
@@ -37,9 +39,17 @@ struct buddy_page *engine_page_of(const void *p) {
     return NULL;
 }
 
+/* Without system call, whoever calls: the kernel's callers are in any context, too. */
 void engine_page_free(struct buddy_page *page, unsigned order) {
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     buddy_free(page, order);
-    engine_tick_maybe();
+    rt_context_leave(before);
+}
+
+void engine_page_put(struct buddy_page *page) {
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+    buddy_put(page);
+    rt_context_leave(before);
 }
 
 void engine_pages_free(void *p, unsigned order) {
@@ -48,6 +58,5 @@ void engine_pages_free(void *p, unsigned order) {
         return;
     if (page->addr != p)
         rt_misuse(MISUSE_INTERIOR, p, 0, "pages");
-    buddy_free(page, order);
-    engine_tick_maybe();
+    engine_page_free(page, order);
 }

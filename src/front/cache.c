@@ -2,6 +2,7 @@
 /* The functions of core.h that serve caches: classes made for them, and waiting. Owns nothing. */
 #include "engine/cache.h"
 
+#include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "front/core.h"
@@ -39,6 +40,8 @@ FAST_ENTRY void quarry_core1_class_free_bulk(const struct quarry_core1_class *cl
         engine_class_free_bulk(class->id, nr - given, objs + given);
 }
 
+size_t quarry_core1_free_bulk(size_t nr, void *const *objs) { return engine_free_bulk(nr, objs); }
+
 int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct quarry_core1_class_make *make) {
     if (!engine_ready())
         return -ENOMEM;
@@ -58,6 +61,12 @@ long quarry_core1_class_unmake(const struct quarry_core1_class *class) {
     enum mag_unmake result = mag_class_unmake(class->id, &live);
     return result == MAG_UNMAKE_DONE ? 0 : result == MAG_UNMAKE_LIVE ? (long)live : -EBUSY;
 }
+
+void quarry_core1_class_unpin(const struct quarry_core1_class *class) { slab_made_pin(class->id, SLAB_UNPINNED); }
+void quarry_core1_class_pin(const struct quarry_core1_class *class) { slab_made_pin(class->id, SLAB_PINNED); }
+unsigned quarry_core1_grace_begin(bool all) { return slab_grace_begin(all ? SLAB_KEEP_NONE : SLAB_KEEP_SOME); }
+void quarry_core1_grace_end(void) { slab_grace_end(); }
+void quarry_core1_grace_wanted(void (*fn)(void)) { engine_grace_wanted(fn); }
 
 size_t quarry_core1_class_shrink(const struct quarry_core1_class *class) {
     struct slab_class_stats st;

@@ -61,7 +61,7 @@ void quarry_core1_pages_free(struct quarry_page *page, unsigned order) { engine_
 void quarry_core1_pages_free_at(void *p, unsigned order) { engine_pages_free(p, order); }
 void quarry_core1_pages_split(struct quarry_page *page, unsigned order) { buddy_split(core_page(page), order); }
 void quarry_core1_page_get(struct quarry_page *page) { buddy_get(core_page(page)); }
-void quarry_core1_page_put(struct quarry_page *page) { buddy_put(core_page(page)); }
+void quarry_core1_page_put(struct quarry_page *page) { engine_page_put(core_page(page)); }
 unsigned quarry_core1_page_refs(const struct quarry_page *page) { return buddy_refs_racy(core_page(page)); }
 struct quarry_page *quarry_core1_page_head(struct quarry_page *page) {
     return api_page(buddy_head(core_page(page)));
@@ -96,6 +96,7 @@ void *quarry_core1_area_alloc(size_t size, size_t align, unsigned flags, int nod
     return engine_area_alloc(size, align, flags, node, caller);
 }
 void quarry_core1_area_free(void *p) { engine_area_free(p); }
+void quarry_core1_area_free_atomic(void *p) { engine_area_free_atomic(p); }
 void *quarry_core1_area_resize(void *p, size_t size) { return engine_area_resize(p, size); }
 size_t quarry_core1_area_bytes(const void *p) { return engine_area_bytes(p); }
 bool quarry_core1_in_area(const void *p) { return big_in_area(p); }

@@ -26,9 +26,12 @@ EXPORT void quarry_core1_alloc_failed(void *(*fn)(size_t size));
 EXPORT void *quarry_core1_zalloc(size_t size);
 /* align: a power of two up to 1 GiB. */
 EXPORT void *quarry_core1_alloc_aligned(size_t align, size_t size);
-/* Takes what any of the above gave, and NULL. Never waits; no system call for an object of a size class: what is to be
- * given back to the system is left to the next allocation of anybody who may block. */
+/* Takes what any of the above gave, and NULL. Never waits, and makes no system call: what is to be given back to the
+ * system is left to the next slow call of anybody who may block. */
 EXPORT void quarry_core1_free(void *p);
+/* The same of up to nr objects, from the first on, until one is no object of a size class, NULL included; returns how
+ * many. Those of one class that follow each other are quicker. */
+EXPORT size_t quarry_core1_free_bulk(size_t nr, void *const *objs);
 /* Pages: the functions of engine/pages.h and buddy/buddy.h. struct quarry_page is struct buddy_page. Flags: those of
  * enum buddy_flags. */
 struct quarry_page;
@@ -54,6 +57,8 @@ EXPORT u64 quarry_core1_frame_of(void *p);
 /* vmalloc areas: engine/areas.h. Flags: those of enum area_flags. */
 EXPORT void *quarry_core1_area_alloc(size_t size, size_t align, unsigned flags, int node, const void *caller);
 EXPORT void quarry_core1_area_free(void *p);
+/* The same without system call: it is unmapped by the next slow call of anybody who may block. */
+EXPORT void quarry_core1_area_free_atomic(void *p);
 EXPORT void *quarry_core1_area_resize(void *p, size_t size);
 /* Bytes usable; p is the start of an area, else misuse. */
 EXPORT size_t quarry_core1_area_bytes(const void *p);
@@ -82,13 +87,22 @@ struct quarry_core1_class_make {
     size_t align_bytes;   /* a power of two, 16 bytes to 1 MiB */
     void (*ctor)(void *); /* once for each object of a new slab; may be NULL */
     unsigned capacity;    /* objects of a magazine at most; 0: as malloc's classes of this size */
-    bool pinned;          /* slabs are never given back, nor pages inside them */
+    bool pinned;          /* slabs are given back by grace_begin and grace_end alone, pages inside them never */
 };
 /* 0, or -ENOMEM when there is no memory or about 900 classes are made. This, unmake and look: one call at a time. */
 EXPORT int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct quarry_core1_class_make *make);
 /* 0: gone. Positive: so many objects are out, and all others in their slabs. -EBUSY: none is out, but the class cannot
  * be unmade: it is pinned, or its magazines are out of reach. Nobody may use the class meanwhile. */
 EXPORT long quarry_core1_class_unmake(const struct quarry_core1_class *class);
+/* A grace period has passed since a pinned class was last used: it is pinned no more. */
+EXPORT void quarry_core1_class_unpin(const struct quarry_core1_class *class);
+/* And pinned again, while nobody uses it. */
+EXPORT void quarry_core1_class_pin(const struct quarry_core1_class *class);
+/* slab_grace_begin and slab_grace_end of slab/made.h; all: no class keeps a few. And what to call when that would give
+ * memory back: fn, in any thread that may block. */
+EXPORT unsigned quarry_core1_grace_begin(bool all);
+EXPORT void quarry_core1_grace_end(void);
+EXPORT void quarry_core1_grace_wanted(void (*fn)(void));
 /* An object; NULL when memory is out. */
 EXPORT void *quarry_core1_class_alloc(const struct quarry_core1_class *class);
 /* The same without system call or waiting; reserve: the reserve may be drawn on. NULL where there is nothing. */

@@ -73,3 +73,14 @@ void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quar
         return NULL;
     return quarry_kmem_cache_alloc(s, flags);
 }
+
+/* As kvmalloc: from the buckets without much effort where an area is the other way. */
+void *quarry_kmem_buckets_valloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
+    if (b == NULL || size - 1 >= bucket_bytes[BUCKETS_NR - 1])
+        return quarry_kvmalloc(size, flags);
+    if (size <= QUARRY_PAGE_SIZE || !kmem_may_block(flags))
+        return quarry_kmem_buckets_alloc(b, size, flags);
+    quarry_gfp_t first = (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN;
+    void *p = quarry_kmem_buckets_alloc(b, size, first);
+    return p != NULL ? p : quarry___vmalloc(size, flags);
+}

@@ -26,6 +26,7 @@ enum { MIN_ALIGN_BYTES = 16, LINE_BYTES = 64, FREEPTR_ALIGN_BYTES = 8 };
 
 static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct quarry_kmem_cache *caches;
+static _Atomic(bool) have_grace; /* there are grace periods, and a cache of SLAB_TYPESAFE_BY_RCU asked for them */
 /* Destroyed, but with slabs that must stay what they are: an equal cache that is made later gets them. */
 static struct quarry_kmem_cache *pinned;
 
@@ -34,6 +35,11 @@ static _Atomic(u32) changes;
 
 static void lock(void) { (void)pthread_mutex_lock(&caches_lock); }
 static void unlock(void) { (void)pthread_mutex_unlock(&caches_lock); }
+static void unlock_child(void) {
+    unlock();
+    if (kmem_grace_fork_child != NULL)
+        kmem_grace_fork_child();
+}
 
 /* The same for whoever changes something. A reader in another process takes no lock. */
 static void lock_to_change(void) {
@@ -48,7 +54,7 @@ static void unlock_changed(void) {
     unlock();
 }
 
-__attribute__((constructor)) static void fork_handlers(void) { (void)pthread_atfork(lock, unlock, unlock); }
+__attribute__((constructor)) static void fork_handlers(void) { (void)pthread_atfork(lock, unlock, unlock_child); }
 
 /* --- making --- */
 
@@ -182,6 +188,8 @@ struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsign
     if (args != NULL)
         mended = *args;
     bool valid = name != NULL && args_valid(size, &mended, flags);
+    if (valid && (flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && kmem_grace_prepare != NULL && kmem_grace_prepare())
+        atomic_store_explicit(&have_grace, true, memory_order_relaxed);
     if (valid) {
         lock_to_change();
         s = cache_make(name, size, &mended, flags);
@@ -227,8 +235,13 @@ static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
         quarry_core1_free(s);
         return;
     }
+    quarry_core1_class_pin(&s->class);
     s->next = pinned;
     pinned = s;
+}
+
+static bool waits_for_grace(const struct quarry_kmem_cache *s) {
+    return (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && atomic_load_explicit(&have_grace, memory_order_relaxed);
 }
 
 void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
@@ -238,13 +251,22 @@ void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
     void (*barrier)(void) = atomic_load_explicit(&kmem_rcu_barrier, memory_order_relaxed);
     if (barrier != NULL)
         barrier();
+    if (waits_for_grace(s)) {
+        kmem_grace_wait();
+        quarry_core1_class_unpin(&s->class);
+    }
     lock_to_change();
     if (--s->users == 0)
         cache_end(s, __builtin_return_address(0));
     unlock_changed();
 }
 
-int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) { return quarry_core1_class_shrink(&s->class) != 0; }
+int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) {
+    bool left = quarry_core1_class_shrink(&s->class) != 0;
+    if (left && waits_for_grace(s))
+        kmem_grace_shrink();
+    return left;
+}
 
 unsigned quarry_kmem_cache_size(const struct quarry_kmem_cache *s) { return s->object_bytes; }
 
@@ -293,15 +315,16 @@ __attribute__((used)) const struct kmem_view kmem_view = {
 
 /* --- objects --- */
 
+static void *class_try(const void *class, quarry_gfp_t flags) {
+    (void)flags;
+    return quarry_core1_class_alloc(class);
+}
+
 static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
-    if (!kmem_may_block(flags))
-        return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
-    void *p = quarry_core1_class_alloc(&s->class);
-    while (p == NULL && (flags & QUARRY___GFP_NOFAIL) != 0) {
-        sys_sleep_ms(1);
-        p = quarry_core1_class_alloc(&s->class);
-    }
-    return p;
+    if (kmem_may_block(flags))
+        return kmem_gfp_try(class_try, &s->class, flags);
+    kmem_gfp_nofail_ignored(flags);
+    return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
 }
 
 static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
@@ -325,7 +348,7 @@ FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
     quarry_core1_free(p);
 }
 
-static size_t bulk_atomic(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
+static size_t bulk_by_one(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
     size_t got = 0;
     while (got < nr && (objs[got] = alloc_by_context(s, flags)) != NULL)
         got++;
@@ -333,8 +356,8 @@ static size_t bulk_atomic(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_
 }
 
 int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
-    size_t got =
-        kmem_may_block(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : bulk_atomic(s, flags, nr, objs);
+    size_t got = kmem_may_block(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : 0;
+    got += bulk_by_one(s, flags, nr - got, objs + got);
     if (got < nr) {
         quarry_core1_class_free_bulk(&s->class, got, objs);
         return 0;

@@ -20,6 +20,13 @@ struct quarry_kmem_cache {
     struct quarry_kmem_cache *next; /* on the list of caches, or of those that wait to be used again */
 };
 
+/* Of SLAB_TYPESAFE_BY_RCU (grace.c). prepare: false where there are no grace periods; their slabs are never given back
+ * then. shrink: all that are wholly free go back after one. wait: waits for one. */
+bool kmem_grace_prepare(void) __attribute__((weak));
+void kmem_grace_shrink(void) __attribute__((weak));
+void kmem_grace_wait(void) __attribute__((weak));
+void kmem_grace_fork_child(void) __attribute__((weak));
+
 /* The report of objects that are out when their cache is destroyed, in the kernel's form. caller: the address in the
  * program that destroys it. */
 void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void *caller);

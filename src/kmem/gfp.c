@@ -102,33 +102,43 @@ static bool make_room(quarry_gfp_t flags, unsigned tried) {
     return true;
 }
 
-static void *try_hard(void *(*try)(size_t size, quarry_gfp_t flags), size_t size, quarry_gfp_t flags) {
+void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags) {
+    quarry_gfp_t before = inside;
+    inside = flags;
     unsigned left = tries_nr(flags);
-    void *p = try(size, flags);
+    void *p = try(what, flags);
     for (unsigned tried = 0; p == NULL && --left > 0 && make_room(flags, tried); tried++)
-        p = try(size, flags);
-    if (p == NULL && kmem_gfp_has_reserve(flags)) {
-        p = quarry_core1_alloc_atomic(size, true);
-        if (p != NULL && (flags & QUARRY___GFP_ZERO) != 0)
-            memset(p, 0, quarry_usable_size(p));
-    }
+        p = try(what, flags);
+    inside = before;
     return p;
 }
 
-void *kmem_gfp_alloc(void *(*try)(size_t size, quarry_gfp_t flags), size_t size, quarry_gfp_t flags) {
-    quarry_gfp_t before = inside;
-    inside = flags;
-    void *p = try_hard(try, size, flags);
-    inside = before;
+static void *alloc_reserved(size_t size, quarry_gfp_t flags) {
+    void *p = kmem_gfp_has_reserve(flags) ? quarry_core1_alloc_atomic(size, true) : NULL;
+    if (p != NULL && (flags & QUARRY___GFP_ZERO) != 0)
+        memset(p, 0, quarry_usable_size(p));
+    return p;
+}
+
+void *kmem_gfp_alloc(kmem_try_fn *try, size_t size, quarry_gfp_t flags) {
+    void *p = kmem_gfp_try(try, &size, flags);
+    if (p == NULL)
+        p = alloc_reserved(size, flags);
     if (p == NULL || kmem_gfp_node_holds(p, size, flags))
         return p;
     quarry_core1_free(p);
     return NULL;
 }
 
-static void *try_plain(size_t size, quarry_gfp_t flags) {
+void kmem_gfp_nofail_ignored(quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    if ((flags & QUARRY___GFP_NOFAIL) != 0)
+        kmem_warn_once(&said, flags, "quarry: warning: __GFP_NOFAIL of an allocation that may not block is ignored\n");
+}
+
+static void *try_plain(const void *size, quarry_gfp_t flags) {
     (void)flags;
-    return quarry_core1_alloc(size);
+    return quarry_core1_alloc(*(const size_t *)size);
 }
 
 /* A request that needs no rule went to the heap itself, which found memory out. Inside kmem_gfp_alloc that is for it.

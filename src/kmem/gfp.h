@@ -16,11 +16,16 @@
 quarry_gfp_t kmem_gfp_in_scope(quarry_gfp_t flags);
 /* Whether an allocation that may not block may draw on the reserve. */
 bool kmem_gfp_has_reserve(quarry_gfp_t flags);
-/*
- * An allocation that may block: try(size, flags), and, while it gives NULL, as much effort to make room as the flags
- * ask for; then the reserve for those who may. With __GFP_THISNODE only memory of this thread's node.
- */
-void *kmem_gfp_alloc(void *(*try)(size_t size, quarry_gfp_t flags), size_t size, quarry_gfp_t flags);
+/* One attempt at what is wanted. */
+typedef void *kmem_try_fn(const void *what, quarry_gfp_t flags);
+/* An allocation that may block: try(what, flags), and, while it gives NULL, as much effort to make room as the flags
+ * ask for. */
+void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags);
+/* The same of size bytes, which what points to; then the reserve for those who may. With __GFP_THISNODE only memory of
+ * this thread's node. */
+void *kmem_gfp_alloc(kmem_try_fn *try, size_t size, quarry_gfp_t flags);
+/* Says so, once, of flags that do not allow to block. */
+void kmem_gfp_nofail_ignored(quarry_gfp_t flags);
 /* Flags of the allocation this thread is inside, or GFP_KERNEL; less what its scopes forbid. */
 quarry_gfp_t kmem_gfp_current(void);
 /* Whether that allocation may ask the shrinkers. */

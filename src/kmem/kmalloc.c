@@ -47,9 +47,7 @@ static void *alloc_aligned(size_t size, quarry_gfp_t flags) {
 }
 
 static void *alloc_atomic(size_t size, quarry_gfp_t flags) {
-    static _Atomic(bool) said;
-    if (UNLIKELY((flags & QUARRY___GFP_NOFAIL) != 0))
-        kmem_warn_once(&said, flags, "quarry: warning: __GFP_NOFAIL of an allocation that may not block is ignored\n");
+    kmem_gfp_nofail_ignored(flags);
     if (!kmem_gfp_node_holds(NULL, size, flags))
         return NULL;
     char *p = quarry_core1_alloc_atomic(size, kmem_gfp_has_reserve(flags));
@@ -64,7 +62,8 @@ COLD static void *dma_refused(quarry_gfp_t flags) {
     return NULL;
 }
 
-static void *alloc_blocking(size_t size, quarry_gfp_t flags) {
+static void *alloc_blocking(const void *what, quarry_gfp_t flags) {
+    size_t size = *(const size_t *)what;
     if (size > QUARRY_KMALLOC_PLAIN_MAX && size % QUARRY_KMALLOC_MAX_SIZE == 0)
         return alloc_aligned(size, flags);
     return (flags & QUARRY___GFP_ZERO) != 0 ? zalloc_whole(size) : quarry_core1_alloc(size);
@@ -121,10 +120,7 @@ void quarry_kfree_sensitive(const void *p) {
     quarry_core1_free(object);
 }
 
-void quarry_kfree_bulk(size_t nr, void **p) {
-    for (size_t i = 0; i < nr; i++)
-        quarry_kfree(p[i]);
-}
+void quarry_kfree_bulk(size_t nr, void **p) { kmem_free_each(nr, p, quarry_kfree); }
 
 size_t quarry_kmalloc_size_roundup(size_t size) {
     return size - 1 >= QUARRY_KMALLOC_MAX_SIZE ? size : quarry_good_size(size);

@@ -26,6 +26,12 @@ void kmem_dma_refused(quarry_gfp_t flags);
 /* quarry_kvfree_rcu_barrier once RCU is used; NULL before, and in programs that link it in with nothing. */
 extern HIDDEN void (*_Atomic kmem_rcu_barrier)(void);
 
+/* Frees nr objects of the heap, classes by the run; what is none is other's. */
+static inline void kmem_free_each(size_t nr, void *const *objs, void (*other)(const void *p)) {
+    for (size_t i = quarry_core1_free_bulk(nr, objs); i < nr; i += quarry_core1_free_bulk(nr - i, objs + i))
+        other(objs[i++]);
+}
+
 static ALWAYS_INLINE bool kmem_may_block(quarry_gfp_t flags) { return (flags & QUARRY___GFP_DIRECT_RECLAIM) != 0; }
 
 #endif

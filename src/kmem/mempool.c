@@ -289,3 +289,18 @@ void quarry_mempool_kfree(void *element, void *pool_data) {
     (void)pool_data;
     quarry_kfree(element);
 }
+
+void *quarry_mempool_kvmalloc(quarry_gfp_t flags, void *pool_data) { return quarry_kvmalloc((size_t)pool_data, flags); }
+
+void quarry_mempool_kvfree(void *element, void *pool_data) {
+    (void)pool_data;
+    quarry_kvfree(element);
+}
+
+void *quarry_mempool_alloc_pages(quarry_gfp_t flags, void *pool_data) {
+    return quarry_alloc_pages(flags, (unsigned)(uintptr_t)pool_data);
+}
+
+void quarry_mempool_free_pages(void *element, void *pool_data) {
+    quarry___free_pages(element, (unsigned)(uintptr_t)pool_data);
+}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The page allocator's names and edge rules. Pages and their records are the core's (front/core.h); owns nothing. */
+#include "kmem/gfp.h"
 #include "kmem/kmem.h"
 
 #include "buddy/buddy.h"
@@ -22,13 +23,38 @@ static unsigned core_flags(quarry_gfp_t flags) {
            ((flags & QUARRY___GFP_DMA) != 0 ? BUDDY_DMA : 0);
 }
 
+static void *pages_try(const void *order, quarry_gfp_t flags) {
+    return quarry_core1_pages_alloc(*(const unsigned *)order, core_flags(flags));
+}
+
+COLD static void nofail_large(quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    kmem_warn_once(&said, flags, "quarry: warning: alloc_pages of an order above 1 with __GFP_NOFAIL\n");
+}
+
+/* Not at the first attempt, or by rules that begin with it. What memory for devices lacks is rights, which no
+ * effort brings. */
+static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned order) {
+    bool dma = (flags & QUARRY___GFP_DMA) != 0;
+    if (dma)
+        flags = (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY;
+    if (!kmem_may_block(flags))
+        kmem_gfp_nofail_ignored(flags);
+    else if ((flags & QUARRY___GFP_NOFAIL) != 0 && order > 1)
+        nofail_large(flags);
+    struct quarry_page *page =
+        kmem_may_block(flags) ? kmem_gfp_try(pages_try, &order, flags) : pages_try(&order, flags);
+    if (page == NULL && dma)
+        kmem_dma_refused(flags);
+    return page;
+}
+
 struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) {
     if (UNLIKELY(order > QUARRY_MAX_PAGE_ORDER))
         return order_refused(flags);
-    struct quarry_page *page = quarry_core1_pages_alloc(order, core_flags(flags));
-    if (UNLIKELY(page == NULL) && (flags & QUARRY___GFP_DMA) != 0)
-        kmem_dma_refused(flags);
-    return page;
+    bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY___GFP_DMA)) == 0;
+    struct quarry_page *page = LIKELY(plain) ? quarry_core1_pages_alloc(order, core_flags(flags)) : NULL;
+    return LIKELY(page != NULL) ? page : pages_hard(flags, order);
 }
 
 unsigned long quarry___get_free_pages(quarry_gfp_t flags, unsigned order) {

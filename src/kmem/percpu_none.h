@@ -14,6 +14,14 @@ static inline bool percpu_push(void *lists, const u64 *set, void *head, void **r
     (void)lists, (void)set, (void)head, (void)ret_first;
     return false;
 }
+static inline bool percpu_put_word(void *slots, const u64 *set, u32 block_bytes, const void *word) {
+    (void)slots, (void)set, (void)block_bytes, (void)word;
+    return false;
+}
+static inline bool percpu_put_place(void *slots, const u64 *set, u32 block_bytes, u64 place, u64 *ret_before) {
+    (void)slots, (void)set, (void)block_bytes, (void)place, (void)ret_before;
+    return false;
+}
 static inline int percpu_cpu_racy(void) { return -1; }
 
 #define PERCPU_OPERATIONS(bits)                                                                                        \

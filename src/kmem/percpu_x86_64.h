@@ -80,6 +80,47 @@ static inline bool percpu_push(void *lists, const u64 *set, void *head, void **r
     return (u32)done != 0;
 }
 
+/*
+ * Writes word at the place that this CPU's slot says, of the set that *set says, and moves the slot behind it; slots as
+ * far apart as locks. False: there is no CPU number, or no place: the slot is 0, or a multiple of block_bytes, which is
+ * where a block ends.
+ */
+static ALWAYS_INLINE bool percpu_put_word(void *slots, const u64 *set, u32 block_bytes, const void *word) {
+    u64 t, done, place;
+    __asm__ volatile(PERCPU_CPU "addq (%[set]), %[t]\n\t" /* slot = slots + set + cpu */
+                                "movq (%[slots],%[t]), %[place]\n\t"
+                                "testl %[mask], %k[place]\n\t" /* if (*slot % block_bytes == 0) exit */
+                                "jz 6b\n\t"
+                                "movl $1, %k[done]\n\t"
+                                "movq %[word], (%[place])\n\t" /* **slot = word */
+                                "addq $8, (%[slots],%[t])\n\t" /* commit: (*slot)++ */
+                     PERCPU_END
+                     : [t] "=&r"(t), [done] "=&r"(done), [place] "=&r"(place)
+                     : [rseq] "r"(percpu.rseq_offset), [nr] "r"(percpu.cpus_nr), [slots] "r"(slots), [set] "r"(set),
+                       [word] "r"(word), [mask] "i"(block_bytes - 1), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
+                     : "memory", "cc");
+    return (u32)done != 0;
+}
+
+/* Puts place into this CPU's slot where percpu_put_word would find none; *ret_before: what was there. False: there is
+ * no CPU number, or a place. */
+static ALWAYS_INLINE bool percpu_put_place(void *slots, const u64 *set, u32 block_bytes, u64 place, u64 *ret_before) {
+    u64 t, done, before;
+    __asm__ volatile(PERCPU_CPU "addq (%[set]), %[t]\n\t"
+                                "movq (%[slots],%[t]), %[before]\n\t"
+                                "testl %[mask], %k[before]\n\t" /* if (*slot % block_bytes != 0) exit */
+                                "jnz 6b\n\t"
+                                "movl $1, %k[done]\n\t"
+                                "movq %[place], (%[slots],%[t])\n\t" /* commit: *slot = place */
+                     PERCPU_END
+                     : [t] "=&r"(t), [done] "=&r"(done), [before] "=&r"(before)
+                     : [rseq] "r"(percpu.rseq_offset), [nr] "r"(percpu.cpus_nr), [slots] "r"(slots), [set] "r"(set),
+                       [place] "r"(place), [mask] "i"(block_bytes - 1), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
+                     : "memory", "cc");
+    *ret_before = before;
+    return (u32)done != 0;
+}
+
 /* The CPU's number now, or -1. */
 static inline int percpu_cpu_racy(void) {
     int cpu;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects that wait for a grace period: a list for each CPU, linked through the objects, and a thread that takes all
- * lists, waits for one grace period, and frees. Owns the lists, the thread and which flavour is in use; grace
- * periods are the flavour's.
+ * Objects that wait for a grace period: in a batch for each CPU (rcu_batch.h), or where that cannot be on a list for
+ * each, linked through the objects; and a thread that takes all, waits for one grace period, and frees, or leaves the
+ * freeing to those who hand over more. Owns the lists, the thread and which flavour is in use; grace periods are the
+ * flavour's. Calls of functions are on lists.
  *
- * Where there are restartable sequences a push is one, without lock prefix, so the pusher does not wait for the
- * object's cache line. To take the lists of other CPUs a round turns all pushers to a second set of lists and passes a
- * barrier: then nobody touches the first.
+ * Where there are restartable sequences a push is one, without lock prefix, so the pusher does not wait for a cache
+ * line of the object or of another CPU. To take the batches and lists of other CPUs a round turns all pushers to a
+ * second set of them and passes a barrier: then nobody touches the first.
  *
- * States      An object is on one list, in one chain taken by the round, or freed.
+ * States      An object is in one batch, on one list, in one chain taken by the round, or freed.
  * Invariants  [G1] Chains are touched under round_lock alone. A round frees what it took before its grace period began.
  *             [G2] A chain's head moves on before its object is freed: a child of fork that finds a chain goes on with
  *                  it, and at most loses the object that was just being freed.
@@ -19,23 +20,27 @@
  *             waits for a grace period waits for every reader that can have seen an object of it.          [rcu.list]
  *             Pusher and thread: either the thread sees the push before it sleeps, or the pusher sees that it is about
  *             to.                                                                                          [rcu.idle]
- * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. A barrier runs a
- * round of its own, after the one that is under way; the thread begins none before it. Nothing holds back a program
- * that pushes faster than rounds free, but its own barriers. Reclamation Take-all: a list's head is never compared with
- * what was taken from it, so there is no ABA.
+ * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. Who fills a
+ *             batch frees the objects of up to two whose grace period is over, so what waits is what was handed over
+ *             during some grace periods. A barrier runs a round of its own, after the one that is under way; the thread
+ *             begins none before it.
+ * Reclamation Take-all: a list's head is never compared with what was taken from it, so there is no ABA.
  */
 #include "kmem/rcu.h"
 
 #include "kmem/percpu_ops.h"
+#include "kmem/rcu_batch.h"
 #include "sys/sys.h"
 #include "sys/thread.h"
 
 #include <string.h>
 
 enum {
-    GATHER_MS = 2,      /* between rounds: more objects share a grace period */
-    GATHER_OBJS = 4096, /* not after a round of so many: they come faster */
-    HEADLESS = 4095,    /* in the place of an offset, and none a head can have: that of a struct headless */
+    GATHER_MS = 2,                                 /* between rounds: more objects share a grace period */
+    GATHER_OBJS = 4096,                            /* not after a round of so many: they come faster */
+    GATHER_BATCHES = GATHER_OBJS / RCU_BATCH_OBJS, /* and not while so many wait */
+    PUSH_TRIES = 8,                                /* to find a batch of its own in this CPU's place */
+    HEADLESS = 4095, /* in the place of an offset, and none a head can have: that of a struct headless */
 };
 
 /* In the place of a head inside an object. */
@@ -47,8 +52,9 @@ struct headless {
 struct list {
     _Alignas(CACHE_LINE) _Atomic(struct quarry_rcu_head *) first;
     struct quarry_rcu_head *chain; /* taken by the round */
+    u64 place;                     /* in the current batch behind the last object; 0: there is none */
 };
-_Static_assert(sizeof(struct list) == (size_t)1 << PERCPU_LOCK_SHIFT, "percpu_push() finds it by the CPU's number");
+_Static_assert(sizeof(struct list) == (size_t)1 << PERCPU_LOCK_SHIFT, "sections find it by the CPU's number");
 
 static struct {
     const struct quarry_rcu_flavour *_Atomic flavour;
@@ -60,6 +66,7 @@ static struct {
     _Atomic(bool) thread_runs;
     _Atomic(u32) barriers; /* that wait for round_lock, or have it: the thread stands back */
     _Atomic(u32) idle;     /* 1: the thread sleeps, or is about to */
+    _Atomic(u32) gathers;  /* 1: it lets objects gather */
     u32 end_key;           /* under start_lock, as the next */
     bool have_end_key;
 } rcu;
@@ -71,17 +78,30 @@ COLD static _Noreturn void rcu_fatal(const char *line) {
     sys_abort();
 }
 
+static u32 lists_nr(void) { return 2 * percpu_copies_nr(); }
+
+/* Current batches of the parent's: who hands over to none is who starts the thread. */
+static void places_leave(struct list *list, u32 nr) {
+    for (struct list *end = list + nr; list < end; list++) {
+        u64 place = list->place;
+        list->place = 0;
+        if (place != 0)
+            (void)rcu_batch_hand_over(place);
+    }
+}
+
 /* The thread, and whoever was in a round, is not in the child. */
 static void fork_child(void) {
     sys_lock_reset(&rcu.start_lock);
+    rcu_batch_fork_child();
+    if (!sys_lock_is_mine(&rcu.round_lock))
+        places_leave(rcu.lists, lists_nr());
     sys_lock_reset(&rcu.round_lock);
     rcu.forked = true;
     atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
     atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
     atomic_store_explicit(&rcu.barriers, 0, memory_order_relaxed);
 }
-
-static u32 lists_nr(void) { return 2 * percpu_copies_nr(); }
 
 static struct list *lists_make(void) {
     size_t bytes = percpu_start() ? lists_nr() * sizeof(struct list) : 0;
@@ -224,7 +244,9 @@ static bool lists_take_swapped(void) {
 static bool lists_take_still(void) {
     u32 nr;
     bool any = false;
-    for (struct list *list = set_turn(&nr), *end = list + nr; list < end; list++) {
+    struct list *set = set_turn(&nr);
+    places_leave(set, nr);
+    for (struct list *list = set, *end = list + nr; list < end; list++) {
         if (list->chain == NULL) {
             list->chain = atomic_load_explicit(&list->first, memory_order_relaxed);
             atomic_store_explicit(&list->first, NULL, memory_order_relaxed);
@@ -236,14 +258,14 @@ static bool lists_take_still(void) {
 
 /* [G1] Objects freed, or called. */
 static size_t round_locked(const struct quarry_rcu_flavour *flavour) {
-    bool swapped = lists_take_swapped(), still = lists_take_still();
+    bool swapped = lists_take_swapped(), still = lists_take_still(), batches = rcu_batch_take();
     size_t nr = 0;
-    if (!swapped && !still)
+    if (!swapped && !still && !batches)
         return 0;
     flavour->synchronize();
     for (u32 i = 0; i < lists_nr(); i++)
         nr += chain_free(&rcu.lists[i]);
-    return nr;
+    return nr + rcu_batch_ready();
 }
 
 /* What a fork left takes up to three: chains, one set, the other. */
@@ -254,19 +276,32 @@ static size_t round_run(const struct quarry_rcu_flavour *flavour) {
     for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--)
         nr += round_locked(flavour);
     rcu.forked = false;
+    rcu_batch_free_ready();
+    rcu_batch_stock();
     sys_lock_release(&rcu.round_lock);
     return nr;
 }
 
 static bool lists_empty(void) {
     for (u32 i = 0; i < lists_nr(); i++) {
-        if (atomic_load_explicit(&rcu.lists[i].first, memory_order_relaxed) != NULL || rcu.lists[i].chain != NULL)
+        const struct list *list = &rcu.lists[i];
+        if (atomic_load_explicit(&list->first, memory_order_relaxed) != NULL || list->chain != NULL ||
+            __atomic_load_n(&list->place, __ATOMIC_RELAXED) != 0)
             return false;
     }
-    return true;
+    return rcu_batch_none();
+}
+
+/* As much memory for batches as is wanted, or none. */
+static void stock_by(void (*stock)(void)) {
+    if (sys_lock_acquire(&rcu.round_lock)) {
+        stock();
+        sys_lock_release(&rcu.round_lock);
+    }
 }
 
 static void thread_sleep(void) {
+    stock_by(rcu_batch_trim);
     atomic_store_explicit(&rcu.idle, 1, memory_order_relaxed);
     /* order: seq_cst fence: idle is set before the lists are looked at.                           pairs: [rcu.idle] */
     atomic_thread_fence(memory_order_seq_cst);
@@ -275,24 +310,42 @@ static void thread_sleep(void) {
     atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
 }
 
+static void thread_gather(void) {
+    stock_by(rcu_batch_stock);
+    atomic_store_explicit(&rcu.gathers, 1, memory_order_relaxed);
+    sys_wait(&rcu.gathers, 1, GATHER_MS);
+    atomic_store_explicit(&rcu.gathers, 0, memory_order_relaxed);
+}
+
 static void thread_main(void) {
     const struct quarry_rcu_flavour *flavour = flavour_get();
     for (;;) {
         thread_sleep();
         do
-            sys_sleep_ms(GATHER_MS);
+            thread_gather();
         while (atomic_load_explicit(&rcu.barriers, memory_order_relaxed) != 0);
         while (round_run(flavour) >= GATHER_OBJS && atomic_load_explicit(&rcu.barriers, memory_order_relaxed) == 0)
             continue;
     }
 }
 
-/* Starting a thread is nothing for a signal handler: that is left to the next call. */
+/* Nothing for a signal handler. */
 COLD static void thread_start(void) {
-    if (sys_signals_blocked() || atomic_exchange_explicit(&rcu.thread_runs, true, memory_order_relaxed))
+    if (atomic_exchange_explicit(&rcu.thread_runs, true, memory_order_relaxed))
         return;
     if (sys_thread_start(thread_main) != 0)
         atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
+}
+
+static bool thread_runs(void) { return LIKELY(atomic_load_explicit(&rcu.thread_runs, memory_order_relaxed)); }
+
+bool kmem_rcu_thread_runs(void) { return thread_runs(); }
+
+bool kmem_rcu_prepare(void) {
+    bool ready = rcu_begin(kmem_rcu_default) != NULL;
+    if (ready && !thread_runs())
+        thread_start();
+    return ready;
 }
 
 /* --- freeing --- */
@@ -309,23 +362,86 @@ static struct quarry_rcu_head *list_push_swapped(struct quarry_rcu_head *head) {
     return first;
 }
 
-static ALWAYS_INLINE void list_push(struct quarry_rcu_head *head) {
+/* Whether the thread runs; in what may be a signal handler that is left to the next call. */
+static bool thread_is_there(void) {
+    if (!thread_runs() && !sys_signals_blocked())
+        thread_start();
+    return thread_runs();
+}
+
+static void thread_wake(_Atomic(u32) *word) {
+    if (atomic_load_explicit(word, memory_order_relaxed) != 0 &&
+        atomic_exchange_explicit(word, 0, memory_order_relaxed) != 0)
+        sys_word_wake(word);
+}
+
+/* Something was pushed where the thread may have found nothing. */
+static void thread_tell(void) {
+    /* order: seq_cst fence: the push comes before the look at idle.                               pairs: [rcu.idle] */
+    atomic_thread_fence(memory_order_seq_cst);
+    thread_wake(&rcu.idle);
+}
+
+static void list_push(struct quarry_rcu_head *head) {
     void *first;
     (void)flavour_get();
     if (UNLIKELY(!rcu.sections) || UNLIKELY(!percpu_push(rcu.lists, &rcu.set, head, &first)))
         first = list_push_swapped(head);
-    if (UNLIKELY(!atomic_load_explicit(&rcu.thread_runs, memory_order_relaxed)))
-        thread_start();
-    if (first != NULL)
-        return; /* whoever made the list begin has woken the thread */
-    /* order: seq_cst fence: the push comes before the look at idle.                               pairs: [rcu.idle] */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&rcu.idle, memory_order_relaxed) != 0 &&
-        atomic_exchange_explicit(&rcu.idle, 0, memory_order_relaxed) != 0)
-        sys_word_wake(&rcu.idle);
+    (void)thread_is_there();
+    if (first == NULL) /* else whoever made the list begin has told it */
+        thread_tell();
+}
+
+/* This CPU has no batch, or a full one. False: the thread has moved on to a CPU that has one with room. */
+static bool batch_begin(struct rcu_batch *b, const void *p) {
+    u64 full;
+    if (!percpu_put_place(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, rcu_batch_begin(b, p), &full))
+        return false;
+    if (full != 0 && rcu_batch_hand_over(full) >= GATHER_BATCHES)
+        thread_wake(&rcu.gathers);
+    return true;
+}
+
+/* Inside. False: no memory for a batch, or no CPU number. */
+static bool batch_push_inside(const void *p) {
+    struct rcu_batch *b = rcu_batch_get();
+    bool begun = false, pushed = false;
+    for (int i = 0; b != NULL && !begun && !pushed && i < PUSH_TRIES; i++) {
+        begun = batch_begin(b, p);
+        pushed = !begun && percpu_put_word(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, p);
+    }
+    if (b != NULL && !begun)
+        rcu_batch_put(b);
+    if (begun)
+        thread_tell();
+    return begun || pushed;
+}
+
+/* False: not by the batch. Where the thread does not run, so that any push tries to start it. */
+static NOINLINE bool batch_push_slow(const void *p) {
+    if (!rcu.sections || !thread_is_there())
+        return false;
+    if (rcu_batch_is_lacking()) {
+        thread_wake(&rcu.gathers);
+        return false;
+    }
+    if (!rcu_batch_enter())
+        return false;
+    bool pushed = batch_push_inside(p);
+    rcu_batch_leave();
+    return pushed;
+}
+
+static ALWAYS_INLINE bool batch_push(const void *p) {
+    (void)flavour_get();
+    if (LIKELY(rcu.sections) && LIKELY(percpu_put_word(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, p)))
+        return true;
+    return batch_push_slow(p);
 }
 
 void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) {
+    if (LIKELY(batch_push((const char *)head - offset)))
+        return;
     head->func = (void (*)(struct quarry_rcu_head *))offset; // NOLINT(performance-no-int-to-ptr)
     list_push(head);
 }
@@ -338,6 +454,11 @@ void quarry_call_rcu(struct quarry_rcu_head *head, void (*func)(struct quarry_rc
 void quarry_kvfree_rcu_mightsleep(const void *p) {
     if (QUARRY_ZERO_OR_NULL_PTR(p))
         return;
+    (void)flavour_get();
+    if (!thread_runs())
+        thread_start(); /* no signal handler calls what may wait */
+    if (batch_push(p))
+        return;
     struct headless *h = quarry_kmalloc(sizeof(*h), QUARRY_GFP_KERNEL | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN);
     if (h == NULL) {
         quarry_synchronize_rcu();
@@ -345,7 +466,8 @@ void quarry_kvfree_rcu_mightsleep(const void *p) {
         return;
     }
     h->object = p;
-    quarry_kvfree_rcu_head(&h->head, HEADLESS);
+    h->head.func = (void (*)(struct quarry_rcu_head *))HEADLESS; // NOLINT(performance-no-int-to-ptr)
+    list_push(&h->head);
 }
 
 void quarry_kvfree_rcu_barrier(void) {
@@ -353,7 +475,10 @@ void quarry_kvfree_rcu_barrier(void) {
     if (flavour->thread_offline != NULL)
         flavour->thread_offline();
     atomic_fetch_add_explicit(&rcu.barriers, 1, memory_order_relaxed);
+    rcu_batch_shut();
     (void)round_run(flavour);
+    stock_by(rcu_batch_trim);
+    rcu_batch_open();
     atomic_fetch_sub_explicit(&rcu.barriers, 1, memory_order_relaxed);
     if (flavour->thread_online != NULL)
         flavour->thread_online();

@@ -9,6 +9,11 @@
 #include "quarry/kmem_rcu.h"
 #pragma GCC visibility pop
 
+/* The flavour is settled, and the thread runs; false where the build had none and the program plugged in none. Not for
+ * signal handlers. */
+bool kmem_rcu_prepare(void);
+bool kmem_rcu_thread_runs(void);
+
 /* liburcu's memb (rcu_memb.c), or NULL where the build had no liburcu (rcu_none.c). */
 extern HIDDEN const struct quarry_rcu_flavour *const kmem_rcu_default;
 

@@ -1,16 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 /* vmalloc's names and edge rules. Areas are the core's (front/core.h); owns nothing. */
+#include "kmem/gfp.h"
 #include "kmem/kmem.h"
 
 #include "big/area.h"
 
 #include <string.h>
 
+/* No process has more addresses. */
+#define ADDRESSES_BYTES ((size_t)1 << 47)
 #define CALLER __builtin_return_address(0)
 
 COLD static void *refuse(_Atomic(bool) *said, quarry_gfp_t flags, const char *line) {
     kmem_warn_once(said, flags, line);
     return NULL;
+}
+
+/* An area that is wanted, or one that is to grow. */
+struct wanted {
+    void *old;
+    size_t size, align;
+    unsigned how;
+    int node;
+    const void *caller;
+};
+
+static void *wanted_try(const void *what, quarry_gfp_t flags) {
+    const struct wanted *w = what;
+    (void)flags;
+    return w->old != NULL ? quarry_core1_area_resize(w->old, w->size)
+                          : quarry_core1_area_alloc(w->size, w->align, w->how, w->node, w->caller);
+}
+
+/* More than the process may ever have, which no effort brings; the kernel looks at all the memory there is. */
+static bool never_fits(const struct wanted *w) {
+    struct quarry_pressure p;
+    (void)quarry_pressure(&p);
+    return w->size >= ADDRESSES_BYTES || w->align > GIB || (p.hard_bytes != 0 && w->size > p.hard_bytes);
+}
+
+/* Below 4 GiB it is addresses that are missing. */
+static void *area_get(const struct wanted *w, quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    bool plain = (flags & QUARRY___GFP_NORETRY) == 0; /* a first attempt may ask the shrinkers */
+    void *p = plain ? wanted_try(w, flags) : NULL;
+    if (LIKELY(p != NULL) || (w->how & AREA_LOW) != 0)
+        return p;
+    if (never_fits(w))
+        return (flags & QUARRY___GFP_NOFAIL) == 0
+                   ? NULL
+                   : refuse(&said, flags, "quarry: warning: vmalloc of more than there may be refused\n");
+    return kmem_gfp_try(wanted_try, w, flags);
 }
 
 /* An area reads as zeros, whether that was asked for or not: it is made of memory the kernel just gave. */
@@ -20,7 +60,7 @@ static void *area(size_t size, size_t align, quarry_gfp_t flags, unsigned how, i
         return refuse(&said_empty, flags, "quarry: warning: vmalloc of 0 bytes refused\n");
     if (UNLIKELY(!kmem_may_block(flags)))
         return refuse(&said_context, flags, "quarry: warning: vmalloc without __GFP_DIRECT_RECLAIM refused\n");
-    return quarry_core1_area_alloc(size, align, how, node, caller);
+    return area_get(&(struct wanted){NULL, size, align, how, node, caller}, flags);
 }
 
 static void *plain(size_t size, unsigned how, int node, const void *caller) {
@@ -49,7 +89,10 @@ void quarry_vfree(const void *p) {
         quarry_core1_area_free((void *)(uintptr_t)p);
 }
 
-void quarry_vfree_atomic(const void *p) { quarry_vfree(p); }
+void quarry_vfree_atomic(const void *p) {
+    if (p != NULL)
+        quarry_core1_area_free_atomic((void *)(uintptr_t)p);
+}
 
 bool quarry_is_vmalloc_addr(const void *p) { return quarry_core1_in_area(p); }
 
@@ -72,7 +115,7 @@ static void *vrealloc_by(const void *p, size_t size, quarry_gfp_t flags, const v
     size_t usable = quarry_core1_area_bytes(p);
     if (size <= usable)
         return vrealloc_here((char *)(uintptr_t)p, size, usable, flags);
-    return kmem_may_block(flags) ? quarry_core1_area_resize((void *)(uintptr_t)p, size) : NULL;
+    return kmem_may_block(flags) ? area_get(&(struct wanted){.old = (void *)(uintptr_t)p, .size = size}, flags) : NULL;
 }
 
 void *quarry_vrealloc(const void *p, size_t size, quarry_gfp_t flags) { return vrealloc_by(p, size, flags, CALLER); }
@@ -103,6 +146,13 @@ void *quarry_kvmalloc_node(size_t size, quarry_gfp_t flags, int node) { return k
 void quarry_kvfree(const void *p) {
     if (quarry_core1_in_area(p))
         quarry_vfree(p);
+    else
+        quarry_kfree(p);
+}
+
+void quarry_kvfree_atomic(const void *p) {
+    if (quarry_core1_in_area(p))
+        quarry_vfree_atomic(p);
     else
         quarry_kfree(p);
 }

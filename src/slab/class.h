@@ -27,7 +27,8 @@ struct slab {
     _Atomic(u64) link; /* id of the next slab on the list; meaningful while LISTED */
     _Atomic(u64) bits; /* free objects, when there are at most 64; else meta_ref_t of the bitmap, and how many objects
                           were carved << 32 */
-    u32 purged;        /* pages given back while in use, one bit each; owner of a BOUND slab only */
+    u32 purged;        /* pages given back while in use, one bit each; owner of a BOUND slab only. Of a pinned class
+                          SLAB_WAITS: it was wholly free when a grace period began, and is since */
     u8 back;           /* granules from the slab's first one to this one */
     _Atomic(u8) first; /* SLAB_FRESH, and how many objects were carved where there are at most 64 */
     u16 kind;          /* class, and node << SLAB_ID_BITS */
@@ -50,10 +51,11 @@ struct slab_class {
     _Atomic(s32) sparse;   /* times a slab passed 7/8 free, 15/16 and so on since the last sweep */
     _Atomic(u32) grown_ms; /* when a slab was last made */
     _Atomic(u8) sweeping;
-    u8 quiet_ticks;       /* ticks since objects were last taken; tick thread only */
-    u64 out_objs_at_tick; /* tick thread only */
-    bool keeps_contents;  /* pages inside slabs are never given back: free objects are in a state of their own */
-    bool pinned;          /* nor are slabs */
+    u8 quiet_ticks;         /* ticks since objects were last taken; tick thread only */
+    u64 out_objs_at_tick;   /* tick thread only */
+    bool keeps_contents;    /* pages inside slabs are never given back: free objects are in a state of their own */
+    bool pinned;            /* slabs are given back after grace periods alone: slab_grace_begin() */
+    _Atomic(bool) unpinned; /* no longer: nobody can look at them */
 };
 
 extern HIDDEN struct slab_class (*slab_classes)[SLAB_CLASSES_NR]; /* one row for each node */
@@ -122,6 +124,12 @@ char *partial_next(const char *base);
 
 /* Memory inside slabs that was given back and soon wanted again; fades with every tick. */
 extern _Atomic(s64) slab_regret_bytes;
+
+enum { SLAB_WAITS = 1 };
+/* Wholly free slabs are given back when a grace period has passed over them, and at no other time. */
+static inline bool slab_is_pinned(const struct slab_class *c) {
+    return UNLIKELY(c->pinned) && !atomic_load_explicit(&c->unpinned, memory_order_relaxed);
+}
 
 /* Wholly free slabs a class may keep, and whether it has so many more that a sweep is worth its time (slab.c). */
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g);

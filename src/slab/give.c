@@ -128,9 +128,9 @@ static void tally_settle(struct tally *t) {
     atomic_fetch_sub_explicit(&rt_usage_out_bytes, (s64)t->objs * g->size_bytes, memory_order_relaxed);
     t->objs = 0;
     bool many = slab_empties_many(c, g);
-    if (!rt_may_block()) {
+    if (!rt_may_block() || UNLIKELY(c->pinned)) {
         if (many)
-            rt_chore_note(RT_CHORE_SWEEP);
+            rt_chore_note(c->pinned ? RT_CHORE_GRACE : RT_CHORE_SWEEP);
         return;
     }
     if (UNLIKELY(many))

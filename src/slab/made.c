@@ -176,6 +176,7 @@ unsigned slab_make(const struct slab_make *make) {
     m->ctor = make->ctor;
     m->class.keeps_contents = make->ctor != NULL || make->pinned;
     m->class.pinned = make->pinned;
+    atomic_store_explicit(&m->class.unpinned, false, memory_order_relaxed);
     /* order: release: publishes the record.                                                      pairs: [slab.made] */
     atomic_store_explicit(&m->geometry, g, memory_order_release);
     /* order: release: publishes the table.                                                        pairs: [slab.ids] */
@@ -183,6 +184,10 @@ unsigned slab_make(const struct slab_make *make) {
         atomic_store_explicit(&slab_ids_end, cls + 1, memory_order_release);
     slab_made_open(cls);
     return cls;
+}
+
+void slab_made_pin(unsigned cls, enum slab_pin pin) {
+    atomic_store_explicit(&slab_made_class(cls)->unpinned, pin == SLAB_UNPINNED, memory_order_relaxed);
 }
 
 void slab_unmake(unsigned cls) { made_at(cls)->in_use = false; }

@@ -17,13 +17,24 @@ struct slab_make {
     size_t size_bytes;  /* of an object: a multiple of 16 and of align_bytes, up to SLAB_OBJECT_MAX */
     size_t align_bytes; /* a power of two, 16 .. SLAB_ALIGN_MAX */
     slab_ctor_fn ctor;  /* called for each object of a new slab, before any is handed out; may be NULL */
-    bool pinned;        /* slabs are never given back, nor pages inside them */
+    bool pinned;        /* slabs are given back after grace periods alone, pages inside them never */
 };
 
 /* A new class, with the lowest id that is free; 0 when there is none, or no memory for its record. */
 unsigned slab_make(const struct slab_make *make);
 /* Gives back the slabs that are wholly free, for who is about to unmake the class. Is no visit. */
 void slab_made_retire(unsigned cls);
+/* Of a pinned class nobody uses. Unpinned, when a grace period has passed since it was last used: its slabs go back as
+ * any others. Or pinned again. */
+enum slab_pin { SLAB_PINNED, SLAB_UNPINNED };
+void slab_made_pin(unsigned cls, enum slab_pin pin);
+/*
+ * Slabs of pinned classes. begin: those that are wholly free, beyond the few each class may keep, wait for a grace
+ * period from now on; returns how many. end, when one that began later is over: those that were not used meanwhile go
+ * back. One call at a time, end once after each begin that returned any.
+ */
+u32 slab_grace_begin(enum slab_effort effort);
+void slab_grace_end(void);
 /* The id of a class that is closed, and has neither slab nor magazine, is free again. */
 void slab_unmake(unsigned cls);
 

@@ -47,8 +47,6 @@ bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *
 
 /* A sweep walks every listed slab, so it must find a good part of them empty. */
 bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g) {
-    if (UNLIKELY(c->pinned))
-        return false;
     s32 empties = atomic_load_explicit(&c->empties, memory_order_relaxed);
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
     return empties > MAX(slabs / EMPTIES_PART, slab_empties_max(c, g) * 3 / 2);
@@ -128,6 +126,10 @@ static void slab_purged_clear(struct slab_class *c, struct slab *s) {
 /* The purged pages of a BOUND slab are wanted again. False: limit_hard forbids. */
 static bool slab_unpurge_try(struct slab_class *c, struct slab *s, char *base) {
     size_t bytes = slab_purged_bytes(s);
+    if (UNLIKELY(c->pinned)) {
+        s->purged = 0; /* used again, it waits no more */
+        return true;
+    }
     if (!page_refill_inside_try(base, bytes))
         return false;
     slab_purged_clear(c, s);

@@ -6,6 +6,7 @@
  * more.
  */
 #include "base/bits.h"
+#include "rt/context.h"
 #include "rt/options.h"
 #include "slab/class.h"
 
@@ -57,6 +58,9 @@ enum {
     RUNS_MAX = 16, /* of free pages in one slab: every second of 32 */
 };
 
+/* What a sweep does with wholly free slabs of a pinned class. */
+enum grace { GRACE_NOT_NOW, GRACE_BEGINS, GRACE_IS_OVER };
+
 /*
  * One sweep of a class's slabs on one node. Slabs with pages to give back are held BOUND until there are many, because
  * each call to give memory back interrupts every CPU the process runs on: ten times what the rest of it costs.
@@ -66,7 +70,9 @@ struct sweep {
     const struct slab_geometry *geometry;
     s32 kept_nr, keep_max;
     enum slab_purge purge;
+    enum grace grace;
     unsigned held_nr, ranges_nr;
+    u32 waiting_nr; /* slabs of pinned classes that wait for a grace period now */
     char *held[HELD_MAX];
     struct sys_range ranges[SYS_RANGES_MAX];
     u8 owner[SYS_RANGES_MAX]; /* which of held a range lies in */
@@ -112,6 +118,19 @@ static void sweep_hold(struct sweep *sw, char *base, u32 pages) {
     sw->held[sw->held_nr++] = base;
 }
 
+/* Whether a slab of the sweep's, which is wholly free, is given back. One that is to wait for a grace period stays
+ * where it is, and whoever takes objects of it ends that (slab_unpurge_try). */
+static bool sweep_retires(struct sweep *sw, struct slab *s) {
+    bool waits = s->purged != 0;
+    if (!slab_is_pinned(sw->class))
+        return sw->kept_nr++ >= sw->keep_max;
+    if (sw->grace == GRACE_BEGINS && (waits || sw->kept_nr++ >= sw->keep_max)) {
+        s->purged = SLAB_WAITS;
+        sw->waiting_nr++;
+    }
+    return sw->grace == GRACE_IS_OVER && waits;
+}
+
 /* One slab off the lists: retire, or purge and file again. */
 static void sweep_one(struct sweep *sw, char *base) {
     struct slab *s = slab_at(base);
@@ -120,9 +139,11 @@ static void sweep_one(struct sweep *sw, char *base) {
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
         slab_empties_add(sw->class, g, -1);
-    if (slab_word_free(slab_word_load(s)) == g->nobj && !sw->class->pinned && sw->kept_nr++ >= sw->keep_max)
+    if (slab_word_free(slab_word_load(s)) == g->nobj && sweep_retires(sw, s))
         SLAB_TRANSITION(s, slab_word_reap(w, g->nobj, &duty));
     if (duty == SLAB_DUTY_REAP) {
+        if (UNLIKELY(sw->class->pinned))
+            s->purged = 0;
         slab_destroy(sw->class, s, base);
         return;
     }
@@ -133,12 +154,14 @@ static void sweep_one(struct sweep *sw, char *base) {
         sweep_file(sw, base);
 }
 
-static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum slab_effort effort,
-                       enum slab_purge purge) {
+static u32 sweep_node(struct slab_class *c, const struct slab_geometry *g, enum slab_effort effort,
+                      enum slab_purge purge, enum grace grace) {
     struct sweep sw;
     sw.class = c;
     sw.geometry = g;
     sw.purge = c->keeps_contents ? SLAB_PURGE_NO : purge;
+    sw.grace = grace;
+    sw.waiting_nr = 0;
     sw.kept_nr = 0;
     sw.keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
     sw.held_nr = sw.ranges_nr = 0;
@@ -156,9 +179,12 @@ static void sweep_node(struct slab_class *c, const struct slab_geometry *g, enum
     }
     sweep_flush(&sw);
     atomic_store_explicit(&c->sparse, 0, memory_order_relaxed);
+    return sw.waiting_nr;
 }
 
-static void sweep_class(unsigned cls, enum slab_effort effort, enum slab_purge purge) {
+/* Returns how many slabs wait for a grace period. */
+static u32 sweep_class(unsigned cls, enum slab_effort effort, enum slab_purge purge, enum grace grace) {
+    u32 waiting_nr = 0;
     for (unsigned node = 0; node < page_nodes_nr; node++) {
         struct slab_class *c = slab_class_at(node, cls);
         if (atomic_load_explicit(&c->slabs, memory_order_relaxed) == 0)
@@ -167,27 +193,44 @@ static void sweep_class(unsigned cls, enum slab_effort effort, enum slab_purge p
          * [slab.sweeping] */
         if (atomic_exchange_explicit(&c->sweeping, 1, memory_order_acquire) != 0)
             continue;
-        sweep_node(c, slab_geometry_of(cls), effort, purge);
+        waiting_nr += sweep_node(c, slab_geometry_of(cls), effort, purge, grace);
         /* order: release                                                                          pairs:
          * [slab.sweeping] */
         atomic_store_explicit(&c->sweeping, 0, memory_order_release);
     }
+    return waiting_nr;
 }
 
 void slab_sweep(unsigned cls, enum slab_effort effort, enum slab_purge purge) {
     if (!slab_made_enter(cls))
         return;
-    sweep_class(cls, effort, purge);
+    (void)sweep_class(cls, effort, purge, GRACE_NOT_NOW);
     slab_made_leave(cls);
 }
 
-void slab_made_retire(unsigned cls) { sweep_class(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO); }
+void slab_made_retire(unsigned cls) { (void)sweep_class(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO, GRACE_NOT_NOW); }
+
+/* All pinned classes. */
+static u32 grace_sweep(enum slab_effort effort, enum grace grace) {
+    u32 waiting_nr = 0;
+    for (unsigned cls = SLAB_CLASSES_NR; cls < slab_ids_end_get(); cls++) {
+        if (!slab_made_enter(cls))
+            continue;
+        if (slab_is_pinned(slab_made_class(cls)))
+            waiting_nr += sweep_class(cls, effort, SLAB_PURGE_NO, grace);
+        slab_made_leave(cls);
+    }
+    return waiting_nr;
+}
+
+u32 slab_grace_begin(enum slab_effort effort) { return grace_sweep(effort, GRACE_BEGINS); }
+void slab_grace_end(void) { (void)grace_sweep(SLAB_KEEP_NONE, GRACE_IS_OVER); }
 
 static bool class_has_many_empties(unsigned cls) {
     bool many = false;
     for (unsigned node = 0; node < page_nodes_nr; node++) {
         const struct slab_class *c = slab_class_at(node, cls);
-        many = many || (atomic_load_explicit(&c->slabs, memory_order_relaxed) != 0 &&
+        many = many || (atomic_load_explicit(&c->slabs, memory_order_relaxed) != 0 && !c->pinned &&
                         slab_empties_many(c, slab_geometry_of(cls)));
     }
     return many;
@@ -198,7 +241,7 @@ void slab_sweep_due(void) {
         if (!slab_made_enter(cls))
             continue;
         if (class_has_many_empties(cls))
-            sweep_class(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+            (void)sweep_class(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO, GRACE_NOT_NOW);
         slab_made_leave(cls);
     }
 }
@@ -226,6 +269,8 @@ void slab_tick(u64 now_ms) {
         const struct slab_geometry *g = slab_geometry_of(cls);
         struct slab_class_stats st;
         slab_class_stats_get(cls, &st);
+        if (slab_is_pinned(c) && slab_empties_many(c, g))
+            rt_chore_note(RT_CHORE_GRACE);
         u64 held = st.slabs * g->granules * GRANULE_BYTES;
         u64 free_bytes = held - MIN(held, st.out_objs * g->size_bytes + st.purged_bytes);
         u64 last = c->out_objs_at_tick;

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmalloc(GFP_ATOMIC) and kfree in a thread that the kernel kills for any system call, while another thread may block
- * and keeps the reserve filled. Nothing may be handed out twice, and most requests must be served.
+ * kmalloc(GFP_ATOMIC), kfree of anything, vfree_atomic and free_pages in a thread that the kernel kills for any system
+ * call, while another thread may block and keeps the reserve filled. Nothing may be handed out twice, most requests
+ * must be served, and what is freed by unmapping goes back all the same.
  */
 #include "atomic.h"
 
 #include <linux/filter.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
 #include <linux/seccomp.h>
+#include <linux/vmalloc.h>
 #include <pthread.h>
+#include <quarry/quarry.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +36,49 @@ static void forbid_all(void) {
         check_skip("no seccomp filters here");
 }
 
+/* What is freed by unmapping, at other times: objects above all classes, areas, pages. */
+enum { MAPPED_NR = 4, MAPPED_ORDER = 9 };
+static struct {
+    void *object, *area;
+    unsigned long pages, block, mapping;
+    struct page *counted;
+} mapped[MAPPED_NR];
+static atomic_int mapped_ready;
+
+static void mapped_make(void) {
+    for (int i = 0; i < MAPPED_NR; i++) {
+        CHECK((mapped[i].object = kmalloc(opaque_size(3 << 20), GFP_KERNEL)) != NULL);
+        CHECK((mapped[i].area = vmalloc(300000)) != NULL);
+        CHECK((mapped[i].pages = __get_free_pages(GFP_KERNEL, 2)) != 0);
+        CHECK((mapped[i].block = __get_free_pages(GFP_KERNEL, MAPPED_ORDER)) != 0);
+        CHECK((mapped[i].mapping = __get_free_pages(GFP_KERNEL, MAX_PAGE_ORDER)) != 0);
+        CHECK((mapped[i].counted = alloc_pages(GFP_KERNEL, MAPPED_ORDER)) != NULL);
+    }
+}
+
+static void mapped_free(void) {
+    for (int i = 0; i < MAPPED_NR; i++) {
+        kfree(mapped[i].object);
+        vfree_atomic(mapped[i].area);
+        free_pages(mapped[i].pages, 2);
+        free_pages(mapped[i].block, MAPPED_ORDER);
+        free_pages(mapped[i].mapping, MAX_PAGE_ORDER);
+        put_page(mapped[i].counted);
+    }
+}
+
+/* The other thread is there, and waits: what it freed is given back by others. */
+static void all_is_given_back(void) {
+    uint64_t cached, regions, free_pages_bytes;
+    kfree(kmalloc(opaque_size(3 << 20), GFP_KERNEL));
+    quarry_trim(0);
+    CHECK(quarry_stat("big_cached_bytes", &cached) == 0 && quarry_stat("big_regions", &regions) == 0 &&
+          quarry_stat("pages_free_bytes", &free_pages_bytes) == 0);
+    CHECK_MSG(cached == 0 && regions == 0 && free_pages_bytes == 0,
+              "%lu bytes, %lu regions, %lu bytes of pages are left", (unsigned long)cached, (unsigned long)regions,
+              (unsigned long)free_pages_bytes);
+}
+
 /* Single objects and bursts of one size, which empty and fill magazines and slabs. */
 static void *atomic_run(void *steps) {
     size_t left = (size_t)steps;
@@ -46,6 +94,10 @@ static void *atomic_run(void *steps) {
         if (atomic_load(&gift_ready)) {
             kfree_bulk(GIFT_NR, gift);
             atomic_store(&gift_ready, 0);
+        }
+        if (atomic_load(&mapped_ready)) {
+            mapped_free();
+            atomic_store(&mapped_ready, 0);
         }
     }
     box_empty(&box);
@@ -68,8 +120,17 @@ int main(void) {
                 CHECK((gift[i] = kmalloc(GIFT_BYTES, GFP_KERNEL)) != NULL);
             atomic_store(&gift_ready, 1);
         }
+        if (!atomic_load(&mapped_ready)) {
+            mapped_make();
+            atomic_store(&mapped_ready, 1);
+        }
         usleep(100);
     }
+    if (atomic_load(&mapped_ready))
+        mapped_free();
+    kfree_bulk(atomic_load(&gift_ready) ? GIFT_NR : 0, gift);
+    box_empty(&own);
+    all_is_given_back();
     CHECK_MSG(own.refused == 0, "GFP_KERNEL was refused %lu times", own.refused);
     CHECK_MSG(box.served > box.refused, "%lu served, %lu refused", box.served, box.refused);
     _exit(0);

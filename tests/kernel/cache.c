@@ -4,6 +4,7 @@
 #include "kernel.h"
 
 #include <errno.h>
+#include <linux/vmalloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -379,24 +380,6 @@ static void again(size_t unused) {
     }
 }
 
-static void typesafe(size_t unused) {
-    (void)unused;
-    struct kmem_cache *s = kmem_cache_create("typesafe", 320, 0, SLAB_TYPESAFE_BY_RCU, stamp);
-    CHECK(kmem_cache_alloc_bulk(s, GFP_KERNEL, 1000, objs) == 1000);
-    size_t slabs = info_of(s).slabs;
-    kmem_cache_free_bulk(s, 1000, objs);
-    CHECK(kmem_cache_shrink(s) == 1 && info_of(s).slabs == slabs);
-    kmem_cache_destroy(s);
-    for (int i = 0; i < 1000; i++)
-        CHECK(*(int *)objs[i] == 0x600d); /* a reader may still look */
-    int before = ctor_nr;
-    s = kmem_cache_create("typesafe-again", 320, 0, SLAB_TYPESAFE_BY_RCU, stamp);
-    CHECK(info_of(s).slabs == slabs);
-    CHECK(kmem_cache_alloc_bulk(s, GFP_KERNEL, 1000, objs) == 1000 && ctor_nr == before);
-    kmem_cache_free_bulk(s, 1000, objs);
-    kmem_cache_destroy(s);
-}
-
 /* --- sheaves and buckets --- */
 
 static void sheaves(size_t unused) {
@@ -423,6 +406,27 @@ static void sheaves(size_t unused) {
     kmem_cache_return_sheaf(s, GFP_KERNEL, NULL);
     kmem_cache_destroy(s);
     kmem_cache_destroy(other);
+}
+
+/* Buckets, kmalloc and areas, one after the other. */
+static void buckets_valloc(size_t unused) {
+    static const size_t sizes[] = {1, 16, 4096, 4097, 8192, 8193, 1 << 20, KMALLOC_MAX_SIZE, KMALLOC_MAX_SIZE + 1};
+    (void)unused;
+    kmem_buckets *b = kmem_buckets_create("valloc", 0, 0, 0, NULL);
+    CHECK(b != NULL);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        char *p = kmem_buckets_valloc(b, sizes[i], GFP_KERNEL | __GFP_ZERO);
+        CHECK(p != NULL && p[0] == 0 && p[sizes[i] - 1] == 0);
+        CHECK(is_vmalloc_addr(p) == (sizes[i] > KMALLOC_MAX_SIZE));
+        memset(p, 1, sizes[i]);
+        kvfree(p);
+    }
+    CHECK(kmem_buckets_valloc(b, 0, GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(kmem_buckets_valloc(b, (size_t)INT_MAX + 1, GFP_KERNEL | __GFP_NOWARN) == NULL);
+    CHECK(kmem_buckets_valloc(b, KMALLOC_MAX_SIZE + 1, GFP_NOWAIT) == NULL);
+    void *p = kmem_buckets_valloc(NULL, 100, GFP_KERNEL);
+    CHECK(p != NULL);
+    kvfree(p);
 }
 
 static void buckets(size_t unused) {
@@ -508,9 +512,9 @@ static const struct test_case table[] = {
     {"fifty caches", many, 50, CASE_QUARRY},
     {"900 caches", many, 900, CASE_QUARRY},
     {"ids are used again", again, 0, CASE_QUARRY},
-    {"typesafe", typesafe, 0, CASE_QUARRY},
     {"sheaves", sheaves, 0, CASE_QUARRY},
     {"buckets", buckets, 0, CASE_QUARRY},
+    {"buckets, valloc", buckets_valloc, 0, CASE_QUARRY},
     {"fork", fork_works, 0, CASE_QUARRY},
 };
 

@@ -2,8 +2,11 @@
 /* What allocation flags mean, one by one. The driver gives the program a hard limit of 64 MiB. */
 #include "cases.h"
 #include "check.h"
+#include "fill.h"
 
 #include <errno.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
@@ -14,24 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HELD_NR = 8192, PIECE = 20000, LIMIT_MIB = 64 };
-
-static void *held[HELD_NR];
-static size_t held_nr;
-
-/* Takes pieces until the flags get none; returns how many came. */
-static size_t take_all(gfp_t flags) {
-    size_t before = held_nr;
-    while (held_nr < HELD_NR && (held[held_nr] = kmalloc(PIECE, flags | __GFP_NOWARN)) != NULL)
-        memset(held[held_nr++], 1, PIECE);
-    CHECK_MSG(held_nr < HELD_NR, "memory has no end");
-    return held_nr - before;
-}
-
-static void give_all(void) {
-    kfree_bulk(held_nr, held);
-    held_nr = 0;
-}
+enum { LIMIT_MIB = 64 };
 
 /* A mapping is never at hand: what atomic contexts left to do is done. */
 static void slow_call(void) { kfree(kmalloc(opaque_size(2 << 20), GFP_KERNEL)); }
@@ -191,18 +177,10 @@ static void unregistering(size_t unused) {
 
 /* --- effort --- */
 
-static void *free_later(void *unused) {
-    (void)unused;
-    usleep(30000);
-    give_all();
-    return NULL;
-}
-
 static void nofail(size_t unused) {
     pthread_t thread;
     (void)unused;
-    CHECK(pthread_create(&thread, NULL, free_later, NULL) == 0);
-    CHECK(pthread_join(thread, NULL) == 0); /* its stack is there */
+    thread_stack_is_there();
     (void)take_all(GFP_KERNEL);
     CHECK(kmalloc(2 << 20, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN) == NULL);
     CHECK(pthread_create(&thread, NULL, free_later, NULL) == 0);
@@ -217,6 +195,21 @@ static void this_node(size_t unused) {
     char *p = kzalloc(5000, GFP_KERNEL | __GFP_THISNODE);
     CHECK(p != NULL && p[4999] == 0);
     kfree(p);
+}
+
+/* With QUARRY_ZERO=on, which a case of its own program asks for, nothing keeps what was in it. */
+static void zeroed(void) {
+    for (size_t size = 8; size <= 262144; size *= 2) {
+        for (int round = 0; round < 50; round++) {
+            unsigned char *p = kmalloc(size, GFP_ATOMIC);
+            CHECK(p != NULL);
+            for (size_t i = 0; i < ksize(p); i++)
+                CHECK_MSG(p[i] == 0, "byte %zu of %zu is %d", i, size, p[i]);
+            memset(p, 0xee, ksize(p));
+            kfree(p);
+        }
+        slow_call();
+    }
 }
 
 /* What kfree left undone is done by the next slow call of anybody: memory goes back all the same. */
@@ -234,6 +227,24 @@ static void giving_back(size_t unused) {
               (unsigned long)slabs_before, (unsigned long)slabs_full, (unsigned long)slabs_after);
 }
 
+/* The same of pages, whose blocks go back but for a few. */
+static void giving_pages_back(size_t unused) {
+    enum { BLOCKS_NR = 16, ORDER = 9 };
+    unsigned long blocks[BLOCKS_NR];
+    uint64_t free_bytes = 0;
+    (void)unused;
+    for (int i = 0; i < BLOCKS_NR; i++) {
+        CHECK((blocks[i] = __get_free_pages(GFP_KERNEL, ORDER)) != 0);
+        memset((void *)blocks[i], 1, PAGE_SIZE << ORDER);
+    }
+    for (int i = 0; i < BLOCKS_NR; i++)
+        free_pages(blocks[i], ORDER);
+    CHECK(quarry_stat("pages_free_bytes", &free_bytes) == 0 && free_bytes >= (BLOCKS_NR - 1) * PAGE_SIZE << ORDER);
+    slow_call();
+    CHECK(quarry_stat("pages_free_bytes", &free_bytes) == 0);
+    CHECK_MSG(free_bytes <= 3 * PAGE_SIZE << ORDER, "%lu bytes of free pages are kept", (unsigned long)free_bytes);
+}
+
 static const struct test_case table[] = {
     {"combinations", combinations, 0, CASE_QUARRY},
     {"reserve", reserve, 1 << 20, CASE_QUARRY},
@@ -244,6 +255,13 @@ static const struct test_case table[] = {
     {"nofail", nofail, 0, CASE_QUARRY},
     {"this node", this_node, 0, CASE_QUARRY},
     {"giving back", giving_back, 0, CASE_QUARRY},
+    {"giving pages back", giving_pages_back, 0, CASE_QUARRY},
 };
 
-int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "zeroed") == 0) {
+        zeroed();
+        return 0;
+    }
+    return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0]));
+}

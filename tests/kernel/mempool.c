@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <linux/mempool.h>
+#include <linux/mm.h>
+#include <linux/vmalloc.h>
 #include <pthread.h>
+#include <quarry/quarry.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -71,6 +74,57 @@ static void kinds(size_t unused) {
     }
     mempool_destroy(NULL);
     kmem_cache_destroy(s); /* would say so if an element were left */
+}
+
+static uint64_t stat_of(const char *name) {
+    uint64_t value = 0;
+    CHECK(quarry_stat(name, &value) == 0);
+    return value;
+}
+
+/* Elements of pages are their records. */
+static void pages(size_t order) {
+    mempool_t *pool = mempool_create_page_pool(3, (int)order), again;
+    struct page *all[20];
+    CHECK(pool != NULL && pool->curr_nr == 3 && stat_of("pages_live_bytes") == 3 * PAGE_SIZE << order);
+    for (int i = 0; i < 20; i++) {
+        CHECK((all[i] = mempool_alloc(pool, GFP_KERNEL)) != NULL && page_count(all[i]) == 1);
+        CHECK(((unsigned long)page_address(all[i]) & ((PAGE_SIZE << order) - 1)) == 0);
+        memset(page_address(all[i]), i, PAGE_SIZE << order);
+    }
+    for (int i = 0; i < 20; i++) {
+        CHECK(bytes_are(page_address(all[i]), 0, PAGE_SIZE << order, (unsigned char)i));
+        mempool_free(all[i], pool);
+    }
+    CHECK(mempool_is_saturated(pool) && stat_of("pages_live_bytes") == 3 * PAGE_SIZE << order);
+    mempool_destroy(pool);
+    CHECK(mempool_init_page_pool(&again, 2, (int)order) == 0 && again.curr_nr == 2);
+    mempool_exit(&again);
+    CHECK(stat_of("pages_live_bytes") == 0);
+    void *too_large = (void *)(uintptr_t)(MAX_PAGE_ORDER + 1);
+    CHECK(mempool_create_node(1, mempool_alloc_pages, mempool_free_pages, too_large, GFP_KERNEL | __GFP_NOWARN, -1) ==
+          NULL);
+}
+
+/* Larger than kmalloc's sizes, and than none. */
+static void kvmallocs(size_t size) {
+    mempool_t *pool = mempool_create_kvmalloc_pool(2, size), again;
+    char *all[5];
+    CHECK(pool != NULL && pool->curr_nr == 2);
+    for (int i = 0; i < 5; i++) {
+        CHECK((all[i] = mempool_alloc(pool, GFP_KERNEL)) != NULL &&
+              is_vmalloc_addr(all[i]) == (size > KMALLOC_MAX_SIZE));
+        all[i][0] = all[i][size - 1] = (char)i;
+    }
+    for (int i = 0; i < 5; i++) {
+        CHECK(all[i][0] == i && all[i][size - 1] == i);
+        mempool_free(all[i], pool);
+    }
+    CHECK(mempool_is_saturated(pool));
+    mempool_destroy(pool);
+    CHECK(mempool_init_kvmalloc_pool(&again, 2, size) == 0 && again.curr_nr == 2);
+    mempool_exit(&again);
+    CHECK(stat_of("big_regions") == 0);
 }
 
 static void in_place(size_t unused) {
@@ -397,6 +451,10 @@ static void in_handlers(size_t unused) {
 
 static const struct test_case table[] = {
     {"kinds", kinds, 0, CASE_QUARRY},
+    {"pages", pages, 0, CASE_QUARRY},
+    {"pages of order 3", pages, 3, CASE_QUARRY},
+    {"kvmalloc", kvmallocs, 3000, CASE_QUARRY},
+    {"kvmalloc, areas", kvmallocs, 5 << 20, CASE_QUARRY},
     {"in place", in_place, 0, CASE_QUARRY},
     {"order", order, 0, CASE_QUARRY},
     {"resizing", resizing, 0, CASE_QUARRY},

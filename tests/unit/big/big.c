@@ -3,6 +3,7 @@
  * and refused system calls. On a pretend system. */
 #include "big/big.h"
 #include "fakes/fake.h"
+#include "rt/context.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "unit/alone.h"
@@ -78,6 +79,38 @@ Test(big, a_freed_region_is_used_again, .init = start) {
     cr_expect_eq(dirty_bytes, 4 * MIB - 4096 * 3, "it is said to be zero");
     cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
     cr_expect_eq(stats().cached_bytes, 0u);
+}
+
+static unsigned all_calls_nr(void) {
+    unsigned nr = 0;
+    for (int call = 0; call < FAKE_CALLS_NR; call++)
+        nr += fake_calls_nr(call);
+    return nr;
+}
+
+/* Freed where nothing may block: no call, not live any more, and used again by the next who asks. */
+Test(big, a_region_freed_atomically_waits, .init = start) {
+    char *p = alloc(2 * MIB), *large = alloc(64 * MIB);
+    memset(p, 1, 2 * MIB);
+    unsigned calls = all_calls_nr();
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    cr_assert(big_free(p));
+    cr_assert(big_free(large));
+    cr_expect(!big_free(p), "twice");
+    rt_context_leave(before);
+    cr_expect_eq(all_calls_nr(), calls);
+    cr_expect_eq(big_locate(p), BIG_WHERE_FREED);
+    cr_expect_eq(stats().live_bytes, 0u);
+    cr_expect_eq(stats().cached_bytes, 66 * MIB);
+    cr_expect_eq(rt_usage_get(), (s64)(66 * MIB));
+    cr_expect((atomic_load_explicit(&rt_chores, memory_order_relaxed) & RT_CHORE_REGIONS) != 0);
+    cr_expect_eq(alloc(2 * MIB), p);
+    cr_expect_eq(rt_usage_get(), (s64)(2 * MIB), "the other one is too large to be kept");
+    enum rt_context again = rt_context_enter(RT_ATOMIC);
+    cr_assert(big_free(p));
+    rt_context_leave(again);
+    cr_expect_eq(big_tick(0, BIG_EVERYTHING), 2 * MIB);
+    cr_expect_eq(rt_usage_get(), 0);
 }
 
 /* What is in memory of the part that is wanted stays there. */

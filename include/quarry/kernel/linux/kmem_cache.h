@@ -122,5 +122,8 @@ static inline kmem_buckets *kmem_buckets_create(const char *name, slab_flags_t f
 static inline void *kmem_buckets_alloc(kmem_buckets *b, size_t size, gfp_t flags) {
     return quarry_kmem_buckets_alloc(b, size, flags);
 }
+static inline void *kmem_buckets_valloc(kmem_buckets *b, size_t size, gfp_t flags) {
+    return quarry_kmem_buckets_valloc(b, size, flags);
+}
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef QUARRY_KERNEL_LINUX_MEMPOOL_H
 #define QUARRY_KERNEL_LINUX_MEMPOOL_H
 
+#include <linux/gfp.h>
 #include <linux/slab.h>
 
 typedef quarry_mempool_t mempool_t;
@@ -43,6 +44,13 @@ static inline void *mempool_alloc_slab(gfp_t flags, void *pool_data) {
 static inline void mempool_free_slab(void *element, void *pool_data) { quarry_mempool_free_slab(element, pool_data); }
 static inline void *mempool_kmalloc(gfp_t flags, void *pool_data) { return quarry_mempool_kmalloc(flags, pool_data); }
 static inline void mempool_kfree(void *element, void *pool_data) { quarry_mempool_kfree(element, pool_data); }
+static inline void *mempool_kvmalloc(gfp_t flags, void *pool_data) { return quarry_mempool_kvmalloc(flags, pool_data); }
+static inline void mempool_kvfree(void *element, void *pool_data) { quarry_mempool_kvfree(element, pool_data); }
+/* Elements are struct page *, whose records are the core's. */
+static inline void *mempool_alloc_pages(gfp_t flags, void *pool_data) {
+    return quarry_mempool_alloc_pages(flags, pool_data);
+}
+static inline void mempool_free_pages(void *element, void *pool_data) { quarry_mempool_free_pages(element, pool_data); }
 static inline mempool_t *mempool_create_slab_pool(int min_nr, struct kmem_cache *s) {
     return quarry_mempool_create_slab_pool(min_nr, s);
 }
@@ -54,6 +62,19 @@ static inline mempool_t *mempool_create_kmalloc_pool(int min_nr, size_t size) {
 }
 static inline int mempool_init_kmalloc_pool(mempool_t *pool, int min_nr, size_t size) {
     return quarry_mempool_init_kmalloc_pool(pool, min_nr, size);
+}
+
+static inline mempool_t *mempool_create_kvmalloc_pool(int min_nr, size_t size) {
+    return quarry_mempool_create_kvmalloc_pool(min_nr, size);
+}
+static inline int mempool_init_kvmalloc_pool(mempool_t *pool, int min_nr, size_t size) {
+    return quarry_mempool_init_kvmalloc_pool(pool, min_nr, size);
+}
+static inline mempool_t *mempool_create_page_pool(int min_nr, int order) {
+    return quarry_mempool_create_page_pool(min_nr, (unsigned int)order);
+}
+static inline int mempool_init_page_pool(mempool_t *pool, int min_nr, int order) {
+    return quarry_mempool_init_page_pool(pool, min_nr, (unsigned int)order);
 }
 
 #endif

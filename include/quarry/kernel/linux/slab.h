@@ -70,6 +70,7 @@ static inline void *kvcalloc_node(size_t nr, size_t size, gfp_t flags, int node)
 }
 static inline void *kvrealloc(const void *p, size_t size, gfp_t flags) { return quarry_kvrealloc(p, size, flags); }
 static inline void kvfree(const void *p) { quarry_kvfree(p); }
+static inline void kvfree_atomic(const void *p) { quarry_kvfree_atomic(p); }
 static inline void kvfree_sensitive(const void *p, size_t len) { quarry_kvfree_sensitive(p, len); }
 static inline size_t ksize(const void *p) { return quarry_ksize(p); }
 static inline size_t kmalloc_size_roundup(size_t size) { return quarry_kmalloc_size_roundup(size); }

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* How hard pages, vmalloc areas and objects of caches are tried for. The driver gives the program a hard limit of 64
+ * MiB; gfp.c has kmalloc. */
+#include "cases.h"
+#include "fill.h"
+
+#include <linux/gfp.h>
+#include <linux/shrinker.h>
+#include <linux/vmalloc.h>
+#include <stdatomic.h>
+
+enum { PAGE, PAGES, AREA, AREA_GROWS, KV, OBJECT };
+enum { PAGES_ORDER = 8, AREA_BYTES = 2 << 20, KV_BYTES = 5 << 20, OBJECT_BYTES = 300000 };
+
+static struct kmem_cache *cache;
+static void *area; /* that is to grow */
+
+static void *want(size_t kind, gfp_t flags) {
+    switch (kind) {
+    case PAGE: return (void *)__get_free_page(flags);
+    case PAGES: return (void *)__get_free_pages(flags, PAGES_ORDER);
+    case AREA: return __vmalloc(AREA_BYTES, flags);
+    case AREA_GROWS: return vrealloc(area, AREA_BYTES, flags);
+    case KV: return kvmalloc(KV_BYTES, flags);
+    default: return kmem_cache_alloc(cache, flags);
+    }
+}
+
+static void unwant(size_t kind, void *p) {
+    if (kind == PAGE || kind == PAGES)
+        free_pages((unsigned long)p, kind == PAGE ? 0 : PAGES_ORDER);
+    else
+        kvfree(p);
+}
+
+/* --- a shrinker that gives nothing, or all --- */
+
+static unsigned long counts, scans;
+static bool gives;
+
+static unsigned long held_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    counts++;
+    return gives ? held_nr : 0;
+}
+
+static unsigned long held_scan(struct shrinker *s, struct shrink_control *sc) {
+    unsigned long freed = held_nr;
+    (void)s, (void)sc;
+    scans++;
+    give_all();
+    return freed;
+}
+
+static void fill(void) {
+    static struct shrinker shrinker = {.count_objects = held_count, .scan_objects = held_scan, .seeks = DEFAULT_SEEKS};
+    CHECK((cache = kmem_cache_create("effort", OBJECT_BYTES, 0, SLAB_NO_MERGE, NULL)) != NULL);
+    CHECK((area = vmalloc(4096)) != NULL);
+    thread_stack_is_there();
+    CHECK(register_shrinker(&shrinker, "held") == 0);
+    (void)take_all(GFP_KERNEL | __GFP_NORETRY);
+}
+
+/* Flag by flag, with nothing to be had; then the shrinker has something. */
+static void efforts(size_t kind) {
+    fill();
+    counts = 0;
+    CHECK(want(kind, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) == NULL);
+    CHECK_MSG(counts == 0, "__GFP_NORETRY asked the shrinkers %lu times", counts);
+    CHECK(want(kind, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN) == NULL);
+    CHECK_MSG(counts > 2, "__GFP_RETRY_MAYFAIL asked the shrinkers %lu times", counts);
+    gives = true;
+    void *p = want(kind, GFP_KERNEL | __GFP_RETRY_MAYFAIL);
+    CHECK(p != NULL && scans > 0);
+    unwant(kind, p);
+}
+
+static void nofail(size_t kind) {
+    pthread_t thread;
+    fill();
+    CHECK(pthread_create(&thread, NULL, free_later, NULL) == 0);
+    void *p = want(kind, GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN);
+    CHECK(p != NULL);
+    CHECK(pthread_join(thread, NULL) == 0);
+    unwant(kind, p);
+}
+
+/* What no effort brings is no reason to try for ever. */
+static void never(size_t unused) {
+    (void)unused;
+    CHECK(__vmalloc(opaque_size(65 << 20), GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN) == NULL);
+    CHECK(__vmalloc(opaque_size((size_t)1 << 50), GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN) == NULL);
+    CHECK(__get_free_pages(GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN, MAX_PAGE_ORDER + 1) == 0);
+    CHECK(kvmalloc(opaque_size((size_t)1 << 40), GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN) == NULL);
+    fill();
+    CHECK(__get_free_page(GFP_NOWAIT | __GFP_NOFAIL) == 0);
+    CHECK(kmem_cache_alloc(cache, GFP_NOWAIT | __GFP_NOFAIL) == NULL);
+}
+
+static const struct test_case table[] = {
+    {"efforts, a page", efforts, PAGE, CASE_QUARRY},
+    {"efforts, pages", efforts, PAGES, CASE_QUARRY},
+    {"efforts, an area", efforts, AREA, CASE_QUARRY},
+    {"efforts, growth", efforts, AREA_GROWS, CASE_QUARRY},
+    {"efforts, kvmalloc", efforts, KV, CASE_QUARRY},
+    {"efforts, a cache", efforts, OBJECT, CASE_QUARRY},
+    {"nofail, a page", nofail, PAGE, CASE_QUARRY},
+    {"nofail, pages", nofail, PAGES, CASE_QUARRY},
+    {"nofail, an area", nofail, AREA, CASE_QUARRY},
+    {"nofail, growth", nofail, AREA_GROWS, CASE_QUARRY},
+    {"nofail, kvmalloc", nofail, KV, CASE_QUARRY},
+    {"nofail, a cache", nofail, OBJECT, CASE_QUARRY},
+    {"never", never, 0, CASE_QUARRY},
+};
+
+int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }
