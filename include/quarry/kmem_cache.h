@@ -36,6 +36,15 @@ typedef unsigned int quarry_slab_flags_t;
 #define QUARRY_SLAB_NO_MERGE 0x1000000u      /* slabs of its own, whatever other caches there are */
 #define QUARRY_SLAB_ACCOUNT 0x4000000u       /* merges with its like alone; no other effect */
 #define QUARRY_SLAB_TEMPORARY QUARRY_SLAB_RECLAIM_ACCOUNT
+/* Debugging, as the letters of the option slab_debug (docs/kmem.md): a cache with any of these has neither magazines
+ * nor is it merged. */
+#define QUARRY_SLAB_CONSISTENCY_CHECKS 0x100u /* F: frees are checked, and the word beside each object */
+#define QUARRY_SLAB_RED_ZONE 0x400u           /* Z: bytes before and behind each object that nobody may change */
+#define QUARRY_SLAB_POISON 0x800u             /* P: objects are filled, when they are freed and before they are given */
+#define QUARRY_SLAB_STORE_USER 0x10000u       /* U: who allocated and freed each object last */
+#define QUARRY_SLAB_TRACE 0x200000u           /* T: each allocation and free is printed */
+#define QUARRY_SLAB_FAILSLAB 0x2000000u       /* A: allocations fail as the option failslab says */
+#define QUARRY_SLAB_NO_USER_FLAGS 0x10000000u /* the option slab_debug is not for this cache */
 
 /* The largest object of a cache, and the largest alignment. The kernel's is KMALLOC_MAX_SIZE. */
 #define QUARRY_KMEM_CACHE_MAX_SIZE ((size_t)1 << 20)
@@ -115,9 +124,15 @@ int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags
 /* s may be NULL: objects of any cache or of kmalloc. */
 void quarry_kmem_cache_free_bulk(struct quarry_kmem_cache *s, size_t nr, void **objs) QUARRY_NOTHROW;
 
-/* The heap's own function, for the inline forms of <linux/slab.h> alone: a cache begins with its class. */
+/* Says on stderr what p points to: the cache, where its object begins and how far in p is, and, where the cache is
+ * debugged with U, who allocated and freed it. True: an object that is allocated; of one that was freed, either; false:
+ * no object. Async-signal-safe with glibc 2.35 or later. */
+bool quarry_kmem_dump_obj(const void *p) QUARRY_NOTHROW;
+
+/* The heap's own functions, for the inline forms of <linux/slab.h> alone: a cache begins with its class. */
 struct quarry_core1_class;
 void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHROW;
+void quarry_core1_class_free(const struct quarry_core1_class *c, void *p) QUARRY_NOTHROW;
 #define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
     (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL |         \
                  QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)

@@ -7,6 +7,7 @@
 
 #include "big/big.h"
 #include "buddy/buddy.h"
+#include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "mag/mag.h"
@@ -55,6 +56,10 @@ void engine_free_atomic(void *p) {
     if (!engine_started() || !slab_entry_is_slab(entry)) {
         if (!engine_started() || entry != PAGE_MAP_BIG || !region_free(p))
             engine_free_slow(p);
+        return;
+    }
+    if (engine_is_debugged(p, entry)) {
+        engine_debug_get()->free(p, NULL);
         return;
     }
     if (UNLIKELY(engine_counting))

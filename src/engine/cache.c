@@ -3,6 +3,7 @@
 #include "engine/cache.h"
 
 #include "engine/atomic.h"
+#include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "engine/pressure.h"
@@ -34,6 +35,8 @@ static void object_settle(unsigned cls, void *p) {
 }
 
 void *engine_class_alloc_slow(unsigned cls) {
+    if (engine_is_debug_handle(cls))
+        return engine_debug_get()->alloc(cls, RT_MAY_BLOCK);
     void *p = mag_alloc(cls, NULL);
     if (UNLIKELY(p == NULL))
         p = alloc_hard(cls);
@@ -48,6 +51,8 @@ static bool by_the_run(void) { return LIKELY(!engine_counting && !rt_opt.zero); 
 
 size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs) {
     size_t got = 0;
+    if (engine_is_debug_handle(cls))
+        return engine_debug_alloc_bulk(cls, nr, objs);
     while (got < nr) {
         unsigned run = (unsigned)MIN(nr - got, (size_t)RUN_MAX);
         unsigned done = by_the_run() ? mag_alloc_bulk(cls, run, objs + got) : 0;
@@ -68,6 +73,8 @@ static void free_one(void *p) {
 }
 
 void *engine_class_alloc_atomic(unsigned cls, enum rt_context context) {
+    if (engine_is_debug_handle(cls))
+        return engine_debug_get()->alloc(cls, context);
     if (!engine_started())
         return NULL;
     void *p = engine_take_in(context, cls);
@@ -75,12 +82,21 @@ void *engine_class_alloc_atomic(unsigned cls, enum rt_context context) {
     return p;
 }
 
-/* As every free of the kernel API: without system call or waiting. */
+void engine_class_free_slow(const struct quarry_core1_class *class, void *p) {
+    if (engine_is_debugged(p, page_map_get(p) % PAGE_MAP_CLASSES))
+        engine_debug_get()->free(p, class);
+    else
+        engine_free_atomic(p);
+}
+
+/* As every free of the kernel API: without system call or waiting. All classes without magazines have one slot, which
+ * an object that is debugged may have, too. */
 void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
-    unsigned slot = slab_slot_of(cls);
+    unsigned slot = cls < SLAB_SLOT_IDS_NR || engine_debug_get() == NULL ? slab_slot_of(cls) : PAGE_MAP_NOT_OURS;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     for (size_t i = 0, run = 0; i < nr; i += run + (run == 0), run = 0) {
-        while (by_the_run() && run < RUN_MAX && i + run < nr && page_map_get(objs[i + run]) == slot)
+        while (by_the_run() && run < RUN_MAX && slot != PAGE_MAP_NOT_OURS && i + run < nr &&
+               page_map_get(objs[i + run]) == slot)
             run++;
         if (run != 0)
             mag_free_bulk(cls, (unsigned)run, objs + i);
@@ -106,10 +122,11 @@ size_t engine_free_bulk(size_t nr, void *const *objs) {
         return 0;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     while (done < nr) {
-        unsigned slot = page_map_get(objs[done]), run = 1;
-        if (!slab_entry_is_slab(slot % PAGE_MAP_CLASSES))
+        unsigned slot = page_map_get(objs[done]), entry = slot % PAGE_MAP_CLASSES, run = 1;
+        if (!slab_entry_is_slab(entry) || engine_is_debugged(objs[done], entry))
             break;
-        while (run < RUN_MAX && done + run < nr && page_map_get(objs[done + run]) == slot)
+        /* Caches without magazines share an entry. */
+        while (entry != SLAB_BARE && run < RUN_MAX && done + run < nr && page_map_get(objs[done + run]) == slot)
             run++;
         run_free(slot, run, objs + done);
         done += run;

@@ -15,6 +15,9 @@ void *engine_class_alloc_slow(unsigned cls);
 void *engine_class_alloc_atomic(unsigned cls, enum rt_context context);
 /* Up to nr objects; fewer where memory is out. */
 size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs);
+/* An object of any class, and NULL, said to be of this one's cache; what the fast path refused. */
+struct quarry_core1_class;
+void engine_class_free_slow(const struct quarry_core1_class *class, void *p);
 /* Objects of any class, and NULL; runs of this one go to the magazine together. */
 void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs);
 /* Objects of size classes, whichever, up to the first that is none; returns how many were freed. Objects of one class

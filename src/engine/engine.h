@@ -69,4 +69,7 @@ void engine_vfork_leave(int id);
  * CLONE_VFORK): per-CPU magazines are switched off for good, every thread uses the locked ones. */
 void engine_percpu_off(void);
 
+/* From now on no allocation is served by the fast path. */
+void engine_divert_allocs(void);
+
 #endif

@@ -2,6 +2,7 @@
 /* The slow path of free, sized frees, realloc, and questions about a pointer. */
 #include "big/big.h"
 #include "engine/atomic.h"
+#include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "engine/pressure.h"
@@ -26,6 +27,8 @@ enum engine_kind engine_kind_of(const void *p) {
 /* Usable bytes, or 0 for what is no object of ours. */
 static size_t usable_or_zero(const void *p) {
     unsigned cls = class_of(p);
+    if (engine_is_debugged(p, cls))
+        return engine_debug_get()->usable(p);
     if (LIKELY(class_is_slab(cls)))
         return slab_geometry_of(slab_id_of(p, cls))->size_bytes;
     return cls == PAGE_MAP_BIG ? big_usable(p) : 0;
@@ -44,6 +47,10 @@ void engine_free_slow(void *p) {
     if (p == NULL || !engine_ready())
         return;
     unsigned slot = page_map_get(p), cls = slot % PAGE_MAP_CLASSES;
+    if (engine_is_debugged(p, cls)) {
+        engine_debug_get()->free(p, NULL);
+        return;
+    }
     if (UNLIKELY(engine_counting))
         engine_count(ENGINE_CALL_FREE, -(s64)usable_or_zero(p));
     if (LIKELY(class_is_slab(cls)))

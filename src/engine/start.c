@@ -108,3 +108,4 @@ void engine_libc_ready(void) {
 int engine_vfork_enter(void) { return engine_started() ? mag_vfork_enter() : -1; }
 void engine_vfork_leave(int id) { mag_vfork_leave(id); }
 void engine_percpu_off(void) { mag_percpu_off(); }
+void engine_divert_allocs(void) { mag_divert_allocs(); }

@@ -42,13 +42,19 @@ FAST_ENTRY void quarry_core1_class_free_bulk(const struct quarry_core1_class *cl
 
 size_t quarry_core1_free_bulk(size_t nr, void *const *objs) { return engine_free_bulk(nr, objs); }
 
+FAST_ENTRY void quarry_core1_class_free(const struct quarry_core1_class *class, void *p) {
+    if (UNLIKELY(!engine_free_fast(p)))
+        engine_class_free_slow(class, p);
+}
+
 int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct quarry_core1_class_make *make) {
     if (!engine_ready())
         return -ENOMEM;
     unsigned cls = mag_class_make(&(struct slab_make){.size_bytes = make->size_bytes,
                                                       .align_bytes = make->align_bytes,
                                                       .ctor = make->ctor,
-                                                      .pinned = make->pinned},
+                                                      .pinned = make->pinned,
+                                                      .debugged = make->debugged},
                                   make->capacity);
     if (cls == 0)
         return -ENOMEM;

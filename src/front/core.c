@@ -13,13 +13,25 @@
 #include <string.h>
 
 static void *(*_Atomic alloc_failed)(size_t size);
+static bool (*_Atomic kmalloc_debug)(size_t size, void **ret_p);
 
 void quarry_core1_alloc_failed(void *(*fn)(size_t size)) {
     atomic_store_explicit(&alloc_failed, fn, memory_order_relaxed);
 }
 
+void quarry_core1_debug_kmalloc(bool (*alloc)(size_t size, void **ret_p)) {
+    if (!engine_ready())
+        return;
+    atomic_store_explicit(&kmalloc_debug, alloc, memory_order_relaxed);
+    engine_divert_allocs();
+}
+
 static COLD void *alloc_slow(size_t size) {
-    void *p = engine_alloc_slow(size);
+    bool (*debug)(size_t, void **) = atomic_load_explicit(&kmalloc_debug, memory_order_relaxed);
+    void *p;
+    if (UNLIKELY(debug != NULL) && debug(size, &p))
+        return p;
+    p = engine_alloc_slow(size);
     void *(*failed)(size_t) = p != NULL ? NULL : atomic_load_explicit(&alloc_failed, memory_order_relaxed);
     return failed == NULL ? p : failed(size);
 }

@@ -88,6 +88,7 @@ struct quarry_core1_class_make {
     void (*ctor)(void *); /* once for each object of a new slab; may be NULL */
     unsigned capacity;    /* objects of a magazine at most; 0: as malloc's classes of this size */
     bool pinned;          /* slabs are given back by grace_begin and grace_end alone, pages inside them never */
+    bool debugged;        /* see below; ctor is required then */
 };
 /* 0, or -ENOMEM when there is no memory or about 900 classes are made. This, unmake and look: one call at a time. */
 EXPORT int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct quarry_core1_class_make *make);
@@ -109,6 +110,8 @@ EXPORT void *quarry_core1_class_alloc(const struct quarry_core1_class *class);
 EXPORT void *quarry_core1_class_alloc_atomic(const struct quarry_core1_class *class, bool reserve);
 /* Up to nr objects; fewer where memory is out. */
 EXPORT size_t quarry_core1_class_alloc_bulk(const struct quarry_core1_class *class, size_t nr, void **objs);
+/* An object of any class, and NULL, said to be of this one's cache, which may be NULL too. As quarry_core1_free. */
+EXPORT void quarry_core1_class_free(const struct quarry_core1_class *class, void *p);
 /* Objects of any class, and NULL; those of this one are quicker. */
 EXPORT void quarry_core1_class_free_bulk(const struct quarry_core1_class *class, size_t nr, void *const *objs);
 /* Empties magazines and gives free slabs back; returns how many slabs are left. */
@@ -133,6 +136,50 @@ EXPORT unsigned quarry_core1_classes_look(struct quarry_core1_class_row *ret_row
  * fn(arg, slab, its index, object). */
 typedef void quarry_core1_out_fn(void *arg, void *slab, size_t nr, void *object);
 EXPORT void quarry_core1_class_each_out(const struct quarry_core1_class *class, quarry_core1_out_fn *fn, void *arg);
+
+/* --- debugging --- */
+
+/*
+ * A class that is debugged has no magazines: whatever is done with an object of one comes to these functions, which are
+ * called with nothing held and are async-signal-safe. A cache's head has, in the place of the id, a handle of
+ * QUARRY_CORE1_HANDLES and above that they gave it; the class itself they use by its own id.
+ */
+enum { QUARRY_CORE1_HANDLES = 1024 };
+enum quarry_core1_context { QUARRY_CORE1_MAY_BLOCK, QUARRY_CORE1_ATOMIC, QUARRY_CORE1_ATOMIC_RESERVE };
+struct quarry_core1_debug {
+    void *(*alloc)(unsigned handle, enum quarry_core1_context context);
+    /* p: any address in a slab of such a class. said: the cache it was said to be of, or NULL. */
+    void (*free)(void *p, const struct quarry_core1_class *said);
+    size_t (*usable)(const void *p); /* 0: no object is there */
+};
+/* Once, before the first such class is made. The table is not copied. */
+EXPORT void quarry_core1_debug_start(const struct quarry_core1_debug *debug);
+/* From now on quarry_core1_alloc asks this first; false: the request is none of its. Takes all allocation off the fast
+ * path, for good. */
+EXPORT void quarry_core1_debug_kmalloc(bool (*alloc)(size_t size, void **ret_p));
+/* What the class gave goes back to it. Without system call or waiting. */
+EXPORT void quarry_core1_debug_free(void *slot);
+/* The slab that p lies in, of any class and of one that is debugged; false: in none. Where magazines are, an object in
+ * one of them counts as out. */
+struct quarry_core1_slab {
+    unsigned id; /* of the class */
+    char *base;
+    size_t slab_bytes, slot_bytes;
+    unsigned objs_nr;
+    unsigned out_nr; /* taken out of the slab; may be stale */
+    unsigned index;  /* of the slot p lies in; objs_nr or above: behind the last one */
+    bool is_out;     /* that slot is */
+};
+EXPORT bool quarry_core1_slab_look(const void *p, struct quarry_core1_slab *ret_slab);
+EXPORT bool quarry_core1_debug_look(const void *p, struct quarry_core1_slab *ret_slab);
+/* The options, as they were written; at NULL: not given. Valid as long as the environment of the start. */
+struct quarry_core1_debug_options {
+    const char *slab_debug, *failslab;
+    size_t slab_debug_bytes, failslab_bytes;
+    bool abort; /* after a report */
+    bool zero;  /* option zero */
+};
+EXPORT void quarry_core1_debug_options(struct quarry_core1_debug_options *ret_options);
 
 /* --- waiting --- */
 

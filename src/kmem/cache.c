@@ -9,6 +9,7 @@
  */
 #include "kmem/cache.h"
 
+#include "kmem/debug.h"
 #include "kmem/gfp.h"
 #include "kmem/view.h"
 #include "sys/sys.h"
@@ -21,8 +22,10 @@
 enum { MIN_ALIGN_BYTES = 16, LINE_BYTES = 64, FREEPTR_ALIGN_BYTES = 8 };
 
 #define FLAGS_MERGE_SAME (QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_ACCOUNT)
-#define FLAGS_MERGE_NEVER (QUARRY_SLAB_TYPESAFE_BY_RCU | QUARRY_SLAB_NOLEAKTRACE | QUARRY_SLAB_NO_MERGE)
-#define FLAGS_KNOWN (FLAGS_MERGE_SAME | FLAGS_MERGE_NEVER | QUARRY_SLAB_HWCACHE_ALIGN | QUARRY_SLAB_PANIC)
+#define FLAGS_MERGE_NEVER                                                                                              \
+    (QUARRY_SLAB_TYPESAFE_BY_RCU | QUARRY_SLAB_NOLEAKTRACE | QUARRY_SLAB_NO_MERGE | KMEM_DEBUG_FLAGS)
+#define FLAGS_KNOWN                                                                                                    \
+    (FLAGS_MERGE_SAME | FLAGS_MERGE_NEVER | QUARRY_SLAB_HWCACHE_ALIGN | QUARRY_SLAB_PANIC | QUARRY_SLAB_NO_USER_FLAGS)
 
 static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct quarry_kmem_cache *caches;
@@ -117,8 +120,9 @@ static bool pinned_adopt(struct quarry_kmem_cache *s) {
         struct quarry_kmem_cache *old = *at;
         if (!same_type(old, s))
             continue;
-        s->class = old->class;
+        s->heap = old->heap;
         *at = old->next;
+        quarry_core1_free(old->debug);
         quarry_core1_free(old);
         return true;
     }
@@ -129,11 +133,12 @@ static int class_make(struct quarry_kmem_cache *s) {
     if (pinned_adopt(s))
         return 0;
     return quarry_core1_class_make(
-        &s->class, &(struct quarry_core1_class_make){.size_bytes = s->slot_bytes,
-                                                     .align_bytes = s->align_bytes,
-                                                     .ctor = s->args.ctor,
-                                                     .capacity = s->args.sheaf_capacity,
-                                                     .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0});
+        &s->heap, &(struct quarry_core1_class_make){.size_bytes = s->slot_bytes,
+                                                    .align_bytes = s->align_bytes,
+                                                    .ctor = s->debug != NULL ? kmem_debug_construct : s->args.ctor,
+                                                    .capacity = s->args.sheaf_capacity,
+                                                    .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0,
+                                                    .debugged = s->debug != NULL});
 }
 
 static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
@@ -142,8 +147,13 @@ static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry
     if (s != NULL && copy != NULL) {
         *s = *like;
         s->name = copy;
-        if (class_make(s) == 0)
+        if (kmem_debug_cache_prepare(s) && class_make(s) == 0) {
+            s->class = s->heap;
+            if (s->debug != NULL)
+                kmem_debug_cache_begin(s);
             return s;
+        }
+        quarry_core1_free(s->debug);
     }
     quarry_core1_free(copy);
     quarry_core1_free(s);
@@ -155,6 +165,7 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
                                             quarry_slab_flags_t flags) {
     unsigned align = align_of(size, args->align, flags), slot = (unsigned)round_up(size, align);
     args_mend(name, size, args);
+    flags = kmem_debug_cache_flags(name, flags);
     struct quarry_kmem_cache *s = may_merge(flags, args) ? mergeable_find(slot, align, flags) : NULL;
     if (s != NULL) {
         s->users++;
@@ -170,6 +181,28 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
         caches = s;
     }
     return s;
+}
+
+struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
+                                         quarry_slab_flags_t flags) {
+    if ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && kmem_grace_prepare != NULL && kmem_grace_prepare())
+        atomic_store_explicit(&have_grace, true, memory_order_relaxed);
+    lock_to_change();
+    struct quarry_kmem_cache *s = cache_make(name, size, args, flags);
+    unlock_changed();
+    return s;
+}
+
+bool kmem_cache_name_of(unsigned id, struct kmem_text *out) {
+    bool found = false;
+    if (pthread_mutex_trylock(&caches_lock) != 0)
+        return false;
+    for (const struct quarry_kmem_cache *s = caches; s != NULL && !found; s = s->next) {
+        if ((found = s->heap.id == id))
+            kmem_text_str(out, s->name);
+    }
+    unlock();
+    return found;
 }
 
 static void refused(const char *name, quarry_slab_flags_t flags, int error) {
@@ -188,13 +221,8 @@ struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsign
     if (args != NULL)
         mended = *args;
     bool valid = name != NULL && args_valid(size, &mended, flags);
-    if (valid && (flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && kmem_grace_prepare != NULL && kmem_grace_prepare())
-        atomic_store_explicit(&have_grace, true, memory_order_relaxed);
-    if (valid) {
-        lock_to_change();
-        s = cache_make(name, size, &mended, flags);
-        unlock_changed();
-    }
+    if (valid)
+        s = kmem_cache_new(name, size, &mended, flags);
     if (s == NULL)
         refused(name != NULL ? name : "(null)", flags, valid ? ENOMEM : EINVAL);
     return s;
@@ -223,10 +251,16 @@ static void cache_unlist(struct quarry_kmem_cache *s) {
 
 /* The class is gone, or waits for a cache of its type; objects that are out keep it for good. */
 static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
-    long left = quarry_core1_class_unmake(&s->class);
+    if (s->debug != NULL)
+        kmem_debug_cache_quiesce(s);
+    long left = quarry_core1_class_unmake(&s->heap);
     cache_unlist(s);
     if (left > 0) {
         kmem_leak_report(s, (size_t)left, caller);
+        return;
+    }
+    if (left == 0 && s->debug != NULL) {
+        kmem_debug_cache_end(s);
         return;
     }
     quarry_core1_free(s->name);
@@ -235,7 +269,7 @@ static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
         quarry_core1_free(s);
         return;
     }
-    quarry_core1_class_pin(&s->class);
+    quarry_core1_class_pin(&s->heap);
     s->next = pinned;
     pinned = s;
 }
@@ -253,16 +287,18 @@ void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
         barrier();
     if (waits_for_grace(s)) {
         kmem_grace_wait();
-        quarry_core1_class_unpin(&s->class);
+        quarry_core1_class_unpin(&s->heap);
     }
     lock_to_change();
-    if (--s->users == 0)
+    if (s->debug != NULL && s->users == 0)
+        kmem_debug_destroyed_twice(s);
+    else if (--s->users == 0)
         cache_end(s, __builtin_return_address(0));
     unlock_changed();
 }
 
 int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) {
-    bool left = quarry_core1_class_shrink(&s->class) != 0;
+    bool left = quarry_core1_class_shrink(&s->heap) != 0;
     if (left && waits_for_grace(s))
         kmem_grace_shrink();
     return left;
@@ -272,7 +308,7 @@ unsigned quarry_kmem_cache_size(const struct quarry_kmem_cache *s) { return s->o
 
 void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_cache_info *ret_info) {
     struct quarry_core1_class_info look;
-    quarry_core1_class_look(&s->class, &look);
+    quarry_core1_class_look(&s->heap, &look);
     size_t cached = MIN(look.objs_cached, look.objs_out);
     *ret_info = (struct quarry_kmem_cache_info){.name = s->name,
                                                 .object_bytes = s->object_bytes,
@@ -284,7 +320,7 @@ void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_
                                                 .flags = s->flags,
                                                 .objs_per_slab = (unsigned)look.objs_per_slab,
                                                 .slab_bytes = (unsigned)look.slab_bytes,
-                                                .percpu = s->class.slot == s->class.id,
+                                                .percpu = s->heap.slot == s->heap.id,
                                                 .slabs = look.slabs,
                                                 .full = look.full,
                                                 .partial = look.partial,
@@ -315,14 +351,15 @@ __attribute__((used)) const struct kmem_view kmem_view = {
 
 /* --- objects --- */
 
-static void *class_try(const void *class, quarry_gfp_t flags) {
-    (void)flags;
-    return quarry_core1_class_alloc(class);
+static void *cache_try(const void *cache, quarry_gfp_t flags) {
+    const struct quarry_kmem_cache *s = cache;
+    bool sure = s->debug != NULL && (flags & QUARRY___GFP_NOFAIL) != 0;
+    return sure ? kmem_debug_alloc_sure(s) : quarry_core1_class_alloc(&s->class);
 }
 
 static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if (kmem_may_block(flags))
-        return kmem_gfp_try(class_try, &s->class, flags);
+        return kmem_gfp_try(cache_try, s, flags);
     kmem_gfp_nofail_ignored(flags);
     return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
 }
@@ -344,8 +381,7 @@ FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp
 }
 
 FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
-    (void)s; /* p knows */
-    quarry_core1_free(p);
+    quarry_core1_class_free(&s->class, p); /* p knows whose it is; s is for checks */
 }
 
 static size_t bulk_by_one(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {

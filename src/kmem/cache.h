@@ -11,6 +11,8 @@
 
 struct quarry_kmem_cache {
     struct quarry_core1_class class; /* first: what the inline forms of the headers pass to the heap */
+    struct quarry_core1_class heap;  /* the class itself; in class is a handle where the cache is debugged */
+    struct kmem_debug *debug;        /* NULL where it is not */
     unsigned object_bytes;           /* the largest of those merged */
     unsigned slot_bytes, align_bytes;
     quarry_slab_flags_t flags;
@@ -26,6 +28,16 @@ bool kmem_grace_prepare(void) __attribute__((weak));
 void kmem_grace_shrink(void) __attribute__((weak));
 void kmem_grace_wait(void) __attribute__((weak));
 void kmem_grace_fork_child(void) __attribute__((weak));
+
+/* Of the caches that kmalloc has when it is debugged: kept in their flags, no program's. */
+#define KMEM_SLAB_KMALLOC 0x1000u
+
+/* A cache of arguments that are known to be good; NULL: no memory, or no class left. */
+struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
+                                         quarry_slab_flags_t flags);
+
+/* Appends the name of the cache whose class it is; false: there is none, or the list of caches is being changed. */
+bool kmem_cache_name_of(unsigned id, struct kmem_text *out);
 
 /* The report of objects that are out when their cache is destroyed, in the kernel's form. caller: the address in the
  * program that destroys it. */

@@ -3,6 +3,7 @@
  * kmalloc and what is made of it. Owns the kernel's edge rules: what 0, NULL, too large and the flags mean. The sizes
  * that need no rule go to the heap as they are, whose classes already have kmalloc's alignment.
  */
+#include "kmem/debug.h"
 #include "kmem/gfp.h"
 #include "kmem/kmem.h"
 
@@ -70,8 +71,11 @@ static void *alloc_blocking(const void *what, quarry_gfp_t flags) {
 }
 
 static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
+    void *p;
     if ((flags & QUARRY___GFP_DMA) != 0)
         return dma_refused(flags);
+    if (UNLIKELY(kmem_debug_kmalloc_on) && kmem_debug_kmalloc(size, flags, &p))
+        return p;
     return kmem_may_block(flags) ? kmem_gfp_alloc(alloc_blocking, size, flags) : alloc_atomic(size, flags);
 }
 
@@ -101,7 +105,7 @@ void *quarry_kmalloc_nolock(size_t size, quarry_gfp_t flags, int node) {
         kmem_warn_once(&said, flags, "quarry: warning: kmalloc_nolock with flags it does not know refused\n");
         return NULL;
     }
-    return size > QUARRY_KMALLOC_NOLOCK_MAX ? NULL : alloc_atomic(size, flags);
+    return size > QUARRY_KMALLOC_NOLOCK_MAX ? NULL : alloc_by_flags(size, flags);
 }
 
 FAST_ENTRY void quarry_kfree(const void *p) {
@@ -123,7 +127,10 @@ void quarry_kfree_sensitive(const void *p) {
 void quarry_kfree_bulk(size_t nr, void **p) { kmem_free_each(nr, p, quarry_kfree); }
 
 size_t quarry_kmalloc_size_roundup(size_t size) {
-    return size - 1 >= QUARRY_KMALLOC_MAX_SIZE ? size : quarry_good_size(size);
+    if (size - 1 >= QUARRY_KMALLOC_MAX_SIZE)
+        return size;
+    size_t debugged = kmem_debug_kmalloc_on ? kmem_debug_kmalloc_bytes(size) : 0;
+    return debugged != 0 ? debugged : quarry_good_size(size);
 }
 
 /* In place. What is given up is zeroed, so that a later call finds zeros when it grows into it again. */
@@ -140,10 +147,13 @@ void *quarry_krealloc(const void *p, size_t size, quarry_gfp_t flags) {
     }
     if (QUARRY_ZERO_OR_NULL_PTR(p))
         return quarry_kmalloc(size, flags);
+    void *q;
+    if (UNLIKELY(kmem_debug_any) && kmem_debug_krealloc(p, size, flags, &q))
+        return q;
     size_t usable = quarry_usable_size(p);
     if (size <= usable)
         return krealloc_here((char *)(uintptr_t)p, size, usable, flags);
-    void *q = quarry_kmalloc(size, flags);
+    q = quarry_kmalloc(size, flags);
     if (q == NULL)
         return NULL;
     memcpy(q, p, usable);

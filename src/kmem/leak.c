@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What remains of a cache that is destroyed, as the kernel prints it (mm/slub.c, list_slab_objects). Owns nothing. */
-#include "kmem/cache.h"
+#include "kmem/debug.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,11 +18,20 @@ void kmem_print(const char *format, ...) {
 
 static void slab_head(const struct quarry_kmem_cache *s, const void *slab, size_t used) {
     struct quarry_core1_class_info info;
-    quarry_core1_class_look(&s->class, &info);
+    quarry_core1_class_look(&s->heap, &info);
     quarry_core1_warn("=============================================================================\n");
     kmem_print("BUG %s (Not tainted): Objects remaining in %s on __kmem_cache_shutdown()\n", s->name, s->name);
     quarry_core1_warn("-----------------------------------------------------------------------------\n\n");
     kmem_print("Slab %p objects=%zu used=%zu\n", slab, info.objs_per_slab, used);
+}
+
+static void object_print(const struct quarry_kmem_cache *s, const char *slab, char *slot) {
+    char *object = slot + (s->debug == NULL ? 0 : s->debug->at.left_bytes);
+    kmem_print("Object %p @offset=%td\n", (void *)object, object - slab);
+    if (s->debug == NULL)
+        return;
+    kmem_track_print("Allocated", kmem_debug_track(s->debug, object, KMEM_TRACK_ALLOC));
+    kmem_track_print("Freed", kmem_debug_track(s->debug, object, KMEM_TRACK_FREE));
 }
 
 /* object NULL: a slab begins, with nr objects out; else one of them, the nr-th of its slab. */
@@ -31,12 +40,16 @@ static void out_print(void *cache, void *slab, size_t nr, void *object) {
     if (object == NULL)
         slab_head(s, slab, nr);
     else
-        kmem_print("Object %p @offset=%td\n", object, (char *)object - (char *)slab);
+        object_print(s, slab, object);
 }
 
 void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void *caller) {
+    if (s->debug != NULL)
+        kmem_report_begin();
     if ((s->flags & QUARRY_SLAB_NOLEAKTRACE) == 0)
-        quarry_core1_class_each_out(&s->class, out_print, (void *)(uintptr_t)s);
+        quarry_core1_class_each_out(&s->heap, out_print, (void *)(uintptr_t)s);
     kmem_print("kmem_cache_destroy %s: Slab cache still has objects when called from %p (%zu)\n", s->name, caller,
                objs);
+    if (s->debug != NULL)
+        kmem_report_end();
 }

@@ -30,10 +30,10 @@ static void row_put(struct kmem_text *out, const char *name, const struct quarry
 /* What was shown has no slabs any more, so that what is left are classes without a cache. */
 static void cache_put(void *listing, const struct quarry_kmem_cache *s) {
     const struct listing *l = listing;
-    if (s->class.id >= l->rows_nr)
+    if (s->heap.id >= l->rows_nr)
         return;
-    row_put(l->out, s->name, &l->rows[s->class.id]);
-    l->rows[s->class.id].info.slabs = 0;
+    row_put(l->out, s->name, &l->rows[s->heap.id]);
+    l->rows[s->heap.id].info.slabs = 0;
 }
 
 /* Under the lock of the caches, for which the table is there once. */

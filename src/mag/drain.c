@@ -177,9 +177,10 @@ void mag_vfork_leave(int id) {
         sys_lock_release(&stop_lock);
 }
 
-void mag_percpu_off(void) {
+/* change: of what regions_publish() asks. */
+static void regions_change(void (*change)(void)) {
     bool locked = sys_lock_acquire(&stop_lock);
-    regions_close();
+    change();
     for (unsigned i = 0; i < regions_nr(); i++) {
         struct mag_region *r = region_at(i);
         if (r != NULL && !region_is_locked_kind(i))
@@ -188,6 +189,9 @@ void mag_percpu_off(void) {
     if (locked)
         sys_lock_release(&stop_lock);
 }
+
+void mag_percpu_off(void) { regions_change(regions_close); }
+void mag_divert_allocs(void) { regions_change(regions_divert_allocs); }
 
 /* Only this thread is left: no drain, no vfork child, no holder of a region. */
 void mag_fork_child(void) {

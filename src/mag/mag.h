@@ -17,6 +17,9 @@
 int mag_init(void);
 /* Every call takes the slow path from now on (counting calls). Before mag_init. */
 void mag_divert(void);
+/* Every allocation does, at any time: the magazines stay what they are, and the slow path uses them. An id whose
+ * magazines another thread makes at this moment may be missed. */
+void mag_divert_allocs(void);
 
 /* An object of the class, from a magazine, the depot or the slabs; NULL when memory is out. *ret_zero (may be NULL): it
  * is known to read as zeros. */

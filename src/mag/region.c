@@ -91,11 +91,14 @@ struct mag_region *region_at(unsigned index) {
 }
 
 static bool diverted;
-static _Atomic(bool) closed;
+static _Atomic(bool) allocs_diverted, closed;
 
 void mag_divert(void) { diverted = true; }
 void regions_close(void) { atomic_store_explicit(&closed, true, memory_order_relaxed); }
-bool region_untried(const struct mag_region *r) { return diverted || r->locked_kind; }
+void regions_divert_allocs(void) { atomic_store_explicit(&allocs_diverted, true, memory_order_relaxed); }
+bool region_untried(const struct mag_region *r) {
+    return diverted || r->locked_kind || atomic_load_explicit(&allocs_diverted, memory_order_relaxed);
+}
 bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
 
 void regions_publish(struct mag_region *r, unsigned id) {
@@ -103,10 +106,11 @@ void regions_publish(struct mag_region *r, unsigned id) {
                    atomic_load_explicit(&closed, memory_order_relaxed);
     u64 *slots = stopped ? mag_stopped_slots : r->slot;
     u64 *fast = diverted ? mag_stopped_slots : slots;
+    u64 *fast_alloc = atomic_load_explicit(&allocs_diverted, memory_order_relaxed) ? mag_stopped_slots : fast;
     /* order: release: the region was filled before. Its reader, an rseq section, follows the pointer and needs no
      * acquire. pairs: [mag.region] */
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
-    __atomic_store_n(&mag_tabs.alloc_view[id], fast, __ATOMIC_RELEASE);
+    __atomic_store_n(&mag_tabs.alloc_view[id], fast_alloc, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
 }
 

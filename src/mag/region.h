@@ -62,6 +62,7 @@ bool region_is_locked_kind(unsigned index);
 void regions_publish(struct mag_region *r, unsigned id);
 /* From now on regions_publish publishes stopped slots only. */
 void regions_close(void);
+void regions_divert_allocs(void);
 
 /* One restartable operation, on the caller's id, else on some locked region. REFUSED: its condition does not hold.
  * ABSENT: no region could be had without waiting. */

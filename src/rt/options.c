@@ -16,13 +16,15 @@ static const struct rt_options defaults = {
 #define OPT_ENUM(name, def, words, doc) .name = (def),
 #define OPT_SIZE(name, def, min, max, doc) .name = (def),
 #define OPT_UINT(name, def, min, max, unit, doc) .name = (def),
+#define OPT_TEXT(name, form, doc) .name = {NULL, 0},
 #include "rt/options.def"
+#undef OPT_TEXT
 #undef OPT_ENUM
 #undef OPT_SIZE
 #undef OPT_UINT
 };
 
-enum row_kind { ROW_ENUM, ROW_SIZE, ROW_UINT };
+enum row_kind { ROW_ENUM, ROW_SIZE, ROW_UINT, ROW_TEXT };
 
 /* Names and words stand in the row itself: pointers would need relocating in every process that never sets an option.
  */
@@ -40,7 +42,9 @@ static const struct row rows[] = {
 #define OPT_ENUM(name, def, words, doc) {#name, words, ROW_ENUM, FIELD(name), 0, 0},
 #define OPT_SIZE(name, def, min, max, doc) {#name, "", ROW_SIZE, FIELD(name), min, max},
 #define OPT_UINT(name, def, min, max, unit, doc) {#name, "", ROW_UINT, FIELD(name), min, max},
+#define OPT_TEXT(name, form, doc) {#name, "", ROW_TEXT, FIELD(name), 0, 0},
 #include "rt/options.def"
+#undef OPT_TEXT
 #undef OPT_ENUM
 #undef OPT_SIZE
 #undef OPT_UINT
@@ -52,7 +56,9 @@ static const struct row rows[] = {
     _Static_assert(sizeof(#name) <= ROW_NAME_BYTES, #name " is too long");                                             \
     _Static_assert((def) <= (max) && ((min) == 0 || (def) >= (min)), "the default of " #name " is out of its range");
 #define OPT_UINT(name, def, min, max, unit, doc) OPT_SIZE(name, def, min, max, doc)
+#define OPT_TEXT(name, form, doc) _Static_assert(sizeof(#name) <= ROW_NAME_BYTES, #name " is too long");
 #include "rt/options.def"
+#undef OPT_TEXT
 #undef OPT_ENUM
 #undef OPT_SIZE
 #undef OPT_UINT
@@ -267,6 +273,7 @@ static void row_value_print(struct fmt_buf *b, const struct row *row) {
     switch (row->kind) {
     case ROW_SIZE: size_print(b, *(size_t *)row_field(row)); return;
     case ROW_UINT: fmt_dec(b, *(unsigned *)row_field(row)); return;
+    case ROW_TEXT: return; /* no text is wrong here */
     case ROW_ENUM: break;
     }
     struct piece words = piece_of(row->words);
@@ -388,6 +395,8 @@ static void setting_apply(const struct setting *s) {
         name_complain(s);
     else if (row->kind == ROW_ENUM)
         enum_set(s, row);
+    else if (row->kind == ROW_TEXT)
+        *(struct rt_text *)row_field(row) = (struct rt_text){s->value.at, s->value.len_bytes};
     else
         number_set(s, row);
 }

@@ -18,13 +18,23 @@ enum opt_background { OPT_BACKGROUND_OFF, OPT_BACKGROUND_ON };
 enum opt_deepbind { OPT_DEEPBIND_STRIP, OPT_DEEPBIND_KEEP };
 enum opt_foreign { OPT_FOREIGN_WARN, OPT_FOREIGN_ABORT };
 
+enum opt_slab_debug_action { OPT_SLAB_DEBUG_FIX, OPT_SLAB_DEBUG_ABORT };
+
+/* As it was written, not NUL-terminated: a piece of the environment, or of quarry_conf. at NULL: it was not given. */
+struct rt_text {
+    const char *at;
+    size_t len_bytes;
+};
+
 struct rt_options {
     /* One member per row of options.def: OPT_ENUM rows are int (one of the enums above), OPT_SIZE rows size_t (bytes),
-     * OPT_UINT rows unsigned; numa additionally sets numa_node. */
+     * OPT_UINT rows unsigned, OPT_TEXT rows struct rt_text; numa additionally sets numa_node. */
 #define OPT_ENUM(name, def, words, doc) int name;
 #define OPT_SIZE(name, def, min, max, doc) size_t name;
 #define OPT_UINT(name, def, min, max, unit, doc) unsigned name;
+#define OPT_TEXT(name, form, doc) struct rt_text name;
 #include "rt/options.def"
+#undef OPT_TEXT
 #undef OPT_ENUM
 #undef OPT_SIZE
 #undef OPT_UINT

@@ -38,7 +38,7 @@ struct made {
     _Atomic(const struct slab_geometry *) geometry; /* NULL for an id that no class ever had */
     _Atomic(u32) visitors;                          /* inside now | VISITS_CLOSED */
     slab_ctor_fn ctor;
-    bool in_use;
+    bool in_use, debugged;
 };
 
 _Atomic(unsigned) slab_ids_end = SLAB_CLASSES_NR;
@@ -154,8 +154,8 @@ static const struct slab_geometry *geometry_intern(const struct slab_geometry *w
 /* --- making --- */
 
 /* The lowest: those with slots first. */
-static unsigned id_find(void) {
-    for (unsigned cls = SLAB_CLASSES_NR; cls < SLAB_IDS_NR; cls++) {
+static unsigned id_find(const struct slab_make *make) {
+    for (unsigned cls = make->debugged ? PAGE_MAP_CLASSES : SLAB_CLASSES_NR; cls < SLAB_IDS_NR; cls++) {
         if (!made_at(cls)->in_use && (cls < SLAB_BARE || cls >= PAGE_MAP_CLASSES))
             return cls;
     }
@@ -167,13 +167,14 @@ unsigned slab_make(const struct slab_make *make) {
     const struct slab_geometry *g = geometry_intern(&want);
     if (made == NULL)
         made = rt_meta_alloc(SLAB_MADE_NR * sizeof(*made), CACHE_LINE);
-    unsigned cls = g != NULL && made != NULL ? id_find() : 0;
+    unsigned cls = g != NULL && made != NULL ? id_find(make) : 0;
     if (cls == 0)
         return 0;
     struct made *m = made_at(cls);
     /* Where the id was never used it is open, but beyond the end of all walks. */
     m->in_use = true;
     m->ctor = make->ctor;
+    m->debugged = make->debugged;
     m->class.keeps_contents = make->ctor != NULL || make->pinned;
     m->class.pinned = make->pinned;
     atomic_store_explicit(&m->class.unpinned, false, memory_order_relaxed);
@@ -191,6 +192,8 @@ void slab_made_pin(unsigned cls, enum slab_pin pin) {
 }
 
 void slab_unmake(unsigned cls) { made_at(cls)->in_use = false; }
+
+bool slab_made_debugged(unsigned cls) { return made_at(cls)->debugged; }
 
 bool slab_keeps_contents(unsigned cls) { return cls >= SLAB_CLASSES_NR && slab_made_class(cls)->keeps_contents; }
 
@@ -249,6 +252,17 @@ static void walk_chunk(void *walk, struct chunk *c) {
 void slab_made_walk(unsigned cls, void (*fn)(void *arg, const struct slab_seen *slab), void *arg) {
     struct walk w = {cls, slab_slot_of(cls), fn, arg};
     chunks_each(walk_chunk, &w);
+}
+
+struct slab_spot slab_made_spot(const void *p) {
+    char *base;
+    struct slab *s = slab_of(p, &base);
+    const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
+    return (struct slab_spot){.cls = slab_cls(s),
+                              .base = base,
+                              .geometry = g,
+                              .free_nr = (unsigned)MAX(slab_word_free(slab_word_load(s)), 0),
+                              .index = slab_index(g, (size_t)((const char *)p - base))};
 }
 
 bool slab_made_is_out(unsigned cls, char *base, unsigned index) {

@@ -18,6 +18,7 @@ struct slab_make {
     size_t align_bytes; /* a power of two, 16 .. SLAB_ALIGN_MAX */
     slab_ctor_fn ctor;  /* called for each object of a new slab, before any is handed out; may be NULL */
     bool pinned;        /* slabs are given back after grace periods alone, pages inside them never */
+    bool debugged;      /* without magazines, so that nothing of it is served by a fast path */
 };
 
 /* A new class, with the lowest id that is free; 0 when there is none, or no memory for its record. */
@@ -38,6 +39,8 @@ void slab_grace_end(void);
 /* The id of a class that is closed, and has neither slab nor magazine, is free again. */
 void slab_unmake(unsigned cls);
 
+/* Whether a class of an id without slot was made to be debugged. */
+bool slab_made_debugged(unsigned cls);
 /* Whether free objects of the class keep what is in them. */
 bool slab_keeps_contents(unsigned cls);
 /* Runs the constructor over a slab the caller owns. */
@@ -72,6 +75,15 @@ enum { SLAB_ANY_CLASS = 0 };
 /* Calls fn for each slab of a class, or of all. Takes no lock: exact when nobody uses the class, else a slab may be
  * missed or seen as it was a moment ago. Walks the page map of all of the heap, about a microsecond for each MiB. */
 void slab_made_walk(unsigned cls, void (*fn)(void *arg, const struct slab_seen *slab), void *arg);
+/* Where p lies, which lies in a slab of any class. */
+struct slab_spot {
+    unsigned cls;
+    char *base;
+    const struct slab_geometry *geometry;
+    unsigned free_nr; /* of the slab; may be stale */
+    unsigned index;   /* of the object; geometry->nobj or above: behind the last one */
+};
+struct slab_spot slab_made_spot(const void *p);
 /* Whether the index-th object of a slab of a class nobody uses is handed out. */
 bool slab_made_is_out(unsigned cls, char *base, unsigned index);
 

@@ -15,4 +15,7 @@ bool sys_thread_end_prepare(u32 *ret_key, void (*fn)(void *unused));
 /* fn will be called when this thread ends, once. False: memory is out. */
 bool sys_thread_end_call(u32 key);
 
+/* The kernel's number of this thread, without asking it where the C library tells. Async-signal-safe. */
+u32 sys_thread_number(void);
+
 #endif

@@ -107,8 +107,9 @@ static void *atomic_run(void *steps) {
     return NULL;
 }
 
-int main(void) {
-    size_t steps = getenv("SOAK") != NULL ? SOAK_STEPS : STEPS;
+/* atomic_seccomp [STEPS] */
+int main(int argc, char **argv) {
+    size_t steps = argc > 1 ? strtoul(argv[1], NULL, 10) : getenv("SOAK") != NULL ? SOAK_STEPS : STEPS;
     static struct box own = {.rng = {2}, .large = 200000};
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, atomic_run, (void *)steps) == 0);

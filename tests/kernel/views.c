@@ -147,7 +147,8 @@ static void slabinfo_check(void) {
         left += strncmp(r.name, "destroyed-", 10) == 0;
     }
     /* Of the two that were destroyed, the one of SLAB_TYPESAFE_BY_RCU is gone where there are grace periods. */
-    CHECK_MSG(seen == caches_nr && (left == 1 || left == 2), "%u of %u caches, %u destroyed ones", seen, caches_nr, left);
+    CHECK_MSG(seen == caches_nr && (left == 1 || left == 2), "%u of %u caches, %u destroyed ones", seen, caches_nr,
+              left);
 }
 
 /* Cut at every length: what is there is the beginning of the whole, and ends. */

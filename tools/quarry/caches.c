@@ -71,11 +71,11 @@ static bool list_walk(const struct target *t, const struct kmem_view *view, stru
     struct quarry_kmem_cache s;
     const struct quarry_kmem_cache *at = target_peek_pointer(t, view->caches);
     for (; at != NULL; at = s.next) {
-        if (!target_peek(t, &s, at, sizeof(s)) || s.class.id >= SLAB_IDS_NR)
+        if (!target_peek(t, &s, at, sizeof(s)) || s.heap.id >= SLAB_IDS_NR)
             return false;
         struct cache row = {.name = string_read(t, s.name),
                             .kind = CACHE_KMEM,
-                            .id = s.class.id,
+                            .id = s.heap.id,
                             .object_bytes = s.object_bytes,
                             .align_bytes = s.align_bytes,
                             .aliases = s.users - 1,

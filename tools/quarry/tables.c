@@ -14,7 +14,7 @@
 
 /* ---- options ---- */
 
-enum option_kind { OPTION_ENUM, OPTION_SIZE, OPTION_UINT };
+enum option_kind { OPTION_ENUM, OPTION_SIZE, OPTION_UINT, OPTION_TEXT };
 
 struct option_row {
     const char *name, *words, *unit, *doc;
@@ -26,7 +26,9 @@ static const struct option_row option_rows[] = {
 #define OPT_ENUM(name, def, words, doc) {#name, words, "", doc, OPTION_ENUM, (uint64_t)(def), 0, 0},
 #define OPT_SIZE(name, def, min, max, doc) {#name, "", "bytes", doc, OPTION_SIZE, def, min, max},
 #define OPT_UINT(name, def, min, max, unit, doc) {#name, "", unit, doc, OPTION_UINT, def, min, max},
+#define OPT_TEXT(name, form, doc) {#name, form, "", doc, OPTION_TEXT, 0, 0, 0},
 #include "rt/options.def"
+#undef OPT_TEXT
 #undef OPT_ENUM
 #undef OPT_SIZE
 #undef OPT_UINT
@@ -50,6 +52,8 @@ static void value_format(char *text, const struct option_row *row, uint64_t valu
         size_format(text, value);
     } else if (row->kind == OPTION_UINT) {
         snprintf(text, VALUE_BYTES, "%" PRIu64, value);
+    } else if (row->kind == OPTION_TEXT) {
+        *text = '\0';
     } else {
         const char *word = row->words;
         for (; value > 0; value--)
@@ -60,7 +64,7 @@ static void value_format(char *text, const struct option_row *row, uint64_t valu
 
 static void range_format(char *text, const struct option_row *row) {
     char low[VALUE_BYTES], high[VALUE_BYTES];
-    if (row->kind == OPTION_ENUM) {
+    if (row->kind == OPTION_ENUM || row->kind == OPTION_TEXT) {
         snprintf(text, RANGE_BYTES, "%s", row->words);
         return;
     }
@@ -106,7 +110,7 @@ static void json_member(const char *before, const char *name, const char *value)
 }
 
 static void option_json(const struct option_row *row, const char *before) {
-    static const char *const kinds[] = {"enum", "size", "uint"};
+    static const char *const kinds[] = {"enum", "size", "uint", "text"};
     char def[VALUE_BYTES], range[RANGE_BYTES];
     value_format(def, row, row->def);
     range_format(range, row);

@@ -38,6 +38,7 @@ Test(options, defaults_are_the_tables) {
 #define OPT_ENUM(name, def, words, doc) cr_expect_eq(rt_opt.name, (int)(def));
 #define OPT_SIZE(name, def, min, max, doc) cr_expect_eq(rt_opt.name, (size_t)(def));
 #define OPT_UINT(name, def, min, max, unit, doc) cr_expect_eq(rt_opt.name, (unsigned)(def));
+#define OPT_TEXT(name, form, doc) cr_expect_null(rt_opt.name.at);
 #include "rt/options.def"
     expect_said("");
 }
@@ -56,6 +57,17 @@ Test(options, environment_sets_each_kind) {
     read_env("QUARRY_VMALLOC_CACHE=3M", "QUARRY_PURGE_DELAY=0");
     cr_expect_eq(rt_opt.vmalloc_cache, 3 * MIB);
     cr_expect_eq(rt_opt.purge_delay, 0u);
+    expect_said("");
+}
+
+Test(options, a_text_may_be_anything) {
+    read_env("QUARRY_SLAB_DEBUG=FZ,dentry;-,x*", "QUARRY_FAILSLAB=");
+    cr_expect_eq(rt_opt.slab_debug.len_bytes, strlen("FZ,dentry;-,x*"));
+    cr_expect_eq(memcmp(rt_opt.slab_debug.at, "FZ,dentry;-,x*", rt_opt.slab_debug.len_bytes), 0);
+    cr_expect(rt_opt.failslab.at != NULL && rt_opt.failslab.len_bytes == 0);
+    read_conf("slab_debug:P;U,steps:4");
+    cr_expect_eq(rt_opt.slab_debug.len_bytes, 3);
+    cr_expect_eq(rt_opt.steps, 4u);
     expect_said("");
 }
 

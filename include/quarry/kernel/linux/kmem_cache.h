@@ -9,6 +9,13 @@
 
 #define SLAB_HWCACHE_ALIGN QUARRY_SLAB_HWCACHE_ALIGN
 #define SLAB_RECLAIM_ACCOUNT QUARRY_SLAB_RECLAIM_ACCOUNT
+#define SLAB_CONSISTENCY_CHECKS QUARRY_SLAB_CONSISTENCY_CHECKS
+#define SLAB_RED_ZONE QUARRY_SLAB_RED_ZONE
+#define SLAB_POISON QUARRY_SLAB_POISON
+#define SLAB_STORE_USER QUARRY_SLAB_STORE_USER
+#define SLAB_TRACE QUARRY_SLAB_TRACE
+#define SLAB_FAILSLAB QUARRY_SLAB_FAILSLAB
+#define SLAB_NO_USER_FLAGS QUARRY_SLAB_NO_USER_FLAGS
 #define SLAB_TEMPORARY QUARRY_SLAB_TEMPORARY
 #define SLAB_PANIC QUARRY_SLAB_PANIC
 #define SLAB_TYPESAFE_BY_RCU QUARRY_SLAB_TYPESAFE_BY_RCU
@@ -84,8 +91,7 @@ static inline void *kmem_cache_alloc_lru(struct kmem_cache *s, struct list_lru *
     return kmem_cache_alloc(s, flags);
 }
 static inline void kmem_cache_free(struct kmem_cache *s, void *p) {
-    (void)s;
-    quarry_core1_free(p);
+    quarry_core1_class_free((const struct quarry_core1_class *)s, p);
 }
 static inline int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t nr, void **objs) {
     return quarry_kmem_cache_alloc_bulk(s, flags, nr, objs);
@@ -93,6 +99,8 @@ static inline int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_
 static inline void kmem_cache_free_bulk(struct kmem_cache *s, size_t nr, void **objs) {
     quarry_kmem_cache_free_bulk(s, nr, objs);
 }
+
+static inline bool kmem_dump_obj(void *p) { return quarry_kmem_dump_obj(p); }
 
 /* --- sheaves --- */
 
