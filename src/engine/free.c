@@ -53,12 +53,13 @@ void engine_free_slow(void *p) {
     }
     if (UNLIKELY(engine_counting))
         engine_count(ENGINE_CALL_FREE, -(s64)usable_or_zero(p));
+    size_t bytes = cls < SLAB_CLASSES_NR ? slab_geometry[cls].size_bytes : HPAGE_BYTES;
     if (LIKELY(class_is_slab(cls)))
         mag_free(slot, p);
     else if (cls != PAGE_MAP_BIG || !big_free(p))
         engine_bad_pointer(p);
     engine_chores_look();
-    engine_tick_maybe();
+    engine_tick_freed(bytes);
 }
 
 /* The size a sized free states must be one that would have got this object, or for which realloc would have left it

@@ -68,15 +68,18 @@ static void fork_prepare(void) {
     big_fork_prepare();
 }
 
-static void fork_parent(void) {
+static void fork_done(enum page_forked side) {
     if (!fork_holds)
         return;
+    page_collapse_forked(side);
     big_fork_done();
     page_fork_done();
 }
 
+static void fork_parent(void) { fork_done(PAGE_FORK_PARENT); }
+
 static void fork_child(void) {
-    fork_parent();
+    fork_done(PAGE_FORK_CHILD);
     if (!fork_holds) {
         sys_lock_reset(&start_lock); /* whoever was starting meanwhile is not here: the start begins anew */
         return;

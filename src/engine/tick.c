@@ -9,6 +9,7 @@
 #include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/pressure.h"
+#include "engine/settle.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/leftover.h"
@@ -17,6 +18,11 @@
 #include "sys/sys.h"
 
 enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_TICKS = 10, BACKGROUND_MS = 200 };
+/* What a free of so many bytes adds to the calls, so that a few frees of large objects are looked at as well. */
+enum { BYTES_PER_CALL_SHIFT = 12 };
+/* So many allocations are watched, at some 50 ns each; then none is for a while. */
+enum { WATCHED_MAX = 2048, WATCH_PAUSE_MS = 20 };
+enum { SETTLE_KEEP_PART = 32 };
 
 bool engine_counting;
 _Atomic(u64) engine_calls[ENGINE_CALLS_NR];
@@ -53,28 +59,88 @@ static struct sys_lock tick_lock;
 
 void engine_tick_fork_child(void) { sys_lock_reset(&tick_lock); }
 
+static size_t give_all(size_t keep_bytes) {
+    size_t before = page_backed_bytes_racy();
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
+    for (unsigned cls = 1; cls < slab_ids_end_get(); cls++)
+        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    (void)page_purge(keep_bytes);
+    size_t after = page_backed_bytes_racy();
+    return before > after ? before - after : 0;
+}
+
+/*
+ * A fall of use, and its end (settle.h). A program that allocates only a little from then on finds what it needs in its
+ * magazines, and would never come here again: while a fall waits to be settled every allocation is watched, that is,
+ * takes the slow path through the same magazines. Frees, of which the fall itself is made, stay as fast as they are.
+ * Where very many allocations follow, they are left alone for a while: such a program comes by itself, and then each of
+ * its slow calls is a look.
+ */
+static _Atomic(bool) fallen;
+
+static bool watch_wanted(u64 now) {
+    static unsigned watched;
+    static u64 paused_ms;
+    if (mag_is_watched() && ++watched == WATCHED_MAX)
+        paused_ms = now;
+    if (watched >= WATCHED_MAX && now - paused_ms >= WATCH_PAUSE_MS)
+        watched = 0;
+    return watched < WATCHED_MAX && rt_opt.background == OPT_BACKGROUND_OFF;
+}
+
+/* What is out of slabs and runs, magazines included: what they hold is not told from the program's own. */
+static u64 use_bytes(void) {
+    return (u64)MAX(rt_usage_out_get(), 0) + atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
+}
+
+static struct settle_state settle; /* under the tick lock */
+
+static void settle_look(u64 now) {
+    u64 use = use_bytes();
+    enum settle now_is = settle_step(&settle, now, use, rt_opt.purge_delay);
+    if (now_is == SETTLE_NOW)
+        (void)give_all(use / SETTLE_KEEP_PART);
+    bool is_fallen = now_is == SETTLE_FALLEN;
+    if (is_fallen != atomic_load_explicit(&fallen, memory_order_relaxed))
+        atomic_store_explicit(&fallen, is_fallen, memory_order_relaxed);
+    bool watch = is_fallen && watch_wanted(now);
+    if (watch != mag_is_watched())
+        mag_watch(watch ? MAG_WATCH_ALL : MAG_WATCH_NONE);
+}
+
 COLD static void tick_look(void) {
     static u64 last_ms;
-    if (!sys_lock_try(&tick_lock))
-        return;
+    static _Atomic(u64) looked_ms;
     u64 now = sys_clock_ms();
-    if (now - last_ms >= TICK_MS) {
-        bool first = last_ms == 0;
-        last_ms = now;
-        if (!first)
-            tick_run(now);
+    bool again = atomic_load_explicit(&fallen, memory_order_relaxed) && !mag_is_watched() &&
+                 now == atomic_load_explicit(&looked_ms, memory_order_relaxed);
+    if (again || !sys_lock_try(&tick_lock))
+        return;
+    bool first = last_ms == 0, due = now - last_ms >= TICK_MS;
+    atomic_store_explicit(&looked_ms, now, memory_order_relaxed);
+    last_ms = due ? now : last_ms;
+    if (due && !first) {
+        u64 before = use_bytes();
+        tick_run(now);
+        settle_rebase(&settle, before, use_bytes());
     }
+    settle_look(now);
     sys_lock_release(&tick_lock);
 }
 
-void engine_tick_maybe(void) {
+static void calls_add(u32 more) {
     /* Threads may lose a call to each other; an atomic add would cost more than that is worth. */
     static _Atomic(u32) calls;
-    u32 nr = atomic_load_explicit(&calls, memory_order_relaxed) + 1;
-    atomic_store_explicit(&calls, nr, memory_order_relaxed);
-    if (UNLIKELY(nr % CALLS_PER_LOOK == 0))
+    u32 before = atomic_load_explicit(&calls, memory_order_relaxed), after = before + more;
+    atomic_store_explicit(&calls, after, memory_order_relaxed);
+    if (UNLIKELY(before / CALLS_PER_LOOK != after / CALLS_PER_LOOK ||
+                 atomic_load_explicit(&fallen, memory_order_relaxed)))
         tick_look();
 }
+
+void engine_tick_maybe(void) { calls_add(1); }
+void engine_tick_freed(size_t bytes) { calls_add((u32)MIN(1 + (bytes >> BYTES_PER_CALL_SHIFT), CALLS_PER_LOOK)); }
 
 /* Sleeps between looks; all signals are blocked in it, and it holds nothing while it sleeps. */
 static void background_main(void) {
@@ -92,17 +158,10 @@ void engine_background_start(void) {
 size_t engine_trim(size_t pad_bytes) {
     if (!engine_ready())
         return 0;
-    size_t before = page_backed_bytes_racy();
-    mag_depot_trim(MAG_DRAIN_ALL);
-    mag_drain(MAG_DRAIN_ALL);
-    for (unsigned cls = 1; cls < slab_ids_end_get(); cls++)
-        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
     buddy_tick(0, BUDDY_EVERYTHING);
     size_t released = big_tick(0, BIG_EVERYTHING);
     rt_release_retry(RT_LEFTOVER_ALL);
-    (void)page_purge(pad_bytes);
-    size_t after = page_backed_bytes_racy();
-    return released + (before > after ? before - after : 0);
+    return released + give_all(pad_bytes);
 }
 
 /* Address space goes too: under RLIMIT_AS, or the commit limit, that is what is missing. */

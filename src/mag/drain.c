@@ -115,6 +115,21 @@ void mag_drain(enum mag_drain which) {
     }
 }
 
+/* [D1] No barrier: a section that read the old view may still commit, to the same magazines. */
+void mag_watch(enum mag_watch which) {
+    if (!sys_lock_try(&stop_lock))
+        return;
+    atomic_store_explicit(&mag_watched, which == MAG_WATCH_ALL, memory_order_relaxed);
+    /* order: seq_cst fence: before the regions are looked for.                                 pairs: [mag.watch] */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        if (r != NULL && !region_is_locked_kind(i))
+            regions_publish(r, i);
+    }
+    sys_lock_release(&stop_lock);
+}
+
 /* --- one class --- */
 
 /* Whether a region has a magazine of the class. Nobody allocates of the class or frees to it: a fast path that did so

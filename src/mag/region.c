@@ -91,14 +91,16 @@ struct mag_region *region_at(unsigned index) {
 }
 
 static bool diverted;
+_Atomic(bool) mag_watched;
 static _Atomic(bool) allocs_diverted, closed;
 
 void mag_divert(void) { diverted = true; }
 void regions_close(void) { atomic_store_explicit(&closed, true, memory_order_relaxed); }
 void regions_divert_allocs(void) { atomic_store_explicit(&allocs_diverted, true, memory_order_relaxed); }
-bool region_untried(const struct mag_region *r) {
-    return diverted || r->locked_kind || atomic_load_explicit(&allocs_diverted, memory_order_relaxed);
+static bool allocs_are_slow(void) {
+    return mag_is_watched() || atomic_load_explicit(&allocs_diverted, memory_order_relaxed);
 }
+bool region_untried(const struct mag_region *r) { return diverted || allocs_are_slow() || r->locked_kind; }
 bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
 
 void regions_publish(struct mag_region *r, unsigned id) {
@@ -106,11 +108,10 @@ void regions_publish(struct mag_region *r, unsigned id) {
                    atomic_load_explicit(&closed, memory_order_relaxed);
     u64 *slots = stopped ? mag_stopped_slots : r->slot;
     u64 *fast = diverted ? mag_stopped_slots : slots;
-    u64 *fast_alloc = atomic_load_explicit(&allocs_diverted, memory_order_relaxed) ? mag_stopped_slots : fast;
     /* order: release: the region was filled before. Its reader, an rseq section, follows the pointer and needs no
      * acquire. pairs: [mag.region] */
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
-    __atomic_store_n(&mag_tabs.alloc_view[id], fast_alloc, __ATOMIC_RELEASE);
+    __atomic_store_n(&mag_tabs.alloc_view[id], allocs_are_slow() ? mag_stopped_slots : fast, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
 }
 
@@ -131,7 +132,13 @@ static struct mag_region *region_for_id(unsigned id) {
     if (!__atomic_compare_exchange_n(&regions.by_id[id], &r, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
         return r;
     atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
-    regions_publish(made, id);
+    bool slow;
+    do {
+        slow = allocs_are_slow();
+        regions_publish(made, id);
+        /* order: seq_cst fence: who ends the watch either finds this region, or is seen here.    pairs: [mag.watch] */
+        atomic_thread_fence(memory_order_seq_cst);
+    } while (slow != allocs_are_slow());
     return made;
 }
 

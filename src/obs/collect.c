@@ -52,6 +52,7 @@ static void collect_pages(struct obs_stats *s) {
     s->purges = p.purges;
     s->page_lock_waits = p.lock_waits;
     s->page_lock_wait_ms = p.lock_wait_ms;
+    s->collapses = p.collapses;
     s->big_live_bytes = b.live_bytes;
     s->big_cached_bytes = b.cached_bytes;
     s->big_regions = b.regions;

@@ -146,7 +146,7 @@ static void short_memory(struct fmt_buf *b, const struct obs_stats *s, const str
     fmt_str(b, " with code, stacks and files\n");
 }
 
-static void short_hugepages(struct fmt_buf *b, const struct obs_process *p) {
+static void short_hugepages(struct fmt_buf *b, const struct obs_stats *s, const struct obs_process *p) {
     fmt_str(b, "quarry: hugepages  ");
     if (p->rollup_known) {
         percent_print(b, p->huge_bytes, p->resident_bytes);
@@ -154,7 +154,9 @@ static void short_hugepages(struct fmt_buf *b, const struct obs_process *p) {
         bytes_print(b, p->huge_bytes);
         fmt_str(b, " of ");
         bytes_print(b, p->resident_bytes);
-        fmt_str(b, ")\n");
+        fmt_str(b, "); for slabs and runs asked for ");
+        bytes_print(b, s->huge_bytes);
+        fmt_char(b, '\n');
     } else {
         fmt_str(b, "unknown: /proc/self/smaps_rollup cannot be read\n");
     }
@@ -170,7 +172,7 @@ void obs_report_short(int fd) {
     fmt_printf(writer_item(&w), "quarry: process    %u %s\n", sys_process_id(), process.name);
     short_calls(writer_item(&w), &stats);
     short_memory(writer_item(&w), &stats, &process);
-    short_hugepages(writer_item(&w), &process);
+    short_hugepages(writer_item(&w), &stats, &process);
     fmt_printf(writer_item(&w), "quarry: per CPU    %s, %lu ids\n", mag_mode_name(), (unsigned long)stats.ids);
     writer_flush(&w);
 }

@@ -12,12 +12,8 @@
 #define STEP_MIN_BYTES (2 * HPAGE_BYTES)
 #define STEP_MAX_BYTES (64 * MIB)
 
-/*
- * A hugepage that takes longer than this to come costs more than twice the 512 small faults it replaces: the kernel had
- * to compact memory for it, or a hypervisor to find some. Then so many are done without before the next is asked for,
- * four times as many each time: slow ones come in stretches, and each costs what eight quick ones save.
- */
-#define SLOW_NS ((u64)2000000)
+/* After a slow hugepage so many are done without before the next is asked for, four times as many each time: slow ones
+ * come in stretches, and each costs what eight quick ones save. */
 enum { SKIP_FIRST = 8, SKIP_GROWTH = 4, SKIP_MAX = 128 };
 
 enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
@@ -85,7 +81,7 @@ void tier_hugepage_touch(struct page_tier *t, char *p) {
     if (rt_opt.thp == OPT_THP_ALWAYS)
         return;
     u32 last = atomic_load_explicit(&t->huge_skip_last, memory_order_relaxed);
-    u32 skip = took < SLOW_NS ? 0 : CLAMP(last * SKIP_GROWTH, SKIP_FIRST, SKIP_MAX);
+    u32 skip = took < TIER_HUGE_SLOW_NS ? 0 : CLAMP(last * SKIP_GROWTH, SKIP_FIRST, SKIP_MAX);
     atomic_store_explicit(&t->huge_skip_last, skip, memory_order_relaxed);
     atomic_store_explicit(&t->huge_skip, skip, memory_order_relaxed);
 }
@@ -112,6 +108,8 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
         return NULL;
     char *p = t->fresh;
     t->fresh += HPAGE_BYTES;
+    t->low = t->low == NULL || p < t->low ? p : t->low;
+    t->high = MAX(t->high, t->fresh);
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;
     h->tier = (u8)(t - page_tiers);

@@ -60,7 +60,9 @@ struct hpage {
     bool listed;
     _Atomic(bool) awaited; /* a real hugepage whose first touch, which brings it, is still to come */
     _Atomic(u8) state;
-    u32 purged_s; /* when it last lost memory, seconds + 1; 0 never */
+    _Atomic(u16) inside_pages; /* pages inside its runs that were given back */
+    u16 taken_s;               /* when a run was last taken, seconds, of which these are the low bits */
+    u32 purged_s;              /* when it last lost memory, seconds + 1; 0 never */
     /* HPAGE_BIG */
     size_t big_bytes;         /* usable, page multiple */
     size_t big_reserve_bytes; /* address space, guard included */
@@ -160,7 +162,7 @@ extern HIDDEN const struct page_reserve_view page_reserve_view;
 
 struct page_stats {
     u64 committed_bytes, run_used_bytes, run_free_bytes, huge_bytes, purged_bytes_total, purges, inside_purged_bytes;
-    u64 lock_waits, lock_wait_ms;
+    u64 lock_waits, lock_wait_ms, collapses;
 };
 void page_stats_get(struct page_stats *ret_stats);
 /* Bytes of the tier that may be backed by memory: used and free runs less what was purged. Racy. */
@@ -169,5 +171,8 @@ size_t page_backed_bytes_racy(void);
 /* For fork: see docs/locking.md. */
 void page_fork_prepare(void);
 void page_fork_done(void); /* in parent and child */
+/* Memory is shared with the child, or was with the parent, and stays small pages. */
+enum page_forked { PAGE_FORK_PARENT, PAGE_FORK_CHILD };
+void page_collapse_forked(enum page_forked side);
 
 #endif

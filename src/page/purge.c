@@ -180,37 +180,45 @@ static struct page_tier *inside_tier(const void *p) {
     return t - (size_t)(t - page_tiers) % NODE_TIERS_NR;
 }
 
+/* Memory inside the runs of a hugepage was given back, or (negative) is there again. */
+static void inside_count(const void *addr, s64 bytes) {
+    struct hpage *h = chunk_hpage(chunk_of(addr), addr);
+    u16 pages = (u16)(bytes / (s64)sys_page_bytes());
+    if (pages == 0)
+        return;
+    atomic_fetch_add_explicit(&h->inside_pages, pages, memory_order_relaxed);
+    atomic_fetch_add_explicit(&inside_tier(addr)->inside_purged_bytes, (u64)bytes, memory_order_relaxed);
+}
+
 u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
-    struct page_tier *t = inside_tier(ranges[0].addr);
     u64 given = sys_vm_purge_ranges(ranges, nr);
     size_t bytes = 0;
-    for (u64 rest = given; rest != 0; rest &= rest - 1)
-        bytes += ranges[bits_lowest(rest)].bytes;
+    for (u64 rest = given; rest != 0; rest &= rest - 1) {
+        const struct sys_range *range = &ranges[bits_lowest(rest)];
+        bytes += range->bytes;
+        inside_count(range->addr, (s64)range->bytes);
+    }
     if (bytes != 0) {
         rt_usage_purged();
-        atomic_fetch_add_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
         rt_usage_add(-(s64)bytes);
     }
     return given;
 }
 
 bool page_refill_inside_try(void *addr, size_t bytes) {
-    struct page_tier *t = inside_tier(addr);
     if (!rt_usage_reserve(bytes))
         return false;
-    atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
+    inside_count(addr, -(s64)bytes);
     return true;
 }
 
 void page_leave_inside(void *addr, size_t bytes) {
-    struct page_tier *t = inside_tier(addr);
-    atomic_fetch_add_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
+    inside_count(addr, (s64)bytes);
     rt_usage_add(-(s64)bytes);
 }
 
 void page_forget_inside(void *addr, size_t bytes) {
-    struct page_tier *t = inside_tier(addr);
-    atomic_fetch_sub_explicit(&t->inside_purged_bytes, bytes, memory_order_relaxed);
+    inside_count(addr, -(s64)bytes);
     rt_usage_add((s64)bytes);
 }
 

@@ -175,6 +175,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
         h->written[w] |= mask;
     }
     h->used_nr = (u16)(h->used_nr + nr);
+    h->taken_s = (u16)(t->now_ms / 1000);
     t->used_granules += nr;
     t->free_backed_granules -= was_backed;
     t->peak_granules = MAX(t->peak_granules, t->used_granules);
@@ -228,7 +229,7 @@ static void defer_drain_locked(struct page_tier *t) {
 
 /* Purging, the accounts for lock-free readers, and whatever was freed meanwhile. A little more is purged than must be,
  * so that the next frees are quiet, and no more than a hugepage, so that none takes long. */
-static void tier_unlock(struct page_tier *t) {
+void tier_unlock(struct page_tier *t) {
     do {
         defer_drain_locked(t);
         u64 allowance = tier_allowance(t);
@@ -338,7 +339,10 @@ void page_tick(u64 now_ms) {
         t->peak_granules = MAX(t->used_granules, t->peak_granules - t->peak_granules / 16);
         if (now_ms >= rt_opt.purge_delay)
             tier_purge_old_locked(t, now_ms - rt_opt.purge_delay);
+        struct hpage *dense = tier_collapse_choose_locked(t);
         tier_unlock(t);
+        if (dense != NULL)
+            tier_collapse(t, dense);
     }
 }
 
@@ -382,6 +386,7 @@ void page_stats_get(struct page_stats *ret_stats) {
         s.purges += t->purges;
         s.lock_waits += atomic_load_explicit(&t->lock_waits, memory_order_relaxed);
         s.lock_wait_ms += atomic_load_explicit(&t->lock_wait_ns, memory_order_relaxed) / 1000000;
+        s.collapses += t->collapses;
         s.inside_purged_bytes += atomic_load_explicit(&t->inside_purged_bytes, memory_order_relaxed);
     }
     /* Whoever counts slabs and free runs has all that is in the tier. */

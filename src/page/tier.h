@@ -36,7 +36,11 @@ struct page_tier {
     u64 peak_granules;
     u64 admitted_bytes; /* counted in rt/usage.h already, before the lock was taken; 0 without limit_hard */
     u64 now_ms;         /* the clock as of the last tick, at first as of the first hugepage */
-    u64 committed_bytes, huge_bytes, purged_bytes_total, purges;
+    u64 committed_bytes, huge_bytes, purged_bytes_total, purges, collapses;
+    char *low, *high, *collapse_at;        /* where records were ever made, and where the next search begins */
+    u64 collapse_after_ms;                 /* not before: there was a fork */
+    u32 collapse_skip, collapse_skip_last; /* ticks to do without, as huge_skip; under the lock */
+    bool collapse_refused;                 /* the kernel does not know how */
     _Atomic(u64) inside_purged_bytes;
     _Atomic(u64) backed_granules_racy;     /* used + free_backed, for readers without the lock */
     _Atomic(u64) lock_waits, lock_wait_ns; /* by threads that found the lock held */
@@ -67,6 +71,16 @@ bool tier_hugepage_ask(struct page_tier *t, char *p);
  * it is given back the kernel's own scan must not fill it up again, and mappings with differing flags would stay apart
  * for good: the kernel is told so. */
 void tier_hugepage_touch(struct page_tier *t, char *p);
+/* What takes longer than this to come costs more than twice the 512 small faults it replaces: the kernel had to compact
+ * memory for it, or a hypervisor to find some. */
+#define TIER_HUGE_SLOW_NS ((u64)2000000)
+
+/* A record to collapse, which is awaited from then on, or NULL; and the collapse itself, without the lock. */
+struct hpage *tier_collapse_choose_locked(struct page_tier *t);
+void tier_collapse(struct page_tier *t, struct hpage *h);
+/* Lets go of the lock, having done what others left to its holder. */
+void tier_unlock(struct page_tier *t);
+
 void tier_list_add(struct page_tier *t, struct hpage *h);
 void tier_list_del(struct page_tier *t, struct hpage *h);
 /* The hugepage lost or got granules: bring longest and the lists up to date. */

@@ -44,6 +44,11 @@ int sys_vm_release(void *addr, size_t bytes);
 /* Ask for or forbid hugepages. A hint: failure is harmless. */
 int sys_vm_huge(void *addr, size_t bytes);
 int sys_vm_nohuge(void *addr, size_t bytes);
+/* Makes a hugepage of the small pages of a range that is one, whatever the range was told before; afterwards it is as
+ * after sys_vm_nohuge. Copies, and takes as long as finding a hugepage does. -EINVAL: the kernel (before Linux 6.1)
+ * cannot. */
+int sys_vm_collapse(void *addr, size_t bytes);
+#define SYS_VM_COLLAPSE_UNKNOWN (-22) /* -EINVAL, for those who have no errno.h */
 /* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
 int sys_vm_move(void *from, size_t bytes, void *to);
 /* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */

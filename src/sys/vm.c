@@ -121,6 +121,15 @@ int sys_vm_huge(void *addr, size_t bytes) {
     size_t page = sys_page_bytes();
     return page * page / sizeof(u64) != HPAGE_BYTES ? -1 : (int)SYS3(SYS_madvise, addr, bytes, MADV_HUGEPAGE);
 }
+int sys_vm_collapse(void *addr, size_t bytes) {
+    enum { COLLAPSE = 25 }; /* MADV_COLLAPSE is not in every C library's headers. */
+    _Static_assert(SYS_VM_COLLAPSE_UNKNOWN + EINVAL == 0, "what the kernel says of advice it does not know");
+    int err = sys_vm_huge(addr, bytes);
+    if (err == 0)
+        err = (int)SYS3(SYS_madvise, addr, bytes, COLLAPSE);
+    (void)sys_vm_nohuge(addr, bytes);
+    return err;
+}
 int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE); }
 
 static ALWAYS_INLINE int vm_move(void *from, size_t bytes, void *to, int more_flags) {

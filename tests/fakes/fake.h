@@ -18,6 +18,7 @@ enum fake_call {
     FAKE_RELEASE,
     FAKE_HUGE,
     FAKE_NOHUGE,
+    FAKE_COLLAPSE,
     FAKE_MOVE,
     FAKE_PLACE,
     FAKE_CALLS_NR,

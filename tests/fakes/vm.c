@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 static const char *const names[FAKE_CALLS_NR] = {
-    [FAKE_RESERVE] = "reserve", [FAKE_RESERVE_READABLE] = "reserve readable",
-    [FAKE_COMMIT] = "commit",   [FAKE_GUARD] = "guard",
-    [FAKE_PURGE] = "purge",     [FAKE_RELEASE] = "release",
-    [FAKE_HUGE] = "huge",       [FAKE_NOHUGE] = "nohuge",
-    [FAKE_MOVE] = "move",       [FAKE_PLACE] = "place",
+    [FAKE_RESERVE] = "reserve",   [FAKE_RESERVE_READABLE] = "reserve readable",
+    [FAKE_COMMIT] = "commit",     [FAKE_GUARD] = "guard",
+    [FAKE_PURGE] = "purge",       [FAKE_RELEASE] = "release",
+    [FAKE_HUGE] = "huge",         [FAKE_NOHUGE] = "nohuge",
+    [FAKE_MOVE] = "move",         [FAKE_PLACE] = "place",
+    [FAKE_COLLAPSE] = "collapse",
 };
 
 static struct kind {
@@ -170,6 +171,7 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
 
 int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
+int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node) {
     (void)mode, (void)node;
     return hint(FAKE_PLACE, addr, bytes);

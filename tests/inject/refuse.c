@@ -15,8 +15,9 @@
  *
  * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
  *        refuse foreign       mmap is refused while foreign memory is freed
- *        refuse start CALL    what the environment's rule did to the start, and whether there is service
- * Both print the call sites seen, as addresses in the library. Run by refuse.py.
+ *        refuse dense         madvise is refused while small pages that became dense are made hugepages, and then no
+ * more refuse start CALL    what the environment's rule did to the start, and whether there is service All but foreign
+ * print the call sites seen, as addresses in the library. Run by refuse.py.
  */
 #include "check.h"
 #include "inject.h"
@@ -67,6 +68,9 @@ enum {
     /* And a reservation of the page tier, if now and then it can't be given back when address space is out. */
     RESERVATION_BYTES = 1 << 30,
     BUDGET_MS = 400,
+    DENSE_NR = 20000,
+    DENSE_REFUSED_MS = 4000,
+    DENSE_WAIT_MS = 20000,
 };
 
 static const struct kind {
@@ -539,6 +543,37 @@ static const struct kind *kind_named(const char *name) {
     check_fail(__FILE__, __LINE__, "no system call %s", name);
 }
 
+/* Housekeeping comes by for so long, or until there is a collapse. */
+static uint64_t collapses_within(unsigned ms) {
+    struct timespec step = {0, 10 * 1000000};
+    for (unsigned waited = 0; waited < ms && figure("collapses") == 0; waited += 10) {
+        for (unsigned i = 0; i < 20; i++)
+            free(opaque(malloc(2 * MIB)));
+        nanosleep(&step, NULL);
+    }
+    return figure("collapses");
+}
+
+static void dense_judge(void) {
+    static struct object objs[DENSE_NR];
+    trial->kind = kind_named("madvise");
+    trial->error = ENOMEM;
+    for (unsigned i = 0; i < DENSE_NR; i++)
+        object_get(&objs[i], 1000, i);
+    rule_set(1, ~0u);
+    CHECK(collapses_within(DENSE_REFUSED_MS) == 0);
+    CHECK_MSG(rule->denied > 0, "nothing was asked for");
+    rule->first = 0;
+    if (collapses_within(DENSE_WAIT_MS) == 0)
+        check_skip("this kernel makes no hugepages of small pages");
+    unsigned long *sites = trial->sites;
+    for (unsigned i = 0; i < INJECT_CALLS_MAX; i++)
+        sites[i] = rule->sites[i];
+    sites_print(sites, rule->calls);
+    for (unsigned i = 0; i < DENSE_NR; i++)
+        object_retire(&objs[i]);
+}
+
 /* The rule came by the environment and has done its work, or goes on: whoever refuses memory for good gets no service
  * but a clean answer. */
 static void start_judge(const struct kind *kind) {
@@ -604,6 +639,10 @@ int main(int argc, char **argv) {
     CHECK(argc == 2 || argc == 5);
     if (strcmp(argv[1], "foreign") == 0) {
         foreign_free();
+        return 0;
+    }
+    if (strcmp(argv[1], "dense") == 0) {
+        dense_judge();
         return 0;
     }
     if (argc == 2) {

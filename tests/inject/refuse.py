@@ -22,7 +22,7 @@ NEVER = {"QUARRY_THP": "never"}
 CALLS = {
     "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_reserve_readable"], [(EARLY, [])]),
     "mprotect": ({"x86_64": 10, "aarch64": 226}, ["sys_vm_commit", "sys_vm_guard"], [(EARLY, [])]),
-    "madvise": ({"x86_64": 28, "aarch64": 233}, ["sys_vm_purge", "sys_vm_huge", "sys_vm_nohuge"],
+    "madvise": ({"x86_64": 28, "aarch64": 233}, ["sys_vm_purge", "sys_vm_huge", "sys_vm_nohuge", "sys_vm_collapse"],
                 [(EARLY, []), (ALWAYS, ["--beside", "process_madvise", "1"]), (NEVER, ["--beside", "munmap", "2"])]),
     "process_madvise": ({"x86_64": 440, "aarch64": 440}, ["sys_vm_purge_ranges"], [(EARLY, [])]),
     "mremap": ({"x86_64": 25, "aarch64": 216}, ["sys_vm_move", "sys_vm_move_out"], [(EARLY, [])]),
@@ -75,6 +75,15 @@ def run_foreign(report, library, program):
     report.explain(out.stderr)
 
 
+def run_dense(report, library, program):
+    """The sites reached; a kernel without MADV_COLLAPSE has none to reach."""
+    out = driver.run_child([program, "dense"], driver.child_env([library], EARLY), 60)
+    good = out.status in (0, driver.EXIT_SKIP) and out.stderr == ""
+    report.line(good, "madvise while small pages become a hugepage")
+    report.explain(out.stdout + out.stderr if not good else "")
+    return sites_of(out.stdout)
+
+
 def call_sites(library, functions):
     """Address behind each call of one of these functions, and the function it is in."""
     lines = subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True,
@@ -102,6 +111,8 @@ def main():
         seen |= sites_of(out.stdout)
     if call == "mmap":
         run_foreign(report, library, program)
+    if call == "madvise":
+        seen |= run_dense(report, library, program)
     places = call_sites(library, functions)
     missed = {hex(site): place for site, place in places.items() if site not in seen and not EXEMPT.match(place)}
     report.line(bool(places) and not missed, f"{call}: every call site was made to fail")

@@ -58,6 +58,43 @@ static void off_for_good(void) {
     give_back();
 }
 
+/* On and off while ids are emptied and new ones are made; at the end nobody is watched. */
+static void watch_now_and_then(void) {
+    static unsigned turn;
+    turn++;
+    mag_watch(turn % 3 == 0 ? MAG_WATCH_ALL : MAG_WATCH_NONE);
+    if (turn % 2 == 0)
+        give_back();
+}
+
+Test(mag_concurrent, allocations_are_watched_now_and_then, .init = magazines_start) {
+    handover_run(&small, watch_now_and_then);
+    handover_run(&mixed, watch_now_and_then);
+    mag_watch(MAG_WATCH_NONE);
+    expect_all_back();
+    cr_expect(!mag_is_watched());
+}
+
+/* The first object fills a magazine, out of which the fast path serves another: but not while it is watched. */
+Test(mag_concurrent, what_is_watched_takes_the_slow_path, .init = magazines_start) {
+    unsigned cls = slab_class_for(64);
+    void *objs[3] = {mag_alloc(cls, NULL)};
+    mag_watch(MAG_WATCH_ALL);
+    cr_expect_null(rseq_pop(mag_tabs.alloc_view, cls), "not watched");
+    objs[1] = mag_alloc(cls, NULL);
+    struct mag_stats st;
+    mag_stats_get(&st);
+    cr_expect_eq(st.refills, 1u, "the watched call went past its magazine");
+    mag_watch(MAG_WATCH_NONE);
+    objs[2] = rseq_pop(mag_tabs.alloc_view, cls);
+    cr_expect(objs[2] != NULL || rseq_id_racy() < 0, "still watched");
+    for (unsigned i = 0; i < 3; i++) {
+        if (objs[i] != NULL)
+            mag_free(cls, objs[i]);
+    }
+    expect_all_back();
+}
+
 Test(mag_concurrent, small_objects, .init = magazines_start) {
     handover_run(&small, NULL);
     expect_all_back();

@@ -70,14 +70,17 @@ Test(report, short_says_what_run_promises) {
     accounts.refills = 20;
     accounts.flushes = 10;
     accounts.peak_live_bytes = 3 * MIB + 512 * KIB;
+    accounts.huge_bytes = 6 * MIB;
     accounts.ids = 2;
     obs_report_short(7);
-    cr_expect_str_eq(out, "quarry: process    4242 some program\n"
-                          "quarry: calls      malloc 900, calloc 50, realloc 25, aligned 5, free 1020; magazines: 20 "
-                          "refills, 10 flushes\n"
-                          "quarry: memory     peak live 3.5 MiB, peak resident 20.0 MiB with code, stacks and files\n"
-                          "quarry: hugepages  40.0 % of resident memory (4.0 MiB of 10.0 MiB)\n"
-                          "quarry: per CPU    mm_cid, 2 ids\n");
+    cr_expect_str_eq(out,
+                     "quarry: process    4242 some program\n"
+                     "quarry: calls      malloc 900, calloc 50, realloc 25, aligned 5, free 1020; magazines: 20 "
+                     "refills, 10 flushes\n"
+                     "quarry: memory     peak live 3.5 MiB, peak resident 20.0 MiB with code, stacks and files\n"
+                     "quarry: hugepages  40.0 % of resident memory (4.0 MiB of 10.0 MiB); for slabs and runs asked for "
+                     "6.0 MiB\n"
+                     "quarry: per CPU    mm_cid, 2 ids\n");
     cr_expect_eq(writes_nr, 1u, "one write, so that processes do not mix their lines");
 }
 

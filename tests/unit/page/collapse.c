@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* Hugepages out of small pages that have become dense: which records, how often, and what is counted. On a pretend
+ * system, where a collapse only counts. */
+#include "fakes/fake.h"
+#include "page/tier.h"
+#include "rt/options.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum { RUN = 16, RECORD_RUNS = (int)HPAGE_GRANULES / RUN, RECORDS = 12, TICK_MS = 100, OLD_MS = 5000 };
+
+static char *runs[RECORDS * RECORD_RUNS];
+
+static unsigned collapses(void) { return fake_calls_nr(FAKE_COLLAPSE); }
+
+static struct page_stats stats(void) {
+    struct page_stats st;
+    page_stats_get(&st);
+    return st;
+}
+
+static void ticks(unsigned nr) {
+    for (unsigned i = 0; i < nr; i++) {
+        fake_clock_advance_ms(TICK_MS);
+        page_tick(sys_clock_ms());
+    }
+}
+
+/* A heap of records of small pages, each wholly handed out. */
+static void start(void) {
+    rt_options_read(NULL, NULL);
+    rt_opt.thp_after = 1 * GIB;
+    cr_assert_eq(rt_meta_init(), 0);
+    cr_assert_eq(page_init(), 0);
+    for (unsigned i = 0; i < RECORDS * RECORD_RUNS; i++) {
+        enum page_content content;
+        runs[i] = page_run_alloc(0, RUN, 1, &content);
+        cr_assert_not_null(runs[i]);
+        memset(runs[i], 0x5a, RUN * GRANULE_BYTES);
+    }
+    rt_opt.thp_after = 2 * MIB;
+    fake_clock_advance_ms(OLD_MS);
+}
+
+Test(collapse, one_record_with_each_tick_until_all_are_whole, .init = start) {
+    for (unsigned i = 1; i <= RECORDS; i++) {
+        ticks(1);
+        cr_expect_eq(collapses(), i);
+        cr_expect_eq(stats().huge_bytes, i * HPAGE_BYTES);
+    }
+    ticks(5);
+    cr_expect_eq(collapses(), (unsigned)RECORDS, "a hugepage was collapsed");
+    cr_expect_eq(stats().collapses, (u64)RECORDS);
+    for (unsigned i = 0; i < RECORDS * RECORD_RUNS; i++)
+        cr_assert_eq(runs[i][RUN * GRANULE_BYTES - 1], 0x5a);
+}
+
+Test(collapse, a_whole_one_is_broken_as_any_other, .init = start) {
+    ticks(RECORDS);
+    for (unsigned i = 0; i < RECORD_RUNS / 2; i++)
+        page_run_free(runs[i], RUN);
+    (void)page_purge(0);
+    cr_expect_eq(stats().huge_bytes, (RECORDS - 1) * HPAGE_BYTES);
+    ticks(5);
+    cr_expect_eq(collapses(), (unsigned)RECORDS, "half of it holds no memory");
+}
+
+Test(collapse, not_what_was_taken_a_moment_ago, .init = start) {
+    page_run_free(runs[RECORD_RUNS], RUN);
+    fake_clock_advance_ms(2 * OLD_MS);
+    page_tick(sys_clock_ms());
+    unsigned before = collapses();
+    enum page_content content;
+    cr_assert_eq(page_run_alloc(0, RUN, 1, &content), runs[RECORD_RUNS]);
+    ticks(RECORDS);
+    cr_expect_eq(collapses(), before + RECORDS - 2);
+    ticks(20);
+    cr_expect_eq(collapses(), before + RECORDS - 1);
+}
+
+Test(collapse, not_while_the_heap_is_small, .init = start) {
+    rt_opt.thp_after = 64 * MIB;
+    ticks(3);
+    cr_expect_eq(collapses(), 0u);
+}
+
+Test(collapse, not_unless_hugepages_are_to_be_earned, .init = start) {
+    rt_opt.thp = OPT_THP_NEVER;
+    ticks(3);
+    cr_expect_eq(collapses(), 0u);
+}
+
+/* All records lose a run, that is an eighth, and then another. */
+Test(collapse, dense_and_at_rest_alone, .init = start) {
+    ticks(1);
+    for (unsigned i = 0; i < RECORDS; i++)
+        page_run_free(runs[i * RECORD_RUNS], RUN);
+    ticks(1);
+    cr_expect_eq(collapses(), 1u, "something was freed a moment ago");
+    fake_clock_advance_ms(rt_opt.purge_delay);
+    for (unsigned i = 0; i < RECORDS; i++)
+        page_run_free(runs[i * RECORD_RUNS + 1], RUN);
+    fake_clock_advance_ms(2 * rt_opt.purge_delay);
+    ticks(3);
+    cr_expect_eq(collapses(), 1u, "a quarter is free");
+}
+
+/* [C1] */
+Test(collapse, what_was_given_back_inside_stays_given_back, .init = start) {
+    for (unsigned i = 0; i < RECORDS; i++) {
+        struct sys_range range = {runs[i * RECORD_RUNS], sys_page_bytes()};
+        cr_assert_eq(page_purge_inside(&range, 1), 1u);
+    }
+    ticks(3);
+    cr_expect_eq(collapses(), 0u);
+    cr_assert(page_refill_inside_try(runs[RECORD_RUNS], sys_page_bytes()));
+    ticks(3);
+    cr_expect_eq(collapses(), 1u);
+    cr_expect_eq(stats().huge_bytes, HPAGE_BYTES);
+}
+
+/* The same of whole runs: an eighth of each record is free, and given back. */
+Test(collapse, what_holds_no_memory_gets_none, .init = start) {
+    for (unsigned i = 0; i < RECORDS; i++)
+        page_run_free(runs[i * RECORD_RUNS], RUN);
+    (void)page_purge(0);
+    fake_clock_advance_ms(OLD_MS);
+    ticks(3);
+    cr_expect_eq(collapses(), 0u);
+}
+
+Test(collapse, slow_ones_are_followed_by_pauses, .init = start) {
+    enum { SLOW_NS = 3000000, FIRST = 8, SECOND = 32 };
+    fake_clock_look_takes_ns(SLOW_NS);
+    ticks(1);
+    cr_expect_eq(collapses(), 1u);
+    ticks(FIRST - 1);
+    cr_expect_eq(collapses(), 1u);
+    ticks(1);
+    cr_expect_eq(collapses(), 2u);
+    ticks(SECOND - 1);
+    cr_expect_eq(collapses(), 2u);
+    fake_clock_look_takes_ns(0);
+    ticks(2);
+    cr_expect_eq(collapses(), 4u, "a quick one ends the pauses");
+}
+
+Test(collapse, what_fails_changes_nothing, .init = start) {
+    fake_fail(FAKE_COLLAPSE, 1, 1);
+    ticks(1);
+    cr_expect_eq(collapses(), 1u);
+    cr_expect_eq(stats().huge_bytes, 0u);
+    ticks(8 + RECORDS);
+    cr_expect_eq(stats().huge_bytes, RECORDS * HPAGE_BYTES, "it is tried again later");
+}
+
+/* [C2] As it fails it gives memory back, as another thread might at that moment. */
+Test(collapse, a_record_is_left_alone_meanwhile, .init = start) {
+    struct page_tier *t = &page_tiers[0];
+    cr_assert(sys_lock_acquire(&t->lock));
+    t->now_ms = sys_clock_ms();
+    struct hpage *h = tier_collapse_choose_locked(t);
+    cr_assert_not_null(h);
+    tier_unlock(t);
+    u64 before = stats().purged_bytes_total;
+    page_run_free(h->addr, RUN);
+    (void)page_purge(0);
+    cr_expect_eq(stats().purged_bytes_total, before, "given back while it is collapsed");
+    struct sys_range range = {h->addr + (size_t)RUN * GRANULE_BYTES, sys_page_bytes()};
+    cr_assert_eq(page_purge_inside(&range, 1), 1u);
+    tier_collapse(t, h);
+    cr_expect_not(h->huge);
+    cr_expect_eq(stats().huge_bytes, 0u);
+    (void)page_purge(0);
+    cr_expect_gt(stats().purged_bytes_total, before);
+}
+
+/* [C3] */
+Test(collapse, not_after_a_fork, .init = start) {
+    page_collapse_forked(PAGE_FORK_PARENT);
+    ticks(100);
+    cr_expect_eq(collapses(), 0u);
+    ticks(700);
+    cr_expect_eq(collapses(), (unsigned)RECORDS);
+}
+
+Test(collapse, in_a_child_never, .init = start) {
+    page_collapse_forked(PAGE_FORK_CHILD);
+    ticks(1000);
+    cr_expect_eq(collapses(), 0u);
+}
