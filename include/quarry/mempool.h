@@ -79,7 +79,7 @@ void quarry_mempool_free_slab(void *element, void *pool_data) QUARRY_NOTHROW;
 void *quarry_mempool_kmalloc(quarry_gfp_t flags, void *pool_data) QUARRY_NOTHROW;
 void quarry_mempool_kfree(void *element, void *pool_data) QUARRY_NOTHROW;
 
-/* Elements are kvmalloc'ed, so they may be large: pool_data is their size. Freeing one may be a system call. */
+/* Elements are kvmalloc'ed, so they may be large: pool_data is their size. */
 void *quarry_mempool_kvmalloc(quarry_gfp_t flags, void *pool_data) QUARRY_NOTHROW;
 void quarry_mempool_kvfree(void *element, void *pool_data) QUARRY_NOTHROW;
 /* Elements are struct quarry_page *, of pages whose order pool_data is. */

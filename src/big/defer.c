@@ -59,6 +59,8 @@ void big_deferred_each(void (*fn)(void *arg, char *addr, size_t bytes), void *ar
         fn(arg, h->addr, h->big_bytes);
         last = h;
     }
-    if (first != NULL)
-        chain_push(first, last);
+    if (first == NULL)
+        return;
+    chain_push(first, last);
+    rt_chore_note(RT_CHORE_REGIONS); /* who looked meanwhile found nothing */
 }

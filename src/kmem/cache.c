@@ -114,24 +114,21 @@ static bool same_type(const struct quarry_kmem_cache *a, const struct quarry_kme
            a->flags == b->flags && a->args.ctor == b->args.ctor && a->args.sheaf_capacity == b->args.sheaf_capacity;
 }
 
-/* The class that a cache of the same type left behind. */
-static bool pinned_adopt(struct quarry_kmem_cache *s) {
+/* The class that a cache of the same type left behind; that one's record, or NULL. Reports may look at it until the new
+ * one has taken its place. */
+static struct quarry_kmem_cache *pinned_adopt(struct quarry_kmem_cache *s) {
     for (struct quarry_kmem_cache **at = &pinned; *at != NULL; at = &(*at)->next) {
         struct quarry_kmem_cache *old = *at;
         if (!same_type(old, s))
             continue;
         s->heap = old->heap;
         *at = old->next;
-        quarry_core1_free(old->debug);
-        quarry_core1_free(old);
-        return true;
+        return old;
     }
-    return false;
+    return NULL;
 }
 
 static int class_make(struct quarry_kmem_cache *s) {
-    if (pinned_adopt(s))
-        return 0;
     return quarry_core1_class_make(
         &s->heap, &(struct quarry_core1_class_make){.size_bytes = s->slot_bytes,
                                                     .align_bytes = s->align_bytes,
@@ -147,10 +144,15 @@ static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry
     if (s != NULL && copy != NULL) {
         *s = *like;
         s->name = copy;
-        if (kmem_debug_cache_prepare(s) && class_make(s) == 0) {
+        bool prepared = kmem_debug_cache_prepare(s);
+        struct quarry_kmem_cache *old = prepared ? pinned_adopt(s) : NULL;
+        if (old != NULL || (prepared && class_make(s) == 0)) {
             s->class = s->heap;
             if (s->debug != NULL)
                 kmem_debug_cache_begin(s);
+            if (old != NULL)
+                quarry_core1_free(old->debug);
+            quarry_core1_free(old);
             return s;
         }
         quarry_core1_free(s->debug);
@@ -285,15 +287,17 @@ void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
     void (*barrier)(void) = atomic_load_explicit(&kmem_rcu_barrier, memory_order_relaxed);
     if (barrier != NULL)
         barrier();
-    if (waits_for_grace(s)) {
+    bool waited = waits_for_grace(s);
+    if (waited)
         kmem_grace_wait();
-        quarry_core1_class_unpin(&s->heap);
-    }
     lock_to_change();
-    if (s->debug != NULL && s->users == 0)
+    if (s->debug != NULL && s->users == 0) {
         kmem_debug_destroyed_twice(s);
-    else if (--s->users == 0)
+    } else if (--s->users == 0) {
+        if (waited)
+            quarry_core1_class_unpin(&s->heap);
         cache_end(s, __builtin_return_address(0));
+    }
     unlock_changed();
 }
 

@@ -178,7 +178,8 @@ static void *object_alloc(const struct quarry_kmem_cache *s, enum quarry_core1_c
     kmem_debug_asked_set(d, object, asked, zeroed);
     kmem_track_set(kmem_debug_track(d, object, KMEM_TRACK_ALLOC));
     kmem_debug_object_fill(d, object, KMEM_RED_ACTIVE);
-    if (zeroed == KMEM_ZEROED || (zeroing && s->args.ctor == NULL))
+    bool keeps = s->args.ctor != NULL || (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0;
+    if (zeroed == KMEM_ZEROED || (zeroing && !keeps))
         memset(object, 0, asked);
     state_set(d, object, LIVE);
     trace(s, "alloc", object);

@@ -29,12 +29,14 @@ static void fork_child(void) {
 __attribute__((constructor)) static void fork_handlers(void) { sys_atfork(NULL, NULL, fork_child); }
 
 void kmem_report_begin(void) {
-    (void)sys_lock_acquire(&report_lock);
-    depth++;
+    if (!sys_lock_acquire(&report_lock))
+        depth++;
 }
 
 void kmem_trace_end(void) {
-    if (--depth == 0)
+    if (depth > 0)
+        depth--;
+    else
         sys_lock_release(&report_lock);
 }
 

@@ -147,7 +147,9 @@ static void *alloc_failed(size_t size) {
     return inside != 0 ? NULL : kmem_gfp_alloc(try_plain, size, QUARRY_GFP_KERNEL);
 }
 
+/* Who asks first may be in an atomic context, so it is asked for now. */
 __attribute__((constructor)) static void gfp_start(void) {
+    (void)one_node();
     quarry_core1_alloc_failed(alloc_failed);
     quarry_core1_reserve_start();
 }

@@ -47,6 +47,8 @@ static void asked_no_more(void) {
     atomic_store_explicit(&asked, false, memory_order_release);
 }
 
+static void grace_wanted(void);
+
 /* More may have become free meanwhile. */
 static void grace_over(struct quarry_rcu_head *head) {
     struct cycle *cycle = (struct cycle *)head;
@@ -55,8 +57,13 @@ static void grace_over(struct quarry_rcu_head *head) {
     if (!current)
         return;
     quarry_core1_grace_end();
-    if (!grace_begin())
-        asked_no_more();
+    if (grace_begin())
+        return;
+    asked_no_more();
+    /* order: seq_cst fence: a shrink found this grace period asked for, or is seen here.      pairs: [grace.shrink] */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&all_wanted, memory_order_relaxed))
+        grace_wanted();
 }
 
 static void grace_wanted(void) {
@@ -75,6 +82,8 @@ bool kmem_grace_prepare(void) {
 void kmem_grace_shrink(void) {
     (void)kmem_grace_prepare();
     atomic_store_explicit(&all_wanted, true, memory_order_relaxed);
+    /* order: seq_cst fence                                                                    pairs: [grace.shrink] */
+    atomic_thread_fence(memory_order_seq_cst);
     grace_wanted();
 }
 

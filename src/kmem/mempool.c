@@ -294,7 +294,7 @@ void *quarry_mempool_kvmalloc(quarry_gfp_t flags, void *pool_data) { return quar
 
 void quarry_mempool_kvfree(void *element, void *pool_data) {
     (void)pool_data;
-    quarry_kvfree(element);
+    quarry_kvfree_atomic(element);
 }
 
 void *quarry_mempool_alloc_pages(quarry_gfp_t flags, void *pool_data) {

@@ -90,17 +90,21 @@ static void places_leave(struct list *list, u32 nr) {
     }
 }
 
-/* The thread, and whoever was in a round, is not in the child. */
+/* Of this thread: a handler on top of a barrier may fork. */
+static __thread volatile u32 barriers_here;
+
+/* The thread, and whoever was in a round, is not in the child; but for who forked on top of its own. */
 static void fork_child(void) {
     sys_lock_reset(&rcu.start_lock);
     rcu_batch_fork_child();
-    if (!sys_lock_is_mine(&rcu.round_lock))
+    if (!sys_lock_is_mine(&rcu.round_lock)) {
         places_leave(rcu.lists, lists_nr());
-    sys_lock_reset(&rcu.round_lock);
+        sys_lock_reset(&rcu.round_lock);
+    }
     rcu.forked = true;
     atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
     atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
-    atomic_store_explicit(&rcu.barriers, 0, memory_order_relaxed);
+    atomic_store_explicit(&rcu.barriers, barriers_here, memory_order_relaxed);
 }
 
 static struct list *lists_make(void) {
@@ -273,10 +277,11 @@ static size_t round_run(const struct quarry_rcu_flavour *flavour) {
     if (!sys_lock_acquire(&rcu.round_lock))
         return 0; /* from a callback: it is the round */
     size_t nr = 0;
-    for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--)
+    for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--) {
         nr += round_locked(flavour);
+        rcu_batch_free_ready(); /* [R3] asks for none to be ready when more are */
+    }
     rcu.forked = false;
-    rcu_batch_free_ready();
     rcu_batch_stock();
     sys_lock_release(&rcu.round_lock);
     return nr;
@@ -474,12 +479,14 @@ void quarry_kvfree_rcu_barrier(void) {
     const struct quarry_rcu_flavour *flavour = flavour_get();
     if (flavour->thread_offline != NULL)
         flavour->thread_offline();
+    barriers_here = barriers_here + 1;
     atomic_fetch_add_explicit(&rcu.barriers, 1, memory_order_relaxed);
     rcu_batch_shut();
     (void)round_run(flavour);
     stock_by(rcu_batch_trim);
     rcu_batch_open();
     atomic_fetch_sub_explicit(&rcu.barriers, 1, memory_order_relaxed);
+    barriers_here = barriers_here - 1;
     if (flavour->thread_online != NULL)
         flavour->thread_online();
 }

@@ -44,8 +44,9 @@ static struct {
     struct rcu_batch *_Atomic freeing; /* whose objects the thread is freeing; taken and freeing are the round's */
 } batches;
 
-/* Of this thread: entries without a leave, for the child of a fork in a handler on top of one. */
-static __thread volatile u32 depth;
+/* Of this thread: entries without a leave, and shuts without an open, for the child of a fork in a handler on top of
+ * one. */
+static __thread volatile u32 depth, shuts;
 
 static struct rcu_batch *batch_load(struct rcu_batch *_Atomic *at) {
     return atomic_load_explicit(at, memory_order_relaxed);
@@ -78,6 +79,7 @@ void rcu_batch_leave(void) {
 }
 
 void rcu_batch_shut(void) {
+    shuts = shuts + 1;
     atomic_fetch_add_explicit(&batches.shut, 1, memory_order_relaxed);
     /* order: seq_cst fence: shut before the count is looked at.                                 pairs: [batch.door] */
     atomic_thread_fence(memory_order_seq_cst);
@@ -88,18 +90,36 @@ void rcu_batch_shut(void) {
     }
 }
 
-void rcu_batch_open(void) { atomic_fetch_sub_explicit(&batches.shut, 1, memory_order_relaxed); }
+void rcu_batch_open(void) {
+    atomic_fetch_sub_explicit(&batches.shut, 1, memory_order_relaxed);
+    shuts = shuts - 1;
+}
+
+/* The thread that moved a batch may have counted it or not. */
+static void empty_count(void) {
+    u32 nr = 0;
+    for (const struct rcu_batch *b = batch_load(&batches.empty); b != NULL; b = b->next)
+        nr++;
+    atomic_store_explicit(&batches.empty_nr, nr, memory_order_relaxed);
+}
 
 /* [R3]: a step of two stores, under the lock, was cut in two. */
-void rcu_batch_fork_child(void) {
+static void lists_mend(void) {
     struct rcu_batch *ready = batch_load(&batches.ready);
     if (ready != NULL && ready == batch_load(&batches.taken))
         batch_store(&batches.taken, NULL);
     if (ready != NULL && ready == batch_load(&batches.freeing))
         batch_store(&batches.ready, ready->next);
-    sys_lock_reset(&batches.lock);
+    empty_count();
+}
+
+void rcu_batch_fork_child(void) {
+    if (!sys_lock_is_mine(&batches.lock)) {
+        lists_mend();
+        sys_lock_reset(&batches.lock);
+    }
     atomic_store_explicit(&batches.inside, depth, memory_order_relaxed);
-    atomic_store_explicit(&batches.shut, 0, memory_order_relaxed);
+    atomic_store_explicit(&batches.shut, shuts, memory_order_relaxed);
 }
 
 /* --- ready and empty ones --- */
@@ -181,12 +201,11 @@ bool rcu_batch_is_lacking(void) {
 static void stock_to(u32 nr) {
     atomic_store_explicit(&batches.stock_nr, nr, memory_order_relaxed);
     atomic_store_explicit(&batches.wanted, false, memory_order_relaxed);
-    for (struct rcu_batch *b; atomic_load_explicit(&batches.empty_nr, memory_order_relaxed) > nr;) {
-        if ((b = pop_try(&batches.empty)) != NULL)
-            quarry_core1_free(b);
-    }
+    struct rcu_batch *b;
+    while (atomic_load_explicit(&batches.empty_nr, memory_order_relaxed) > nr && (b = pop_try(&batches.empty)) != NULL)
+        quarry_core1_free(b);
     while (atomic_load_explicit(&batches.empty_nr, memory_order_relaxed) < nr) {
-        struct rcu_batch *b = quarry_kmalloc(RCU_BATCH_BYTES, QUARRY_GFP_KERNEL | QUARRY___GFP_NORETRY);
+        b = quarry_kmalloc(RCU_BATCH_BYTES, QUARRY_GFP_KERNEL | QUARRY___GFP_NORETRY);
         if (b == NULL)
             return;
         rcu_batch_put(b);

@@ -54,9 +54,12 @@ static void region_empty(struct mag_region *r) {
 
 enum { ALL_CLASSES = 0 };
 
-/* Stops the id and empties its magazines of one class, or of all. False: it could not be stopped. Under the stop lock.
- */
+/* Stops the id and empties its magazines of one class, or of all. False: it could not be stopped: its maker is about to
+ * publish it once more. Under the stop lock. */
 static bool region_stop_and_empty(struct mag_region *r, unsigned id, unsigned cls) {
+    /* order: acquire                                                                           pairs: [mag.settled] */
+    if (!atomic_load_explicit(&r->settled, memory_order_acquire))
+        return false;
     atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
     regions_publish(r, id);
     bool alone = sys_membarrier_rseq() == 0;
@@ -219,6 +222,7 @@ void mag_fork_child(void) {
         if (region_is_locked_kind(i))
             continue;
         atomic_store_explicit(&r->stops, 0, memory_order_relaxed);
+        atomic_store_explicit(&r->settled, true, memory_order_relaxed); /* or its maker is not here */
         regions_publish(r, i);
     }
 }

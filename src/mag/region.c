@@ -139,6 +139,8 @@ static struct mag_region *region_for_id(unsigned id) {
         /* order: seq_cst fence: who ends the watch either finds this region, or is seen here.    pairs: [mag.watch] */
         atomic_thread_fence(memory_order_seq_cst);
     } while (slow != allocs_are_slow());
+    /* order: release: the publishing above is over before the id is stopped.                   pairs: [mag.settled] */
+    atomic_store_explicit(&made->settled, true, memory_order_release);
     return made;
 }
 

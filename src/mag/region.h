@@ -32,6 +32,7 @@ struct mag_region {
     _Atomic(u32) stops;                        /* why the views do not show this region: vfork children, a drain */
     _Atomic(u8) lock;                          /* locked regions only */
     bool locked_kind;
+    _Atomic(bool) settled;   /* its maker publishes it no more: from then on only who has the stop lock does */
     _Atomic(u64) drained_at; /* sum of counts when last looked at; drainer only */
     /*
      * A load waits for a store to the same place of another page. Where programs have no thread-local data of their

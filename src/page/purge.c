@@ -191,12 +191,16 @@ static void inside_count(const void *addr, s64 bytes) {
 }
 
 u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
-    u64 given = sys_vm_purge_ranges(ranges, nr);
     size_t bytes = 0;
-    for (u64 rest = given; rest != 0; rest &= rest - 1) {
-        const struct sys_range *range = &ranges[bits_lowest(rest)];
-        bytes += range->bytes;
-        inside_count(range->addr, (s64)range->bytes);
+    /* Before it is done, so that a collapse that fills the holes again finds them counted. */
+    for (unsigned i = 0; i < nr; i++)
+        inside_count(ranges[i].addr, (s64)ranges[i].bytes);
+    u64 given = sys_vm_purge_ranges(ranges, nr);
+    for (unsigned i = 0; i < nr; i++) {
+        if ((given >> i) & 1)
+            bytes += ranges[i].bytes;
+        else
+            inside_count(ranges[i].addr, -(s64)ranges[i].bytes);
     }
     if (bytes != 0) {
         rt_usage_purged();
@@ -238,6 +242,9 @@ size_t tier_release_locked(struct page_tier *t) {
     size_t released = 0;
     for (struct hpage *h = t->by_longest[LONGEST_MAX], *next; h != NULL; h = next) {
         next = h->next;
+        /* order: acquire: a touch or a collapse under way is of this address.                  pairs: [page.awaited] */
+        if (atomic_load_explicit(&h->awaited, memory_order_acquire))
+            continue;
         released += hpage_release(t, h) ? HPAGE_BYTES : 0;
     }
     size_t rest = (size_t)(t->reserved_end - t->fresh);

@@ -27,8 +27,8 @@ struct slab {
     _Atomic(u64) link; /* id of the next slab on the list; meaningful while LISTED */
     _Atomic(u64) bits; /* free objects, when there are at most 64; else meta_ref_t of the bitmap, and how many objects
                           were carved << 32 */
-    u32 purged;        /* pages given back while in use, one bit each; owner of a BOUND slab only. Of a pinned class
-                          SLAB_WAITS: it was wholly free when a grace period began, and is since */
+    u32 purged;        /* memory given back while in use, a bit for each slab_purge_unit(); owner of a BOUND slab only.
+                          Of a pinned class SLAB_WAITS: it was wholly free when a grace period began, and is since */
     u8 back;           /* granules from the slab's first one to this one */
     _Atomic(u8) first; /* SLAB_FRESH, and how many objects were carved where there are at most 64 */
     u16 kind;          /* class, and node << SLAB_ID_BITS */
@@ -77,6 +77,7 @@ static ALWAYS_INLINE struct slab *slab_of(const void *p, char **ret_base) {
 }
 
 enum {
+    SLAB_PURGE_BITS = 32,
     CARVED_SHIFT = 32,
     SLAB_FRESH = 0x80, /* objects that were never taken read as zeros */
 };
@@ -101,6 +102,12 @@ static ALWAYS_INLINE _Atomic(u64) *slab_bitmap(struct slab *s, const struct slab
 
 static ALWAYS_INLINE slab_word_t slab_word_load(struct slab *s) {
     return (slab_word_t){atomic_load_explicit(&s->word, memory_order_relaxed)};
+}
+
+/* What one bit of purged stands for, in bytes: a page, or as many as it takes for the bits to do for the slab. */
+static inline size_t slab_purge_unit(const struct slab_geometry *g) {
+    size_t pages = g->granules * GRANULE_BYTES / sys_page_bytes();
+    return sys_page_bytes() * MAX((pages + SLAB_PURGE_BITS - 1) / SLAB_PURGE_BITS, (size_t)1);
 }
 
 /* Partial lists (partial.c). pop claims nothing by itself: the caller is the only one to know the slab and must make it

@@ -13,7 +13,7 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, EMPTIES_OUT_PART = 3
  * The most a class keeps in wholly free slabs. Larger and an idle process with many classes shows it; smaller and a
  * loop that fills and empties some slabs goes to the page tier in each turn.
  */
-#define EMPTIES_MAX_BYTES (128 * KIB)
+#define EMPTIES_MAX_BYTES (288 * KIB)
 /* All classes together: a small process with many classes must not keep a slab or two for each. */
 #define EMPTIES_ALL_BYTES ((s64)(256 * KIB))
 static _Atomic(s64) empty_bytes;
@@ -116,7 +116,9 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
     return base;
 }
 
-static size_t slab_purged_bytes(const struct slab *s) { return bits_count(s->purged) * sys_page_bytes(); }
+static size_t slab_purged_bytes(const struct slab *s) {
+    return bits_count(s->purged) * slab_purge_unit(slab_geometry_of(slab_cls(s)));
+}
 
 static void slab_purged_clear(struct slab_class *c, struct slab *s) {
     atomic_fetch_sub_explicit(&c->purged_bytes, (s64)slab_purged_bytes(s), memory_order_relaxed);

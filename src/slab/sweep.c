@@ -41,11 +41,11 @@ static bool range_is_free(struct slab *s, const struct slab_geometry *g, size_t 
 
 /* The wholly free pages of a BOUND slab that still hold memory, one bit each; for its owner. */
 static u32 slab_free_pages(struct slab *s, const struct slab_geometry *g) {
-    size_t page = sys_page_bytes();
-    unsigned pages_nr = (unsigned)MIN(g->granules * GRANULE_BYTES / page, 32);
+    size_t unit = slab_purge_unit(g);
+    unsigned units_nr = (unsigned)(g->granules * GRANULE_BYTES / unit);
     u32 found = 0;
-    for (unsigned i = 0; i < pages_nr; i++) {
-        if (((s->purged >> i) & 1) == 0 && range_is_free(s, g, i * page, (i + 1) * page))
+    for (unsigned i = 0; i < units_nr; i++) {
+        if (((s->purged >> i) & 1) == 0 && range_is_free(s, g, i * unit, (i + 1) * unit))
             found |= (u32)1 << i;
     }
     return found;
@@ -90,12 +90,12 @@ static void sweep_file(struct sweep *sw, char *base) {
 static void sweep_flush(struct sweep *sw) {
     if (sw->held_nr == 0)
         return;
-    size_t page = sys_page_bytes(), bytes = 0;
+    size_t unit = slab_purge_unit(sw->geometry), bytes = 0;
     for (u64 given = page_purge_inside(sw->ranges, sw->ranges_nr); given != 0; given &= given - 1) {
         const struct sys_range *range = &sw->ranges[bits_lowest(given)];
         char *base = sw->held[sw->owner[bits_lowest(given)]];
         slab_at(base)->purged |=
-            (u32)(bits_mask((unsigned)(range->bytes / page)) << ((size_t)((char *)range->addr - base) / page));
+            (u32)(bits_mask((unsigned)(range->bytes / unit)) << ((size_t)((char *)range->addr - base) / unit));
         bytes += range->bytes;
     }
     atomic_fetch_add_explicit(&sw->class->purged_bytes, (s64)bytes, memory_order_relaxed);
@@ -106,13 +106,13 @@ static void sweep_flush(struct sweep *sw) {
 
 /* A BOUND slab with free pages, neighbours as one range. */
 static void sweep_hold(struct sweep *sw, char *base, u32 pages) {
-    size_t page = sys_page_bytes();
+    size_t unit = slab_purge_unit(sw->geometry);
     if (sw->held_nr == HELD_MAX || sw->ranges_nr + RUNS_MAX > SYS_RANGES_MAX)
         sweep_flush(sw);
     while (pages != 0) {
         unsigned lo = bits_lowest(pages), nr = bits_lowest(~((u64)pages >> lo));
         sw->owner[sw->ranges_nr] = (u8)sw->held_nr;
-        sw->ranges[sw->ranges_nr++] = (struct sys_range){base + lo * page, nr * page};
+        sw->ranges[sw->ranges_nr++] = (struct sys_range){base + lo * unit, nr * unit};
         pages &= ~(u32)(bits_mask(nr) << lo);
     }
     sw->held[sw->held_nr++] = base;

@@ -27,13 +27,18 @@ static void regs_get(const ucontext_t *context, struct sys_fault *ret_fault) {
 }
 #endif
 
-/* The instruction fails again, and then nobody is asked. */
+/* The instruction fails again, and then nobody is asked. A signal that was sent must be sent again. */
 static void handler(int signal_nr, siginfo_t *info, void *context) {
     struct sys_fault fault = {.address = (u64)(uintptr_t)info->si_addr};
-    struct sigaction fatal;
+    struct sigaction now, fatal;
     memset(&fatal, 0, sizeof(fatal));
     fatal.sa_handler = SIG_DFL;
-    (void)sigaction(signal_nr, &fatal, NULL);
+    if (sigaction(signal_nr, NULL, &now) == 0 && now.sa_sigaction == handler)
+        (void)sigaction(signal_nr, &fatal, NULL);
+    if (info->si_code <= 0) {
+        (void)raise(signal_nr); /* blocked here: it ends the program on return */
+        return;
+    }
     regs_get(context, &fault);
     fault_fn(&fault);
 }

@@ -10,15 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The kernel's flags of debugging (include/linux/slab.h): a cache that has none shows zeros. */
-enum {
-    FLAG_CONSISTENCY_CHECKS = 0x100,
-    FLAG_RED_ZONE = 0x400,
-    FLAG_POISON = 0x800,
-    FLAG_STORE_USER = 0x10000,
-    FLAG_TRACE = 0x200000,
-};
-
 enum attribute_kind { ATTRIBUTE_NUMBER, ATTRIBUTE_FLAG, ATTRIBUTE_SYMBOL };
 
 struct attribute {
@@ -53,22 +44,23 @@ static const struct attribute attributes[] = {
     NUMBER(align),
     {"ctor", number_ctor, ATTRIBUTE_SYMBOL, 0},
     FLAG(destroy_by_rcu, QUARRY_SLAB_TYPESAFE_BY_RCU),
+    FLAG(failslab, QUARRY_SLAB_FAILSLAB),
     FLAG(hwcache_align, QUARRY_SLAB_HWCACHE_ALIGN),
     NUMBER(object_size),
     NUMBER(objects),
     NUMBER(objects_partial),
     NUMBER(objs_per_slab),
     NUMBER(partial),
-    FLAG(poison, FLAG_POISON),
+    FLAG(poison, QUARRY_SLAB_POISON),
     FLAG(reclaim_account, QUARRY_SLAB_RECLAIM_ACCOUNT),
-    FLAG(red_zone, FLAG_RED_ZONE),
-    FLAG(sanity_checks, FLAG_CONSISTENCY_CHECKS),
+    FLAG(red_zone, QUARRY_SLAB_RED_ZONE),
+    FLAG(sanity_checks, QUARRY_SLAB_CONSISTENCY_CHECKS),
     NUMBER(sheaf_capacity),
     NUMBER(slab_size),
     NUMBER(slabs),
-    FLAG(store_user, FLAG_STORE_USER),
+    FLAG(store_user, QUARRY_SLAB_STORE_USER),
     NUMBER(total_objects),
-    FLAG(trace, FLAG_TRACE),
+    FLAG(trace, QUARRY_SLAB_TRACE),
     NUMBER(usersize),
 };
 enum { ATTRIBUTES_NR = sizeof(attributes) / sizeof(attributes[0]), SYMBOL_BYTES = 256 };

@@ -176,6 +176,23 @@ Test(collapse, a_record_is_left_alone_meanwhile, .init = start) {
     cr_expect_gt(stats().purged_bytes_total, before);
 }
 
+/* Nor is its address given up, when nothing of it is in use any more and address space is short. */
+Test(collapse, a_record_keeps_its_address_meanwhile, .init = start) {
+    struct page_tier *t = &page_tiers[0];
+    cr_assert(sys_lock_acquire(&t->lock));
+    t->now_ms = sys_clock_ms();
+    struct hpage *h = tier_collapse_choose_locked(t);
+    cr_assert_not_null(h);
+    tier_unlock(t);
+    for (unsigned i = 0; i < RECORD_RUNS; i++)
+        page_run_free(h->addr + (size_t)i * RUN * GRANULE_BYTES, RUN);
+    (void)page_release();
+    cr_expect_eq((int)atomic_load(&h->state), (int)HPAGE_RUNS);
+    tier_collapse(t, h);
+    (void)page_release();
+    cr_expect_eq((int)atomic_load(&h->state), (int)HPAGE_FOREIGN);
+}
+
 /* [C3] */
 Test(collapse, not_after_a_fork, .init = start) {
     page_collapse_forked(PAGE_FORK_PARENT);
@@ -187,6 +204,7 @@ Test(collapse, not_after_a_fork, .init = start) {
 
 Test(collapse, in_a_child_never, .init = start) {
     page_collapse_forked(PAGE_FORK_CHILD);
+    page_collapse_forked(PAGE_FORK_PARENT); /* it forks in its turn */
     ticks(1000);
     cr_expect_eq(collapses(), 0u);
 }
