@@ -54,7 +54,7 @@ struct slab_class {
     u8 quiet_ticks;         /* ticks since objects were last taken; tick thread only */
     u64 out_objs_at_tick;   /* tick thread only */
     bool keeps_contents;    /* pages inside slabs are never given back: free objects are in a state of their own */
-    bool pinned;            /* slabs are given back after grace periods alone: slab_grace_begin() */
+    _Atomic(bool) pinned;   /* slabs are given back after grace periods alone: slab_grace_begin() */
     _Atomic(bool) unpinned; /* no longer: nobody can look at them */
 };
 
@@ -134,8 +134,11 @@ extern _Atomic(s64) slab_regret_bytes;
 
 enum { SLAB_WAITS = 1 };
 /* Wholly free slabs are given back when a grace period has passed over them, and at no other time. */
+static inline bool slab_was_pinned(const struct slab_class *c) {
+    return UNLIKELY(atomic_load_explicit(&c->pinned, memory_order_relaxed));
+}
 static inline bool slab_is_pinned(const struct slab_class *c) {
-    return UNLIKELY(c->pinned) && !atomic_load_explicit(&c->unpinned, memory_order_relaxed);
+    return slab_was_pinned(c) && !atomic_load_explicit(&c->unpinned, memory_order_relaxed);
 }
 
 /* Wholly free slabs a class may keep, and whether it has so many more that a sweep is worth its time (slab.c). */

@@ -128,9 +128,9 @@ static void tally_settle(struct tally *t) {
     atomic_fetch_sub_explicit(&rt_usage_out_bytes, (s64)t->objs * g->size_bytes, memory_order_relaxed);
     t->objs = 0;
     bool many = slab_empties_many(c, g);
-    if (!rt_may_block() || UNLIKELY(c->pinned)) {
+    if (!rt_may_block() || slab_was_pinned(c)) {
         if (many)
-            rt_chore_note(c->pinned ? RT_CHORE_GRACE : RT_CHORE_SWEEP);
+            rt_chore_note(slab_was_pinned(c) ? RT_CHORE_GRACE : RT_CHORE_SWEEP);
         return;
     }
     if (UNLIKELY(many))
@@ -140,7 +140,7 @@ static void tally_settle(struct tally *t) {
 }
 
 static void tally_add(struct tally *t, const struct group *gr) {
-    if (UNLIKELY(t->class != gr->class)) {
+    if (UNLIKELY(t->class != gr->class || t->geometry == NULL)) {
         tally_settle(t);
         t->class = gr->class;
         t->geometry = gr->geometry;
@@ -169,14 +169,7 @@ static void group_finish(const struct group *gr, struct tally *t) {
     slab_count(gr->class, gr->slab, gr->base, gr->geometry, (int)gr->nr); /* the slab may be gone after this */
 }
 
-/* Goes on with p's slab, after finishing any other. */
-static void group_enter(struct group *gr, struct tally *t, void *p) {
-    char *base;
-    struct slab *s = slab_of(p, &base);
-    if (gr->slab == s)
-        return;
-    if (gr->slab != NULL)
-        group_finish(gr, t);
+static void group_start(struct group *gr, struct slab *s, char *base) {
     gr->slab = s;
     gr->geometry = slab_geometry_of(slab_cls(s));
     gr->class = slab_class_at(slab_node(s), slab_cls(s));
@@ -184,6 +177,16 @@ static void group_enter(struct group *gr, struct tally *t, void *p) {
     gr->carved = slab_carved(s, gr->geometry);
     gr->nr = 0;
     gr->touched = 0;
+}
+
+/* Goes on with p's slab, after finishing any other. */
+static void group_enter(struct group *gr, struct tally *t, void *p) {
+    char *base;
+    struct slab *s = slab_of(p, &base);
+    if (gr->slab == s)
+        return;
+    group_finish(gr, t);
+    group_start(gr, s, base);
 }
 
 COLD _Noreturn static void report_object(const struct group *gr, const void *p) {
@@ -271,9 +274,11 @@ static void part_give(void *const *objs, unsigned nr, struct tally *tally) {
     struct part part;
     struct group group;
     memset(part.end, 0, sizeof(part.end));
-    group.slab = NULL;
+    char *base;
     unsigned stretches = part_split(&part, objs, nr);
     part_sort(&part, stretches);
+    struct slab *first = slab_of(objs[part.sorted[0]], &base);
+    group_start(&group, first, base);
     for (unsigned i = 0; i < stretches; i++) {
         unsigned at = part.sorted[i];
         group_enter(&group, tally, objs[at]);

@@ -176,7 +176,7 @@ unsigned slab_make(const struct slab_make *make) {
     m->ctor = make->ctor;
     m->debugged = make->debugged;
     m->class.keeps_contents = make->ctor != NULL || make->pinned;
-    m->class.pinned = make->pinned;
+    atomic_store_explicit(&m->class.pinned, make->pinned, memory_order_relaxed);
     atomic_store_explicit(&m->class.unpinned, false, memory_order_relaxed);
     /* order: release: publishes the record.                                                      pairs: [slab.made] */
     atomic_store_explicit(&m->geometry, g, memory_order_release);

@@ -38,7 +38,7 @@ void slab_empties_add(struct slab_class *c, const struct slab_geometry *g, s32 s
 }
 
 bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *g) {
-    if (UNLIKELY(c->pinned))
+    if (slab_was_pinned(c))
         return true;
     s64 most = MAX(EMPTIES_ALL_BYTES, rt_usage_out_get() / EMPTIES_OUT_PART);
     return atomic_load_explicit(&c->empties, memory_order_relaxed) < slab_empties_max(c, g) &&
@@ -128,7 +128,7 @@ static void slab_purged_clear(struct slab_class *c, struct slab *s) {
 /* The purged pages of a BOUND slab are wanted again. False: limit_hard forbids. */
 static bool slab_unpurge_try(struct slab_class *c, struct slab *s, char *base) {
     size_t bytes = slab_purged_bytes(s);
-    if (UNLIKELY(c->pinned)) {
+    if (slab_was_pinned(c)) {
         s->purged = 0; /* used again, it waits no more */
         return true;
     }

@@ -142,7 +142,7 @@ static void sweep_one(struct sweep *sw, char *base) {
     if (slab_word_free(slab_word_load(s)) == g->nobj && sweep_retires(sw, s))
         SLAB_TRANSITION(s, slab_word_reap(w, g->nobj, &duty));
     if (duty == SLAB_DUTY_REAP) {
-        if (UNLIKELY(sw->class->pinned))
+        if (slab_was_pinned(sw->class))
             s->purged = 0;
         slab_destroy(sw->class, s, base);
         return;
@@ -230,7 +230,7 @@ static bool class_has_many_empties(unsigned cls) {
     bool many = false;
     for (unsigned node = 0; node < page_nodes_nr; node++) {
         const struct slab_class *c = slab_class_at(node, cls);
-        many = many || (atomic_load_explicit(&c->slabs, memory_order_relaxed) != 0 && !c->pinned &&
+        many = many || (atomic_load_explicit(&c->slabs, memory_order_relaxed) != 0 && !slab_was_pinned(c) &&
                         slab_empties_many(c, slab_geometry_of(cls)));
     }
     return many;

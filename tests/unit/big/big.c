@@ -84,7 +84,7 @@ Test(big, a_freed_region_is_used_again, .init = start) {
 static unsigned all_calls_nr(void) {
     unsigned nr = 0;
     for (int call = 0; call < FAKE_CALLS_NR; call++)
-        nr += fake_calls_nr(call);
+        nr += fake_calls_nr((enum fake_call)call);
     return nr;
 }
 
