@@ -32,7 +32,7 @@ enum { LITTLE_SLOTS = 64, LITTLE_CALLS = 8, LITTLE_MAX_BYTES = 16 * KIB };
 /* Magazines, records and page tables' worth of slack that a small heap has, whatever is live. */
 enum { SLACK_BYTES = 2 * MIB };
 /* README.md: half of what is live, and this. */
-enum { PROMISE_PART = 2, PROMISE_BYTES = 40 * MIB };
+enum { PROMISE_PART = 2, PROMISE_BYTES = 48 * MIB };
 
 /* Sizes are as often in one doubling as in another. Of what a thread allocated the newest keep_pct stay. */
 struct load {
