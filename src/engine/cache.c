@@ -89,19 +89,28 @@ void engine_class_free_slow(const struct quarry_core1_class *class, void *p) {
         engine_free_atomic(p);
 }
 
+/* Objects from the first on whose page map entry is this. */
+static unsigned run_length(unsigned slot, size_t nr, void *const *objs) {
+    unsigned run = 0;
+    while (run < RUN_MAX && run < nr && page_map_get(objs[run]) == slot)
+        run++;
+    return run;
+}
+
 /* As every free of the kernel API: without system call or waiting. All classes without magazines have one slot, which
  * an object that is debugged may have, too. */
 void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
     unsigned slot = cls < SLAB_SLOT_IDS_NR || engine_debug_get() == NULL ? slab_slot_of(cls) : PAGE_MAP_NOT_OURS;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
-    for (size_t i = 0, run = 0; i < nr; i += run + (run == 0), run = 0) {
-        while (by_the_run() && run < RUN_MAX && slot != PAGE_MAP_NOT_OURS && i + run < nr &&
-               page_map_get(objs[i + run]) == slot)
-            run++;
+    while (nr > 0) {
+        unsigned run = by_the_run() && slot != PAGE_MAP_NOT_OURS ? run_length(slot, nr, objs) : 0;
         if (run != 0)
-            mag_free_bulk(cls, (unsigned)run, objs + i);
+            mag_free_bulk(cls, run, objs);
         else
-            free_one(objs[i]);
+            free_one(objs[0]);
+        run = MAX(run, 1u);
+        objs += run;
+        nr -= run;
     }
     rt_context_leave(before);
 }
@@ -122,12 +131,11 @@ size_t engine_free_bulk(size_t nr, void *const *objs) {
         return 0;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     while (done < nr) {
-        unsigned slot = page_map_get(objs[done]), entry = slot % PAGE_MAP_CLASSES, run = 1;
+        unsigned slot = page_map_get(objs[done]), entry = slot % PAGE_MAP_CLASSES;
         if (!slab_entry_is_slab(entry) || engine_is_debugged(objs[done], entry))
             break;
         /* Caches without magazines share an entry. */
-        while (entry != SLAB_BARE && run < RUN_MAX && done + run < nr && page_map_get(objs[done + run]) == slot)
-            run++;
+        unsigned run = entry == SLAB_BARE ? 1 : run_length(slot, nr - done, objs + done);
         run_free(slot, run, objs + done);
         done += run;
     }

@@ -118,11 +118,8 @@ void mag_drain(enum mag_drain which) {
     }
 }
 
-/* [D1] No barrier: a section that read the old view may still commit, to the same magazines. */
-void mag_watch(enum mag_watch which) {
-    if (!sys_lock_try(&stop_lock))
-        return;
-    atomic_store_explicit(&mag_watched, which == MAG_WATCH_ALL, memory_order_relaxed);
+/* What regions_publish() asks has changed. Under the stop lock. */
+static void publish_all(void) {
     /* order: seq_cst fence: before the regions are looked for.                                 pairs: [mag.watch] */
     atomic_thread_fence(memory_order_seq_cst);
     for (unsigned i = 0; i < regions_nr(); i++) {
@@ -130,6 +127,14 @@ void mag_watch(enum mag_watch which) {
         if (r != NULL && !region_is_locked_kind(i))
             regions_publish(r, i);
     }
+}
+
+/* [D1] No barrier: a section that read the old view may still commit, to the same magazines. */
+void mag_watch(enum mag_watch which) {
+    if (!sys_lock_try(&stop_lock))
+        return;
+    atomic_store_explicit(&mag_watched, which == MAG_WATCH_ALL, memory_order_relaxed);
+    publish_all();
     sys_lock_release(&stop_lock);
 }
 
@@ -199,11 +204,7 @@ void mag_vfork_leave(int id) {
 static void regions_change(void (*change)(void)) {
     bool locked = sys_lock_acquire(&stop_lock);
     change();
-    for (unsigned i = 0; i < regions_nr(); i++) {
-        struct mag_region *r = region_at(i);
-        if (r != NULL && !region_is_locked_kind(i))
-            regions_publish(r, i);
-    }
+    publish_all();
     if (locked)
         sys_lock_release(&stop_lock);
 }

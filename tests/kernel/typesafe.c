@@ -64,13 +64,19 @@ static bool marks_are_whole(void) {
     return true;
 }
 
+/* Slabs it took. */
+static size_t fill_and_free(struct kmem_cache *s) {
+    fill(s);
+    size_t slabs = slabs_of(s);
+    kmem_cache_free_bulk(s, OBJS_NR, objs);
+    return slabs;
+}
+
 /* Slabs stay for the grace period, with what is in their objects, and go after it. */
 static void shrink(size_t unused) {
     struct kmem_cache *s = cache_make(BYTES);
     (void)unused;
-    fill(s);
-    size_t slabs = slabs_of(s);
-    kmem_cache_free_bulk(s, OBJS_NR, objs);
+    size_t slabs = fill_and_free(s);
     CHECK(kmem_cache_shrink(s) == 1 && slabs_of(s) == slabs);
     wait_until_begun(1);
     CHECK(kmem_cache_shrink(s) == 1 && slabs_of(s) == slabs && marks_are_whole());
@@ -109,9 +115,7 @@ static void used_meanwhile(size_t unused) {
 static void by_itself(size_t unused) {
     struct kmem_cache *s = cache_make(LARGE_BYTES);
     (void)unused;
-    fill(s);
-    size_t slabs = slabs_of(s);
-    kmem_cache_free_bulk(s, OBJS_NR, objs);
+    size_t slabs = fill_and_free(s);
     CHECK(slabs_of(s) == slabs);
     kfree(kmalloc(opaque_size(2 << 20), GFP_KERNEL)); /* a slow call */
     wait_until_begun(1);

@@ -13,7 +13,7 @@ PLAIN = "glibc"
 @dataclasses.dataclass(frozen=True)
 class Allocator:
     name: str
-    library: str | None  # None: whatever the program has without preload
+    preload: str | None  # None: whatever the program has without preload
     origin: str          # the file malloc must come from
     package: str | None = None
 
@@ -21,7 +21,7 @@ class Allocator:
 @dataclasses.dataclass(frozen=True)
 class Known:
     """A peer: its library, as a pattern below LIBRARY_DIR or an absolute one, and the package that brings it."""
-    library: str
+    pattern: str
     package: str
 
 
@@ -39,7 +39,7 @@ KNOWN = {
 def find(name):
     """The allocator of that name, or None when its package is not installed."""
     known = KNOWN[name]
-    found = sorted(pathlib.Path("/").glob(str(LIBRARY_DIR / known.library).lstrip("/")))
+    found = sorted(pathlib.Path("/").glob(str(LIBRARY_DIR / known.pattern).lstrip("/")))
     if not found:
         return None
     return Allocator(name, None if name == PLAIN else str(found[0]), found[0].name, known.package)

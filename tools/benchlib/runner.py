@@ -164,9 +164,9 @@ class Runner:
             raise Skip(why_not)
         if is_script(program):
             command = [command[0], "run", str(self.scratch), *command[1:]]
-            ended = self.start(command, more_environment={"BENCH_PRELOAD": allocator.library or ""})
+            ended = self.start(command, more_environment={"BENCH_PRELOAD": allocator.preload or ""})
         else:
-            ended = self.start(command, allocator.library)
+            ended = self.start(command, allocator.preload)
         self.finish(*ended)
         return sample_of(program, allocator, ended[0], printed(ended[1]))
 

@@ -54,7 +54,7 @@ struct slabtop {
 
 static bool file_make(struct slabtop *s) {
     const char *folder = getenv("TMPDIR");
-    int len = snprintf(s->path, sizeof(s->path), "%s/quarry-slabinfo-XXXXXX", folder != NULL ? folder : "/tmp");
+    int len = snprintf(s->path, sizeof(s->path), "%s/quarry-slabinfo-XXXXXX", folder != NULL ? folder : P_tmpdir);
     if (len >= 0 && (size_t)len < sizeof(s->path) && (s->file = mkostemp(s->path, O_CLOEXEC)) >= 0)
         return true;
     complain("slabtop: cannot make %s: %s", s->path, strerror(errno));

@@ -155,21 +155,27 @@ Test(collapse, what_fails_changes_nothing, .init = start) {
     cr_expect_eq(stats().huge_bytes, RECORDS * HPAGE_BYTES, "it is tried again later");
 }
 
-/* [C2] As it fails it gives memory back, as another thread might at that moment. */
-Test(collapse, a_record_is_left_alone_meanwhile, .init = start) {
+/* A record that is about to be collapsed. */
+static struct hpage *chosen(void) {
     struct page_tier *t = &page_tiers[0];
     cr_assert(sys_lock_acquire(&t->lock));
     t->now_ms = sys_clock_ms();
     struct hpage *h = tier_collapse_choose_locked(t);
     cr_assert_not_null(h);
     tier_unlock(t);
+    return h;
+}
+
+/* [C2] As it fails it gives memory back, as another thread might at that moment. */
+Test(collapse, a_record_is_left_alone_meanwhile, .init = start) {
+    struct hpage *h = chosen();
     u64 before = stats().purged_bytes_total;
     page_run_free(h->addr, RUN);
     (void)page_purge(0);
     cr_expect_eq(stats().purged_bytes_total, before, "given back while it is collapsed");
     struct sys_range range = {h->addr + (size_t)RUN * GRANULE_BYTES, sys_page_bytes()};
     cr_assert_eq(page_purge_inside(&range, 1), 1u);
-    tier_collapse(t, h);
+    tier_collapse(&page_tiers[0], h);
     cr_expect_not(h->huge);
     cr_expect_eq(stats().huge_bytes, 0u);
     (void)page_purge(0);
@@ -178,17 +184,12 @@ Test(collapse, a_record_is_left_alone_meanwhile, .init = start) {
 
 /* Nor is its address given up, when nothing of it is in use any more and address space is short. */
 Test(collapse, a_record_keeps_its_address_meanwhile, .init = start) {
-    struct page_tier *t = &page_tiers[0];
-    cr_assert(sys_lock_acquire(&t->lock));
-    t->now_ms = sys_clock_ms();
-    struct hpage *h = tier_collapse_choose_locked(t);
-    cr_assert_not_null(h);
-    tier_unlock(t);
+    struct hpage *h = chosen();
     for (unsigned i = 0; i < RECORD_RUNS; i++)
         page_run_free(h->addr + (size_t)i * RUN * GRANULE_BYTES, RUN);
     (void)page_release();
     cr_expect_eq((int)atomic_load(&h->state), (int)HPAGE_RUNS);
-    tier_collapse(t, h);
+    tier_collapse(&page_tiers[0], h);
     (void)page_release();
     cr_expect_eq((int)atomic_load(&h->state), (int)HPAGE_FOREIGN);
 }
