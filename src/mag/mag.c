@@ -23,10 +23,11 @@ enum {
         32, /* frees into an id that never allocated the class go straight to their slab: passive false sharing */
     BUDGET_PART = 4, /* of what is in use magazines may hold one part, all ids together, within the bounds below */
     CLOCK_MISSES = 64,
-    REST_CLOCKS = 8,    /* so many times as many misses make a class one that rests: 512, under a millisecond */
-    OVER_PART = 4,      /* over its budget is an id that exceeds it by this part */
-    FALL_PART = 4,      /* how far use falls between two looks for ids to empty */
-    PINNED_BYTES = 128, /* what a smaller object counts as */
+    REST_CLOCKS = 8,     /* so many times as many misses make a class one that rests: 512, under a millisecond */
+    MAGAZINE_PART = 128, /* of what is in use one magazine may hold one part, if that is more than the bound below */
+    OVER_PART = 4,       /* over its budget is an id that exceeds it by this part */
+    FALL_PART = 4,       /* how far use falls between two looks for ids to empty */
+    PINNED_BYTES = 128,  /* what a smaller object counts as */
 };
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
 #define FIRST_MIN_BYTES 512
@@ -41,6 +42,9 @@ enum {
 #define LARGE_BYTES (16 * KIB)
 #define LARGE_MIN_BYTES ((s64)(1 * MIB))
 #define LARGE_MAX_BYTES ((s64)(4 * MIB))
+#define MAGAZINE_FREE_BYTES ((s64)(64 * KIB))
+/* Up to here a first magazine holds six objects, above two, and large ones one. */
+#define MEDIUM_BYTES (4 * KIB)
 /* From here on zeroing an object costs more than taking it from its slab. */
 #define SINGLE_ZERO_BYTES (8 * KIB)
 
@@ -61,10 +65,20 @@ static s64 budget_bytes(enum mag_kind kind) {
     return CLAMP(MAX(all, BUDGET_FREE_BYTES) >> ids_shift, BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
 
+/* A magazine fills a block; of objects beyond some size fewer are too much already. */
 static unsigned level_cap(unsigned cls, unsigned level) {
+    size_t size_bytes = slab_geometry_of(cls)->size_bytes;
     unsigned cap = ((1u << (MAG_SHIFT_MIN + level)) / (unsigned)sizeof(u64)) - 2;
+    if (size_bytes > LARGE_BYTES)
+        cap = 1u << level;
+    else if (size_bytes > MEDIUM_BYTES)
+        cap = 2u << level;
     return MIN(cap, (unsigned)mag_class_cap[cls]);
 }
+
+/* What one magazine may hold for what the program has in use: in a small process many classes are used a little, and
+ * what each of them keeps is what the others cannot have. */
+static s64 magazine_most_bytes(void) { return MAX(rt_usage_out_get() / MAGAZINE_PART, MAGAZINE_FREE_BYTES); }
 
 static s64 capacity_get(struct mag_region *r, enum mag_kind kind) {
     return atomic_load_explicit(&r->capacity_bytes[kind], memory_order_relaxed);
@@ -230,6 +244,8 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
     if (level >= LEVELS_NR)
         return before;
     unsigned next = MAX(level, level_first(cls)), cap = level_cap(cls, next);
+    if (level != 0 && (s64)(cap * slab_geometry_of(cls)->size_bytes) > magazine_most_bytes())
+        return before;
     s64 more = level_bytes(cls, next + 1) - level_bytes(cls, level);
     if (more != 0 && (budget_admits(r, cls, more) || (class_rob(r, cls) && budget_admits(r, cls, more)))) {
         level_set(r, cls, next + 1);
