@@ -32,11 +32,13 @@ enum {
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
 #define FIRST_MIN_BYTES 512
 #define FIRST_MAX_BYTES (64 * KIB)
-/* What all ids together may always hold, and each alone at least and at most. */
+/* What all ids together may always hold, and in a process that wins nothing by less; each alone at least and at most.
+ */
 #define BUDGET_FREE_BYTES ((s64)(256 * KIB))
+#define BUDGET_SMALL_BYTES ((s64)(2 * MIB))
 #define BUDGET_MIN_BYTES ((s64)(32 * KIB))
 #define BUDGET_MAX_BYTES ((s64)(2 * MIB))
-/* A process that holds less altogether wins nothing by smaller magazines. */
+/* A process that holds no more than this altogether is small. */
 #define SHRINK_MIN_BYTES ((s64)(8 * MIB))
 /* Objects above this are large: their magazines have no spare, and a budget of their own; one class may exceed it. */
 #define LARGE_BYTES (16 * KIB)
@@ -57,12 +59,15 @@ static enum mag_kind kind_of(unsigned cls) {
     return slab_geometry_of(cls)->size_bytes > LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
 }
 
+static bool process_is_small(void) { return rt_usage_get() <= SHRINK_MIN_BYTES; }
+
 static s64 budget_bytes(enum mag_kind kind) {
     unsigned ids_shift = bits_log2_up(regions_made_nr());
     s64 all = rt_usage_out_get() / BUDGET_PART;
     if (kind == MAG_LARGE)
         return CLAMP(all >> ids_shift, LARGE_MIN_BYTES, LARGE_MAX_BYTES);
-    return CLAMP(MAX(all, BUDGET_FREE_BYTES) >> ids_shift, BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
+    s64 always = process_is_small() ? BUDGET_SMALL_BYTES : BUDGET_FREE_BYTES;
+    return CLAMP(MAX(all, always) >> ids_shift, BUDGET_MIN_BYTES, BUDGET_MAX_BYTES);
 }
 
 /* A magazine fills a block; of objects beyond some size fewer are too much already. */
@@ -118,7 +123,7 @@ static void drain_as_use_falls(void) {
 static bool shrink_if_over(struct mag_region *r, unsigned cls) {
     enum mag_kind kind = kind_of(cls);
     s64 budget = budget_bytes(kind);
-    if (capacity_get(r, kind) <= budget + budget / OVER_PART || rt_usage_get() <= SHRINK_MIN_BYTES)
+    if (capacity_get(r, kind) <= budget + budget / OVER_PART || process_is_small())
         return false;
     drain_as_use_falls();
     s64 part = budget / MAX(atomic_load_explicit(&r->sharers_nr[kind], memory_order_relaxed), 1);

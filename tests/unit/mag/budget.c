@@ -129,6 +129,23 @@ Test(budget, waves_of_many_classes_exchange_large_magazines, .init = start) {
     cr_expect_lt(nr, 800u, "%lu exchanges with the slabs in a wave of 100000 objects", nr);
 }
 
+/* Half a MiB in forty classes: what the chance of sizes takes from one class and gives to another stays in magazines.
+ */
+Test(budget, a_small_program_hardly_leaves_its_magazines, .init = start) {
+    enum { HELD = 1024, SIZE_MAX_BYTES = 1024, TIMES = 200000 };
+    u64 before = 0;
+    for (unsigned round = 0; round < 2 * TIMES; round++) {
+        if (round == TIMES)
+            before = stats().depot_gets + stats().depot_puts;
+        unsigned at = (unsigned)(alone_random(&seed) % HELD);
+        if (live[at] != NULL)
+            magazines_give(live[at]);
+        live[at] = magazines_alloc(1 + alone_random(&seed) % SIZE_MAX_BYTES);
+    }
+    u64 nr = stats().depot_gets + stats().depot_puts - before;
+    cr_expect_lt(nr, (u64)TIMES / 2000, "%lu magazines through the depot in %d replacements", nr, TIMES);
+}
+
 /* 2.5 MiB: there is nothing to win by shrinking. */
 Test(budget, a_small_program_keeps_its_magazines_through_waves, .init = start) {
     u64 nr = wave_exchanges(10000);
@@ -137,7 +154,7 @@ Test(budget, a_small_program_keeps_its_magazines_through_waves, .init = start) {
 
 /* Classes of 4 to 128 KiB, each used a little in turn, as a compiler uses them: what stays in magazines and depot. */
 Test(budget, a_small_program_keeps_little_of_each_large_class, .init = start) {
-    enum { ROUNDS = 200, AT_ONCE = 8, KEPT_MAX_BYTES = 64 * KIB };
+    enum { ROUNDS = 200, AT_ONCE = 8, KEPT_MAX_BYTES = 80 * KIB };
     unsigned first = slab_class_for(4 * KIB) + 1, last = slab_class_for(128 * KIB);
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned cls = first; cls <= last; cls++) {
@@ -186,7 +203,7 @@ Test(budget, ids_nobody_is_on_are_emptied_as_use_falls, .init = start_by_cpu) {
     cr_assert(go_to(here));
     many_free(MANY / 2, 0);
     u64 end = stats().cached_bytes + stats().depot_bytes;
-    cr_expect_leq(end, 1 * MIB, "%lu bytes are kept at the end, %lu when the CPU changed", end, left);
+    cr_expect_leq(end, 5 * MIB / 4, "%lu bytes are kept at the end, %lu when the CPU changed", end, left);
 }
 
 Test(budget, magazines_shrink_with_the_program, .init = start) {
@@ -201,6 +218,6 @@ Test(budget, magazines_shrink_with_the_program, .init = start) {
     }
     u64 end = stats().cached_bytes + stats().depot_bytes;
     cr_expect_gt(most, 1 * MIB);
-    cr_expect_leq(end, 1 * MIB, "%lu bytes are kept at the end, %lu at most before", end, most);
+    cr_expect_leq(end, 5 * MIB / 4, "%lu bytes are kept at the end, %lu at most before", end, most);
     cr_expect_eq((u64)atomic_load(&rt_usage_out_bytes), end);
 }
