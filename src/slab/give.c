@@ -18,16 +18,20 @@ enum {
     BITMAP_WORDS_MAX = (int)(GRANULE_BYTES / 16 / WORD_BITS),
     PART_NR = 255, /* so many objects of a batch are sorted at once: their numbers fit into bytes */
     SLOTS_NR = 256,
+    MARKS_IN_STEP = (int)sizeof(u64),
+    MARKED_PER_WORD = 4, /* a stretch of so many objects for each word of the bitmap is marked byte by byte */
 };
 
 #define ONE_IN_EACH_BYTE (~(u64)0 / 255)
+/* Times eight bytes of 0 or 1, its highest byte has the bit of each. */
+#define BITS_OF_BYTES ((u64)0x0102040810204080)
 
 /* A part of a batch in stretches: objects one behind the other that lie in one granule. Stretches of one slab get the
  * same slot, and few slabs share one. */
 struct part {
-    u8 start[PART_NR];
+    u8 start[PART_NR + 1]; /* and where the last one ends */
     u8 slot[PART_NR];
-    u8 sorted[PART_NR]; /* starts, by slot */
+    u8 sorted[PART_NR]; /* stretches, by slot */
     u8 end[SLOTS_NR];   /* of each slot in sorted */
 };
 
@@ -149,16 +153,19 @@ static void tally_add(struct tally *t, const struct group *gr) {
     t->objs += gr->nr;
 }
 
+COLD _Noreturn static void report_bit(const struct group *gr, unsigned word, u64 twice) {
+    size_t index = (size_t)word * WORD_BITS + bits_lowest(twice);
+    report(MISUSE_DOUBLE_FREE, gr->base + index * gr->geometry->size_bytes, gr->slab);
+}
+
 /* Adding sets bits that are all clear, by one instruction, where the or of a word not known is a loop. */
 static void word_give(const struct group *gr, _Atomic(u64) *words, unsigned word) {
     u64 mask = gr->masks[word];
     /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
      */
     u64 old = atomic_fetch_add_explicit(&words[word], mask, memory_order_release);
-    if (UNLIKELY((old & mask) != 0)) {
-        size_t index = (size_t)word * WORD_BITS + bits_lowest(old & mask);
-        report(MISUSE_DOUBLE_FREE, gr->base + index * gr->geometry->size_bytes, gr->slab);
-    }
+    if (UNLIKELY((old & mask) != 0))
+        report_bit(gr, word, old & mask);
 }
 
 static void group_finish(const struct group *gr, struct tally *t) {
@@ -197,19 +204,75 @@ COLD _Noreturn static void report_object(const struct group *gr, const void *p) 
     report(is_start ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR, p, gr->slab);
 }
 
-/* Adds the first object, which lies in the group's slab, and those after it that lie in the same granule. */
+/* Where p, which lies in the group's slab, begins as one of its objects; what does not is reported. */
+static inline unsigned index_of(const struct group *gr, const struct slab_geometry *g, const char *base,
+                                unsigned carved, const void *p) {
+    u64 offset = (u64)((const char *)p - base);
+    unsigned index = slab_index(g, offset);
+    if (UNLIKELY(index >= carved || (u64)index * g->size_bytes != offset))
+        report_object(gr, p);
+    return index;
+}
+
+static u64 bits_of_marks(const u8 marks[WORD_BITS]) {
+    u64 bits = 0;
+    for (unsigned i = 0; i < WORD_BITS; i += MARKS_IN_STEP) {
+        u64 bytes;
+        memcpy(&bytes, marks + i, sizeof(bytes));
+        bits |= (bytes * BITS_OF_BYTES >> (WORD_BITS - MARKS_IN_STEP)) << i;
+    }
+    return bits;
+}
+
+/* Fewer places than objects. */
+COLD static void report_twice(const struct group *gr, void *const *objs, unsigned nr) {
+    for (unsigned i = 1; i < nr; i++)
+        for (unsigned j = 0; j < i; j++)
+            if (objs[i] == objs[j])
+                report_object(gr, objs[i]);
+}
+
+/*
+ * Neighbours in memory share a word of the bitmap, and a word is read, changed and written for each in turn: each would
+ * wait for the one before. So each marks a byte of its own first.
+ */
+static void group_mark(struct group *gr, void *const *objs, unsigned nr) {
+    const struct slab_geometry *g = gr->geometry;
+    const char *const base = gr->base;
+    const unsigned carved = gr->carved, words = (carved + WORD_BITS - 1) / WORD_BITS;
+    u8 marks[BITMAP_WORDS_MAX * WORD_BITS];
+    memset(marks, 0, (size_t)words * WORD_BITS);
+    for (unsigned i = 0; i < nr; i++)
+        marks[index_of(gr, g, base, carved, objs[i])] = 1;
+    unsigned marked = 0;
+    for (unsigned word = 0; word < words; word++) {
+        u64 bits = bits_of_marks(marks + (size_t)word * WORD_BITS);
+        u64 mask = ((gr->touched >> word) & 1) != 0 ? gr->masks[word] : 0;
+        if (bits == 0)
+            continue;
+        if (UNLIKELY((bits & mask) != 0)) /* given in another stretch, too */
+            report_bit(gr, word, bits & mask);
+        marked += bits_count(bits);
+        gr->masks[word] = mask | bits;
+        gr->touched |= (u64)1 << word;
+    }
+    if (UNLIKELY(marked != nr))
+        report_twice(gr, objs, nr);
+    gr->nr += nr;
+}
+
+/* Adds a stretch of objects, which lie in the group's slab. */
 static void group_add(struct group *gr, void *const *objs, unsigned nr) {
     const struct slab_geometry *g = gr->geometry;
-    const u64 granule = (uintptr_t)objs[0] >> GRANULE_SHIFT, size_bytes = g->size_bytes;
-    char *const base = gr->base;
+    const char *const base = gr->base;
     const unsigned carved = gr->carved;
     u64 touched = gr->touched;
-    unsigned i = 0;
-    do {
-        u64 offset = (u64)((char *)objs[i] - base);
-        unsigned index = slab_index(g, offset);
-        if (UNLIKELY(index >= carved || index * size_bytes != offset))
-            report_object(gr, objs[i]);
+    if (nr * (WORD_BITS / MARKED_PER_WORD) >= carved) {
+        group_mark(gr, objs, nr);
+        return;
+    }
+    for (unsigned i = 0; i < nr; i++) {
+        unsigned index = index_of(gr, g, base, carved, objs[i]);
         unsigned word = index / WORD_BITS;
         u64 bit = (u64)1 << (index % WORD_BITS);
         u64 mask = ((touched >> word) & 1) != 0 ? gr->masks[word] : 0;
@@ -217,9 +280,9 @@ static void group_add(struct group *gr, void *const *objs, unsigned nr) {
             report_object(gr, objs[i]);
         gr->masks[word] = mask | bit;
         touched |= (u64)1 << word;
-    } while (++i < nr && (uintptr_t)objs[i] >> GRANULE_SHIFT == granule);
+    }
     gr->touched = touched;
-    gr->nr += i;
+    gr->nr += nr;
 }
 
 /* A byte for each slot: from how many stretches it has to where the slot before it ends. Eight at a time. */
@@ -257,17 +320,18 @@ static unsigned part_split(struct part *part, void *const *objs, unsigned nr) {
         part->slot[stretches++] = slot;
         part->end[slot]++;
     }
+    part->start[stretches] = (u8)nr;
     return stretches;
 }
 
 static void part_sort(struct part *part, unsigned stretches) {
     if (stretches == 1) { /* a single object, or neighbours */
-        part->sorted[0] = part->start[0];
+        part->sorted[0] = 0;
         return;
     }
     ends_from_counts(part->end);
     for (unsigned i = 0; i < stretches; i++)
-        part->sorted[part->end[part->slot[i]]++] = part->start[i];
+        part->sorted[part->end[part->slot[i]]++] = (u8)i;
 }
 
 static void part_give(void *const *objs, unsigned nr, struct tally *tally) {
@@ -277,12 +341,12 @@ static void part_give(void *const *objs, unsigned nr, struct tally *tally) {
     char *base;
     unsigned stretches = part_split(&part, objs, nr);
     part_sort(&part, stretches);
-    struct slab *first = slab_of(objs[part.sorted[0]], &base);
+    struct slab *first = slab_of(objs[part.start[part.sorted[0]]], &base);
     group_start(&group, first, base);
     for (unsigned i = 0; i < stretches; i++) {
-        unsigned at = part.sorted[i];
+        unsigned at = part.start[part.sorted[i]], end = part.start[part.sorted[i] + 1];
         group_enter(&group, tally, objs[at]);
-        group_add(&group, objs + at, nr - at);
+        group_add(&group, objs + at, end - at);
     }
     group_finish(&group, tally);
 }

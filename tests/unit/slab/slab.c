@@ -236,6 +236,21 @@ Test(slab, a_batch_in_no_order_comes_back_whole, .init = core_start_slabs) {
     }
 }
 
+/* Neighbours, as many as are marked byte by byte, in two stretches that share the words of a bitmap. */
+Test(slab, neighbours_in_two_stretches_come_back_whole, .init = core_start_slabs) {
+    enum { EACH = 100 };
+    void *batch[2 * EACH + 1];
+    take(slab_class_for(512), 1);
+    batch[EACH] = out[0];
+    for (unsigned i = 0; i < 2 * EACH; i++) {
+        take(slab_class_for(48), 1);
+        batch[i % 2 * (EACH + 1) + i / 2] = out[out_nr - 1];
+    }
+    slab_give(batch, ARRAY_NR(batch));
+    for (unsigned i = 0; i < ARRAY_NR(batch); i++)
+        cr_expect_eq((int)slab_locate(batch[i]).where, (int)SLAB_WHERE_FREE, "object %u", i);
+}
+
 /* --- misuse --- */
 
 static void twice_in_a_shuffled_batch(void *obj) {
@@ -244,6 +259,26 @@ static void twice_in_a_shuffled_batch(void *obj) {
     out[nr - 200] = obj;
     give_all();
 }
+
+/* Neighbours, as many as are marked byte by byte; other: in their midst. */
+enum { NEIGHBOURS = 200 };
+static void among_neighbours(void *obj, void *other) {
+    void *batch[NEIGHBOURS];
+    unsigned from = out_nr;
+    for (unsigned i = 0; i < NEIGHBOURS; i++)
+        take(slab_class_for(48), 1);
+    memcpy(batch, out + from, sizeof(batch));
+    batch[10] = batch[NEIGHBOURS - 10] = obj;
+    if (other != NULL)
+        batch[NEIGHBOURS / 2] = other;
+    slab_give(batch, NEIGHBOURS);
+}
+static void twice_among_neighbours(void *obj) { among_neighbours(obj, NULL); }
+static void twice_among_neighbours_apart(void *obj) {
+    take(slab_class_for(512), 1);
+    among_neighbours(obj, out[out_nr - 1]);
+}
+static void inside_among_neighbours(void *obj) { among_neighbours((char *)obj + 16, NULL); }
 
 static void twice_in_one_batch(void *obj) { slab_give((void *[]){obj, obj}, 2); }
 static void twice(void *obj) {
@@ -275,10 +310,13 @@ Test(slab, misuse_is_found_exactly, .init = core_start_slabs) {
     snprintf(want, sizeof(want), "quarry: error Q01 double-free: pointer %p: ", out[0]);
     expect_abort(twice_in_one_batch, out[0], want);
     expect_abort(twice_in_a_shuffled_batch, out[0], want);
+    expect_abort(twice_among_neighbours, out[0], want);
+    expect_abort(twice_among_neighbours_apart, out[0], want);
     expect_abort(twice, out[0], want);
     expect_abort(after_retirement, out[0], want);
     snprintf(want, sizeof(want), "quarry: error Q02 interior-pointer: pointer %p: ", (void *)((char *)out[0] + 16));
     expect_abort(inside, out[0], want);
+    expect_abort(inside_among_neighbours, out[0], want);
     expect_abort(in_the_tail, out[0], "Q02 interior-pointer");
     expect_abort(inside, out[0], "class 48 slab ");
     snprintf(want, sizeof(want), "quarry: error Q01 double-free: pointer %p: ", (void *)((char *)out[0] + 48));
