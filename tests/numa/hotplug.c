@@ -216,6 +216,7 @@ int main(int argc, char **argv) {
     CHECK(cpus_nr <= CPUS_MAX);
     if (argc < 2 || cpus_nr < 2)
         check_skip("CPUs are taken away in a guest only, which says so");
+    cpus_switch_all(true); /* whatever one that failed left behind */
     if (strcmp(argv[1], "drain") == 0)
         drain_judge();
     else if (argc > 2 && (strcmp(argv[1], "churn") == 0 || strcmp(argv[1], "holes") == 0))
