@@ -2,14 +2,15 @@
 /*
  * Every system call of one kind fails, one by one, on the real library. One workload, which visits all tiers, is run
  * once to see how often it makes the call and from where; then once for each chosen call, in a child of its own, with
- * that call refused (once), and with that one and all later ones refused (rest). Chosen are the first and the last call
- * of each call site, and as many others as there is time for; all of them when SOAK is set. Another call may fail now
- * and then besides, so that what answers a failure fails as well.
+ * that call refused (once), with it and the next one (a pair), and with that one and all later ones refused (rest). Of
+ * `any` kind, where the next call is whatever answers the first failure, there are pairs alone. Chosen are the first
+ * and the last call of each call site, and as many others as there is time for; all of them when SOAK is set. Another
+ * call may fail now and then besides, so that what answers a failure fails as well.
  *
  * The oracle of each trial:
  *   - what objects hold is what was written, through reallocation, fork and refusal;
- *   - NULL comes with ENOMEM, and only where memory really is out: while mmap or mprotect is refused for good, or under
- *     the workload's own RLIMIT_AS;
+ *   - NULL comes with ENOMEM, and only where memory really is out: while mmap or mprotect is refused for good or twice
+ * in a row, or under the workload's own RLIMIT_AS;
  *   - afterwards, when nothing is refused any more and all is freed: the accounts are where they were, used is the sum
  *     of what is backed, no region is left, address space is not lost, and everything works again.
  *
@@ -60,7 +61,7 @@ enum {
     REGIONS_NR = 20,
     SQUEEZED_NR = 64,
     MANY_NR = 280, /* more regions than are given mappings of their own */
-    ERRORS_MAX = 3,
+    ERRORS_MAX = 4,
     /* Slabs and magazines that a program which freed everything may still have. */
     KEPT_MAX_BYTES = 256 << 10,
     /* Where the kernel lays things, and which slabs were made, may differ by this. */
@@ -79,12 +80,16 @@ static const struct kind {
     int errors[ERRORS_MAX];
     bool memory; /* refused for good, there is no memory to be had */
 } kinds[] = {
-    {"mmap", SYS_mmap, {ENOMEM, EAGAIN}, true},
-    {"mprotect", SYS_mprotect, {ENOMEM, EINVAL}, true},
-    {"madvise", SYS_madvise, {ENOMEM, EINVAL, EAGAIN}, false},
-    {"process_madvise", SYS_process_madvise, {ENOMEM, EINVAL, EAGAIN}, false},
-    {"mremap", SYS_mremap, {ENOMEM, EAGAIN}, false},
-    {"munmap", SYS_munmap, {ENOMEM, EINVAL}, false},
+    {"mmap", SYS_mmap, {ENOMEM, EAGAIN, EPERM}, true},
+    {"mprotect", SYS_mprotect, {ENOMEM, EINVAL, EAGAIN, EPERM}, true},
+    {"madvise", SYS_madvise, {ENOMEM, EINVAL, EAGAIN, EPERM}, false},
+    {"process_madvise", SYS_process_madvise, {ENOMEM, EINVAL, EAGAIN, EPERM}, false},
+    {"mremap", SYS_mremap, {ENOMEM, EAGAIN, EPERM}, false},
+    {"munmap", SYS_munmap, {ENOMEM, EINVAL, EAGAIN, EPERM}, false},
+    {"membarrier", SYS_membarrier, {EPERM, ENOMEM, EAGAIN}, false},
+    {"openat", SYS_openat, {EPERM, ENOMEM, EAGAIN}, false},
+    {"futex", SYS_futex, {EPERM, ENOMEM, EAGAIN}, false},
+    {"any", INJECT_ANY, {ENOMEM, EAGAIN, EPERM}, true},
 };
 
 /* One trial: what is refused, and what is found out. Shared by parent and child. */
@@ -492,16 +497,23 @@ static unsigned trial_of_call(unsigned call, unsigned many, int error) {
 }
 
 /* Which error it is hardly matters: each in turn, and all of them where there is time. */
-static unsigned trials_of_call(const struct kind *kind, unsigned call) {
+static unsigned trials_with_errors(const struct kind *kind, unsigned call, unsigned many) {
     static unsigned turn;
-    unsigned nr = trial_of_call(call, ~0u, kind->errors[0]), errors_nr = 0;
+    unsigned nr = 0, errors_nr = 0;
     while (errors_nr < ERRORS_MAX && kind->errors[errors_nr] != 0)
         errors_nr++;
     if (!is_soak())
-        return nr + trial_of_call(call, 1, kind->errors[turn++ % errors_nr]);
+        return trial_of_call(call, many, kind->errors[turn++ % errors_nr]);
     for (unsigned e = 0; e < errors_nr; e++)
-        nr += trial_of_call(call, 1, kind->errors[e]);
+        nr += trial_of_call(call, many, kind->errors[e]);
     return nr;
+}
+
+static unsigned trials_of_call(const struct kind *kind, unsigned call) {
+    unsigned nr = trials_with_errors(kind, call, 2);
+    if (kind->nr == INJECT_ANY)
+        return nr;
+    return nr + trial_of_call(call, ~0u, kind->errors[0]) + trials_with_errors(kind, call, 1);
 }
 
 static void sites_print(const unsigned long *sites, unsigned calls) {

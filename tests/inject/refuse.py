@@ -18,7 +18,12 @@ import driver  # noqa: E402
 EARLY = {"QUARRY_THP_AFTER": "2M"}
 ALWAYS = {"QUARRY_THP": "always"}
 NEVER = {"QUARRY_THP": "never"}
-# The number on x86-64 and aarch64; the functions of src/sys that make the call; settings: environment, arguments before the call.
+# Files are read then.
+CGROUP = {"QUARRY_CGROUP": "on"}
+# inject.h
+INJECT_ANY = 100000
+# The number on x86-64 and aarch64; the functions of src/sys that make the call, each call of which must be reached (none: not asked for); settings:
+# environment, arguments before the call.
 CALLS = {
     "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_reserve_readable"], [(EARLY, [])]),
     "mprotect": ({"x86_64": 10, "aarch64": 226}, ["sys_vm_commit", "sys_vm_guard"], [(EARLY, [])]),
@@ -27,6 +32,9 @@ CALLS = {
     "process_madvise": ({"x86_64": 440, "aarch64": 440}, ["sys_vm_purge_ranges"], [(EARLY, [])]),
     "mremap": ({"x86_64": 25, "aarch64": 216}, ["sys_vm_move", "sys_vm_move_out"], [(EARLY, [])]),
     "munmap": ({"x86_64": 11, "aarch64": 215}, ["sys_vm_release"], [(EARLY, []), (EARLY, ["--beside", "mprotect", "9"])]),
+    "membarrier": ({"x86_64": 324, "aarch64": 283}, ["sys_membarrier_register", "sys_membarrier_rseq"], [(EARLY, [])]),
+    "openat": ({"x86_64": 257, "aarch64": 56}, [], [(CGROUP, [])]),
+    "any": ({"x86_64": INJECT_ANY, "aarch64": INJECT_ANY}, [], [(EARLY, []), (NEVER, [])]),
 }
 ENOMEM = 12
 # Calls of the start that are made to fail at most; there are about five.
@@ -64,8 +72,8 @@ def run_start(report, library, program, call, number):
     found = re.search(r"^calls (\d+)$", out.stdout, re.M)
     made = int(found[1]) if found else 0
     for first in range(1, min(made, START_MAX) + 1):
-        judged(first, 1)
-        judged(first, 2 ** 31)
+        for many in (2,) if call == "any" else (1, 2, 2 ** 31):
+            judged(first, many)
     return sites_of(out.stdout)
 
 
@@ -113,9 +121,10 @@ def main():
         run_foreign(report, library, program)
     if call == "madvise":
         seen |= run_dense(report, library, program)
-    places = call_sites(library, functions)
+    places = call_sites(library, functions) if functions else {}
     missed = {hex(site): place for site, place in places.items() if site not in seen and not EXEMPT.match(place)}
-    report.line(bool(places) and not missed, f"{call}: every call site was made to fail")
+    if functions:
+        report.line(bool(places) and not missed, f"{call}: every call site was made to fail")
     for site, place in missed.items():
         report.explain(f"never reached: {site} in {place}")
     return report.finish()

@@ -14,8 +14,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { GENERATIONS = 40, WORKERS = 3, STEPS = 1500, SIZE_LIMIT = 200000, LIMIT_SECONDS = 30 };
@@ -51,9 +51,11 @@ static void on_timer(int signal_nr) {
 
 static void from_handler(void) {
     struct sigaction action = {.sa_handler = on_timer};
-    struct itimerval once = {{0, 0}, {0, 500}};
-    CHECK(sigaction(SIGVTALRM, &action, NULL) == 0);
-    CHECK(setitimer(ITIMER_VIRTUAL, &once, NULL) == 0);
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct itimerspec once = {{0, 0}, {0, 700000}};
+    timer_t timer;
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 && timer_settime(timer, 0, &once, NULL) == 0);
     for (;;)
         pool_step(&pool);
 }

@@ -20,12 +20,12 @@
 enum {
     WORKERS = 60,
     FORKERS = 4,
-    CHILDREN_USUAL = 80,
+    CHILDREN_USUAL = 60,
     CHILDREN_SOAK = 10000,
     CHILD_STEPS = 200,
     CHILD_LIMIT_SECONDS = 60,
     CHILD_STATUS = 17,
-    SIZE_LIMIT = 20000,
+    SIZE_LIMIT = 300000,
 };
 
 static struct pool pools[FORKERS];
