@@ -56,7 +56,8 @@ int sys_vm_move_out(void *from, size_t bytes, void *to);
 /* Placement of future pages. */
 enum sys_numa_mode { SYS_NUMA_PREFER, SYS_NUMA_BIND, SYS_NUMA_INTERLEAVE };
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node);
-/* RLIMIT_AS, or SIZE_MAX when there is none. */
+/* RLIMIT_AS, or a RLIMIT_DATA so small that tables made for the whole address space would fill it (it counts what is
+ * writable); SIZE_MAX when there is neither. */
 size_t sys_vm_limit_bytes(void);
 
 /* --- physical memory (pin.c) --- */
