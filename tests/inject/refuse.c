@@ -17,8 +17,10 @@
  * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
  *        refuse foreign       mmap is refused while foreign memory is freed
  *        refuse dense         madvise is refused while small pages that became dense are made hugepages, and then no
- * more refuse start CALL    what the environment's rule did to the start, and whether there is service All but foreign
- * print the call sites seen, as addresses in the library. Run by refuse.py.
+ * more
+ *        refuse contended ERROR   futex is refused, with that error, while threads wait for each other
+ *        refuse start CALL    what the environment's rule did to the start, and whether there is service
+ * All but foreign and contended print the call sites seen, as addresses in the library. Run by refuse.py.
  */
 #include "check.h"
 #include "inject.h"
@@ -28,6 +30,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -72,6 +75,12 @@ enum {
     DENSE_NR = 20000,
     DENSE_REFUSED_MS = 4000,
     DENSE_WAIT_MS = 20000,
+    CONTEND_THREADS = 6,
+    CONTEND_STEPS = 20,
+    CONTEND_WAIT_MS = 10000,
+    CONTEND_DENIED_MIN = 50,
+    /* What libc keeps for threads that have ended. */
+    CONTEND_LIVE_BYTES = 16 << 10,
 };
 
 static const struct kind {
@@ -586,6 +595,48 @@ static void dense_judge(void) {
         object_retire(&objs[i]);
 }
 
+/* --- threads that wait for each other --- */
+
+static atomic_bool contend_stop;
+
+static void *contend_run(void *arg) {
+    struct pool *pool = arg;
+    while (!atomic_load(&contend_stop)) {
+        pool_steps(pool, CONTEND_STEPS);
+        (void)malloc_trim(0);
+    }
+    pool_drain(pool);
+    return NULL;
+}
+
+/* Nobody can sleep, and nobody be woken: who waits must get on all the same. */
+static void contend_judge(int error) {
+    static struct pool pools[CONTEND_THREADS];
+    pthread_t threads[CONTEND_THREADS];
+    struct timespec step = {0, 10 * 1000000};
+    struct books before = books_read();
+    trial->kind = kind_named("futex");
+    trial->error = error;
+    rule_set(1, ~0u);
+    for (unsigned i = 0; i < CONTEND_THREADS; i++) {
+        pool_init(&pools[i], 17, i, 0);
+        CHECK(pthread_create(&threads[i], NULL, contend_run, &pools[i]) == 0);
+    }
+    for (unsigned waited = 0; waited < CONTEND_WAIT_MS && rule->denied < CONTEND_DENIED_MIN; waited += 10)
+        nanosleep(&step, NULL);
+    atomic_store(&contend_stop, true);
+    for (unsigned i = 0; i < CONTEND_THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    rule->first = 0;
+    if (rule->denied == 0)
+        check_skip("no thread ever waited for another");
+    (void)malloc_trim(0);
+    CHECK_MSG(figure("live_bytes") <= before.live + CONTEND_LIVE_BYTES, "%llu bytes are lost",
+              (unsigned long long)(figure("live_bytes") - before.live));
+    work_mixed(3);
+    printf("%u calls refused\n", (unsigned)rule->denied);
+}
+
 /* The rule came by the environment and has done its work, or goes on: whoever refuses memory for good gets no service
  * but a clean answer. */
 static void start_judge(const struct kind *kind) {
@@ -646,6 +697,10 @@ int main(int argc, char **argv) {
     }
     if (argc == 3 && strcmp(argv[1], "start") == 0) {
         start_judge(kind_named(argv[2]));
+        return 0;
+    }
+    if (argc == 3 && strcmp(argv[1], "contended") == 0) {
+        contend_judge(atoi(argv[2]));
         return 0;
     }
     CHECK(argc == 2 || argc == 5);

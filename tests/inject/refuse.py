@@ -5,6 +5,7 @@ one, and then asks of the library itself whether any place that makes this call 
 
 The places are read off the disassembly: calls of the functions of src/sys/vm.c from outside it. Usage: refuse.py LIBRARY PROGRAM CALL
 """
+import errno
 import os
 import re
 import subprocess
@@ -34,6 +35,7 @@ CALLS = {
     "munmap": ({"x86_64": 11, "aarch64": 215}, ["sys_vm_release"], [(EARLY, []), (EARLY, ["--beside", "mprotect", "9"])]),
     "membarrier": ({"x86_64": 324, "aarch64": 283}, ["sys_membarrier_register", "sys_membarrier_rseq"], [(EARLY, [])]),
     "openat": ({"x86_64": 257, "aarch64": 56}, [], [(CGROUP, [])]),
+    "futex": ({"x86_64": 202, "aarch64": 98}, [], []),
     "any": ({"x86_64": INJECT_ANY, "aarch64": INJECT_ANY}, [], [(EARLY, []), (NEVER, [])]),
 }
 ENOMEM = 12
@@ -83,6 +85,15 @@ def run_foreign(report, library, program):
     report.explain(out.stderr)
 
 
+def run_contended(report, library, program):
+    """A process in which nobody ever waits for another has nothing to show."""
+    for error in (errno.EPERM, errno.ENOMEM, errno.EAGAIN):
+        out = driver.run_child([program, "contended", str(error)], driver.child_env([library], {}), 100)
+        good = out.status in (0, driver.EXIT_SKIP) and out.stderr == ""
+        report.line(good, f"futex refused with {errno.errorcode[error]} while threads wait for each other")
+        report.explain(out.stdout + out.stderr)
+
+
 def run_dense(report, library, program):
     """The sites reached; a kernel without MADV_COLLAPSE has none to reach."""
     out = driver.run_child([program, "dense"], driver.child_env([library], EARLY), 60)
@@ -117,6 +128,8 @@ def main():
         out = run(report, library, [program, *beside, call], env, " ".join([call, *beside, *env.values()]))
         report.explain(out.stdout.split("\n", maxsplit=1)[0])
         seen |= sites_of(out.stdout)
+    if call == "futex":
+        run_contended(report, library, program)
     if call == "mmap":
         run_foreign(report, library, program)
     if call == "madvise":
