@@ -243,7 +243,7 @@ static _Noreturn void tracer_end(int status) {
 }
 
 /* Until the next stop; signals that are not the tracer's own go on to the process. */
-static void resume(int request, int signal_nr) {
+static void resume(enum __ptrace_request request, int signal_nr) {
     for (;;) {
         int status;
         CHECK(ptrace(request, tracer.child, NULL, (void *)(long)signal_nr) == 0); // NOLINT(performance-no-int-to-ptr)
