@@ -121,7 +121,7 @@ static const struct quarry_rcu_flavour *rcu_begin(const struct quarry_rcu_flavou
     const struct quarry_rcu_flavour *used = atomic_load_explicit(&rcu.flavour, memory_order_relaxed);
     if (used == NULL && flavour != NULL) {
         rcu.lists = lists_make();
-        rcu.sections = percpu.rseq && sys_membarrier_register();
+        rcu.sections = percpu.rseq && sys_membarrier_register() == SYS_BARRIER_READY;
         sys_atfork(NULL, NULL, fork_child);
         used = flavour;
         /* order: release: the lists are there.                                                 pairs: [rcu.flavour] */

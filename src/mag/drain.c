@@ -17,14 +17,15 @@
 static struct sys_lock stop_lock;
 static _Atomic(u64) drains_nr;
 
+/* What was refused once for lack of memory is asked for again, so that magazines do not stay undrained for ever. */
 static bool barrier_ready(void) {
-    static _Atomic(int) state; /* 0 unknown, 1 yes, -1 no */
+    static _Atomic(int) state; /* enum sys_barrier; refused until it is asked for */
     int known = atomic_load_explicit(&state, memory_order_relaxed);
-    if (known == 0) {
-        known = sys_membarrier_register() ? 1 : -1;
+    if (known == SYS_BARRIER_REFUSED) {
+        known = (int)sys_membarrier_register();
         atomic_store_explicit(&state, known, memory_order_relaxed);
     }
-    return known > 0;
+    return known == SYS_BARRIER_READY;
 }
 
 /* The magazines of one class, of a region the caller has alone. */

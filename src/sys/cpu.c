@@ -8,6 +8,7 @@
 #include "sys/call.h"
 #include "sys/sys.h"
 
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/auxv.h>
@@ -91,5 +92,10 @@ enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset) {
     return area_has_cid && getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_MM_CID_END ? SYS_RSEQ_MM_CID : SYS_RSEQ_CPU_ID;
 }
 
-bool sys_membarrier_register(void) { return SYS3(SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0) == 0; }
+enum sys_barrier sys_membarrier_register(void) {
+    long err = SYS3(SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0);
+    if (err == 0)
+        return SYS_BARRIER_READY;
+    return err == -EINVAL || err == -ENOSYS ? SYS_BARRIER_NONE : SYS_BARRIER_REFUSED;
+}
 int sys_membarrier_rseq(void) { return (int)SYS3(SYS_membarrier, MEMBARRIER_RSEQ, 0, 0); }

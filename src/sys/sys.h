@@ -56,7 +56,8 @@ int sys_vm_move_out(void *from, size_t bytes, void *to);
 /* Placement of future pages. */
 enum sys_numa_mode { SYS_NUMA_PREFER, SYS_NUMA_BIND, SYS_NUMA_INTERLEAVE };
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node);
-/* RLIMIT_AS, or SIZE_MAX when there is none. */
+/* RLIMIT_AS, or a RLIMIT_DATA so small that tables made for the whole address space would fill it (it counts what is
+ * writable); SIZE_MAX when there is neither. */
 size_t sys_vm_limit_bytes(void);
 
 /* --- physical memory (pin.c) --- */
@@ -129,8 +130,10 @@ enum sys_rseq { SYS_RSEQ_NONE, SYS_RSEQ_CPU_ID, SYS_RSEQ_MM_CID };
  * not NONE. */
 enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset);
 
-/* Registers for expedited rseq barriers; false when the kernel has none or refuses. Call once before the next. */
-bool sys_membarrier_register(void);
+/* Registers for expedited rseq barriers; must have been answered with READY before the next is called. NONE: this
+ * kernel has none. REFUSED: not now, for lack of memory or by a filter; it may be asked again. */
+enum sys_barrier { SYS_BARRIER_REFUSED, SYS_BARRIER_NONE, SYS_BARRIER_READY };
+enum sys_barrier sys_membarrier_register(void);
 /* On return every restartable sequence that was running in this process has been aborted or finished. 0 or -errno. */
 int sys_membarrier_rseq(void);
 

@@ -14,6 +14,9 @@
 /* MREMAP_DONTUNMAP is not in every C library's headers. */
 enum { ERRNO_MAX = 4095, NUMA_NODES_MAX = 64, MOVE_DONTUNMAP = 4 };
 
+/* Tables for the whole address space take 5 MiB of what RLIMIT_DATA counts. */
+#define DATA_SMALL_BYTES ((size_t)64 << 20)
+
 static bool call_failed(long ret) { return ret < 0 && ret >= -(long)ERRNO_MAX; }
 
 size_t sys_page_bytes(void) {
@@ -153,9 +156,14 @@ int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned nod
     return (int)SYS6(SYS_mbind, addr, bytes, policy[mode], &nodes, NUMA_NODES_MAX + 1, 0);
 }
 
-size_t sys_vm_limit_bytes(void) {
+static size_t limit_bytes(int which) {
     struct rlimit limit;
-    if (SYS4(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    if (SYS4(SYS_prlimit64, 0, which, 0, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return SIZE_MAX;
     return (size_t)limit.rlim_cur;
+}
+
+size_t sys_vm_limit_bytes(void) {
+    size_t data = limit_bytes(RLIMIT_DATA), space = limit_bytes(RLIMIT_AS);
+    return data < DATA_SMALL_BYTES ? MIN(data, space) : space;
 }

@@ -10,9 +10,11 @@
 #include <stddef.h>
 
 enum { INJECT_CALLS_MAX = 4096 };
+/* In the place of a number: every call that gets memory, gives it back, waits, opens a file or is a barrier. */
+enum { INJECT_ANY = 100000 };
 
 struct inject {
-    _Atomic(long) nr;         /* the system call concerned; -1: none */
+    _Atomic(long) nr;         /* the system call concerned, or INJECT_ANY; -1: none */
     _Atomic(int) error;       /* positive */
     _Atomic(unsigned) first;  /* of the calls from the arming on, counted from 1; 0: none is refused */
     _Atomic(unsigned) many;   /* how many from that one on */

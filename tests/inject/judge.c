@@ -58,6 +58,17 @@ static bool rule_denies(const void *site) {
     return true;
 }
 
+static bool rule_concerns(long nr) {
+    static const long any[] = {SYS_mmap,   SYS_mprotect,        SYS_madvise,    SYS_mremap, SYS_munmap,
+                               SYS_openat, SYS_process_madvise, SYS_membarrier, SYS_futex};
+    long ruled = atomic_load(&rule.nr);
+    for (unsigned i = 0; ruled == INJECT_ANY && i < sizeof(any) / sizeof(any[0]); i++) {
+        if (nr == any[i])
+            return true;
+    }
+    return nr == ruled;
+}
+
 static bool beside_denies(void) {
     unsigned every = atomic_load(&rule.beside_every);
     return every != 0 && atomic_fetch_add(&rule.beside_calls, 1) % every == 0;
@@ -66,7 +77,7 @@ static bool beside_denies(void) {
 long sys_call_judged(const void *site, long nr, long a, long b, long c, long d, long e, long f) {
     if (!atomic_exchange(&settled, true))
         environment_read(sys_environ());
-    if (nr == atomic_load(&rule.nr) && rule_denies(site))
+    if (rule_concerns(nr) && rule_denies(site))
         return -(long)atomic_load(&rule.error);
     if (nr == atomic_load(&rule.beside_nr) && beside_denies())
         return -ENOMEM;

@@ -2,22 +2,25 @@
 /*
  * Every system call of one kind fails, one by one, on the real library. One workload, which visits all tiers, is run
  * once to see how often it makes the call and from where; then once for each chosen call, in a child of its own, with
- * that call refused (once), and with that one and all later ones refused (rest). Chosen are the first and the last call
- * of each call site, and as many others as there is time for; all of them when SOAK is set. Another call may fail now
- * and then besides, so that what answers a failure fails as well.
+ * that call refused (once), with it and the next one (a pair), and with that one and all later ones refused (rest). Of
+ * `any` kind, where the next call is whatever answers the first failure, there are pairs alone. Chosen are the first
+ * and the last call of each call site, and as many others as there is time for; all of them when SOAK is set. Another
+ * call may fail now and then besides, so that what answers a failure fails as well.
  *
  * The oracle of each trial:
  *   - what objects hold is what was written, through reallocation, fork and refusal;
- *   - NULL comes with ENOMEM, and only where memory really is out: while mmap or mprotect is refused for good, or under
- *     the workload's own RLIMIT_AS;
+ *   - NULL comes with ENOMEM, and only where memory really is out: while mmap or mprotect is refused for good or twice
+ * in a row, or under the workload's own RLIMIT_AS;
  *   - afterwards, when nothing is refused any more and all is freed: the accounts are where they were, used is the sum
  *     of what is backed, no region is left, address space is not lost, and everything works again.
  *
  * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
  *        refuse foreign       mmap is refused while foreign memory is freed
  *        refuse dense         madvise is refused while small pages that became dense are made hugepages, and then no
- * more refuse start CALL    what the environment's rule did to the start, and whether there is service All but foreign
- * print the call sites seen, as addresses in the library. Run by refuse.py.
+ * more
+ *        refuse contended ERROR   futex is refused, with that error, while threads wait for each other
+ *        refuse start CALL    what the environment's rule did to the start, and whether there is service
+ * All but foreign and contended print the call sites seen, as addresses in the library. Run by refuse.py.
  */
 #include "check.h"
 #include "inject.h"
@@ -27,6 +30,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -60,7 +64,7 @@ enum {
     REGIONS_NR = 20,
     SQUEEZED_NR = 64,
     MANY_NR = 280, /* more regions than are given mappings of their own */
-    ERRORS_MAX = 3,
+    ERRORS_MAX = 4,
     /* Slabs and magazines that a program which freed everything may still have. */
     KEPT_MAX_BYTES = 256 << 10,
     /* Where the kernel lays things, and which slabs were made, may differ by this. */
@@ -71,6 +75,12 @@ enum {
     DENSE_NR = 20000,
     DENSE_REFUSED_MS = 4000,
     DENSE_WAIT_MS = 20000,
+    CONTEND_THREADS = 6,
+    CONTEND_STEPS = 20,
+    CONTEND_WAIT_MS = 10000,
+    CONTEND_DENIED_MIN = 50,
+    /* What libc keeps for threads that have ended. */
+    CONTEND_LIVE_BYTES = 16 << 10,
 };
 
 static const struct kind {
@@ -79,12 +89,16 @@ static const struct kind {
     int errors[ERRORS_MAX];
     bool memory; /* refused for good, there is no memory to be had */
 } kinds[] = {
-    {"mmap", SYS_mmap, {ENOMEM, EAGAIN}, true},
-    {"mprotect", SYS_mprotect, {ENOMEM, EINVAL}, true},
-    {"madvise", SYS_madvise, {ENOMEM, EINVAL, EAGAIN}, false},
-    {"process_madvise", SYS_process_madvise, {ENOMEM, EINVAL, EAGAIN}, false},
-    {"mremap", SYS_mremap, {ENOMEM, EAGAIN}, false},
-    {"munmap", SYS_munmap, {ENOMEM, EINVAL}, false},
+    {"mmap", SYS_mmap, {ENOMEM, EAGAIN, EPERM}, true},
+    {"mprotect", SYS_mprotect, {ENOMEM, EINVAL, EAGAIN, EPERM}, true},
+    {"madvise", SYS_madvise, {ENOMEM, EINVAL, EAGAIN, EPERM}, false},
+    {"process_madvise", SYS_process_madvise, {ENOMEM, EINVAL, EAGAIN, EPERM}, false},
+    {"mremap", SYS_mremap, {ENOMEM, EAGAIN, EPERM}, false},
+    {"munmap", SYS_munmap, {ENOMEM, EINVAL, EAGAIN, EPERM}, false},
+    {"membarrier", SYS_membarrier, {EPERM, ENOMEM, EAGAIN}, false},
+    {"openat", SYS_openat, {EPERM, ENOMEM, EAGAIN}, false},
+    {"futex", SYS_futex, {EPERM, ENOMEM, EAGAIN}, false},
+    {"any", INJECT_ANY, {ENOMEM, EAGAIN, EPERM}, true},
 };
 
 /* One trial: what is refused, and what is found out. Shared by parent and child. */
@@ -492,16 +506,23 @@ static unsigned trial_of_call(unsigned call, unsigned many, int error) {
 }
 
 /* Which error it is hardly matters: each in turn, and all of them where there is time. */
-static unsigned trials_of_call(const struct kind *kind, unsigned call) {
+static unsigned trials_with_errors(const struct kind *kind, unsigned call, unsigned many) {
     static unsigned turn;
-    unsigned nr = trial_of_call(call, ~0u, kind->errors[0]), errors_nr = 0;
+    unsigned nr = 0, errors_nr = 0;
     while (errors_nr < ERRORS_MAX && kind->errors[errors_nr] != 0)
         errors_nr++;
     if (!is_soak())
-        return nr + trial_of_call(call, 1, kind->errors[turn++ % errors_nr]);
+        return trial_of_call(call, many, kind->errors[turn++ % errors_nr]);
     for (unsigned e = 0; e < errors_nr; e++)
-        nr += trial_of_call(call, 1, kind->errors[e]);
+        nr += trial_of_call(call, many, kind->errors[e]);
     return nr;
+}
+
+static unsigned trials_of_call(const struct kind *kind, unsigned call) {
+    unsigned nr = trials_with_errors(kind, call, 2);
+    if (kind->nr == INJECT_ANY)
+        return nr;
+    return nr + trial_of_call(call, ~0u, kind->errors[0]) + trials_with_errors(kind, call, 1);
 }
 
 static void sites_print(const unsigned long *sites, unsigned calls) {
@@ -574,6 +595,48 @@ static void dense_judge(void) {
         object_retire(&objs[i]);
 }
 
+/* --- threads that wait for each other --- */
+
+static atomic_bool contend_stop;
+
+static void *contend_run(void *arg) {
+    struct pool *pool = arg;
+    while (!atomic_load(&contend_stop)) {
+        pool_steps(pool, CONTEND_STEPS);
+        (void)malloc_trim(0);
+    }
+    pool_drain(pool);
+    return NULL;
+}
+
+/* Nobody can sleep, and nobody be woken: who waits must get on all the same. */
+static void contend_judge(int error) {
+    static struct pool pools[CONTEND_THREADS];
+    pthread_t threads[CONTEND_THREADS];
+    struct timespec step = {0, 10 * 1000000};
+    struct books before = books_read();
+    trial->kind = kind_named("futex");
+    trial->error = error;
+    rule_set(1, ~0u);
+    for (unsigned i = 0; i < CONTEND_THREADS; i++) {
+        pool_init(&pools[i], 17, i, 0);
+        CHECK(pthread_create(&threads[i], NULL, contend_run, &pools[i]) == 0);
+    }
+    for (unsigned waited = 0; waited < CONTEND_WAIT_MS && rule->denied < CONTEND_DENIED_MIN; waited += 10)
+        nanosleep(&step, NULL);
+    atomic_store(&contend_stop, true);
+    for (unsigned i = 0; i < CONTEND_THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    rule->first = 0;
+    if (rule->denied == 0)
+        check_skip("no thread ever waited for another");
+    (void)malloc_trim(0);
+    CHECK_MSG(figure("live_bytes") <= before.live + CONTEND_LIVE_BYTES, "%llu bytes are lost",
+              (unsigned long long)(figure("live_bytes") - before.live));
+    work_mixed(3);
+    printf("%u calls refused\n", (unsigned)rule->denied);
+}
+
 /* The rule came by the environment and has done its work, or goes on: whoever refuses memory for good gets no service
  * but a clean answer. */
 static void start_judge(const struct kind *kind) {
@@ -634,6 +697,10 @@ int main(int argc, char **argv) {
     }
     if (argc == 3 && strcmp(argv[1], "start") == 0) {
         start_judge(kind_named(argv[2]));
+        return 0;
+    }
+    if (argc == 3 && strcmp(argv[1], "contended") == 0) {
+        contend_judge(atoi(argv[2]));
         return 0;
     }
     CHECK(argc == 2 || argc == 5);

@@ -5,6 +5,7 @@ one, and then asks of the library itself whether any place that makes this call 
 
 The places are read off the disassembly: calls of the functions of src/sys/vm.c from outside it. Usage: refuse.py LIBRARY PROGRAM CALL
 """
+import errno
 import os
 import re
 import subprocess
@@ -18,7 +19,12 @@ import driver  # noqa: E402
 EARLY = {"QUARRY_THP_AFTER": "2M"}
 ALWAYS = {"QUARRY_THP": "always"}
 NEVER = {"QUARRY_THP": "never"}
-# The number on x86-64 and aarch64; the functions of src/sys that make the call; settings: environment, arguments before the call.
+# Files are read then.
+CGROUP = {"QUARRY_CGROUP": "on"}
+# inject.h
+INJECT_ANY = 100000
+# The number on x86-64 and aarch64; the functions of src/sys that make the call, each call of which must be reached (none: not asked for); settings:
+# environment, arguments before the call.
 CALLS = {
     "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_reserve_readable"], [(EARLY, [])]),
     "mprotect": ({"x86_64": 10, "aarch64": 226}, ["sys_vm_commit", "sys_vm_guard"], [(EARLY, [])]),
@@ -27,6 +33,10 @@ CALLS = {
     "process_madvise": ({"x86_64": 440, "aarch64": 440}, ["sys_vm_purge_ranges"], [(EARLY, [])]),
     "mremap": ({"x86_64": 25, "aarch64": 216}, ["sys_vm_move", "sys_vm_move_out"], [(EARLY, [])]),
     "munmap": ({"x86_64": 11, "aarch64": 215}, ["sys_vm_release"], [(EARLY, []), (EARLY, ["--beside", "mprotect", "9"])]),
+    "membarrier": ({"x86_64": 324, "aarch64": 283}, ["sys_membarrier_register", "sys_membarrier_rseq"], [(EARLY, [])]),
+    "openat": ({"x86_64": 257, "aarch64": 56}, [], [(CGROUP, [])]),
+    "futex": ({"x86_64": 202, "aarch64": 98}, [], []),
+    "any": ({"x86_64": INJECT_ANY, "aarch64": INJECT_ANY}, [], [(EARLY, []), (NEVER, [])]),
 }
 ENOMEM = 12
 # Calls of the start that are made to fail at most; there are about five.
@@ -64,8 +74,8 @@ def run_start(report, library, program, call, number):
     found = re.search(r"^calls (\d+)$", out.stdout, re.M)
     made = int(found[1]) if found else 0
     for first in range(1, min(made, START_MAX) + 1):
-        judged(first, 1)
-        judged(first, 2 ** 31)
+        for many in (2,) if call == "any" else (1, 2, 2 ** 31):
+            judged(first, many)
     return sites_of(out.stdout)
 
 
@@ -73,6 +83,15 @@ def run_foreign(report, library, program):
     out = driver.run_child([program, "foreign"], driver.child_env([library], {}), 30)
     report.line(out.status == 0 and " foreign-pointer: " in out.stderr, "foreign memory is told apart while mmap is refused")
     report.explain(out.stderr)
+
+
+def run_contended(report, library, program):
+    """A process in which nobody ever waits for another has nothing to show."""
+    for error in (errno.EPERM, errno.ENOMEM, errno.EAGAIN):
+        out = driver.run_child([program, "contended", str(error)], driver.child_env([library], {}), 100)
+        good = out.status in (0, driver.EXIT_SKIP) and out.stderr == ""
+        report.line(good, f"futex refused with {errno.errorcode[error]} while threads wait for each other")
+        report.explain(out.stdout + out.stderr)
 
 
 def run_dense(report, library, program):
@@ -109,13 +128,16 @@ def main():
         out = run(report, library, [program, *beside, call], env, " ".join([call, *beside, *env.values()]))
         report.explain(out.stdout.split("\n", maxsplit=1)[0])
         seen |= sites_of(out.stdout)
+    if call == "futex":
+        run_contended(report, library, program)
     if call == "mmap":
         run_foreign(report, library, program)
     if call == "madvise":
         seen |= run_dense(report, library, program)
-    places = call_sites(library, functions)
+    places = call_sites(library, functions) if functions else {}
     missed = {hex(site): place for site, place in places.items() if site not in seen and not EXEMPT.match(place)}
-    report.line(bool(places) and not missed, f"{call}: every call site was made to fail")
+    if functions:
+        report.line(bool(places) and not missed, f"{call}: every call site was made to fail")
     for site, place in missed.items():
         report.explain(f"never reached: {site} in {place}")
     return report.finish()

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program under RLIMIT_AS, set before it was started. It must start; each tier must serve a fair part of the limit;
- * at exhaustion the answer is NULL with ENOMEM and nothing already held is harmed; after free there is service
- * again, also in other tiers than the one that filled the space. Set the limit in the driver.
+ * A program under RLIMIT_AS or RLIMIT_DATA (the lower of the two), set before it was started. It must start; each tier
+ * must serve a fair part of the limit; at exhaustion the answer is NULL with ENOMEM and nothing already held is harmed;
+ * after free there is service again, also in other tiers than the one that filled the space. Set the limit in the
+ * driver.
  */
 #include "check.h"
 
@@ -24,11 +25,12 @@ struct chain {
 };
 
 static size_t limit_bytes(void) {
-    struct rlimit limit;
+    struct rlimit space, data;
 
-    CHECK(getrlimit(RLIMIT_AS, &limit) == 0);
-    CHECK_MSG(limit.rlim_cur != RLIM_INFINITY, "run this under a finite RLIMIT_AS");
-    return limit.rlim_cur;
+    CHECK(getrlimit(RLIMIT_AS, &space) == 0 && getrlimit(RLIMIT_DATA, &data) == 0);
+    CHECK_MSG(space.rlim_cur != RLIM_INFINITY || data.rlim_cur != RLIM_INFINITY,
+              "run this under a finite RLIMIT_AS or RLIMIT_DATA");
+    return space.rlim_cur < data.rlim_cur ? space.rlim_cur : data.rlim_cur;
 }
 
 static struct chain *chain_fill(size_t bytes, size_t *ret_total_bytes) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernel refuses one system call. Early: from before the program, and the allocator in it, starts (this program
- * installs the filter and executes itself again). Late: after threads run and memory is held, as sandboxes do. Either
- * way memory must be served or NULL with ENOMEM returned, nothing held may be harmed and nothing may be printed.
- * Arguments: the call's name, the errno's name, early or late.
+ * The kernel refuses one system call, or, as `container', those that container runtimes refuse. Early: from before the
+ * program, and the allocator in it, starts (this program installs the filter and executes itself again). Late: after
+ * threads run and memory is held, as sandboxes do. Either way memory must be served or NULL with ENOMEM returned,
+ * nothing held may be harmed and nothing may be printed. Arguments: the call's name, the errno's name, early or late.
  */
 #include "check.h"
 #include "deny.h"
@@ -58,6 +58,13 @@ static int error_number(const char *name) {
     return ENOMEM;
 }
 
+static void deny_named(const char *name, const char *error_name) {
+    if (!strcmp(name, "container"))
+        deny_as_containers();
+    else
+        deny_syscall(call_number(name), error_number(error_name));
+}
+
 /* What was served once and freed must be served again: refusing for ever is not an answer. */
 static void service_check(void) {
     enum { HELD_LIMIT = 500 };
@@ -90,10 +97,10 @@ static void early_main(void) {
     service_check();
 }
 
-static void late_main(long number, int error) {
+static void late_main(const char *name, const char *error_name) {
     workers_start(WORKERS, 8, 30000, POOL_ENOMEM_COUNTED);
     pool_steps(&pool, MAIN_STEPS);
-    deny_syscall(number, error);
+    deny_named(name, error_name);
     pool.enomem = POOL_ENOMEM_COUNTED;
     work();
     workers_stop();
@@ -107,12 +114,12 @@ int main(int argc, char **argv) {
     pool_init(&pool, 8, 1, 0);
     if (!strcmp(argv[3], "early")) {
         char *again[] = {name, argv[1], argv[2], stage, NULL};
-        deny_syscall(call_number(argv[1]), error_number(argv[2]));
+        deny_named(argv[1], argv[2]);
         execv("/proc/self/exe", again);
         check_fail(__FILE__, __LINE__, "execv failed with errno %d", errno);
     }
     if (!strcmp(argv[3], "late"))
-        late_main(call_number(argv[1]), error_number(argv[2]));
+        late_main(argv[1], argv[2]);
     else
         early_main();
     return 0;

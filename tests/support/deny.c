@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter: refuse one number with an errno, allow the rest. The architecture is not looked at, because the test
+ * The filter: refuse some numbers with an errno, allow the rest. The architecture is not looked at, because the test
  * programs issue native calls alone. See deny.h.
  */
 #include "deny.h"
@@ -22,21 +22,68 @@ static void denial_check(long syscall_nr, int error) {
     CHECK(syscall(syscall_nr, 0, 0, 0, 0, 0, 0) == -1 && errno == error);
 }
 
-void deny_syscall(long syscall_nr, int error) {
-    struct sock_filter steps[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)syscall_nr, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ((unsigned)error & SECCOMP_RET_DATA)),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof steps / sizeof steps[0], steps};
+enum { DENIED_MAX = 64, STEPS_BESIDE = 3 };
+
+static struct sock_fprog filter_make(struct sock_filter *steps, const long *syscall_nrs, size_t nr, int error) {
+    size_t at = 0;
+
+    CHECK(nr <= DENIED_MAX);
+    steps[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    /* Behind the comparisons: allow, then refuse. */
+    for (size_t i = 0; i < nr; i++)
+        steps[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)syscall_nrs[i],
+                                                   (unsigned char)(nr - i), 0);
+    steps[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    steps[at++] =
+        (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ((unsigned)error & SECCOMP_RET_DATA));
+    return (struct sock_fprog){(unsigned short)at, steps};
+}
+
+void deny_syscalls(const long *syscall_nrs, size_t nr, int error) {
+    struct sock_filter steps[DENIED_MAX + STEPS_BESIDE];
+    struct sock_fprog program = filter_make(steps, syscall_nrs, nr, error);
 
     CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0) {
-        denial_check(syscall_nr, error);
+        for (size_t i = 0; i < nr; i++)
+            denial_check(syscall_nrs[i], error);
         return;
     }
     if (errno == ENOSYS || errno == EINVAL)
         check_skip("no seccomp filters in this kernel (errno %d)", errno);
     check_fail(__FILE__, __LINE__, "seccomp filter refused with errno %d", errno);
+}
+
+void deny_syscall(long syscall_nr, int error) { deny_syscalls(&syscall_nr, 1, error); }
+
+void deny_as_containers(void) {
+    static const long refused[] = {SYS_mbind,
+                                   SYS_set_mempolicy,
+                                   SYS_get_mempolicy,
+                                   SYS_move_pages,
+                                   SYS_migrate_pages,
+                                   SYS_io_uring_setup,
+                                   SYS_io_uring_enter,
+                                   SYS_io_uring_register,
+                                   SYS_userfaultfd,
+                                   SYS_perf_event_open,
+                                   SYS_bpf,
+                                   SYS_add_key,
+                                   SYS_request_key,
+                                   SYS_keyctl,
+                                   SYS_process_vm_readv,
+                                   SYS_process_vm_writev,
+                                   SYS_process_madvise,
+                                   SYS_ptrace,
+                                   SYS_kcmp,
+                                   SYS_unshare,
+                                   SYS_setns,
+                                   SYS_mount,
+                                   SYS_umount2,
+                                   SYS_open_by_handle_at,
+                                   SYS_name_to_handle_at,
+                                   SYS_syslog};
+
+    deny_syscalls(refused, sizeof refused / sizeof refused[0], EPERM);
+    deny_syscall(SYS_clone3, ENOSYS);
 }

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Makes the kernel refuse one system call of this process and of everything it becomes, by a seccomp filter.
- * Owns the BPF program; the caller says which call and which error. Called by tests/integ/seccomp.c.
+ * Makes the kernel refuse system calls of this process and of everything it becomes, by a seccomp filter.
+ * Owns the BPF program; the caller says which calls and which error. Called by tests/integ/life_seccomp.c.
  */
 #ifndef QUARRY_TESTS_DENY_H
 #define QUARRY_TESTS_DENY_H
 
+#include <stddef.h>
+
 /* Every thread of the process is bound. Skips the test when the kernel has no seccomp filters. */
 void deny_syscall(long syscall_nr, int error);
+void deny_syscalls(const long *syscall_nrs, size_t nr, int error);
+/* What container runtimes refuse by default (those of the calls that an allocator might come to think of, and the rest
+ * of the same kind), with their errors: EPERM, and ENOSYS for clone3. */
+void deny_as_containers(void);
 
 #endif
