@@ -103,9 +103,11 @@ void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
     unsigned slot = cls < SLAB_SLOT_IDS_NR || engine_debug_get() == NULL ? slab_slot_of(cls) : PAGE_MAP_NOT_OURS;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     while (nr > 0) {
-        unsigned run = by_the_run() && slot != PAGE_MAP_NOT_OURS ? run_length(slot, nr, objs) : 0;
+        unsigned entry = page_map_get(objs[0]); /* of any node */
+        bool known = by_the_run() && slot != PAGE_MAP_NOT_OURS && entry % PAGE_MAP_CLASSES == slot;
+        unsigned run = known ? run_length(entry, nr, objs) : 0;
         if (run != 0)
-            mag_free_bulk(cls, run, objs);
+            mag_free_bulk(entry, run, objs);
         else
             free_one(objs[0]);
         run = MAX(run, 1u);
@@ -118,7 +120,7 @@ void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
 /* Single objects among others are quicker on the fast path. */
 static void run_free(unsigned slot, unsigned nr, void *const *objs) {
     if (nr > 1 && by_the_run()) {
-        mag_free_bulk(slot % PAGE_MAP_CLASSES, nr, objs);
+        mag_free_bulk(slot, nr, objs);
         return;
     }
     for (unsigned i = 0; i < nr; i++)

@@ -69,6 +69,10 @@ unsigned mag_count_racy(u64 m) {
     return nr;
 }
 
+unsigned mag_node(u64 m) {
+    return slot_node(page_map_get((const void *)*(u64 *)m)); // NOLINT(performance-no-int-to-ptr)
+}
+
 void mag_unmake(u64 m) {
     if (m == 0 || mag_is_null(m))
         return;

@@ -36,9 +36,9 @@ struct obs_view {
     struct obs_view_head head;
     const struct rt_meta *meta;
     const struct slab_geometry *geometry;
-    struct slab_class (**classes)[SLAB_CLASSES_NR];
-    struct page_tier **tiers;
-    const unsigned *nodes_nr;
+    struct slab_class *const *classes; /* by node: a row of SLAB_CLASSES_NR */
+    struct page_tier *const *tiers;    /* by node: NODE_TIERS_NR of them */
+    const _Atomic(unsigned) *nodes_nr;
     const _Atomic(unsigned) *ids_end;
     const struct slab_made_view *made;
     const struct mag_regions_view *regions;
