@@ -1,33 +1,10 @@
 # SPDX-License-Identifier: MIT
-# What aarch64_user and aarch64_guest share: the cross build, and how a result is said. Sourced, with `root` set to the top of the tree and
-# `dir` to the folder everything is built in.
+# What aarch64_user and aarch64_guest share: the cross build. Sourced, with `root` set to the top of the tree and `dir` to the folder everything is
+# built in.
 
-. "$root/tools/common.bash"
+. "$root/tests/support/result.bash"
 
 sysroot=/usr/aarch64-linux-gnu
-failed=0 passed=0
-
-skip() { say "skipped: $*"; exit 77; }
-# result NAME STATUS [WANTED]: one line; STATUS 77 is a skip.
-result() {
-    if [ "$2" = "${3:-0}" ]; then
-        passed=$((passed + 1)); echo "ok - $1"
-    elif [ "$2" = 77 ]; then
-        echo "ok - $1 # SKIP"
-    else
-        failed=$((failed + 1)); echo "not ok - $1 (status $2)"
-    fi
-}
-finish() {
-    echo "$passed passed, $failed failed"
-    [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-}
-
-# Installs what need() named, or leaves the test as skipped.
-packages_or_skip() {
-    [ ${#missing[@]} = 0 ] || (install_missing) || skip "these packages cannot be had: ${missing[*]}"
-    missing=()
-}
 
 need_to_cross() {
     need_to_build

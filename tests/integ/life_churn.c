@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 10,000 short-lived threads, each of which allocates in several tiers, frees most of it and leaves one object for
- * another thread. Resident memory and the number of mappings are taken after the first tenth and must stay flat:
- * neither may depend on how many threads there ever were.
+ * 10,000 short-lived threads, or 100,000 with SOAK, each of which allocates in several tiers, frees most of it and
+ * leaves one object for another thread. Resident memory and the number of mappings are taken after the first tenth and
+ * must stay flat: neither may depend on how many threads there ever were.
  */
 #include "check.h"
 #include "proc.h"
@@ -13,9 +13,10 @@
 #include <string.h>
 
 enum {
-    THREADS = 10000,
+    THREADS_USUAL = 10000,
+    THREADS_SOAK = 100000,
     BATCH = 16,
-    WARM_BATCHES = THREADS / BATCH / 10,
+    WARM_BATCHES = THREADS_USUAL / BATCH / 10,
     LEGACY_BYTES = 3000,
     RESIDENT_SLACK_BYTES = 4 << 20,
     MAPPING_SLACK = 16,
@@ -59,8 +60,9 @@ static void batch_run(void) {
 
 int main(void) {
     size_t warm_bytes = 0, warm_mappings = 0, end_bytes, end_mappings;
+    int batches = (getenv("SOAK") != NULL ? THREADS_SOAK : THREADS_USUAL) / BATCH;
 
-    for (int batch = 0; batch < THREADS / BATCH; batch++) {
+    for (int batch = 0; batch < batches; batch++) {
         batch_run();
         if (batch == WARM_BATCHES) {
             warm_bytes = proc_resident_bytes();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signal handlers that allocate and free, 10,000 times a second and thread, interrupting threads that do nothing but
+ * Signal handlers that allocate and free, 20,000 times a second and thread, interrupting threads that do nothing but
  * allocate and free. POSIX does not ask for it; quarry promises it. Two oracles watch: each thread's pool, and
  * each handler's own pool, of which every object may have been handed out in the middle of the other's malloc.
  */
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS = 3, RUN_SECONDS = 1, HANDLER_STEPS = 4, TIMER_NS = 100000, HANDLER_SIZE_LIMIT = 40000 };
+enum { THREADS = 3, RUN_SECONDS = 1, HANDLER_STEPS = 4, TIMER_NS = 50000, HANDLER_SIZE_LIMIT = 40000 };
 
 static struct pool thread_pools[THREADS];
 static struct pool handler_pools[THREADS];

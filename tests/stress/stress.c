@@ -54,7 +54,7 @@ static struct options options;
 static struct worker workers[THREADS_LIMIT];
 static _Atomic(struct parcel *) mailboxes[MAILBOXES];
 static atomic_int stopping;
-static atomic_ulong signals_nr, forks_nr;
+static atomic_ulong signals_nr, forks_nr, hops_nr;
 static _Thread_local struct pool *handler_pool;
 static cpu_set_t allowed_cpus;
 
@@ -114,7 +114,8 @@ static void timer_stop(timer_t timer) {
     CHECK(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
 }
 
-/* To one CPU of those the process may use, so that the scheduler must move the thread at once. */
+/* To one CPU of those the process may use, so that the scheduler must move the thread at once. One that has gone
+ * offline meanwhile is no choice. */
 static void thread_hop(struct rng *rng) {
     cpu_set_t one;
     int cpu;
@@ -124,7 +125,10 @@ static void thread_hop(struct rng *rng) {
     while (!CPU_ISSET((size_t)cpu, &allowed_cpus));
     CPU_ZERO(&one);
     CPU_SET((size_t)cpu, &one);
-    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    if (sched_setaffinity(0, sizeof one, &one) == 0)
+        atomic_fetch_add_explicit(&hops_nr, 1, memory_order_relaxed);
+    else
+        CHECK(errno == EINVAL);
 }
 
 static void *worker_run(void *argument) {
@@ -227,6 +231,7 @@ static void balance_check(void) {
     CHECK(sent_nr > 0);
     CHECK(!options.signals || atomic_load(&signals_nr) > 0);
     CHECK(!options.forks || atomic_load(&forks_nr) > 0);
+    CHECK(!options.affinity || atomic_load(&hops_nr) > 0);
     CHECK_MSG(proc_mapping_nr() <= MAPPINGS_LIMIT + 2 * options.thread_nr, "%zu mappings", proc_mapping_nr());
 }
 

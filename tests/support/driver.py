@@ -202,6 +202,8 @@ def report_child(args, out, report):
 
 def apply_seconds(args):
     """--seconds is for time-boxed programs: the environment may lengthen them, the time limit follows."""
+    if os.environ.get("SOAK"):
+        args.timeout += args.seconds_more
     if args.seconds is None:
         return
     usual = args.seconds * (SOAK_FACTOR if os.environ.get("SOAK") else 1)
@@ -216,6 +218,8 @@ def parse_args(argv):
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="set in the child")
     parser.add_argument("--rlimit", action="append", default=[], metavar="NAME=BYTES", help="e.g. as=64M")
     parser.add_argument("--timeout", type=float, default=30, help="seconds until the child counts as hung")
+    parser.add_argument("--seconds-more", type=float, default=0,
+                        help="added to --timeout when SOAK is set: the program does more then by itself")
     parser.add_argument("--seconds", type=int, help="pass --seconds on; QUARRY_TEST_SECONDS overrides it")
     parser.add_argument("--exit", type=int, default=0, help="expected exit status")
     parser.add_argument("--signal", help="expected signal instead, e.g. SIGABRT")

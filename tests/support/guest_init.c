@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The first process of the small guest that tests/integ/aarch64_guest boots: runs the commands of /tests, one a line,
- * reports how each ended and switches the machine off. A line is a name, then words that may begin with NAME=VALUE for
- * the environment, separated by single blanks. Static; owns nothing but that format.
+ * The first process of the small guests that tests/support/guest.bash boots: says what the machine is, runs the
+ * commands of /tests, one a line, reports how each ended and switches the machine off. A line is a name, then words
+ * that may begin with NAME=VALUE for the environment, separated by single blanks. The kernel's command line may set
+ * TEST_SECONDS. Static; owns nothing but that format.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,13 +31,40 @@ static void guest_prepare(void) {
     (void)mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 }
 
+/* Words of the command line the kernel does not know become the first process's environment. */
+static unsigned test_seconds(void) {
+    const char *text = getenv("TEST_SECONDS");
+    return text == NULL ? TEST_SECONDS : (unsigned)strtoul(text, NULL, 10);
+}
+
+/* Which nodes there are, as the kernel lists them; nothing where it knows of none. */
+static void nodes_print(const char *name, const char *file) {
+    char path[64], list[64] = "";
+    (void)snprintf(path, sizeof(path), "/sys/devices/system/node/%s", file);
+    FILE *f = fopen(path, "r");
+    if (f != NULL && fgets(list, sizeof(list), f) != NULL)
+        printf(" %s %s", name, strtok(list, "\n"));
+    if (f != NULL)
+        (void)fclose(f);
+}
+
+static void guest_print(void) {
+    struct utsname name;
+    (void)uname(&name);
+    printf("GUEST %s page %lu cpus %ld", name.release, getauxval(AT_PAGESZ), sysconf(_SC_NPROCESSORS_ONLN));
+    nodes_print("nodes", "online");
+    nodes_print("memory", "has_memory");
+    nodes_print("cpu", "has_cpu");
+    printf("\n");
+}
+
 static _Noreturn void child_run(char **words) {
     char *environment[WORDS_MAX + 1] = {"LC_ALL=C"};
     size_t nr = 1;
     for (; *words != NULL && strchr(*words, '=') != NULL; words++)
         environment[nr++] = *words;
     (void)setpgid(0, 0);
-    (void)alarm(TEST_SECONDS); /* survives exec */
+    (void)alarm(test_seconds()); /* survives exec */
     if (*words != NULL)
         execve(*words, words, environment);
     printf("guest: cannot run %s: %s\n", *words == NULL ? "nothing" : *words, strerror(errno));
@@ -72,10 +100,8 @@ static void line_run(char *line) {
 
 int main(void) {
     char line[LINE_MAX_BYTES];
-    struct utsname name;
     guest_prepare();
-    (void)uname(&name);
-    printf("GUEST %s page %lu cpus %ld\n", name.release, getauxval(AT_PAGESZ), sysconf(_SC_NPROCESSORS_ONLN));
+    guest_print();
     FILE *tests = fopen("/tests", "r");
     if (tests == NULL)
         printf("guest: no /tests\n");
