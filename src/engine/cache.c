@@ -10,6 +10,7 @@
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/options.h"
+#include "sys/sys.h"
 
 #include <string.h>
 
@@ -41,6 +42,24 @@ void *engine_class_alloc_slow(unsigned cls) {
     if (UNLIKELY(p == NULL))
         p = alloc_hard(cls);
     object_settle(cls, p);
+    engine_pressure_look();
+    engine_tick_maybe();
+    return p;
+}
+
+void *engine_class_alloc_node(unsigned cls, int id, enum engine_node how) {
+    if (engine_is_debug_handle(cls) || !engine_ready())
+        return NULL;
+    (void)mag_nodes_start();
+    id = id < 0 ? sys_node_racy() : id;
+    bool strict = how == ENGINE_NODE_STRICT;
+    int node = strict && page_nodes_nr() != 1 ? page_node_index(id) : (int)page_node_nearest(id);
+    void *p = node < 0 ? NULL : mag_alloc_node(cls, (unsigned)node, strict ? MAG_STRICT : MAG_NEAR, NULL);
+    object_settle(cls, p);
+    if (p != NULL && strict && !engine_settle_on(p, slab_geometry_of(cls)->size_bytes, id)) {
+        engine_free_slow(p);
+        p = NULL;
+    }
     engine_pressure_look();
     engine_tick_maybe();
     return p;

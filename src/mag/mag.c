@@ -364,15 +364,18 @@ static bool wants_single(unsigned cls, const bool *ret_zero) {
     return ret_zero != NULL && slab_geometry_of(cls)->size_bytes >= SINGLE_ZERO_BYTES;
 }
 
-void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_zero) {
+/* Of a class without a slot there is no magazine in any region. */
+static ALWAYS_INLINE struct mag_region *region_for(unsigned cls) {
+    return LIKELY(cls < SLAB_SLOT_IDS_NR) ? region_mine_racy() : NULL;
+}
+
+static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned node, enum mag_near near,
+                                    bool *ret_zero) {
     unsigned slot = slot_at(cls, node);
     void *obj;
     if (ret_zero != NULL)
         *ret_zero = false;
-    if (UNLIKELY(cls >= SLAB_SLOT_IDS_NR))
-        return alloc_one(cls, node, near, ret_zero);
-    struct mag_region *r = region_mine_racy();
-    if (r == NULL)
+    if (UNLIKELY(r == NULL))
         return alloc_one(cls, node, near, ret_zero);
     COUNT(r, slow_allocs);
     /* With several nodes the fast path may have tried another one's. */
@@ -388,9 +391,15 @@ void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_
     return obj;
 }
 
+void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_zero) {
+    return alloc_in(region_for(cls), cls, node, near, ret_zero);
+}
+
+/* The region first: when it is the second, nodes are looked for, and nothing comes from the wrong one meanwhile. */
 void *mag_alloc(unsigned cls, bool *ret_zero) {
+    struct mag_region *r = region_for(cls);
     unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle();
-    return mag_alloc_node(cls, node, MAG_NEAR, ret_zero);
+    return alloc_in(r, cls, node, MAG_NEAR, ret_zero);
 }
 
 /* --- push --- */

@@ -25,7 +25,8 @@ static int all_make(unsigned nodes_nr) {
 unsigned mag_nodes_start(void) {
     /* order: acquire, and release below: one thread after the other makes what is missing.       pairs: [node.starting]
      */
-    if (page_nodes_nr() > 1 || !rt_may_block() || atomic_exchange_explicit(&starting, true, memory_order_acquire))
+    if (page_nodes_nr() > 1 || page_nodes_decided() == 1 || !rt_may_block() ||
+        atomic_exchange_explicit(&starting, true, memory_order_acquire))
         return page_nodes_nr();
     unsigned nodes_nr = page_nodes_nr() > 1 ? 0 : page_nodes_decide();
     if (nodes_nr > 1 && all_make(nodes_nr) == 0) {

@@ -31,6 +31,8 @@ void page_place_near(void *p, size_t bytes, int id) {
     struct sys_nodes where = {{0}};
     if (id < 0)
         return;
+    if (page_nodes_nr() > 1) /* the kernel takes no node without memory */
+        id = page_node_id(page_node_nearest(id));
     sys_nodes_add(&where, (unsigned)id);
     (void)sys_vm_place(p, bytes, SYS_NUMA_PREFER, &where);
 }

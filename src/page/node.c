@@ -22,7 +22,8 @@ static _Atomic(unsigned) decision;
 /* Written by who decides; NULL where one node was decided upon. Indices of ours are the system's, but that the first
  * two that differ change places: see swap. */
 static struct sys_numa *numa;
-static u8 first; /* the system's index of our index 0 */
+static u8 first;      /* the system's index of our index 0 */
+static int sole = -1; /* written by who decides */
 
 static __thread s16 hint; /* index + 1; 0: none */
 
@@ -38,8 +39,14 @@ static int first_id(void) {
 
 static unsigned decide(void) {
     struct sys_nodes allowed;
-    if (rt_opt.numa != OPT_NUMA_AUTO || !sys_nodes_allowed(&allowed) || sys_nodes_count(&allowed) < 2 ||
-        sys_nodes_ruled())
+    bool known = sys_nodes_allowed(&allowed);
+    if (!known || sys_nodes_count(&allowed) < 2) {
+        sole = 0; /* of a kernel without nodes */
+        while (known && sole < SYS_NODE_IDS_NR - 1 && !sys_nodes_have(&allowed, (unsigned)sole))
+            sole++;
+        return 1;
+    }
+    if (rt_opt.numa != OPT_NUMA_AUTO || sys_nodes_ruled())
         return 1;
     struct sys_numa *read = rt_meta_alloc(sizeof(*read), CACHE_LINE);
     if (read == NULL)
@@ -113,8 +120,7 @@ unsigned page_node_far(void) {
     int node = hint - 1;
     if (UNLIKELY(node >= 0))
         return (unsigned)node;
-    int id = sys_node_racy();
-    return id < 0 || id >= SYS_NODE_IDS_NR ? 0 : swapped(numa->home[id]);
+    return page_node_nearest(sys_node_racy());
 }
 
 int page_node_index(int id) {
@@ -123,6 +129,12 @@ int page_node_index(int id) {
     unsigned node = numa->home[id];
     return numa->id[node] == id ? (int)swapped(node) : PAGE_NODE_ANY;
 }
+
+unsigned page_node_nearest(int id) {
+    return page_nodes_nr() == 1 || id < 0 || id >= SYS_NODE_IDS_NR ? 0 : swapped(numa->home[id]);
+}
+
+int page_node_sole(void) { return page_nodes_decided() == 0 ? -1 : sole; }
 
 int page_node_id(unsigned node) { return page_nodes_decided() < 2 ? -1 : numa->id[swapped(node)]; }
 

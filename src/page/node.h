@@ -48,6 +48,11 @@ unsigned page_node_far(void);
 static ALWAYS_INLINE unsigned page_node_here(void) { return LIKELY(page_nodes_nr() == 1) ? 0 : page_node_far(); }
 /* The index of a node by the kernel's number; PAGE_NODE_ANY: it has no memory of ours, or nodes are not kept apart. */
 int page_node_index(int id);
+/* The same of the nearest node with memory of ours; 0 while nodes are not kept apart. */
+unsigned page_node_nearest(int id);
+/* The kernel's number of the one node whose memory this process may use; negative: there are several, or nobody has
+ * looked. */
+int page_node_sole(void);
 /* The kernel's number of an index; negative while nodes are not kept apart. */
 int page_node_id(unsigned node);
 /* The nth nearest node, itself for 0; nth < page_nodes_nr(). */

@@ -8,6 +8,9 @@
 #include "unit/handover.h"
 #include "unit/mag/magazines.h"
 
+#include <sched.h>
+#include <string.h>
+
 enum { NODES = 3, LIVE = 100000, SMALL = 64, MS = 500, MEASURE_PART = 100 };
 static const u16 ids[NODES] = {2, 5, 7};
 static void *live[LIVE];
@@ -326,4 +329,37 @@ Test(node, threads_hop_between_nodes_and_hand_objects_on, .init = start) {
 Test(node, and_on_locked_regions, .init = start_open_locked) {
     handover_run(&ops, give_back);
     expect_all_back();
+}
+
+/* The process began on another node, and has an id there: the thread that brings the second id gets nothing of the
+ * first node's, not even the first object. */
+static void *first_objects(void *unused) {
+    cpu_set_t mine;
+    CPU_ZERO(&mine);
+    CPU_SET(1, &mine);
+    (void)unused;
+    if (sched_setaffinity(0, sizeof(mine), &mine) != 0)
+        return NULL;
+    fake_node_go(ids[1]);
+    for (unsigned i = 0; i < 100; i++) {
+        live[i] = magazines_alloc(SMALL);
+        MUST(page_nodes_nr() == 1 || page_node_id(node_of(live[i])) == ids[1]);
+    }
+    return NULL;
+}
+
+Test(node, the_second_id_begins_on_its_own_node) {
+    cpu_set_t first;
+    pthread_t second;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    if (sched_setaffinity(0, sizeof(first), &first) != 0)
+        return;
+    machine();
+    rt_opt.percpu = OPT_PERCPU_CPU_ID;
+    magazines_start_with_options();
+    magazines_give(magazines_alloc(SMALL));
+    MUST(pthread_create(&second, NULL, first_objects, NULL) == 0);
+    MUST(pthread_join(second, NULL) == 0);
+    cr_expect(strcmp(mag_mode_name(), "cpu_id") != 0 || page_nodes_nr() == NODES || sys_cpu_ids_nr() < 2);
 }
