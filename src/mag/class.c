@@ -11,7 +11,9 @@ static bool has_slot(unsigned cls) { return cls < SLAB_SLOT_IDS_NR; }
 unsigned mag_class_make(const struct slab_make *make, unsigned cap) {
     unsigned cls = slab_make(make);
     if (cls != 0 && has_slot(cls))
-        mag_class_cap[cls] = (u16)(cap == 0 ? mag_cap_for(make->size_bytes) : MIN(cap, (unsigned)MAG_CAP_MAX));
+        atomic_store_explicit(&mag_class_cap[cls],
+                              (u16)(cap == 0 ? mag_cap_for(make->size_bytes) : MIN(cap, (unsigned)MAG_CAP_MAX)),
+                              memory_order_relaxed);
     return cls;
 }
 

@@ -71,7 +71,7 @@ static s64 budget_bytes(enum mag_kind kind) {
 
 static unsigned level_cap(unsigned cls, unsigned level) {
     unsigned cap = ((1u << (MAG_SHIFT_MIN + level)) / (unsigned)sizeof(u64)) - 2;
-    return MIN(cap, (unsigned)mag_class_cap[cls]);
+    return MIN(cap, mag_class_cap_get(cls));
 }
 
 static s64 capacity_get(struct mag_region *r, enum mag_kind kind) {
@@ -258,7 +258,7 @@ static void level_raise(struct mag_region *r, unsigned cls, unsigned cap) {
 /* The level a class starts from: a magazine of few small objects would be used up at once, and has few cache lines. */
 static unsigned level_first(unsigned cls) {
     unsigned level = 0;
-    unsigned most = mag_class_cap[cls]; /* of a made class, perhaps few of them */
+    unsigned most = mag_class_cap_get(cls); /* of a made class, perhaps few of them */
     while (level_cap(cls, level) < most && level_cap(cls, level) * slab_geometry_of(cls)->size_bytes < FIRST_MIN_BYTES)
         level++;
     return level;

@@ -71,6 +71,7 @@ void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs);
 unsigned mag_nodes_start(void);
 /* Objects of one node freed by threads of another, counted as they leave the magazines. from, node: indices. */
 u64 mag_remote_frees(unsigned from, unsigned node);
+extern HIDDEN _Atomic(u64) *mag_remote_matrix; /* a row for each from; NULL while nodes are not kept apart */
 
 /* --- giving back --- */
 

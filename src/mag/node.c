@@ -13,13 +13,13 @@
 
 static _Atomic(bool) starting;
 /* A row for each node that frees, a column for each that is freed to; made when nodes are opened. */
-static _Atomic(u64) *remote;
+_Atomic(u64) *mag_remote_matrix;
 static _Atomic(u64) astray, moves;
 
 static int all_make(unsigned nodes_nr) {
-    if (remote == NULL)
-        remote = rt_meta_alloc((size_t)nodes_nr * nodes_nr * sizeof(*remote), CACHE_LINE);
-    return remote == NULL || page_nodes_make() != 0 || slab_nodes_make() != 0 ? -1 : depots_make(nodes_nr);
+    if (mag_remote_matrix == NULL)
+        mag_remote_matrix = rt_meta_alloc((size_t)nodes_nr * nodes_nr * sizeof(u64), CACHE_LINE);
+    return mag_remote_matrix == NULL || page_nodes_make() != 0 || slab_nodes_make() != 0 ? -1 : depots_make(nodes_nr);
 }
 
 unsigned mag_nodes_start(void) {
@@ -47,7 +47,7 @@ void nodes_fork_child(void) {
 
 void node_count_remote(unsigned from, unsigned node, unsigned nr) {
     if (UNLIKELY(from != node) && nr != 0)
-        atomic_fetch_add_explicit(&remote[from * page_nodes_nr() + node], nr, memory_order_relaxed);
+        atomic_fetch_add_explicit(&mag_remote_matrix[from * page_nodes_nr() + node], nr, memory_order_relaxed);
 }
 
 void node_count_astray(unsigned nr) { atomic_fetch_add_explicit(&astray, nr, memory_order_relaxed); }
@@ -55,8 +55,9 @@ void node_count_move(void) { atomic_fetch_add_explicit(&moves, 1, memory_order_r
 
 u64 mag_remote_frees(unsigned from, unsigned node) {
     unsigned nr = page_nodes_nr();
-    return nr == 1 || from >= nr || node >= nr ? 0
-                                               : atomic_load_explicit(&remote[from * nr + node], memory_order_relaxed);
+    return nr == 1 || from >= nr || node >= nr
+               ? 0
+               : atomic_load_explicit(&mag_remote_matrix[from * nr + node], memory_order_relaxed);
 }
 
 void node_stats_get(struct mag_stats *s) {

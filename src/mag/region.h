@@ -133,7 +133,10 @@ unsigned mag_count_racy(u64 m); /* of a magazine that others use meanwhile */
 unsigned mag_node(u64 m);
 
 /* How many objects a magazine of each class may hold at most; 0: the class has none. Filled at start. */
-extern u16 mag_class_cap[SLAB_SLOT_IDS_NR];
+extern _Atomic(u16) mag_class_cap[SLAB_SLOT_IDS_NR];
+static inline unsigned mag_class_cap_get(unsigned cls) {
+    return atomic_load_explicit(&mag_class_cap[cls], memory_order_relaxed);
+}
 void magazines_init(void);
 unsigned mag_cap_for(size_t size_bytes);
 

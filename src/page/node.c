@@ -25,6 +25,8 @@ static struct sys_numa *numa;
 static u8 first;      /* the system's index of our index 0 */
 static int sole = -1; /* written by who decides */
 
+const struct page_nodes_view page_nodes_view = {&numa, &first};
+
 static __thread s16 hint; /* index + 1; 0: none */
 
 /* Index 0 is where the process began: the two change places, which is its own reverse. */

@@ -58,6 +58,13 @@ int page_node_id(unsigned node);
 /* The nth nearest node, itself for 0; nth < page_nodes_nr(). */
 unsigned page_node_near(unsigned node, unsigned nth);
 
+/* For obs/view.h: the topology, and which of its indices ours has at 0. */
+struct page_nodes_view {
+    struct sys_numa *const *numa;
+    const u8 *first;
+};
+extern HIDDEN const struct page_nodes_view page_nodes_view;
+
 /* This thread's allocations prefer a node from now on, by index; PAGE_NODE_ANY: the one it runs on. */
 void page_node_hint(int node);
 int page_node_hinted(void);

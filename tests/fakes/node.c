@@ -10,6 +10,7 @@ static u16 node_ids[SYS_NODES_MAX];
 static unsigned nodes_nr = 1;
 static bool ruled;
 static __thread int here;
+static _Atomic(int) began = -1; /* where the first thread said it was */
 
 static struct placed {
     const char *from, *to;
@@ -24,7 +25,11 @@ void fake_nodes(unsigned nr, const u16 *ids) {
 }
 
 void fake_nodes_rule(void) { ruled = true; }
-void fake_node_go(int id) { here = id; }
+void fake_node_go(int id) {
+    int never = -1;
+    here = id;
+    (void)atomic_compare_exchange_strong(&began, &never, id);
+}
 
 void fake_placed(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes) {
     unsigned at = atomic_fetch_add(&placed_nr, 1);
@@ -92,10 +97,10 @@ void sys_numa_read(const char *root, const struct sys_nodes *allowed, struct sys
 
 int sys_node_racy(void) { return here; }
 
-/* A page is where it was said to be preferred, or where whoever asks is. */
+/* A page is where it was said to be preferred, or where the process began. */
 int sys_node_of(const void *p) {
     int id = fake_node_preferred(p);
-    return id >= 0 ? id : here;
+    return id >= 0 ? id : atomic_load(&began) >= 0 ? atomic_load(&began) : here;
 }
 
 bool sys_vm_on_node(void *addr, size_t bytes, unsigned node, enum sys_settle settle) {
