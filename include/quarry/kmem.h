@@ -151,22 +151,20 @@ void quarry_memalloc_restore(unsigned scopes, unsigned before) QUARRY_NOTHROW;
 /* The flags, less what this thread's scopes forbid. */
 quarry_gfp_t quarry_current_gfp_context(quarry_gfp_t flags) QUARRY_NOTHROW;
 
-/* The node is a wish in the kernel, too; here none is heard, because memory lies where it is first touched. */
-static inline void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
-    (void)node;
-    return quarry_kmalloc(size, flags);
-}
+/* kmalloc from a NUMA node, by the kernel's number, or the nearest with memory; with __GFP_THISNODE all of it lies on
+ * that node, or NULL. Negative: kmalloc, which takes from the node this thread runs on anyway. The wish is not heard
+ * without __GFP_DIRECT_RECLAIM, and where kmalloc is debugged: __GFP_THISNODE is NULL then, unless there is one node.
+ */
+void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
 static inline void *quarry_kzalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
-    (void)node;
-    return quarry_kzalloc(size, flags);
+    return quarry_kmalloc_node(size, flags | QUARRY___GFP_ZERO, node);
 }
 static inline void *quarry_kmalloc_array_node(size_t nr, size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
-    (void)node;
-    return quarry_kmalloc_array(nr, size, flags);
+    size_t bytes;
+    return __builtin_mul_overflow(nr, size, &bytes) ? NULL : quarry_kmalloc_node(bytes, flags, node);
 }
 static inline void *quarry_kcalloc_node(size_t nr, size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
-    (void)node;
-    return quarry_kcalloc(nr, size, flags);
+    return quarry_kmalloc_array_node(nr, size, flags | QUARRY___GFP_ZERO, node);
 }
 
 /* --- copies --- */

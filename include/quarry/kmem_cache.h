@@ -113,6 +113,9 @@ size_t quarry_slabinfo(char *text, size_t cap) QUARRY_NOTHROW;
 /* An object, as its constructor or its last owner left it; with __GFP_ZERO zeroed. Without __GFP_DIRECT_RECLAIM as
  * quarry_kmalloc(): without system call or waiting, out of what there is or, with __GFP_HIGH, the reserve. */
 void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* The same of a NUMA node, by the kernel's number, or the nearest with memory; with __GFP_THISNODE all of it lies on
+ * that node, or NULL. Where the wish is not heard says quarry_kmalloc_node(). */
+void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
 /* Any cache's object, and NULL: it goes to the cache it is of. */
 void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) QUARRY_NOTHROW;
 static inline void *quarry_kmem_cache_zalloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) QUARRY_NOTHROW {

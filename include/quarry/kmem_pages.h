@@ -61,11 +61,10 @@ static inline unsigned quarry_get_order(size_t bytes) QUARRY_NOTHROW {
  * With it __GFP_NORETRY, __GFP_RETRY_MAYFAIL and __GFP_NOFAIL as quarry_kmalloc; above order 1 the last one warns once.
  * An order above QUARRY_MAX_PAGE_ORDER: NULL, and one line on stderr without __GFP_NOWARN. */
 struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW;
-/* The node is not looked at: pages lie where they are first touched. */
-static inline struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW {
-    (void)node;
-    return quarry_alloc_pages(flags, order);
-}
+/* Of a NUMA node, by the kernel's number (negative: the one this thread runs on), or the nearest with memory. With
+ * __GFP_THISNODE, here and above, all of the pages lie on that node, or NULL; and NULL without __GFP_DIRECT_RECLAIM,
+ * unless there is one node. __GFP_DMA: of any node. */
+struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW;
 /* The address of the first page, or 0. */
 unsigned long quarry___get_free_pages(quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW;
 /* Fills the entries of pages[0..nr-1] that are NULL with single pages, until none is left or memory is out. Returns how

@@ -40,6 +40,21 @@ size_t quarry_usable_size(const void *p) QUARRY_NOTHROW;
  * object can be that large (above PTRDIFF_MAX). Async-signal-safe. */
 size_t quarry_good_size(size_t size) QUARRY_NOTHROW;
 
+/*
+ * NUMA nodes, by the kernel's numbers (numactl --hardware). Allocations are served from the node the thread runs on
+ * anyway; these are for who knows better. They have their effect with QUARRY_NUMA=auto and without a memory policy of
+ * the process's own (numactl(8)), which is left alone.
+ */
+/* malloc from a node, or the nearest with memory when it has none left or is none; negative: the one this thread runs
+ * on. Not by the fast path: some tens of ns. NULL as malloc, without errno. Freed by free(); realloc() may take it
+ * elsewhere. Async-signal-safe. */
+void *quarry_malloc_node(size_t size, int node) QUARRY_NOTHROW;
+/* All that this thread allocates from now on comes from a node, as by quarry_malloc_node(); negative: from where it
+ * runs again. Objects above 1 MiB lie where they are first touched all the same. The first call takes all threads'
+ * allocations off the fast path, for good: some tens of ns for each. 0; EINVAL: this process may not use memory of such
+ * a node; ENOTSUP: nodes are not kept apart here. Not async-signal-safe. */
+int quarry_set_thread_node(int node) QUARRY_NOTHROW;
+
 /* 1 when p points into memory quarry serves objects from (live or free), 0 when not. Async-signal-safe. */
 int quarry_owns(const void *p) QUARRY_NOTHROW;
 

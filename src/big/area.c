@@ -47,7 +47,7 @@ static void area_advise(char *p, size_t reserve_bytes, unsigned flags, int node)
     if (node == AREA_ANY_NODE)
         page_place(p, reserve_bytes);
     else
-        (void)sys_vm_place(p, reserve_bytes, SYS_NUMA_PREFER, (unsigned)node);
+        page_place_near(p, reserve_bytes, node);
 }
 
 /* Address space for bytes and a guard, the bytes writable; nothing is recorded yet. */

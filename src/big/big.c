@@ -68,6 +68,8 @@ static bool region_withdraw(struct hpage *h) {
 }
 
 static bool is_in_lot(const struct hpage *h) { return (lot_flags(h) & LOT_REGION) != 0; }
+/* Its mapping prefers a node, which the next one to get it would not know. */
+static bool is_placed(const struct hpage *h) { return (lot_flags(h) & BIG_IS_PLACED) != 0; }
 
 static bool wants_hugepages(size_t bytes, enum big_use use) {
     return rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
@@ -130,10 +132,13 @@ void big_region_release(const struct big_entry *e) {
         rt_release(e->addr, e->reserve_bytes, e->bytes);
 }
 
-void region_give(const struct hpage *h) {
+void region_give(struct hpage *h) {
     struct big_entry e = {.addr = h->addr, .bytes = h->big_bytes, .reserve_bytes = h->big_reserve_bytes};
-    if (!big_cache_put(&e))
-        big_region_release(&e);
+    if (is_placed(h))
+        lot_flags_set(h, 0);
+    else if (big_cache_put(&e))
+        return;
+    big_region_release(&e);
 }
 
 bool big_free(void *p) {
@@ -243,6 +248,23 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
     return p;
 }
 
+void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
+    if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
+        return NULL;
+    size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = bytes + sys_page_bytes();
+    if (!rt_usage_reserve(bytes))
+        return NULL;
+    char *p = region_map(bytes, reserve_bytes, align, use);
+    if (p == NULL) {
+        rt_usage_add(-(s64)bytes);
+        return NULL;
+    }
+    page_place_near(p, reserve_bytes, id);
+    lot_flags_set(region_record(p), BIG_IS_PLACED);
+    region_publish(p, bytes, reserve_bytes);
+    return p;
+}
+
 /* The old place of a region whose pages moved to another. */
 static void place_leave(struct hpage *h, bool in_lot, char *from, size_t bytes, size_t reserve_bytes) {
     if (!in_lot) {
@@ -262,19 +284,26 @@ static void *region_move(struct hpage *h, size_t bytes) {
     size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
     char *from = h->addr;
     bool in_lot = is_in_lot(h);
+    u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages */
     /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens. */
     if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(bytes - old_bytes))
         return NULL;
     char *p = region_map(bytes, reserve_bytes, HPAGE_BYTES, BIG_ANY);
     /* First of all: once its pages have moved the old place, and its record, may be another thread's. */
     bool withdrawn = p != NULL && region_withdraw(h);
+    if (withdrawn && placed != 0)
+        lot_flags_set(h, 0);
     if (withdrawn && (in_lot ? sys_vm_move_out(from, old_bytes, p) : sys_vm_move(from, old_bytes, p)) == 0) {
         place_leave(h, in_lot, from, old_bytes, old_reserve);
+        lot_flags_set(region_record(p), placed);
         region_publish(p, bytes, reserve_bytes);
         return p;
     }
-    if (withdrawn)
+    if (withdrawn) {
+        if (placed != 0)
+            lot_flags_set(h, placed);
         region_publish(from, old_bytes, old_reserve);
+    }
     if (p != NULL)
         own_release(p, reserve_bytes, 0); /* holds nothing yet */
     rt_usage_add((s64)old_bytes - (s64)bytes);

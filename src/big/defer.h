@@ -13,7 +13,7 @@ size_t big_deferred_bytes_racy(void);
 void big_deferred_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg);
 
 /* What giving back is, of a withdrawn region (big.c) and area (area.c). */
-void region_give(const struct hpage *h);
+void region_give(struct hpage *h);
 void area_give(const struct hpage *h);
 
 #endif

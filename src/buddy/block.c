@@ -32,12 +32,12 @@ enum { KEEP_MIN = 1, KEEP_PART = 16 };
 
 static struct {
     _Atomic(meta_ref_t) table[BLOCKS_MAX]; /* blocks by index */
-    _Atomic(u32)
-        levels[BLOCKS_MAX]; /* level | KEPT | DMA | sequence: apart from the blocks, because searches read many */
-    _Atomic(u32) blocks_nr; /* table entries in use */
-    _Atomic(u32) live_nr;   /* blocks that have an address */
-    _Atomic(u32) kept_nr;   /* and of them, those marked KEPT */
-    _Atomic(u64) now_ms;    /* the clock as of the last tick */
+    _Atomic(u32) levels[BLOCKS_MAX]; /* level | KEPT | DMA | node | sequence: apart from the blocks, because searches
+                                        read many */
+    _Atomic(u32) blocks_nr;          /* table entries in use */
+    _Atomic(u32) live_nr;            /* blocks that have an address */
+    _Atomic(u32) kept_nr;            /* and of them, those marked KEPT */
+    _Atomic(u64) now_ms;             /* the clock as of the last tick */
     struct rt_stack unused[BUDDY_ORDERS_NR];
     _Atomic(u32) hints[HINTS_NR]; /* index + 1 of the block a thread took from last */
 } buddy;
@@ -64,6 +64,12 @@ static u32 level_load(const struct buddy_block *b) { return atomic_load_explicit
 
 /* Stable for who has a page of the block. */
 static bool is_dma(const struct buddy_block *b) { return (level_load(b) & LEVEL_DMA) != 0; }
+
+/* What requests tell apart: memory for devices, and nodes. */
+static u32 kind_of(u32 level_word) { return level_word & (LEVEL_DMA | LEVEL_NODE); }
+static u32 kind_wanted(unsigned flags) {
+    return (flags & BUDDY_DMA) != 0 ? LEVEL_DMA : buddy_flags_node(flags) << LEVEL_NODE_SHIFT;
+}
 
 bool block_is_dma(const struct buddy_block *b) { return b->pages_nr == 1u << block_order() && is_dma(b); }
 
@@ -334,11 +340,18 @@ static void backing_init(struct buddy_block *b, enum page_content content) {
 /* The page tier takes what is used and not out for free objects inside slabs; blocks have none of those. */
 static void out_add(s64 bytes) { atomic_fetch_add_explicit(&rt_usage_out_bytes, bytes, memory_order_relaxed); }
 
-static bool memory_make(struct buddy_block *b) {
+/* The block has no free page. */
+static void kind_set(struct buddy_block *b, u32 kind) {
+    atomic_fetch_and_explicit(level_word(b), ~(u32)(LEVEL_DMA | LEVEL_NODE), memory_order_relaxed);
+    atomic_fetch_or_explicit(level_word(b), kind, memory_order_relaxed);
+}
+
+static bool memory_make(struct buddy_block *b, unsigned node) {
     enum page_content content = PAGE_DIRTY;
-    char *addr = page_run_alloc(0, HPAGE_GRANULES, HPAGE_GRANULES, &content);
+    char *addr = page_run_alloc(node, HPAGE_GRANULES, HPAGE_GRANULES, &content);
     if (addr == NULL)
         return false;
+    kind_set(b, node << LEVEL_NODE_SHIFT);
     describe(b, addr);
     backing_init(b, content);
     out_add(HPAGE_BYTES);
@@ -352,7 +365,7 @@ static bool memory_make_dma(struct buddy_block *b) {
     describe(b, addr);
     for (unsigned w = 0; w < words_nr(); w++)
         atomic_store_explicit(&b->backed[w], word_full(), memory_order_relaxed);
-    atomic_fetch_or_explicit(level_word(b), LEVEL_DMA, memory_order_relaxed);
+    kind_set(b, LEVEL_DMA);
     return true;
 }
 
@@ -361,7 +374,7 @@ static struct buddy_block *block_make(unsigned order, unsigned flags) {
     struct buddy_block *b = rt_stack_pop(&buddy.unused[block_order()]);
     if (b == NULL && (b = block_new()) == NULL)
         return NULL;
-    if (!((flags & BUDDY_DMA) != 0 ? memory_make_dma(b) : memory_make(b))) {
+    if (!((flags & BUDDY_DMA) != 0 ? memory_make_dma(b) : memory_make(b, buddy_flags_node(flags)))) {
         rt_stack_push(&buddy.unused[block_order()], b);
         return NULL;
     }
@@ -416,13 +429,13 @@ static _Atomic(u32) *hint_mine(void) {
 
 /* Of all blocks that promise 2^order pages one that promises least. */
 static struct buddy_block *block_search(unsigned order, unsigned flags, u32 *ret_idx) {
-    bool dma = (flags & BUDDY_DMA) != 0;
+    const u32 kind = kind_wanted(flags);
     unsigned least = UINT32_MAX;
     u32 nr = atomic_load_explicit(&buddy.blocks_nr, memory_order_relaxed);
     for (u32 i = 0; i < nr && least != order + 1; i++) {
         u32 word = atomic_load_explicit(&buddy.levels[i], memory_order_relaxed);
         unsigned level = level_of(word);
-        if (level <= order || level >= least || ((word & LEVEL_DMA) != 0) != dma)
+        if (level <= order || level >= least || kind_of(word) != kind)
             continue;
         least = level;
         *ret_idx = i;
@@ -433,7 +446,7 @@ static struct buddy_block *block_search(unsigned order, unsigned flags, u32 *ret
 /* A block may have become one of the other kind after it was chosen; who has pages of it knows. */
 static int take_of_kind(struct buddy_block *b, unsigned order, unsigned flags) {
     int idx = take_pages(b, order);
-    if (idx < 0 || is_dma(b) == ((flags & BUDDY_DMA) != 0))
+    if (idx < 0 || kind_of(level_load(b)) == kind_wanted(flags))
         return idx;
     block_give(b, (unsigned)idx, order);
     return -1;
@@ -444,7 +457,8 @@ static struct buddy_block *block_with(unsigned order, unsigned flags, int *ret_i
     _Atomic(u32) *hint = hint_mine();
     u32 at = atomic_load_explicit(hint, memory_order_relaxed);
     struct buddy_block *b = at == 0 || (flags & BUDDY_DMA) != 0 ? NULL : block_at(at - 1);
-    if (b != NULL && level_of(level_load(b)) > order && !is_dma(b) && (*ret_idx = take_of_kind(b, order, flags)) >= 0)
+    if (b != NULL && level_of(level_load(b)) > order && kind_of(level_load(b)) == kind_wanted(flags) &&
+        (*ret_idx = take_of_kind(b, order, flags)) >= 0)
         return b;
     while ((b = block_search(order, flags, &at)) != NULL) {
         if ((*ret_idx = take_of_kind(b, order, flags)) < 0)
@@ -457,13 +471,22 @@ static struct buddy_block *block_with(unsigned order, unsigned flags, int *ret_i
     return NULL;
 }
 
+/* Of the one node. */
+static struct buddy_block *block_get(unsigned order, unsigned flags, int *ret_idx) {
+    struct buddy_block *b = block_with(order, flags, ret_idx);
+    if (b != NULL || (flags & BUDDY_AT_HAND) != 0)
+        return b;
+    *ret_idx = 0;
+    return block_make(order, flags);
+}
+
 struct buddy_page *block_take(unsigned order, unsigned flags, bool *ret_zero) {
     int idx = 0;
-    struct buddy_block *b = block_with(order, flags, &idx);
-    if (b == NULL && (flags & BUDDY_AT_HAND) == 0) {
-        idx = 0;
-        b = block_make(order, flags);
-    }
+    unsigned node = buddy_flags_node(flags);
+    bool near = (flags & (BUDDY_STRICT | BUDDY_DMA)) == 0;
+    struct buddy_block *b = block_get(order, flags, &idx);
+    for (unsigned nth = 1; b == NULL && near && nth < page_nodes_nr(); nth++)
+        b = block_get(order, buddy_flags_on(flags, page_node_near(node, nth)), &idx);
     if (b == NULL)
         return NULL;
     if (!pages_back(b, (unsigned)idx, order, ret_zero)) {

@@ -25,7 +25,14 @@ struct buddy_block {
 };
 
 /* Of a block's word in levels. */
-enum { LEVEL_MASK = 0xf, LEVEL_KEPT = 0x10, LEVEL_DMA = 0x20, LEVEL_STEP = 0x40 };
+enum {
+    LEVEL_MASK = 0xf,
+    LEVEL_KEPT = 0x10,
+    LEVEL_DMA = 0x20,
+    LEVEL_NODE_SHIFT = 6, /* index of the node */
+    LEVEL_NODE = (SYS_NODES_MAX - 1) << LEVEL_NODE_SHIFT,
+    LEVEL_STEP = LEVEL_NODE + (1 << LEVEL_NODE_SHIFT),
+};
 
 /* Order of a block: 9 with 4 KiB pages. */
 unsigned block_order(void);

@@ -13,6 +13,7 @@
 #ifndef QUARRY_BUDDY_BUDDY_H
 #define QUARRY_BUDDY_BUDDY_H
 
+#include "page/node.h"
 #include "page/page.h"
 
 enum { BUDDY_ORDER_MAX = 10, BUDDY_ORDERS_NR = BUDDY_ORDER_MAX + 1 };
@@ -26,11 +27,17 @@ struct buddy_page {
 _Static_assert(sizeof(struct buddy_page) == CACHE_LINE, "a page's record is a cache line");
 
 enum buddy_flags {
-    BUDDY_ZERO = 1,     /* zeroed */
-    BUDDY_COMPOUND = 2, /* get, put and count through any of the pages mean the whole */
-    BUDDY_AT_HAND = 4,  /* from the blocks there are, or not at all: no system call, no lock */
-    BUDDY_DMA = 8,      /* physically contiguous, and kept where they are; up to a block's order */
+    BUDDY_ZERO = 1,       /* zeroed */
+    BUDDY_COMPOUND = 2,   /* get, put and count through any of the pages mean the whole */
+    BUDDY_AT_HAND = 4,    /* from the blocks there are, or not at all: no system call, no lock */
+    BUDDY_DMA = 8,        /* physically contiguous, and kept where they are; up to a block's order; of any node */
+    BUDDY_STRICT = 16,    /* of the node, or not at all */
+    BUDDY_NODE_SHIFT = 8, /* from here on the index of the node whose memory is wanted */
 };
+static inline unsigned buddy_flags_node(unsigned flags) { return flags >> BUDDY_NODE_SHIFT; }
+static inline unsigned buddy_flags_on(unsigned flags, unsigned node) {
+    return (flags & (((unsigned)1 << BUDDY_NODE_SHIFT) - 1)) | node << BUDDY_NODE_SHIFT;
+}
 
 /* The first of 2^order pages, with one reference, its user words zero. NULL: order above BUDDY_ORDER_MAX, memory is
  * out, limit_hard, or in a signal handler on top of the page lock's holder when no block has room. */

@@ -100,9 +100,10 @@ COLD static _Noreturn void report_order(const struct buddy_page *page, buddy_sta
 
 /* --- mappings, for orders above a block's --- */
 
-static struct buddy_page *mapping_alloc(unsigned order, bool *ret_zero) {
+static struct buddy_page *mapping_alloc(unsigned order, unsigned flags, bool *ret_zero) {
     size_t bytes = sys_page_bytes() << order, dirty_bytes = 0;
-    char *p = big_alloc(bytes, bytes, BIG_ANY, &dirty_bytes);
+    char *p = page_nodes_nr() == 1 ? big_alloc(bytes, bytes, BIG_ANY, &dirty_bytes)
+                                   : big_alloc_near(bytes, bytes, BIG_ANY, page_node_id(buddy_flags_node(flags)));
     if (p == NULL)
         return NULL;
     struct buddy_block *b = block_describe(p, order);
@@ -134,7 +135,7 @@ struct buddy_page *buddy_alloc(unsigned order, unsigned flags) {
     if (LIKELY(order <= block_order()))
         page = block_take(order, flags, &zero);
     else if (order <= BUDDY_ORDER_MAX && (flags & (BUDDY_AT_HAND | BUDDY_DMA)) == 0)
-        page = mapping_alloc(order, &zero);
+        page = mapping_alloc(order, flags, &zero);
     if (page == NULL)
         return NULL;
     if ((flags & BUDDY_ZERO) != 0 && !zero)

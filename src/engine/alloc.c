@@ -8,6 +8,7 @@
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/options.h"
+#include "sys/sys.h"
 
 #include <string.h>
 
@@ -80,6 +81,95 @@ static NOINLINE void *alloc_counted(size_t size) {
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
     return p;
+}
+
+/* --- of a node --- */
+
+/* The node's index, or a negative one: the node has no memory here. */
+static int node_of(int id, enum engine_node how) {
+    if (how == ENGINE_NODE_NEAR || page_nodes_nr() == 1)
+        return (int)page_node_nearest(id);
+    return page_node_index(id);
+}
+
+/* The kernel API's kmalloc aligns to the size where that is a power of two, up to 4 MiB. */
+static void *node_once(size_t size, int id, enum engine_node how) {
+    int node = node_of(id, how);
+    if (node < 0)
+        return NULL;
+    if (!is_slab_size(size))
+        return big_alloc_near(size, is_pow2(size) && size <= 2 * HPAGE_BYTES ? size : 1, BIG_ANY, id);
+    enum mag_near near = how == ENGINE_NODE_NEAR ? MAG_NEAR : MAG_STRICT;
+    return mag_alloc_node(slab_class_for(size), (unsigned)node, near, NULL);
+}
+
+/* MPOL_BIND would see to it, too, and end a process where the node is out of memory: so the pages are brought into
+ * memory as everywhere, and those that came from elsewhere are asked to move, which may fail. */
+bool engine_settle_on(void *p, size_t bytes, int id) {
+    size_t page = sys_page_bytes();
+    int sole = page_node_sole();
+    if (sole >= 0 || id < 0)
+        return sole == id;
+    char *end = (char *)p + bytes;
+    for (char *at = p; at < end; at = (char *)round_down((uintptr_t)at, page) + page) {
+        u8 nothing = 0;
+        __asm__("" : "+r"(nothing)); /* what changes nothing would be dropped */
+        __atomic_fetch_or((u8 *)at, nothing, __ATOMIC_RELAXED);
+    }
+    return sys_vm_on_node(p, bytes, (unsigned)id, SYS_SETTLE_MOVE);
+}
+
+static void *node_settled(void *p, size_t size, int id, enum engine_node how) {
+    if (p == NULL)
+        return NULL;
+    if (rt_opt.zero)
+        memset(p, 0, size);
+    if (how == ENGINE_NODE_NEAR || engine_settle_on(p, MAX(size, (size_t)1), id))
+        return p;
+    engine_free_slow(p);
+    return NULL;
+}
+
+void *engine_alloc_node(size_t size, int id, enum engine_node how) {
+    if (UNLIKELY(size > PTRDIFF_MAX) || !engine_ready())
+        return NULL;
+    enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
+    (void)mag_nodes_start();
+    id = id < 0 ? sys_node_racy() : id;
+    void *p = node_once(size, id, how);
+    if (UNLIKELY(p == NULL) && !page_is_busy_here()) {
+        engine_pressure_hard();
+        p = node_once(size, id, how);
+    }
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
+    p = node_settled(p, size, id, how);
+    engine_chores_look();
+    engine_pressure_look();
+    engine_tick_maybe();
+    rt_context_leave(before);
+    return p;
+}
+
+int engine_node_sole(void) {
+    if (engine_ready())
+        (void)mag_nodes_start();
+    return page_node_sole();
+}
+
+enum engine_node_set engine_thread_node(int id) {
+    if (id < 0) {
+        page_node_hint(PAGE_NODE_ANY);
+        return ENGINE_NODE_SET;
+    }
+    if (!engine_ready() || mag_nodes_start() == 1)
+        return page_node_sole() < 0 ? ENGINE_NODE_OFF : page_node_sole() == id ? ENGINE_NODE_SET : ENGINE_NODE_UNKNOWN;
+    int node = page_node_index(id);
+    if (node < 0)
+        return ENGINE_NODE_UNKNOWN;
+    mag_divert_allocs();
+    page_node_hint(node);
+    return ENGINE_NODE_SET;
 }
 
 /* Sizes the fast path's table does not reach have their magazines, too. */

@@ -10,6 +10,7 @@
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/options.h"
+#include "sys/sys.h"
 
 #include <string.h>
 
@@ -41,6 +42,24 @@ void *engine_class_alloc_slow(unsigned cls) {
     if (UNLIKELY(p == NULL))
         p = alloc_hard(cls);
     object_settle(cls, p);
+    engine_pressure_look();
+    engine_tick_maybe();
+    return p;
+}
+
+void *engine_class_alloc_node(unsigned cls, int id, enum engine_node how) {
+    if (engine_is_debug_handle(cls) || !engine_ready())
+        return NULL;
+    (void)mag_nodes_start();
+    id = id < 0 ? sys_node_racy() : id;
+    bool strict = how == ENGINE_NODE_STRICT;
+    int node = strict && page_nodes_nr() != 1 ? page_node_index(id) : (int)page_node_nearest(id);
+    void *p = node < 0 ? NULL : mag_alloc_node(cls, (unsigned)node, strict ? MAG_STRICT : MAG_NEAR, NULL);
+    object_settle(cls, p);
+    if (p != NULL && strict && !engine_settle_on(p, slab_geometry_of(cls)->size_bytes, id)) {
+        engine_free_slow(p);
+        p = NULL;
+    }
     engine_pressure_look();
     engine_tick_maybe();
     return p;
@@ -103,9 +122,11 @@ void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
     unsigned slot = cls < SLAB_SLOT_IDS_NR || engine_debug_get() == NULL ? slab_slot_of(cls) : PAGE_MAP_NOT_OURS;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     while (nr > 0) {
-        unsigned run = by_the_run() && slot != PAGE_MAP_NOT_OURS ? run_length(slot, nr, objs) : 0;
+        unsigned entry = page_map_get(objs[0]); /* of any node */
+        bool known = by_the_run() && slot != PAGE_MAP_NOT_OURS && entry % PAGE_MAP_CLASSES == slot;
+        unsigned run = known ? run_length(entry, nr, objs) : 0;
         if (run != 0)
-            mag_free_bulk(cls, run, objs);
+            mag_free_bulk(entry, run, objs);
         else
             free_one(objs[0]);
         run = MAX(run, 1u);
@@ -118,7 +139,7 @@ void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
 /* Single objects among others are quicker on the fast path. */
 static void run_free(unsigned slot, unsigned nr, void *const *objs) {
     if (nr > 1 && by_the_run()) {
-        mag_free_bulk(slot % PAGE_MAP_CLASSES, nr, objs);
+        mag_free_bulk(slot, nr, objs);
         return;
     }
     for (unsigned i = 0; i < nr; i++)

@@ -6,12 +6,15 @@
 #ifndef QUARRY_ENGINE_CACHE_H
 #define QUARRY_ENGINE_CACHE_H
 
+#include "engine/engine.h"
 #include "rt/context.h"
 
 /* An object of the class, whatever it takes; NULL when memory is out. */
 void *engine_class_alloc_slow(unsigned cls);
-/* The same without system call or waiting, out of magazines, depot, slabs that have room, or the reserve if the context
- * has it. Async-signal-safe. */
+/* The same of a node, as engine_alloc_node(). */
+void *engine_class_alloc_node(unsigned cls, int id, enum engine_node how);
+/* As the first without system call or waiting, out of magazines, depot, slabs that have room, or the reserve if the
+ * context has it. Async-signal-safe. */
 void *engine_class_alloc_atomic(unsigned cls, enum rt_context context);
 /* Up to nr objects; fewer where memory is out. */
 size_t engine_class_alloc_bulk(unsigned cls, size_t nr, void **objs);

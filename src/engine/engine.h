@@ -26,6 +26,19 @@ enum engine_kind {
 void *engine_alloc_slow(size_t size);
 void engine_free_slow(void *p);
 
+/* malloc in full, of a NUMA node by the kernel's number; negative: the one this thread runs on. NEAR: from the nearest
+ * that has something. STRICT: every page of it lies on that node, or NULL; nobody is made to suffer for it. */
+enum engine_node { ENGINE_NODE_NEAR, ENGINE_NODE_STRICT };
+void *engine_alloc_node(size_t size, int id, enum engine_node how);
+/* Whether all of an object lies there, brought into memory and, where the kernel can, moved there for it. */
+bool engine_settle_on(void *p, size_t bytes, int id);
+/* The number of the one node whose memory this process may use; negative: there are several, or nothing is known. */
+int engine_node_sole(void);
+/* What this thread allocates comes from a node from now on, as by NEAR; negative: from where it runs. From the first
+ * call on no allocation of the process is served by the fast path. */
+enum engine_node_set { ENGINE_NODE_SET, ENGINE_NODE_UNKNOWN, ENGINE_NODE_OFF };
+enum engine_node_set engine_thread_node(int id);
+
 /* Zeroed memory, nr * size bytes; NULL when the product overflows. */
 void *engine_calloc(size_t nr, size_t size);
 

@@ -6,10 +6,12 @@
 #include "engine/engine.h"
 #include "engine/pressure.h"
 #include "engine/start.h"
+#include "mag/mag.h"
 #include "rt/misuse.h"
 #include "rt/options.h"
+#include "sys/sys.h"
 
-struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags) {
+static struct buddy_page *pages_alloc(unsigned order, unsigned flags) {
     bool may_wait = (flags & BUDDY_AT_HAND) == 0;
     if (order > BUDDY_ORDER_MAX || !(may_wait ? engine_ready() : engine_started()))
         return NULL;
@@ -27,6 +29,33 @@ struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags) {
     engine_pressure_look();
     engine_tick_maybe();
     return page;
+}
+
+struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags) {
+    return pages_alloc(order, buddy_flags_on(flags, page_node_here()));
+}
+
+/* Where the pages lie the kernel is asked, which is a system call. */
+COLD static struct buddy_page *pages_alloc_strict(unsigned order, unsigned flags, int id) {
+    int sole = page_node_sole(), node = page_nodes_nr() == 1 ? 0 : page_node_index(id);
+    if (sole >= 0 ? sole != id : (flags & BUDDY_AT_HAND) != 0 || node < 0)
+        return NULL;
+    struct buddy_page *page = pages_alloc(order, buddy_flags_on(flags, (unsigned)node));
+    if (page == NULL || sole >= 0 || engine_settle_on(page->addr, sys_page_bytes() << order, id))
+        return page;
+    engine_page_free(page, order);
+    return NULL;
+}
+
+struct buddy_page *engine_pages_alloc_node(unsigned order, unsigned flags, int id) {
+    if (order > BUDDY_ORDER_MAX || !((flags & BUDDY_AT_HAND) == 0 ? engine_ready() : engine_started()))
+        return NULL;
+    (void)mag_nodes_start();
+    if (id < 0)
+        id = sys_node_racy();
+    if ((flags & BUDDY_STRICT) != 0)
+        return pages_alloc_strict(order, flags, id);
+    return pages_alloc(order, buddy_flags_on(flags, page_node_nearest(id)));
 }
 
 struct buddy_page *engine_page_of(const void *p) {

@@ -10,6 +10,9 @@
 
 /* buddy_alloc; where memory is out all that can be given back is, and a second attempt made. */
 struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags);
+/* The same of a node, by the kernel's number (negative: this thread's), or the nearest with memory; with BUDDY_STRICT
+ * all of it lies there, or NULL. */
+struct buddy_page *engine_pages_alloc_node(unsigned order, unsigned flags, int id);
 /* buddy_free and buddy_put, without system call; and of the pages at p, which must be the first byte of some: anything
  * else is misuse. What becomes free as a whole goes back with the next call of somebody who may block. */
 void engine_page_free(struct buddy_page *page, unsigned order);

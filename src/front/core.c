@@ -4,6 +4,7 @@
 
 #include "engine/areas.h"
 #include "engine/atomic.h"
+#include "engine/cache.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "engine/pages.h"
@@ -45,6 +46,19 @@ void *quarry_core1_alloc_atomic(size_t size, bool reserve) {
     return engine_alloc_atomic(size, reserve ? RT_ATOMIC_RESERVE : RT_ATOMIC);
 }
 
+static enum engine_node node_how(bool strict) { return strict ? ENGINE_NODE_STRICT : ENGINE_NODE_NEAR; }
+
+void *quarry_core1_alloc_node(size_t size, int node, bool strict) {
+    return engine_alloc_node(size, node, node_how(strict));
+}
+bool quarry_core1_settle_on(void *p, size_t bytes, int node) {
+    return engine_settle_on(p, bytes, node < 0 ? sys_node_racy() : node);
+}
+int quarry_core1_node_sole(void) { return engine_node_sole(); }
+void *quarry_core1_class_alloc_node(const struct quarry_core1_class *class, int node, bool strict) {
+    return engine_class_alloc_node(class->id, node, node_how(strict));
+}
+
 void quarry_core1_reserve_start(void) { engine_reserve_start(); }
 
 /* A class the steps option leaves out never has a magazine with anything in it, so the size decides then. */
@@ -68,6 +82,9 @@ static struct quarry_page *api_page(struct buddy_page *page) { return (struct qu
 
 struct quarry_page *quarry_core1_pages_alloc(unsigned order, unsigned flags) {
     return api_page(engine_pages_alloc(order, flags));
+}
+struct quarry_page *quarry_core1_pages_alloc_node(unsigned order, unsigned flags, int node) {
+    return api_page(engine_pages_alloc_node(order, flags, node));
 }
 void quarry_core1_pages_free(struct quarry_page *page, unsigned order) { engine_page_free(core_page(page), order); }
 void quarry_core1_pages_free_at(void *p, unsigned order) { engine_pages_free(p, order); }

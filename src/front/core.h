@@ -22,6 +22,13 @@ EXPORT void *quarry_core1_alloc_atomic(size_t size, bool reserve);
 EXPORT void quarry_core1_reserve_start(void);
 /* What quarry_core1_alloc asks when memory is out: fn(size), in the thread that allocates, with nothing held. */
 EXPORT void quarry_core1_alloc_failed(void *(*fn)(size_t size));
+/* The functions of engine/engine.h of a node, by the kernel's number; negative: this thread's. strict: all of it lies
+ * there, or NULL. */
+EXPORT void *quarry_core1_alloc_node(size_t size, int node, bool strict);
+/* Whether memory of this heap lies there, brought into memory and moved where the kernel can. May enter the system. */
+EXPORT bool quarry_core1_settle_on(void *p, size_t bytes, int node);
+/* The number of the one node whose memory this process may use; negative: there are several. */
+EXPORT int quarry_core1_node_sole(void);
 /* Zeroed, size bytes of it. */
 EXPORT void *quarry_core1_zalloc(size_t size);
 /* align: a power of two up to 1 GiB. */
@@ -36,6 +43,7 @@ EXPORT size_t quarry_core1_free_bulk(size_t nr, void *const *objs);
  * enum buddy_flags. */
 struct quarry_page;
 EXPORT struct quarry_page *quarry_core1_pages_alloc(unsigned order, unsigned flags);
+EXPORT struct quarry_page *quarry_core1_pages_alloc_node(unsigned order, unsigned flags, int node);
 EXPORT void quarry_core1_pages_free(struct quarry_page *page, unsigned order);
 EXPORT void quarry_core1_pages_free_at(void *p, unsigned order);
 EXPORT void quarry_core1_pages_split(struct quarry_page *page, unsigned order);
@@ -106,6 +114,8 @@ EXPORT void quarry_core1_grace_end(void);
 EXPORT void quarry_core1_grace_wanted(void (*fn)(void));
 /* An object; NULL when memory is out. */
 EXPORT void *quarry_core1_class_alloc(const struct quarry_core1_class *class);
+/* The same of a node, as quarry_core1_alloc_node(); NULL of a class that is debugged. */
+EXPORT void *quarry_core1_class_alloc_node(const struct quarry_core1_class *class, int node, bool strict);
 /* The same without system call or waiting; reserve: the reserve may be drawn on. NULL where there is nothing. */
 EXPORT void *quarry_core1_class_alloc_atomic(const struct quarry_core1_class *class, bool reserve);
 /* Up to nr objects; fewer where memory is out. */

@@ -22,6 +22,13 @@ size_t quarry_good_size(size_t size) { return engine_good_size(size); }
 
 int quarry_owns(const void *p) { return engine_kind_of(p) != ENGINE_NOT_OURS; }
 
+void *quarry_malloc_node(size_t size, int node) { return engine_alloc_node(size, node, ENGINE_NODE_NEAR); }
+
+int quarry_set_thread_node(int node) {
+    static const int errors[] = {[ENGINE_NODE_SET] = 0, [ENGINE_NODE_UNKNOWN] = EINVAL, [ENGINE_NODE_OFF] = ENOTSUP};
+    return errors[engine_thread_node(node)];
+}
+
 size_t quarry_trim(size_t pad) { return engine_trim(pad); }
 
 /* Names stand in the row itself: pointers would need relocating in every process. */

@@ -368,9 +368,8 @@ static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
 }
 
-static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+static void *zeroed(struct quarry_kmem_cache *s, quarry_gfp_t flags, void *p) {
     static _Atomic(bool) said;
-    void *p = alloc_by_context(s, flags);
     if (p == NULL || (flags & QUARRY___GFP_ZERO) == 0)
         return p;
     if (s->args.ctor != NULL)
@@ -378,10 +377,36 @@ static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t f
     return memset(p, 0, s->object_bytes);
 }
 
+static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    return zeroed(s, flags, alloc_by_context(s, flags));
+}
+
 FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if (LIKELY(QUARRY_GFP_IS_PLAIN(flags)))
         return quarry_core1_class_alloc(&s->class);
     return alloc_by_flags(s, flags);
+}
+
+struct wanted {
+    const struct quarry_kmem_cache *cache;
+    int node;
+};
+
+static void *alloc_on(const void *what, quarry_gfp_t flags) {
+    const struct wanted *w = what;
+    return quarry_core1_class_alloc_node(&w->cache->class, w->node, (flags & QUARRY___GFP_THISNODE) != 0);
+}
+
+void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
+    bool strict = (flags & QUARRY___GFP_THISNODE) != 0;
+    if (node < 0 && !strict)
+        return quarry_kmem_cache_alloc(s, flags);
+    if (UNLIKELY(!kmem_may_block(flags) || s->debug != NULL)) {
+        bool elsewhere = strict && node >= 0 && quarry_core1_node_sole() != node;
+        return elsewhere || !kmem_gfp_node_holds(NULL, 0, flags) ? NULL : quarry_kmem_cache_alloc(s, flags);
+    }
+    void *p = kmem_gfp_try(alloc_on, &(struct wanted){s, node}, flags);
+    return zeroed(s, flags, p);
 }
 
 FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {

@@ -54,30 +54,12 @@ bool kmem_gfp_has_reserve(quarry_gfp_t flags) {
 
 /* --- nodes --- */
 
-/* The kernel's list of nodes with memory is one number. Not knowing, there is one. */
-static bool one_node(void) {
-    static _Atomic(int) known; /* 0 not yet, 1 one, 2 more */
-    int nodes = atomic_load_explicit(&known, memory_order_relaxed);
-    if (nodes == 0) {
-        char text[64];
-        nodes = 1;
-        if (sys_read_file("/sys/devices/system/node/has_memory", text, sizeof(text)) > 0) {
-            for (const char *at = text; *at != '\0'; at++)
-                nodes = *at == '-' || *at == ',' ? 2 : nodes;
-        }
-        atomic_store_explicit(&known, nodes, memory_order_relaxed);
-    }
-    return nodes == 1;
-}
-
-bool kmem_gfp_node_holds(const void *p, size_t size, quarry_gfp_t flags) {
-    if ((flags & QUARRY___GFP_THISNODE) == 0 || one_node())
+bool kmem_gfp_node_holds(void *p, size_t size, quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_THISNODE) == 0 || quarry_core1_node_sole() >= 0)
         return true;
     if (p == NULL || !kmem_may_block(flags))
         return false; /* asking the kernel is a system call */
-    int node = sys_node_racy();
-    const char *first = p;
-    return node >= 0 && sys_node_of(first) == node && sys_node_of(first + size - 1) == node;
+    return quarry_core1_settle_on(p, size, -1);
 }
 
 /* --- effort --- */
@@ -149,7 +131,7 @@ static void *alloc_failed(size_t size) {
 
 /* Who asks first may be in an atomic context, so it is asked for now. */
 __attribute__((constructor)) static void gfp_start(void) {
-    (void)one_node();
+    (void)quarry_core1_node_sole();
     quarry_core1_alloc_failed(alloc_failed);
     quarry_core1_reserve_start();
 }

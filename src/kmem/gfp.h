@@ -31,7 +31,7 @@ quarry_gfp_t kmem_gfp_current(void);
 /* Whether that allocation may ask the shrinkers. */
 bool kmem_gfp_may_shrink(void);
 /* Whether what the flags ask of NUMA nodes holds of p, or of any memory if p is NULL. */
-bool kmem_gfp_node_holds(const void *p, size_t size, quarry_gfp_t flags);
+bool kmem_gfp_node_holds(void *p, size_t size, quarry_gfp_t flags);
 
 /* --- shrinker.c --- */
 

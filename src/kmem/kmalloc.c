@@ -70,13 +70,38 @@ static void *alloc_blocking(const void *what, quarry_gfp_t flags) {
     return (flags & QUARRY___GFP_ZERO) != 0 ? zalloc_whole(size) : quarry_core1_alloc(size);
 }
 
+/* --- of a node --- */
+
+struct wanted {
+    size_t size;
+    int node; /* negative: this thread's */
+};
+
+static void *alloc_on(const void *what, quarry_gfp_t flags) {
+    const struct wanted *w = what;
+    char *p = quarry_core1_alloc_node(w->size, w->node, (flags & QUARRY___GFP_THISNODE) != 0);
+    if (p != NULL && (flags & QUARRY___GFP_ZERO) != 0)
+        zero_from(p, 0);
+    return p;
+}
+
+/* The reserve is of no node in particular. */
+static void *alloc_by_node(size_t size, quarry_gfp_t flags, int node) {
+    bool strict = (flags & QUARRY___GFP_THISNODE) != 0;
+    void *p = kmem_gfp_try(alloc_on, &(struct wanted){size, node}, flags);
+    return p != NULL || strict || !kmem_gfp_has_reserve(flags) ? p : alloc_atomic(size, flags);
+}
+
 static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
     void *p;
     if ((flags & QUARRY___GFP_DMA) != 0)
         return dma_refused(flags);
     if (UNLIKELY(kmem_debug_kmalloc_on) && kmem_debug_kmalloc(size, flags, &p))
         return p;
-    return kmem_may_block(flags) ? kmem_gfp_alloc(alloc_blocking, size, flags) : alloc_atomic(size, flags);
+    if (!kmem_may_block(flags))
+        return alloc_atomic(size, flags);
+    return (flags & QUARRY___GFP_THISNODE) != 0 ? alloc_by_node(size, flags, QUARRY_NUMA_NO_NODE)
+                                                : kmem_gfp_alloc(alloc_blocking, size, flags);
 }
 
 COLD static void *kmalloc_edge(size_t size, quarry_gfp_t flags) {
@@ -94,6 +119,18 @@ FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
     if (LIKELY(QUARRY_KMALLOC_IS_PLAIN(size, flags)))
         return quarry_core1_alloc(size);
     return alloc_by_flags(size, flags);
+}
+
+/* Objects that are debugged, and those of atomic contexts, come from where there are some. */
+void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) {
+    bool rules = !kmem_may_block(flags) || (flags & QUARRY___GFP_DMA) != 0 || kmem_debug_kmalloc_on;
+    if (node < 0 || UNLIKELY(size - 1 >= QUARRY_KMALLOC_MAX_SIZE))
+        return quarry_kmalloc(size, flags);
+    if (UNLIKELY(rules)) {
+        bool elsewhere = (flags & QUARRY___GFP_THISNODE) != 0 && quarry_core1_node_sole() != node;
+        return elsewhere ? NULL : quarry_kmalloc(size, flags);
+    }
+    return alloc_by_node(size, flags, node);
 }
 
 void *quarry_kmalloc_nolock(size_t size, quarry_gfp_t flags, int node) {

@@ -20,11 +20,25 @@ COLD static struct quarry_page *order_refused(quarry_gfp_t flags) {
 static unsigned core_flags(quarry_gfp_t flags) {
     return ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
            ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | (kmem_may_block(flags) ? 0 : BUDDY_AT_HAND) |
-           ((flags & QUARRY___GFP_DMA) != 0 ? BUDDY_DMA : 0);
+           ((flags & QUARRY___GFP_DMA) != 0 ? BUDDY_DMA : 0) |
+           ((flags & QUARRY___GFP_THISNODE) != 0 ? BUDDY_STRICT : 0);
 }
 
-static void *pages_try(const void *order, quarry_gfp_t flags) {
-    return quarry_core1_pages_alloc(*(const unsigned *)order, core_flags(flags));
+struct wanted {
+    unsigned order;
+    int node;
+};
+
+/* Of this thread's node, but for what asks for more. */
+static ALWAYS_INLINE struct quarry_page *pages_get(unsigned order, quarry_gfp_t flags, int node) {
+    if (LIKELY(node < 0 && (flags & QUARRY___GFP_THISNODE) == 0))
+        return quarry_core1_pages_alloc(order, core_flags(flags));
+    return quarry_core1_pages_alloc_node(order, core_flags(flags), node);
+}
+
+static void *pages_try(const void *what, quarry_gfp_t flags) {
+    const struct wanted *w = what;
+    return pages_get(w->order, flags, w->node);
 }
 
 COLD static void nofail_large(quarry_gfp_t flags) {
@@ -34,7 +48,8 @@ COLD static void nofail_large(quarry_gfp_t flags) {
 
 /* Not at the first attempt, or by rules that begin with it. What memory for devices lacks is rights, which no
  * effort brings. */
-static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned order) {
+static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned order, int node) {
+    struct wanted w = {order, node};
     bool dma = (flags & QUARRY___GFP_DMA) != 0;
     if (dma)
         flags = (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY;
@@ -42,19 +57,22 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
         kmem_gfp_nofail_ignored(flags);
     else if ((flags & QUARRY___GFP_NOFAIL) != 0 && order > 1)
         nofail_large(flags);
-    struct quarry_page *page =
-        kmem_may_block(flags) ? kmem_gfp_try(pages_try, &order, flags) : pages_try(&order, flags);
+    struct quarry_page *page = kmem_may_block(flags) ? kmem_gfp_try(pages_try, &w, flags) : pages_try(&w, flags);
     if (page == NULL && dma)
         kmem_dma_refused(flags);
     return page;
 }
 
-struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) {
+struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) {
     if (UNLIKELY(order > QUARRY_MAX_PAGE_ORDER))
         return order_refused(flags);
     bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY___GFP_DMA)) == 0;
-    struct quarry_page *page = LIKELY(plain) ? quarry_core1_pages_alloc(order, core_flags(flags)) : NULL;
-    return LIKELY(page != NULL) ? page : pages_hard(flags, order);
+    struct quarry_page *page = LIKELY(plain) ? pages_get(order, flags, node) : NULL;
+    return LIKELY(page != NULL) ? page : pages_hard(flags, order, node);
+}
+
+struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) {
+    return quarry_alloc_pages_node(QUARRY_NUMA_NO_NODE, flags, order);
 }
 
 unsigned long quarry___get_free_pages(quarry_gfp_t flags, unsigned order) {

@@ -60,7 +60,11 @@ static void *area(size_t size, size_t align, quarry_gfp_t flags, unsigned how, i
         return refuse(&said_empty, flags, "quarry: warning: vmalloc of 0 bytes refused\n");
     if (UNLIKELY(!kmem_may_block(flags)))
         return refuse(&said_context, flags, "quarry: warning: vmalloc without __GFP_DIRECT_RECLAIM refused\n");
-    return area_get(&(struct wanted){NULL, size, align, how, node, caller}, flags);
+    void *p = area_get(&(struct wanted){NULL, size, align, how, node, caller}, flags);
+    if (p == NULL || (flags & QUARRY___GFP_THISNODE) == 0 || quarry_core1_settle_on(p, size, node))
+        return p;
+    quarry_core1_area_free(p);
+    return NULL;
 }
 
 static void *plain(size_t size, unsigned how, int node, const void *caller) {
@@ -132,7 +136,7 @@ static void *kvmalloc_by(size_t size, quarry_gfp_t flags, int node, const void *
     quarry_gfp_t first =
         falls_back ? (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN : flags;
     if (LIKELY(size <= QUARRY_KMALLOC_MAX_SIZE)) {
-        void *p = quarry_kmalloc(size, first);
+        void *p = quarry_kmalloc_node(size, first, node);
         if (LIKELY(p != NULL) || !falls_back)
             return p;
     }

@@ -11,14 +11,20 @@ static bool has_slot(unsigned cls) { return cls < SLAB_SLOT_IDS_NR; }
 unsigned mag_class_make(const struct slab_make *make, unsigned cap) {
     unsigned cls = slab_make(make);
     if (cls != 0 && has_slot(cls))
-        mag_class_cap[cls] = (u16)(cap == 0 ? mag_cap_for(make->size_bytes) : MIN(cap, (unsigned)MAG_CAP_MAX));
+        atomic_store_explicit(&mag_class_cap[cls],
+                              (u16)(cap == 0 ? mag_cap_for(make->size_bytes) : MIN(cap, (unsigned)MAG_CAP_MAX)),
+                              memory_order_relaxed);
     return cls;
 }
 
 /* Of one region: what its slot and spare hold. */
 static u64 region_objs_racy(struct mag_region *r, unsigned cls) {
-    u64 m = ref_load(&r->slot[cls]), spare = ref_load(&r->spare[cls]);
-    return (mag_is_null(m) ? 0 : mag_count_racy(m)) + (spare <= SPARE_STOPPED ? 0 : mag_count_racy(spare));
+    u64 spare = ref_load(&r->spare[cls]), objs = spare <= SPARE_STOPPED ? 0 : mag_count_racy(spare);
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        u64 m = ref_load(&r->slot[slot_at(cls, node)]);
+        objs += mag_is_null(m) ? 0 : mag_count_racy(m);
+    }
+    return objs;
 }
 
 u64 mag_class_cached_racy(unsigned cls) {
@@ -74,14 +80,15 @@ unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs) {
     unsigned got = 0;
     if (!has_slot(cls)) {
         /* Filled from the top down: what is missing is below. */
-        got = slab_take(cls, 0, nr, objs + nr, NULL);
+        got = slab_take(cls, page_node_here(), nr, objs + nr, NULL);
         for (unsigned i = 0; got < nr && i < got; i++)
             objs[i] = objs[nr - got + i];
         return got;
     }
+    unsigned slot = slot_at(cls, page_node_here());
     while (got < nr) {
         unsigned want = MIN(nr - got, (unsigned)MAG_RUN_MAX);
-        unsigned run = (unsigned)region_pop_run(cls, want, objs + got);
+        unsigned run = (unsigned)region_pop_run(slot, want, objs + got);
         got += run;
         /* The slow path also puts the next magazine into the slot. */
         if (run < want && (objs[got] = mag_alloc(cls, NULL)) == NULL)
@@ -91,17 +98,17 @@ unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs) {
     return got;
 }
 
-void mag_free_bulk(unsigned cls, unsigned nr, void *const *objs) {
+void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs) {
     unsigned given = 0;
-    if (!has_slot(cls)) {
+    if (!has_slot(slot_class(slot))) {
         slab_give(objs, nr);
         return;
     }
     while (given < nr) {
         unsigned want = MIN(nr - given, (unsigned)MAG_RUN_MAX);
-        unsigned run = (unsigned)region_push_run(cls, want, objs + given);
+        unsigned run = (unsigned)region_push_run(slot, want, objs + given);
         given += run;
         if (run < want)
-            mag_free(cls, objs[given++]);
+            mag_free(slot, objs[given++]);
     }
 }

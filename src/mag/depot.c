@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The depot: full magazines between the CPUs and the slabs, a lock-free stack for each class. How much it may hold
- * follows demand without a clock: each one asked for earns room for two, each one put in costs room for one, so that
- * threads that pass objects on, or free and allocate in turn, keep a full depot, and a program that only frees soon has
- * none. That matters for memory: objects freed in random order pin a slab each. Beyond that it is bounded in bytes, in
- * proportion to what the class has in use, and trimmed by working set: what stayed unused through two intervals goes
- * back to the slabs (the magazine layer of libumem).
+ * The depot: full magazines between the CPUs and the slabs, a lock-free stack for each class and node. How much it may
+ * hold follows demand without a clock: each one asked for earns room for two, each one put in costs room for one, so
+ * that threads that pass objects on, or free and allocate in turn, keep a full depot, and a program that only frees
+ * soon has none. That matters for memory: objects freed in random order pin a slab each. Beyond that it is bounded in
+ * bytes, in proportion to what the class has in use, and trimmed by working set: what stayed unused through two
+ * intervals goes back to the slabs (the magazine layer of libumem).
  */
 #include "mag/region.h"
 #include "rt/options.h"
@@ -23,7 +23,7 @@ enum {
     CREDIT_PER_GET = 2,
 };
 
-static struct depot {
+static struct mag_depot {
     struct rt_stack full;
     _Atomic(s32) objs;
     _Atomic(s32) objs_min;  /* fewest since the last trim */
@@ -31,7 +31,25 @@ static struct depot {
     _Atomic(s32) credit;    /* magazines it may hold, less CREDIT_START. Approximate under contention. */
 } depots[SLAB_SLOT_IDS_NR];
 
-const struct mag_depots_view mag_depots_view = {&depots[0].objs, sizeof(depots[0])};
+/* Those of further nodes, made with them. */
+static struct mag_depot *node_depots[PAGE_NODES_MAX];
+
+const struct mag_depots_view mag_depots_view = {&depots[0].objs, sizeof(depots[0]), node_depots,
+                                                offsetof(struct mag_depot, objs)};
+
+int depots_make(unsigned nodes_nr) {
+    for (unsigned node = 1; node < nodes_nr; node++) {
+        if (node_depots[node] == NULL)
+            node_depots[node] = rt_meta_alloc(sizeof(depots), CACHE_LINE);
+        if (node_depots[node] == NULL)
+            return -1;
+    }
+    return 0;
+}
+
+static struct mag_depot *depot_at(unsigned cls, unsigned node) {
+    return LIKELY(node == 0) ? &depots[cls] : &node_depots[node][cls];
+}
 
 /* Bytes in all depots together. */
 static _Atomic(s64) total_bytes;
@@ -54,58 +72,53 @@ static bool depots_full(size_t more_bytes) {
     return atomic_load_explicit(&total_bytes, memory_order_relaxed) + (s64)more_bytes > max;
 }
 
-static void credit_add(struct depot *d, s32 magazines) {
+static void credit_add(struct mag_depot *d, s32 magazines) {
     s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + magazines;
     atomic_store_explicit(&d->credit, CLAMP(credit, CREDIT_MIN - CREDIT_START, CREDIT_MAX), memory_order_relaxed);
 }
 
-static s32 depot_max_objs(const struct depot *d, unsigned cls, s32 objs, s32 cap) {
+static s32 depot_max_objs(const struct mag_depot *d, unsigned cls, s32 objs, s32 cap) {
     s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + CREDIT_START;
     return MIN(credit * cap, (s32)(depot_max_bytes(cls, objs) / slab_geometry_of(cls)->size_bytes));
 }
 
-/* The depot keeps magazines of the first node alone; those of other nodes' objects go to their slabs at once. */
-static struct depot *depot_for(unsigned slot) { return slot < SLAB_SLOT_IDS_NR ? &depots[slot] : NULL; }
+static struct mag_depot *depot_for(unsigned slot) { return depot_at(slot_class(slot), slot_node(slot)); }
 
 /* A full magazine's block, or NULL. */
-static u64 *depot_take(struct depot *d) {
+static u64 *depot_take(struct mag_depot *d, unsigned cls) {
     u64 *w = rt_stack_pop(&d->full);
     if (w == NULL)
         return NULL;
     s32 cap = (s32)mag_cap((u64)w);
     s32 left = atomic_fetch_sub_explicit(&d->objs, cap, memory_order_relaxed) - cap;
-    atomic_fetch_sub_explicit(&total_bytes, (s64)cap * slab_geometry_of((unsigned)(d - depots))->size_bytes,
-                              memory_order_relaxed);
+    atomic_fetch_sub_explicit(&total_bytes, (s64)cap * slab_geometry_of(cls)->size_bytes, memory_order_relaxed);
     if (left < atomic_load_explicit(&d->objs_min, memory_order_relaxed))
         atomic_store_explicit(&d->objs_min, left, memory_order_relaxed);
     return w;
 }
 
 u64 depot_get(unsigned slot) {
-    struct depot *d = depot_for(slot);
-    if (d == NULL)
-        return 0;
+    struct mag_depot *d = depot_for(slot);
     /* Finding nothing is demand as well. */
     credit_add(d, CREDIT_PER_GET);
-    u64 *w = depot_take(d);
+    u64 *w = depot_take(d, slot_class(slot));
     if (w == NULL)
         return 0;
     return (u64)(w + mag_cap((u64)w));
 }
 
 bool depot_put(unsigned slot, u64 m_full) {
-    struct depot *d = depot_for(slot);
+    struct mag_depot *d = depot_for(slot);
     u64 *w = (u64 *)(((u64 *)m_full)[1] & ~(u64)MAG_WORD_END); // NOLINT(performance-no-int-to-ptr)
     s32 cap = (s32)mag_cap((u64)w);
-    if (d == NULL)
-        return false;
+    unsigned cls = slot_class(slot);
     credit_add(d, -1);
     s32 objs = atomic_load_explicit(&d->objs, memory_order_relaxed);
-    s32 max = depot_max_objs(d, slot, objs, cap);
-    size_t bytes = (size_t)cap * slab_geometry_of(slot)->size_bytes;
+    s32 max = depot_max_objs(d, cls, objs, cap);
+    size_t bytes = (size_t)cap * slab_geometry_of(cls)->size_bytes;
     if (objs + cap > max || depots_full(bytes)) {
         /* What no longer has room goes too, a magazine at a time. */
-        u64 *extra = objs > max || depots_full(0) ? depot_take(d) : NULL;
+        u64 *extra = objs > max || depots_full(0) ? depot_take(d, cls) : NULL;
         if (extra != NULL)
             mag_flush((u64)(extra + mag_cap((u64)extra)));
         return false;
@@ -123,37 +136,51 @@ u64 depot_bytes_racy(void) {
     return bytes;
 }
 
-s64 depot_objs_racy(unsigned cls) { return MAX(atomic_load_explicit(&depots[cls].objs, memory_order_relaxed), 0); }
+s64 depot_objs_racy(unsigned cls) {
+    s64 objs = 0;
+    for (unsigned node = 0; node < page_nodes_nr(); node++)
+        objs += MAX(atomic_load_explicit(&depot_at(cls, node)->objs, memory_order_relaxed), 0);
+    return objs;
+}
 
-static void depot_give(unsigned cls, s32 objs) {
+static void depot_give(struct mag_depot *d, unsigned cls, s32 objs) {
     u64 *w;
-    while (objs > 0 && (w = depot_take(&depots[cls])) != NULL) {
+    while (objs > 0 && (w = depot_take(d, cls)) != NULL) {
         objs -= (s32)mag_cap((u64)w);
         mag_flush((u64)(w + mag_cap((u64)w)));
     }
 }
 
+static void depot_trim(struct mag_depot *d, unsigned cls, enum mag_drain which) {
+    if (atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 || !slab_made_enter(cls))
+        return;
+    s32 idle = MAX(atomic_load_explicit(&d->objs_min, memory_order_relaxed), 0);
+    if (which == MAG_DRAIN_ALL)
+        depot_give(d, cls, INT32_MAX);
+    else
+        depot_give(d, cls, MIN(idle, atomic_load_explicit(&d->idle_objs, memory_order_relaxed)));
+    atomic_store_explicit(&d->idle_objs, idle, memory_order_relaxed);
+    atomic_store_explicit(&d->objs_min, atomic_load_explicit(&d->objs, memory_order_relaxed), memory_order_relaxed);
+    slab_made_leave(cls);
+}
+
 void mag_depot_trim(enum mag_drain which) {
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
-        struct depot *d = &depots[cls];
-        if (atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 || !slab_made_enter(cls))
-            continue;
-        s32 idle = MAX(atomic_load_explicit(&d->objs_min, memory_order_relaxed), 0);
-        if (which == MAG_DRAIN_ALL)
-            depot_give(cls, INT32_MAX);
-        else
-            depot_give(cls, MIN(idle, atomic_load_explicit(&d->idle_objs, memory_order_relaxed)));
-        atomic_store_explicit(&d->idle_objs, idle, memory_order_relaxed);
-        atomic_store_explicit(&d->objs_min, atomic_load_explicit(&d->objs, memory_order_relaxed), memory_order_relaxed);
-        slab_made_leave(cls);
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
+            depot_trim(depot_at(cls, node), cls, which);
     }
 }
 
-void depot_empty(unsigned cls) { depot_give(cls, INT32_MAX); }
+void depot_empty(unsigned cls) {
+    for (unsigned node = 0; node < page_nodes_nr(); node++)
+        depot_give(depot_at(cls, node), cls, INT32_MAX);
+}
 
 void depot_forget(unsigned cls) {
-    struct depot *d = &depots[cls];
-    atomic_store_explicit(&d->objs_min, 0, memory_order_relaxed);
-    atomic_store_explicit(&d->idle_objs, 0, memory_order_relaxed);
-    atomic_store_explicit(&d->credit, 0, memory_order_relaxed);
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        struct mag_depot *d = depot_at(cls, node);
+        atomic_store_explicit(&d->objs_min, 0, memory_order_relaxed);
+        atomic_store_explicit(&d->idle_objs, 0, memory_order_relaxed);
+        atomic_store_explicit(&d->credit, 0, memory_order_relaxed);
+    }
 }

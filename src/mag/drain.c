@@ -11,6 +11,7 @@
  * microseconds. Reclamation Regions are never freed.
  */
 #include "mag/region.h"
+#include "rt/context.h"
 #include "slab/made.h"
 #include "sys/sys.h"
 
@@ -28,13 +29,21 @@ static bool barrier_ready(void) {
     return known == SYS_BARRIER_READY;
 }
 
+/* One magazine of a region the caller has alone. */
+static void region_empty_slot(struct mag_region *r, unsigned slot) {
+    u64 m = ref_load(&r->slot[slot]);
+    if (mag_is_null(m))
+        return;
+    ref_store(&r->slot[slot], (u64)&mag_null[0]);
+    node_count_remote(region_home(r), slot_node(slot), mag_count(m));
+    mag_flush(m);
+}
+
 /* The magazines of one class, of a region the caller has alone. */
 static void region_empty_class(struct mag_region *r, unsigned cls) {
-    u64 m = ref_load(&r->slot[cls]), spare = ref_load(&r->spare[cls]);
-    if (!mag_is_null(m)) {
-        ref_store(&r->slot[cls], (u64)&mag_null[0]);
-        mag_flush(m);
-    }
+    u64 spare = ref_load(&r->spare[cls]);
+    for (unsigned node = 0; node < page_nodes_nr(); node++)
+        region_empty_slot(r, slot_at(cls, node));
     if (spare != 0) {
         ref_store(&r->spare[cls], 0);
         mag_flush(spare);
@@ -93,8 +102,10 @@ static void drain_locked(struct mag_region *r) {
 static u64 activity(struct mag_region *r) {
     u64 sum = atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
               atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
-        sum += ref_load(&r->slot[cls]);
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
+            sum += ref_load(&r->slot[slot_at(cls, node)]);
+    }
     return sum;
 }
 
@@ -139,12 +150,30 @@ void mag_watch(enum mag_watch which) {
     sys_lock_release(&stop_lock);
 }
 
+/* [D1] No barrier, as above: both banks are the id's. */
+void region_follow(unsigned node) {
+    int id = rseq_id_racy();
+    struct mag_region *r = id < 0 || !rt_may_block() ? NULL : region_at((unsigned)id);
+    if (r == NULL || atomic_load_explicit(&r->home, memory_order_relaxed) == node)
+        return;
+    /* order: acquire                                                                           pairs: [mag.settled] */
+    if (!atomic_load_explicit(&r->settled, memory_order_acquire) || !sys_lock_try(&stop_lock))
+        return;
+    atomic_store_explicit(&r->home, (u8)node, memory_order_relaxed);
+    regions_publish(r, (unsigned)id);
+    sys_lock_release(&stop_lock);
+    node_count_move();
+}
+
 /* --- one class --- */
 
 /* Whether a region has a magazine of the class. Nobody allocates of the class or frees to it: a fast path that did so
  * before is seen, because whoever unmakes a cache has synchronised with it. */
 static bool region_has_class(struct mag_region *r, unsigned cls) {
-    return !mag_is_null(ref_load(&r->slot[cls])) || ref_load(&r->spare[cls]) != 0;
+    bool has = ref_load(&r->spare[cls]) != 0;
+    for (unsigned node = 0; node < page_nodes_nr(); node++)
+        has = has || !mag_is_null(ref_load(&r->slot[slot_at(cls, node)]));
+    return has;
 }
 
 static void drain_locked_class(struct mag_region *r, unsigned cls) {
@@ -216,6 +245,7 @@ void mag_divert_allocs(void) { regions_change(regions_divert_allocs); }
 /* Only this thread is left: no drain, no vfork child, no holder of a region. */
 void mag_fork_child(void) {
     sys_lock_reset(&stop_lock);
+    nodes_fork_child();
     for (unsigned i = 0; i < regions_nr(); i++) {
         struct mag_region *r = region_at(i);
         if (r == NULL)
@@ -236,8 +266,11 @@ static u64 slot_bytes(u64 m, unsigned cls) {
 }
 
 static void region_stats_add(struct mag_region *r, struct mag_stats *s) {
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
-        s->cached_bytes += slot_bytes(ref_load(&r->slot[cls]), cls) + slot_bytes(ref_load(&r->spare[cls]), cls);
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
+        s->cached_bytes += slot_bytes(ref_load(&r->spare[cls]), cls);
+        for (unsigned node = 0; node < page_nodes_nr(); node++)
+            s->cached_bytes += slot_bytes(ref_load(&r->slot[slot_at(cls, node)]), cls);
+    }
     s->slow_allocs += atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed);
     s->slow_frees += atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
     s->refills += atomic_load_explicit(&r->counts.refills, memory_order_relaxed);
@@ -257,6 +290,7 @@ void mag_stats_get(struct mag_stats *ret_stats) {
         region_stats_add(r, &s);
     }
     s.depot_bytes = depot_bytes_racy();
+    node_stats_get(&s);
     s.drains = atomic_load_explicit(&drains_nr, memory_order_relaxed);
     *ret_stats = s;
 }

@@ -50,8 +50,16 @@ enum {
 /* From here on zeroing an object costs more than taking it from its slab. */
 #define SINGLE_ZERO_BYTES (8 * KIB)
 
-static unsigned class_of(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
-static unsigned node_of(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
+/* More than the usual: nodes to be looked for, or a thread that is not where its id was. The fast path alone would not
+ * find out: what it frees it hands out again. */
+static NOINLINE unsigned node_settle(void) {
+    if (page_nodes_are_wanted())
+        (void)mag_nodes_start();
+    unsigned node = page_node_here();
+    if (page_nodes_nr() > 1 && page_node_hinted() == PAGE_NODE_ANY)
+        region_follow(node);
+    return node;
+}
 
 /* --- sizes of magazines --- */
 
@@ -78,7 +86,7 @@ static unsigned level_cap(unsigned cls, unsigned level) {
         cap = 1u << level;
     else if (size_bytes > MEDIUM_BYTES)
         cap = 2u << level;
-    return MIN(cap, (unsigned)mag_class_cap[cls]);
+    return MIN(cap, mag_class_cap_get(cls));
 }
 
 /* What one magazine may hold for what the program has in use: in a small process many classes are used a little, and
@@ -135,28 +143,44 @@ static bool shrink_if_over(struct mag_region *r, unsigned cls) {
     return fit != level;
 }
 
-/* A magazine nobody needs at its place: to the depot when full, else its objects to their slabs. */
-static void magazine_dispose(struct mag_region *r, unsigned slot, u64 m) {
-    if (mag_is_empty(m)) {
-        mag_unmake(m);
-    } else if (mag_is_full(m) && depot_put(slot, m)) {
-        COUNT(r, depot_puts);
-    } else {
-        COUNT(r, flushes);
-        mag_flush(m);
-    }
+static void magazine_flush(struct mag_region *r, u64 m) {
+    COUNT(r, flushes);
+    mag_flush(m);
 }
 
-/* m becomes the spare, if there may be one and there is none. */
+/* A magazine of the class that nobody needs at its place: to its node's depot when full, else its objects to their
+ * slabs. */
+static void magazine_dispose(struct mag_region *r, unsigned cls, u64 m) {
+    if (mag_is_empty(m)) {
+        mag_unmake(m);
+        return;
+    }
+    unsigned node = page_nodes_nr() == 1 ? 0 : mag_node(m);
+    node_count_remote(region_home(r), node, mag_count(m));
+    if (mag_is_full(m) && depot_put(slot_at(cls, node), m))
+        COUNT(r, depot_puts);
+    else
+        magazine_flush(r, m);
+}
+
+/* m becomes the spare, if there may be one and there is none. What belongs to another node goes back at once. */
 static void spare_put(struct mag_region *r, unsigned slot, u64 m) {
-    if (kind_of(class_of(slot)) == MAG_LARGE || !region_put_spare(class_of(slot), m))
-        magazine_dispose(r, slot, m);
+    unsigned cls = slot_class(slot);
+    if (kind_of(cls) == MAG_LARGE || slot_node(slot) != region_home(r) || !region_put_spare(cls, m))
+        magazine_dispose(r, cls, m);
+}
+
+/* Whether what was the spare has objects of the slot. Where the id came from another node it has that one's. */
+static bool spare_serves(unsigned slot, u64 spare) {
+    return !mag_is_empty(spare) && (page_nodes_nr() == 1 || mag_node(spare) == slot_node(slot));
 }
 
 void mag_level_reset(struct mag_region *r, unsigned cls) { level_set(r, cls, 0); }
 
+static u64 *home_slot(struct mag_region *r, unsigned cls) { return &r->slot[slot_at(cls, region_home(r))]; }
+
 static bool class_empty(struct mag_region *r, unsigned cls, u64 seen) {
-    if (!region_take_slot(cls, seen))
+    if (!region_take_slot(slot_at(cls, region_home(r)), seen))
         return false;
     if (!mag_is_null(seen))
         magazine_dispose(r, cls, seen);
@@ -204,16 +228,33 @@ static bool class_rob(struct mag_region *r, unsigned asking) {
     atomic_store_explicit(&r->hand, (u8)cls, memory_order_relaxed);
     if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
         return false;
-    u64 seen = ref_load(&r->slot[cls]);
+    u64 seen = ref_load(home_slot(r, cls));
     return class_rests(r, cls, seen) && class_give_up(r, cls, seen);
 }
 
+/* What waits here for another node, without the rest of its magazine. */
+static void node_rest(struct mag_region *r, unsigned node) {
+    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
+        u64 seen = ref_load(&r->slot[slot_at(cls, node)]);
+        if (mag_is_null(seen) || !slab_made_enter(cls))
+            continue;
+        if (region_take_slot(slot_at(cls, node), seen))
+            magazine_dispose(r, cls, seen);
+        slab_made_leave(cls);
+    }
+}
+
 void mag_rest(void) {
+    (void)node_settle();
     struct mag_region *r = region_mine_racy();
     if (r == NULL)
         return;
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        if (node != region_home(r))
+            node_rest(r, node);
+    }
     for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
-        u64 seen = ref_load(&r->slot[cls]);
+        u64 seen = ref_load(home_slot(r, cls));
         if (level_get(r, cls) != 0 && class_rests(r, cls, seen))
             (void)class_give_up(r, cls, seen);
     }
@@ -236,7 +277,7 @@ static void level_raise(struct mag_region *r, unsigned cls, unsigned cap) {
 /* The level a class starts from: a magazine of few small objects would be used up at once, and has few cache lines. */
 static unsigned level_first(unsigned cls) {
     unsigned level = 0;
-    unsigned most = mag_class_cap[cls]; /* of a made class, perhaps few of them */
+    unsigned most = mag_class_cap_get(cls); /* of a made class, perhaps few of them */
     while (level_cap(cls, level) < most && level_cap(cls, level) * slab_geometry_of(cls)->size_bytes < FIRST_MIN_BYTES)
         level++;
     return level;
@@ -288,7 +329,7 @@ static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) 
     if (m == 0)
         return 0;
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
-    unsigned got = slab_take(class_of(slot), node_of(slot), cap, (void **)(w + cap + 1), NULL);
+    unsigned got = slab_take(slot_class(slot), slot_node(slot), cap, (void **)(w + cap + 1), NULL);
     if (got == 0) {
         mag_unmake(m);
         return 0;
@@ -299,24 +340,31 @@ static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) 
     return (u64)(w + got);
 }
 
-static void *alloc_one(unsigned slot, bool *ret_zero) {
+/* One object straight from a slab. When the node has none, not even a run for a new slab, the nearest that has. */
+static void *alloc_one(unsigned cls, unsigned node, enum mag_near near, bool *ret_zero) {
     void *obj;
-    return slab_take(class_of(slot), node_of(slot), 1, &obj + 1, ret_zero) == 1 ? obj : NULL;
-}
-
-/* The same of a class that has no slot. */
-static void *alloc_bare(unsigned cls, bool *ret_zero) {
-    void *obj;
-    return slab_take(cls, 0, 1, &obj + 1, ret_zero) == 1 ? obj : NULL;
+    if (LIKELY(slab_take(cls, node, 1, &obj + 1, ret_zero) == 1))
+        return obj;
+    for (unsigned nth = 1; near == MAG_NEAR && nth < page_nodes_nr(); nth++) {
+        if (slab_take(cls, page_node_near(node, nth), 1, &obj + 1, ret_zero) == 1) {
+            node_count_astray(1);
+            return obj;
+        }
+    }
+    return NULL;
 }
 
 /* A magazine with at least one object, out of spare, depot or (unless told not to) slabs; 0 when the class has none
  * here or memory is out. */
 static u64 find_nonempty(struct mag_region *r, unsigned slot, bool no_refill) {
-    unsigned cls = class_of(slot);
-    u64 spare = region_take_spare(cls), m;
-    if (spare != 0 && !mag_is_empty(spare))
+    unsigned cls = slot_class(slot);
+    u64 spare = slot_node(slot) == region_home(r) ? region_take_spare(cls) : 0, m;
+    if (spare != 0 && spare_serves(slot, spare))
         return spare;
+    if (spare != 0 && !mag_is_empty(spare)) {
+        magazine_dispose(r, cls, spare);
+        spare = 0;
+    }
     if ((m = depot_get(slot)) != 0) {
         COUNT(r, depot_gets);
         mag_unmake(spare);
@@ -337,45 +385,59 @@ static bool wants_single(unsigned cls, const bool *ret_zero) {
     return ret_zero != NULL && slab_geometry_of(cls)->size_bytes >= SINGLE_ZERO_BYTES;
 }
 
-void *mag_alloc(unsigned cls, bool *ret_zero) {
-    unsigned slot = cls;
+/* Of a class without a slot there is no magazine in any region. */
+static ALWAYS_INLINE struct mag_region *region_for(unsigned cls) {
+    return LIKELY(cls < SLAB_SLOT_IDS_NR) ? region_mine_racy() : NULL;
+}
+
+static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned node, enum mag_near near,
+                                    bool *ret_zero) {
+    unsigned slot = slot_at(cls, node);
     void *obj;
     if (ret_zero != NULL)
         *ret_zero = false;
-    if (UNLIKELY(cls >= SLAB_SLOT_IDS_NR))
-        return alloc_bare(cls, ret_zero);
-    struct mag_region *r = region_mine_racy();
-    if (r == NULL)
-        return alloc_one(slot, ret_zero);
+    if (UNLIKELY(r == NULL))
+        return alloc_one(cls, node, near, ret_zero);
     COUNT(r, slow_allocs);
-    if (region_untried(r) && region_pop(slot, &obj) == RSEQ_DONE)
+    /* With several nodes the fast path may have tried another one's. */
+    bool untried = region_untried(r) || UNLIKELY(page_nodes_nr() != 1);
+    if (untried && region_pop(slot, &obj) == RSEQ_DONE)
         return obj;
     COUNT(r, misses);
     u64 m = find_nonempty(r, slot, wants_single(cls, ret_zero));
     if (m == 0)
-        return alloc_one(slot, ret_zero);
+        return alloc_one(cls, node, near, ret_zero);
     obj = (void *)*(u64 *)m; // NOLINT(performance-no-int-to-ptr)
     install_nonempty(r, slot, m - sizeof(u64));
     return obj;
+}
+
+void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_zero) {
+    return alloc_in(region_for(cls), cls, node, near, ret_zero);
+}
+
+/* The region first: when it is the second, nodes are looked for, and nothing comes from the wrong one meanwhile. */
+void *mag_alloc(unsigned cls, bool *ret_zero) {
+    struct mag_region *r = region_for(cls);
+    unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle();
+    return alloc_in(r, cls, node, MAG_NEAR, ret_zero);
 }
 
 /* --- push --- */
 
 /* An empty magazine, out of the spare or new; 0 when the class has none here. A full spare makes room in the depot. */
 static u64 find_empty(struct mag_region *r, unsigned slot) {
-    unsigned cls = class_of(slot);
+    unsigned cls = slot_class(slot);
     /* The program holds less than it did: its magazines shrink with it. */
     bool shrink = shrink_if_over(r, cls);
     unsigned cap = next_cap(r, cls);
-    u64 spare = region_take_spare(cls);
+    u64 spare = slot_node(slot) == region_home(r) ? region_take_spare(cls) : 0;
     if (spare != 0 && mag_is_empty(spare) && mag_cap(spare) == cap)
         return spare;
-    if (spare != 0 && shrink) {
-        COUNT(r, flushes);
-        mag_flush(spare);
-    } else if (spare != 0) {
-        magazine_dispose(r, slot, spare);
-    }
+    if (spare != 0 && shrink)
+        magazine_flush(r, spare);
+    else if (spare != 0)
+        magazine_dispose(r, cls, spare);
     return cap == 0 ? 0 : mag_make(cap);
 }
 
@@ -411,7 +473,9 @@ static void objects_follow(unsigned slot, u64 old_full) {
 }
 
 void mag_free(unsigned slot, void *p) {
-    bool bare = class_of(slot) == SLAB_BARE;
+    bool bare = slot_class(slot) == SLAB_BARE;
+    if (UNLIKELY(page_nodes_nr() != 1))
+        (void)node_settle();
     struct mag_region *r = bare ? NULL : region_mine_racy();
     if (r != NULL) {
         COUNT(r, slow_frees);
@@ -419,8 +483,9 @@ void mag_free(unsigned slot, void *p) {
             return;
         COUNT(r, misses);
     }
-    u64 m = r == NULL || goes_straight(r, class_of(slot)) ? 0 : find_empty(r, slot);
+    u64 m = r == NULL || goes_straight(r, slot_class(slot)) ? 0 : find_empty(r, slot);
     if (m == 0) {
+        node_count_remote(r == NULL ? page_node_here() : region_home(r), slot_node(slot), 1);
         slab_give(&p, 1);
         return;
     }
@@ -436,8 +501,8 @@ void mag_free(unsigned slot, void *p) {
     if (mag_is_null(old))
         return;
     if (mag_count(old) > cap) { /* the class shrinks */
-        COUNT(r, flushes);
-        mag_flush(old);
+        node_count_remote(region_home(r), slot_node(slot), mag_count(old));
+        magazine_flush(r, old);
     } else if (outgrown(old, cap)) {
         objects_follow(slot, old);
     } else {

@@ -32,6 +32,9 @@ static inline bool mag_is_watched(void) { return atomic_load_explicit(&mag_watch
 /* An object of the class, from a magazine, the depot or the slabs; NULL when memory is out. *ret_zero (may be NULL): it
  * is known to read as zeros. */
 void *mag_alloc(unsigned cls, bool *ret_zero);
+/* The same of a node, by its index: of another one where that has none, unless strict. */
+enum mag_near { MAG_NEAR, MAG_STRICT };
+void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_zero);
 /* Takes back an object whose page map entry is slot. */
 void mag_free(unsigned slot, void *p);
 
@@ -58,8 +61,17 @@ u64 mag_class_cached_racy(unsigned cls);
 
 /* Up to nr objects of the class, from the magazine by the run; fewer only where memory is out. */
 unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs);
-/* Objects of the class, none of which is misplaced. */
-void mag_free_bulk(unsigned cls, unsigned nr, void *const *objs);
+/* Objects whose page map entry is slot. */
+void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs);
+
+/* --- nodes (node.c) --- */
+
+/* Looks how many NUMA nodes there are, and keeps objects apart by node from then on if there are several. Returns how
+ * many are kept apart. Enters the system the first time. */
+unsigned mag_nodes_start(void);
+/* Objects of one node freed by threads of another, counted as they leave the magazines. from, node: indices. */
+u64 mag_remote_frees(unsigned from, unsigned node);
+extern HIDDEN _Atomic(u64) *mag_remote_matrix; /* a row for each from; NULL while nodes are not kept apart */
 
 /* --- giving back --- */
 
@@ -84,6 +96,7 @@ void mag_fork_child(void);
 struct mag_stats {
     u64 cached_bytes, depot_bytes, ids, slow_allocs, slow_frees, refills, flushes, depot_gets, depot_puts, drains,
         fallback_ops;
+    u64 remote_frees, astray_objs, node_moves;
 };
 void mag_stats_get(struct mag_stats *ret_stats);
 

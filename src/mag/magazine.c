@@ -69,6 +69,10 @@ unsigned mag_count_racy(u64 m) {
     return nr;
 }
 
+unsigned mag_node(u64 m) {
+    return slot_node(page_map_get((const void *)*(u64 *)m)); // NOLINT(performance-no-int-to-ptr)
+}
+
 void mag_unmake(u64 m) {
     if (m == 0 || mag_is_null(m))
         return;
@@ -83,7 +87,7 @@ void mag_flush(u64 m) {
     mag_unmake((u64)w);
 }
 
-u16 mag_class_cap[SLAB_SLOT_IDS_NR];
+_Atomic(u16) mag_class_cap[SLAB_SLOT_IDS_NR];
 
 /* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least. */
 unsigned mag_cap_for(size_t size_bytes) {
@@ -92,5 +96,6 @@ unsigned mag_cap_for(size_t size_bytes) {
 
 void magazines_init(void) {
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
-        mag_class_cap[cls] = (u16)mag_cap_for(slab_geometry[cls].size_bytes);
+        atomic_store_explicit(&mag_class_cap[cls], (u16)mag_cap_for(slab_geometry[cls].size_bytes),
+                              memory_order_relaxed);
 }

@@ -29,28 +29,62 @@ static struct {
 
 const struct mag_regions_view mag_regions_view = {&regions.by_id, &regions.ids_nr, &regions.locked, &regions.locked_nr};
 
-static void slots_fill(struct mag_region *r, u64 *magazine) {
+static u64 mag_closed[2] = {MAG_WORD_STOPPED, MAG_WORD_STOPPED};
+
+/* The slots of one node. */
+static void bank_fill(struct mag_region *r, unsigned node, u64 *magazine) {
+    u64 *slots = &r->slot[slot_at(0, node)];
     for (unsigned i = 0; i < PAGE_MAP_CLASSES; i++)
-        r->slot[i] = (u64)magazine;
+        slots[i] = (u64)magazine;
+    slots[PAGE_MAP_NOT_OURS] = slots[PAGE_MAP_BIG] = slots[SLAB_BARE] = (u64)mag_closed;
+    slots[PAGE_MAP_PAGES] = slots[PAGE_MAP_VMALLOC] = (u64)mag_closed;
 }
 
+static void banks_fill(struct mag_region *r, unsigned from, unsigned to, u64 *magazine) {
+    for (unsigned node = from; node < to; node++)
+        bank_fill(r, node, magazine);
+}
+
+/*
+ * The two regions that are there before it is known how many nodes there are ([N1] in page/node.h): the stopped one,
+ * and that of the first id, with which most processes make do. Room that is never used is never touched.
+ */
+struct roomy_region {
+    struct mag_region region;
+    u64 banks[(PAGE_NODES_MAX - 1) * PAGE_MAP_CLASSES];
+};
+static struct roomy_region stopped_region, first_region;
+static _Atomic(bool) first_taken;
+
 static struct mag_region *region_make(void) {
-    static u64 mag_closed[2] = {MAG_WORD_STOPPED, MAG_WORD_STOPPED};
-    struct mag_region *r = rt_meta_alloc(sizeof(struct mag_region), CACHE_LINE);
-    if (r == NULL)
+    struct mag_region *r = &first_region.region;
+    if (!atomic_load_explicit(&first_taken, memory_order_relaxed) &&
+        !atomic_exchange_explicit(&first_taken, true, memory_order_relaxed)) {
+        bank_fill(r, 0, mag_null);
+        return r;
+    }
+    unsigned nodes_nr = page_nodes_decide();
+    if (nodes_nr == 0)
         return NULL;
-    slots_fill(r, mag_null);
-    r->slot[PAGE_MAP_NOT_OURS] = r->slot[PAGE_MAP_BIG] = r->slot[SLAB_BARE] = (u64)mag_closed;
-    r->slot[PAGE_MAP_PAGES] = r->slot[PAGE_MAP_VMALLOC] = (u64)mag_closed;
+    /* Several nodes' regions share no page, so that each lies where its id first runs. */
+    r = rt_meta_alloc(sizeof(*r) + (nodes_nr - 1) * PAGE_MAP_CLASSES * sizeof(u64),
+                      nodes_nr == 1 ? CACHE_LINE : sys_page_bytes());
+    if (r != NULL)
+        banks_fill(r, 0, nodes_nr, mag_null);
     return r;
+}
+
+/* Those made since the number is known have them already. The first may be on its way to its id: it is known here, and
+ * nothing but its first bank is used yet. */
+void regions_open(unsigned nodes_nr) {
+    banks_fill(&stopped_region.region, 1, nodes_nr, mag_closed);
+    banks_fill(&first_region.region, 1, nodes_nr, mag_null);
 }
 
 /* Every slot and spare refuses. */
 static struct mag_region *region_make_stopped(void) {
-    struct mag_region *r = region_make();
-    if (r == NULL)
-        return NULL;
-    slots_fill(r, (u64 *)r->slot[PAGE_MAP_NOT_OURS]); // NOLINT(performance-no-int-to-ptr)
+    struct mag_region *r = &stopped_region.region;
+    banks_fill(r, 0, 1, mag_closed);
     for (unsigned i = 0; i < SLAB_SLOT_IDS_NR; i++)
         r->spare[i] = SPARE_STOPPED;
     return r;
@@ -65,7 +99,7 @@ int regions_init(unsigned ids_nr) {
     u64 **free_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
     regions.by_id = rt_meta_alloc(regions.ids_nr * sizeof(struct mag_region *), CACHE_LINE);
     regions.locked = rt_meta_alloc(regions.locked_nr * sizeof(struct mag_region *), CACHE_LINE);
-    if (stopped == NULL || regions.views == NULL || alloc_view == NULL || free_view == NULL || regions.by_id == NULL ||
+    if (regions.views == NULL || alloc_view == NULL || free_view == NULL || regions.by_id == NULL ||
         regions.locked == NULL)
         return -1;
     mag_stopped_slots = stopped->slot;
@@ -103,15 +137,21 @@ static bool allocs_are_slow(void) {
 bool region_untried(const struct mag_region *r) { return diverted || allocs_are_slow() || r->locked_kind; }
 bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
 
+unsigned region_home(const struct mag_region *r) {
+    return UNLIKELY(r->locked_kind) ? page_node_here() : atomic_load_explicit(&r->home, memory_order_relaxed);
+}
+
 void regions_publish(struct mag_region *r, unsigned id) {
     bool stopped = atomic_load_explicit(&r->stops, memory_order_relaxed) != 0 ||
                    atomic_load_explicit(&closed, memory_order_relaxed);
     u64 *slots = stopped ? mag_stopped_slots : r->slot;
     u64 *fast = diverted ? mag_stopped_slots : slots;
+    unsigned home = atomic_load_explicit(&r->home, memory_order_relaxed);
+    u64 *bank = fast == r->slot ? &r->slot[slot_at(0, home)] : fast;
     /* order: release: the region was filled before. Its reader, an rseq section, follows the pointer and needs no
      * acquire. pairs: [mag.region] */
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
-    __atomic_store_n(&mag_tabs.alloc_view[id], allocs_are_slow() ? mag_stopped_slots : fast, __ATOMIC_RELEASE);
+    __atomic_store_n(&mag_tabs.alloc_view[id], allocs_are_slow() ? mag_stopped_slots : bank, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
 }
 

@@ -32,6 +32,7 @@ struct mag_region {
     _Atomic(u32) stops;                        /* why the views do not show this region: vfork children, a drain */
     _Atomic(u8) lock;                          /* locked regions only */
     bool locked_kind;
+    _Atomic(u8) home;        /* node whose bank the view for allocations shows; of a locked region meaningless */
     _Atomic(bool) settled;   /* its maker publishes it no more: from then on only who has the stop lock does */
     _Atomic(u64) drained_at; /* sum of counts when last looked at; drainer only */
     /*
@@ -39,8 +40,13 @@ struct mag_region {
      * own, the store to rseq_cs is at the place of offset 1824 of the first region, which so holds none of the slots.
      */
     _Alignas(CACHE_LINE) u64 away[CACHE_LINE / sizeof(u64)];
-    u64 slot[PAGE_MAP_CLASSES]; /* last: banks of further NUMA nodes follow */
+    u64 slot[PAGE_MAP_CLASSES]; /* last: those of further nodes follow, at the place of their page map entries */
 };
+
+/* A page map entry, which is also a slot's index, and its two parts. */
+static inline unsigned slot_class(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
+static inline unsigned slot_node(unsigned slot) { return slot >> PAGE_MAP_CLASS_BITS; }
+static inline unsigned slot_at(unsigned cls, unsigned node) { return cls | node << PAGE_MAP_CLASS_BITS; }
 
 #define SPARE_STOPPED ((u64)2)
 #define SPARE_OFF(cls)                                                                                                 \
@@ -59,6 +65,8 @@ struct mag_region *region_at(unsigned index); /* 0 .. regions_nr()-1; NULL where
 unsigned regions_nr(void);
 unsigned regions_made_nr(void); /* at least 1 */
 bool region_is_locked_kind(unsigned index);
+/* All regions have banks for so many nodes from now on. */
+void regions_open(unsigned nodes_nr);
 /* Makes the views of an id show its region, or the stopped slots if there is a reason to. */
 void regions_publish(struct mag_region *r, unsigned id);
 /* From now on regions_publish publishes stopped slots only. */
@@ -97,6 +105,10 @@ extern HIDDEN const struct mag_regions_view mag_regions_view;
 
 /* Whether the fast path never tried this thread's magazine, so that the slow path must. */
 bool region_untried(const struct mag_region *r);
+/* The node whose objects this thread's fast path hands out by the region: of an id the one it was last seen on. */
+unsigned region_home(const struct mag_region *r);
+/* This thread's id hands out objects of a node from now on. A hint: does nothing where the id is being emptied. */
+void region_follow(unsigned node);
 
 /* --- magazine.c: one magazine in the hands of one owner; m is the address of its top object word --- */
 
@@ -117,9 +129,14 @@ unsigned mag_cap(u64 m_empty);
 void mag_flush(u64 m);
 unsigned mag_count(u64 m);
 unsigned mag_count_racy(u64 m); /* of a magazine that others use meanwhile */
+/* The node of its objects: a magazine has those of one slot alone. It must not be empty. */
+unsigned mag_node(u64 m);
 
 /* How many objects a magazine of each class may hold at most; 0: the class has none. Filled at start. */
-extern u16 mag_class_cap[SLAB_SLOT_IDS_NR];
+extern _Atomic(u16) mag_class_cap[SLAB_SLOT_IDS_NR];
+static inline unsigned mag_class_cap_get(unsigned cls) {
+    return atomic_load_explicit(&mag_class_cap[cls], memory_order_relaxed);
+}
 void magazines_init(void);
 unsigned mag_cap_for(size_t size_bytes);
 
@@ -134,7 +151,11 @@ u64 depot_bytes_racy(void);
 struct mag_depots_view {
     const _Atomic(s32) *objs;
     u64 stride_bytes;
+    struct mag_depot *const *nodes; /* by node, but for the first: where its depots begin */
+    u64 objs_offset_bytes;          /* in one of them */
 };
+/* Depots of further nodes; before page_nodes_open(). 0 or -ENOMEM, then to be tried again. */
+int depots_make(unsigned nodes_nr);
 extern HIDDEN const struct mag_depots_view mag_depots_view;
 s64 depot_objs_racy(unsigned cls);
 /* All magazines of one class to the slabs. */
@@ -146,6 +167,16 @@ void depot_forget(unsigned cls);
 
 /* The class has no magazine on this id any more. */
 void mag_level_reset(struct mag_region *r, unsigned cls);
+
+/* --- node.c --- */
+
+/* nr objects of a node were freed by threads of another one; ignored where it is the same. */
+void node_count_remote(unsigned from, unsigned node, unsigned nr);
+/* nr objects were handed out that are of another node than was wanted, because that one had none. */
+void node_count_astray(unsigned nr);
+void node_count_move(void);
+void nodes_fork_child(void);
+void node_stats_get(struct mag_stats *s); /* its share of them */
 
 /* --- drain.c --- */
 

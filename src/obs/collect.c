@@ -35,6 +35,10 @@ static void collect_mag(struct obs_stats *s) {
     s->flushes = m.flushes;
     s->depot_gets = m.depot_gets;
     s->depot_puts = m.depot_puts;
+    s->nodes = page_nodes_nr();
+    s->remote_frees = m.remote_frees;
+    s->astray_objs = m.astray_objs;
+    s->node_moves = m.node_moves;
     s->drains = m.drains;
     s->fallback_ops = m.fallback_ops;
 }
@@ -136,9 +140,11 @@ __attribute__((used)) const struct obs_view obs_view = {
     .head = {OBS_VIEW_MAGIC, &obs_view, sizeof(struct obs_view), OBS_VIEW_LAYOUT, QUARRY_VERSION_TEXT},
     .meta = &rt_meta,
     .geometry = slab_geometry,
-    .classes = &slab_classes,
-    .tiers = &page_tiers,
-    .nodes_nr = &page_nodes_nr,
+    .classes = slab_classes,
+    .tiers = page_node_tiers,
+    .nodes_nr = &page_nodes_opened,
+    .nodes = &page_nodes_view,
+    .remote_frees = &mag_remote_matrix,
     .ids_end = &slab_ids_end,
     .made = &slab_made_view,
     .regions = &mag_regions_view,

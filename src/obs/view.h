@@ -36,14 +36,16 @@ struct obs_view {
     struct obs_view_head head;
     const struct rt_meta *meta;
     const struct slab_geometry *geometry;
-    struct slab_class (**classes)[SLAB_CLASSES_NR];
-    struct page_tier **tiers;
-    const unsigned *nodes_nr;
+    struct slab_class *const *classes; /* by node: a row of SLAB_CLASSES_NR */
+    struct page_tier *const *tiers;    /* by node: NODE_TIERS_NR of them */
+    const _Atomic(unsigned) *nodes_nr;
+    const struct page_nodes_view *nodes;
+    _Atomic(u64) *const *remote_frees; /* as mag_remote_matrix */
     const _Atomic(unsigned) *ids_end;
     const struct slab_made_view *made;
     const struct mag_regions_view *regions;
     const struct mag_depots_view *depots;
-    const u16 *magazine_caps; /* objects of a magazine at most, by id below SLAB_SLOT_IDS_NR */
+    const _Atomic(u16) *magazine_caps; /* objects of a magazine at most, by id below SLAB_SLOT_IDS_NR */
     const struct buddy_view *buddy;
     const struct page_reserve_view *reserve;
     const _Atomic(u64) *big_live_bytes, *big_regions;

@@ -98,5 +98,5 @@ void tier_collapse(struct page_tier *t, struct hpage *h) {
 void page_collapse_forked(enum page_forked side) {
     u64 after = side == PAGE_FORK_CHILD ? UINT64_MAX : sys_clock_ms() + FORK_PAUSE_MS;
     for (unsigned i = 0; i < tiers_nr(); i++)
-        page_tiers[i].collapse_after_ms = MAX(page_tiers[i].collapse_after_ms, after);
+        tier_at(i)->collapse_after_ms = MAX(tier_at(i)->collapse_after_ms, after);
 }

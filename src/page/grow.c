@@ -20,10 +20,51 @@ enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part i
 
 void page_place(void *p, size_t bytes) {
     switch (rt_opt.numa) {
-    case OPT_NUMA_INTERLEAVE: (void)sys_vm_place(p, bytes, SYS_NUMA_INTERLEAVE, 0); break;
-    case OPT_NUMA_BIND: (void)sys_vm_place(p, bytes, SYS_NUMA_BIND, rt_opt.numa_node); break;
-    case OPT_NUMA_PREFER: (void)sys_vm_place(p, bytes, SYS_NUMA_PREFER, rt_opt.numa_node); break;
+    case OPT_NUMA_INTERLEAVE: (void)sys_vm_place(p, bytes, SYS_NUMA_INTERLEAVE, &rt_opt.numa_nodes); break;
+    case OPT_NUMA_BIND: (void)sys_vm_place(p, bytes, SYS_NUMA_BIND, &rt_opt.numa_nodes); break;
+    case OPT_NUMA_PREFER: (void)sys_vm_place(p, bytes, SYS_NUMA_PREFER, &rt_opt.numa_nodes); break;
     default: break;
+    }
+}
+
+void page_place_near(void *p, size_t bytes, int id) {
+    struct sys_nodes where = {{0}};
+    if (id < 0)
+        return;
+    if (page_nodes_nr() > 1) /* the kernel takes no node without memory */
+        id = page_node_id(page_node_nearest(id));
+    sys_nodes_add(&where, (unsigned)id);
+    (void)sys_vm_place(p, bytes, SYS_NUMA_PREFER, &where);
+}
+
+/* Memory of a node's tiers is that node's, whoever touches it first. */
+static void place_on_node(unsigned node, void *p, size_t bytes) { page_place_near(p, bytes, page_node_id(node)); }
+
+/* Records that follow each other as one range. */
+static void chunk_place_first(void *unused, struct chunk *c) {
+    (void)unused;
+    unsigned run = 0;
+    for (unsigned i = 0; i <= CHUNK_HPAGES; i++) {
+        const struct hpage *h = &c->hpages[i];
+        if (i < CHUNK_HPAGES && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS &&
+            h->tier < NODE_TIERS_NR) {
+            run++;
+        } else if (run != 0) {
+            place_on_node(0, c->hpages[i - run].addr, run * HPAGE_BYTES);
+            run = 0;
+        }
+    }
+}
+
+void tiers_place_first(void) {
+    chunks_each(chunk_place_first, NULL);
+    for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
+        struct page_tier *t = tier_at(i);
+        if (!sys_lock_acquire(&t->lock))
+            continue;
+        if (t->fresh != t->reserved_end)
+            place_on_node(0, t->fresh, (size_t)(t->reserved_end - t->fresh));
+        tier_unlock(t);
     }
 }
 
@@ -43,6 +84,7 @@ static bool tier_reserve(struct page_tier *t) {
         return false;
     }
     page_place(p, bytes);
+    place_on_node(tier_node(t), p, bytes);
     if (t->now_ms == 0)
         t->now_ms = sys_clock_ms();
     /* Where hugepages are "always" on, a small process would get 2 MiB for its first byte: they must be earned there
@@ -108,11 +150,13 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
         return NULL;
     char *p = t->fresh;
     t->fresh += HPAGE_BYTES;
+    if (t->low != NULL) /* more than one record */
+        page_nodes_want();
     t->low = t->low == NULL || p < t->low ? p : t->low;
     t->high = MAX(t->high, t->fresh);
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;
-    h->tier = (u8)(t - page_tiers);
+    h->tier = t->index;
     h->longest = LONGEST_MAX;
     atomic_store_explicit(&h->state, HPAGE_RUNS, memory_order_relaxed);
     return h;

@@ -55,7 +55,7 @@ struct hpage {
     u64 freed_ms; /* when a granule last became free */
     u16 used_nr;
     u8 longest; /* longest free run, granules; also the list it is on */
-    u8 tier;    /* index in page_tiers */
+    u8 tier;    /* tier_at() */
     bool huge;  /* came as a real hugepage, and is whole */
     bool listed;
     _Atomic(bool) awaited; /* a real hugepage whose first touch, which brings it, is still to come */
@@ -104,16 +104,16 @@ int page_init(void);
 
 /* Applies the numa option to new address space; the default leaves placement to first touch. */
 void page_place(void *p, size_t bytes);
+/* What of the range is touched from now on comes from a node, by the kernel's number, or the nearest with room. */
+void page_place_near(void *p, size_t bytes, int id);
 
 /* --- runs --- */
-
-/* NUMA nodes with a tier of their own; 1 unless the machine has more. */
-extern unsigned page_nodes_nr;
 
 enum page_content { PAGE_DIRTY = 0, PAGE_ZERO };
 
 /* A run of granules_nr (1..128) granules, aligned to align_nr granules (a power of two, <= 128), its page map entries
- * still "not ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. */
+ * still "not ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. node: an index of
+ * page/node.h, whose memory it is where that node has any. */
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
 /* This very thread is inside the tier: the caller runs in a signal handler on top of it, and every run is refused. */
 bool page_is_busy_here(void);

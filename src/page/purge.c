@@ -17,7 +17,7 @@
 #define ALLOWANCE_MIN_GRANULES (8 * MIB / GRANULE_BYTES)
 /* Free objects inside slabs count towards it, down to this. */
 #define ALLOWANCE_LEAST_GRANULES (2 * MIB / GRANULE_BYTES)
-/* In the tiers of a node that are used while the first one is not to be had. */
+/* At least; in the tiers of a node that are used while the first one is not to be had. */
 #define ALLOWANCE_OTHER_GRANULES (1 * MIB / GRANULE_BYTES)
 
 /* Of limit_soft, what may be free and backed above it: none at all would make every free of a run a system call. */
@@ -35,7 +35,9 @@ u64 tier_allowance(const struct page_tier *t) {
     u64 inside = t->used_granules - MIN(t->used_granules, out_granules); /* free objects, tails */
     if (!tier_is_first(t))
         return MAX(ALLOWANCE_OTHER_GRANULES, t->used_granules / ALLOWANCE_PART) + waves_granules(t);
-    u64 least = ALLOWANCE_MIN_GRANULES - MIN(inside, ALLOWANCE_MIN_GRANULES - ALLOWANCE_LEAST_GRANULES);
+    /* The nodes share what a process may keep. */
+    u64 most = MAX(ALLOWANCE_MIN_GRANULES / page_nodes_nr(), ALLOWANCE_OTHER_GRANULES);
+    u64 least = most - MIN(inside, most - MIN(most, ALLOWANCE_LEAST_GRANULES));
     return MAX(least, t->used_granules / ALLOWANCE_PART) + waves_granules(t);
 }
 
@@ -177,7 +179,7 @@ void tier_purge_old_locked(struct page_tier *t, u64 before_ms) {
 /* Purges inside runs are counted by node, for the ranges of one call may lie in several tiers. */
 static struct page_tier *inside_tier(const void *p) {
     struct page_tier *t = tier_of(p);
-    return t - (size_t)(t - page_tiers) % NODE_TIERS_NR;
+    return tier_at(tier_node(t) * NODE_TIERS_NR);
 }
 
 /* Memory inside the runs of a hugepage was given back, or (negative) is there again. */

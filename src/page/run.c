@@ -11,13 +11,21 @@
 
 enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4 };
 
-struct page_tier *page_tiers;
-unsigned page_nodes_nr = 1;
+struct page_tier *page_node_tiers[PAGE_NODES_MAX];
 
-int page_init(void) {
-    page_tiers = rt_meta_alloc(tiers_nr() * sizeof(struct page_tier), CACHE_LINE);
-    return page_tiers == NULL ? -1 : 0;
+int tiers_make(unsigned node) {
+    struct page_tier *made = page_node_tiers[node];
+    if (made == NULL)
+        made = rt_meta_alloc(NODE_TIERS_NR * sizeof(struct page_tier), CACHE_LINE);
+    if (made == NULL)
+        return -1;
+    for (unsigned i = 0; i < NODE_TIERS_NR; i++)
+        made[i].index = (u8)(node * NODE_TIERS_NR + i);
+    page_node_tiers[node] = made;
+    return 0;
 }
+
+int page_init(void) { return tiers_make(0); }
 
 /* --- 128-bit maps --- */
 
@@ -258,7 +266,7 @@ static bool tier_lock(struct page_tier *t) { return LIKELY(sys_lock_try(&t->lock
 bool page_is_busy_here(void) {
     bool mine = false;
     for (unsigned i = 0; i < tiers_nr(); i++)
-        mine = mine || sys_lock_is_mine(&page_tiers[i].lock);
+        mine = mine || sys_lock_is_mine(&tier_at(i)->lock);
     return mine;
 }
 
@@ -299,7 +307,7 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
     size_t bytes = granules_nr * GRANULE_BYTES;
     if (!run_admit(bytes) && (page_purge(0) == 0 || !run_admit(bytes)))
         return NULL;
-    struct page_tier *first = &page_tiers[node * NODE_TIERS_NR], *t = node_lock(first);
+    struct page_tier *first = page_node_tiers[node], *t = node_lock(first);
     void *run = t == NULL ? NULL : tier_take(t, granules_nr, align_nr, ret_content);
     /* Address space is out, but for what another tier has. */
     for (unsigned i = 0; i < NODE_TIERS_NR && run == NULL && t != NULL; i++) {
@@ -331,7 +339,7 @@ void page_run_free(void *run, unsigned granules_nr) {
 
 void page_tick(u64 now_ms) {
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        struct page_tier *t = &page_tiers[i];
+        struct page_tier *t = tier_at(i);
         if (t->committed_bytes == 0 || !sys_lock_try(&t->lock))
             continue;
         t->now_ms = now_ms;
@@ -349,7 +357,7 @@ void page_tick(u64 now_ms) {
 size_t page_purge(size_t keep_bytes) {
     size_t given = 0;
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        struct page_tier *t = &page_tiers[i];
+        struct page_tier *t = tier_at(i);
         if (t->committed_bytes == 0 || !tier_lock(t))
             continue;
         u64 before = t->purged_bytes_total;
@@ -364,7 +372,7 @@ size_t page_purge(size_t keep_bytes) {
 size_t page_release(void) {
     size_t released = 0;
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        struct page_tier *t = &page_tiers[i];
+        struct page_tier *t = tier_at(i);
         if (!tier_lock(t))
             continue;
         defer_drain_locked(t);
@@ -377,7 +385,7 @@ size_t page_release(void) {
 void page_stats_get(struct page_stats *ret_stats) {
     struct page_stats s = {0};
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        const struct page_tier *t = &page_tiers[i];
+        const struct page_tier *t = tier_at(i);
         s.committed_bytes += t->committed_bytes;
         s.run_used_bytes += t->used_granules * GRANULE_BYTES;
         s.run_free_bytes += t->free_backed_granules * GRANULE_BYTES;
@@ -397,8 +405,8 @@ void page_stats_get(struct page_stats *ret_stats) {
 size_t page_backed_bytes_racy(void) {
     u64 granules = 0, inside = 0;
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        granules += atomic_load_explicit(&page_tiers[i].backed_granules_racy, memory_order_relaxed);
-        inside += atomic_load_explicit(&page_tiers[i].inside_purged_bytes, memory_order_relaxed);
+        granules += atomic_load_explicit(&tier_at(i)->backed_granules_racy, memory_order_relaxed);
+        inside += atomic_load_explicit(&tier_at(i)->inside_purged_bytes, memory_order_relaxed);
     }
     u64 bytes = granules * GRANULE_BYTES;
     return bytes > inside ? bytes - inside : 0;
@@ -408,7 +416,7 @@ size_t page_backed_bytes_racy(void) {
  * holder's work. */
 void page_fork_prepare(void) {
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        struct page_tier *t = &page_tiers[i];
+        struct page_tier *t = tier_at(i);
         if (tier_lock(t))
             t->held_by_fork = true;
     }
@@ -416,7 +424,7 @@ void page_fork_prepare(void) {
 
 void page_fork_done(void) {
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        struct page_tier *t = &page_tiers[i];
+        struct page_tier *t = tier_at(i);
         if (!t->held_by_fork)
             continue;
         t->held_by_fork = false;

@@ -13,8 +13,11 @@
 #define QUARRY_PAGE_TIER_H
 
 #include "base/bits.h"
+#include "page/node.h"
 #include "page/page.h"
 #include "sys/sys.h"
+
+_Static_assert((int)PAGE_NODES_MAX * 4 <= 256, "a tier's index is a byte of its records");
 
 enum {
     LONGEST_MAX = (int)HPAGE_GRANULES,
@@ -25,6 +28,7 @@ enum {
 struct page_tier {
     struct sys_lock lock;
     bool held_by_fork;
+    u8 index;                         /* tier_at() */
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
@@ -54,16 +58,25 @@ static inline u64 tier_run_mask(unsigned pos, unsigned nr, unsigned w) {
 }
 
 /* NODE_TIERS_NR for each node, one behind the other, in the metadata pool, where what a small process touches lies
- * close together. */
-extern HIDDEN struct page_tier *page_tiers;
+ * close together; those of a node beyond the first from page_nodes_make() on. And those of the first node. */
+extern HIDDEN struct page_tier *page_node_tiers[PAGE_NODES_MAX];
+#define page_tiers (page_node_tiers[0])
+static inline struct page_tier *tier_at(unsigned index) {
+    return &page_node_tiers[index / NODE_TIERS_NR][index % NODE_TIERS_NR];
+}
+static inline unsigned tier_node(const struct page_tier *t) { return t->index / NODE_TIERS_NR; }
+/* Those of one node. 0 or -ENOMEM. */
+int tiers_make(unsigned node);
+/* Memory of the first node's tiers that is still to come shall come from that node. */
+void tiers_place_first(void);
 
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
 struct hpage *tier_fresh_locked(struct page_tier *t);
-static inline bool tier_is_first(const struct page_tier *t) { return (size_t)(t - page_tiers) % NODE_TIERS_NR == 0; }
+static inline bool tier_is_first(const struct page_tier *t) { return t->index % NODE_TIERS_NR == 0; }
 /* The tier an address of page/'s is in; it never changes. */
-static inline struct page_tier *tier_of(const void *p) { return &page_tiers[chunk_hpage(chunk_of(p), p)->tier]; }
+static inline struct page_tier *tier_of(const void *p) { return tier_at(chunk_hpage(chunk_of(p), p)->tier); }
 /* All tiers of all nodes, those that were never used too. */
-static inline unsigned tiers_nr(void) { return page_nodes_nr * NODE_TIERS_NR; }
+static inline unsigned tiers_nr(void) { return page_nodes_nr() * NODE_TIERS_NR; }
 /* Whether the hugepage at p, which holds no memory, shall be a real one; then the kernel was told, and who gets its
  * first run must touch it. */
 bool tier_hugepage_ask(struct page_tier *t, char *p);

@@ -268,7 +268,22 @@ static void row_name_print(struct fmt_buf *b, const struct row *row, enum settin
         fmt_char(b, source == FROM_ENVIRONMENT ? upper(*c) : *c);
 }
 
-/* "bind:N" is printed with the node when it is the value in force. */
+/* Stretches of numbers, "0-3,5". */
+static void nodes_print(struct fmt_buf *b, const struct sys_nodes *nodes) {
+    const char *between = "";
+    for (unsigned id = 0; id < SYS_NODE_IDS_NR; id++) {
+        unsigned last = id;
+        if (!sys_nodes_have(nodes, id))
+            continue;
+        while (sys_nodes_have(nodes, last + 1))
+            last++;
+        fmt_printf(b, last == id ? "%s%u" : "%s%u-%u", between, id, last);
+        between = ",";
+        id = last;
+    }
+}
+
+/* "bind:N" is printed with the nodes when it is the value in force. */
 static void row_value_print(struct fmt_buf *b, const struct row *row) {
     switch (row->kind) {
     case ROW_SIZE: size_print(b, *(size_t *)row_field(row)); return;
@@ -281,8 +296,10 @@ static void row_value_print(struct fmt_buf *b, const struct row *row) {
         words = piece_from(words, piece_until(words, '|').len_bytes + 1);
     struct piece word = piece_until(words, '|');
     piece_print(b, piece_until(word, ':'));
-    if (piece_until(word, ':').len_bytes < word.len_bytes)
-        fmt_printf(b, ":%u", rt_opt.numa_node);
+    if (piece_until(word, ':').len_bytes < word.len_bytes) {
+        fmt_char(b, ':');
+        nodes_print(b, &rt_opt.numa_nodes);
+    }
 }
 
 static void row_range_print(struct fmt_buf *b, const struct row *row) {
@@ -339,9 +356,36 @@ static void value_complain(const struct setting *s, const struct row *row, const
 
 /* ---- setting ---- */
 
-/* Whether what was written is this word of the table. In a word "bind:N" the N is a node; 0 and 1 stand for off and on.
+/* "0-3,5", where + does for the comma, which separates options in quarry_conf. */
+static bool nodes_parse(struct piece p, struct sys_nodes *ret_nodes) {
+    u64 first, last;
+    *ret_nodes = (struct sys_nodes){{0}};
+    do {
+        size_t used_bytes = digits_read(p, &first);
+        last = first;
+        if (used_bytes == 0)
+            return false;
+        p = piece_from(p, used_bytes);
+        if (p.len_bytes != 0 && p.at[0] == '-') {
+            used_bytes = digits_read(piece_from(p, 1), &last);
+            p = piece_from(p, used_bytes + 1);
+            if (used_bytes == 0)
+                return false;
+        }
+        if (last < first || last >= SYS_NODE_IDS_NR || (p.len_bytes != 0 && p.at[0] != ',' && p.at[0] != '+'))
+            return false;
+        for (u64 id = first; id <= last; id++)
+            sys_nodes_add(ret_nodes, (unsigned)id);
+        if (p.len_bytes == 1)
+            return false; /* a comma at the end */
+        p = piece_from(p, 1);
+    } while (p.len_bytes != 0);
+    return true;
+}
+
+/* Whether what was written is this word of the table. In a word "bind:N" the N are nodes; 0 and 1 stand for off and on.
  */
-static bool word_matches(struct piece word, struct piece written, unsigned *ret_node) {
+static bool word_matches(struct piece word, struct piece written, struct sys_nodes *ret_nodes) {
     struct piece stem = piece_until(word, ':');
     if (stem.len_bytes == word.len_bytes) {
         if (piece_equal_nocase(word, written))
@@ -349,24 +393,19 @@ static bool word_matches(struct piece word, struct piece written, unsigned *ret_
         return (piece_equal(written, piece_of("0")) && piece_equal(word, piece_of("off"))) ||
                (piece_equal(written, piece_of("1")) && piece_equal(word, piece_of("on")));
     }
-    enum { NODE_LIMIT = 1024 }; /* the kernel's largest MAX_NUMNODES */
-    u64 node;
-    if (!piece_equal_nocase(stem, piece_until(written, ':')) ||
-        !uint_parse(piece_from(written, stem.len_bytes + 1), &node) || node >= NODE_LIMIT)
-        return false;
-    *ret_node = (unsigned)node;
-    return true;
+    return piece_equal_nocase(stem, piece_until(written, ':')) &&
+           nodes_parse(piece_from(written, stem.len_bytes + 1), ret_nodes);
 }
 
 static void enum_set(const struct setting *s, const struct row *row) {
     struct piece rest = piece_of(row->words);
-    unsigned node = 0;
+    struct sys_nodes nodes = {{0}};
     for (int idx = 0; rest.len_bytes > 0; idx++) {
         struct piece word = piece_until(rest, '|');
-        if (word_matches(word, s->value, &node)) {
+        if (word_matches(word, s->value, &nodes)) {
             *(int *)row_field(row) = idx;
             if (row_is_numa(row))
-                rt_opt.numa_node = node;
+                rt_opt.numa_nodes = nodes;
             return;
         }
         rest = piece_from(rest, word.len_bytes + 1);

@@ -9,10 +9,11 @@
 #define QUARRY_RT_OPTIONS_H
 
 #include "base/types.h"
+#include "sys/sys.h"
 
 enum opt_percpu { OPT_PERCPU_AUTO, OPT_PERCPU_MM_CID, OPT_PERCPU_CPU_ID, OPT_PERCPU_OFF };
 enum opt_thp { OPT_THP_EARNED, OPT_THP_ALWAYS, OPT_THP_NEVER };
-enum opt_numa { OPT_NUMA_AUTO, OPT_NUMA_INTERLEAVE, OPT_NUMA_BIND, OPT_NUMA_PREFER };
+enum opt_numa { OPT_NUMA_AUTO, OPT_NUMA_OFF, OPT_NUMA_INTERLEAVE, OPT_NUMA_BIND, OPT_NUMA_PREFER };
 enum opt_stats { OPT_STATS_OFF, OPT_STATS_SHORT, OPT_STATS_TEXT, OPT_STATS_JSON };
 enum opt_background { OPT_BACKGROUND_OFF, OPT_BACKGROUND_ON };
 enum opt_deepbind { OPT_DEEPBIND_STRIP, OPT_DEEPBIND_KEEP };
@@ -28,7 +29,7 @@ struct rt_text {
 
 struct rt_options {
     /* One member per row of options.def: OPT_ENUM rows are int (one of the enums above), OPT_SIZE rows size_t (bytes),
-     * OPT_UINT rows unsigned, OPT_TEXT rows struct rt_text; numa additionally sets numa_node. */
+     * OPT_UINT rows unsigned, OPT_TEXT rows struct rt_text; numa additionally sets numa_nodes. */
 #define OPT_ENUM(name, def, words, doc) int name;
 #define OPT_SIZE(name, def, min, max, doc) size_t name;
 #define OPT_UINT(name, def, min, max, unit, doc) unsigned name;
@@ -38,7 +39,7 @@ struct rt_options {
 #undef OPT_ENUM
 #undef OPT_SIZE
 #undef OPT_UINT
-    unsigned numa_node; /* with numa=bind:N and numa=prefer:N */
+    struct sys_nodes numa_nodes; /* with numa=bind:N and numa=prefer:N */
 };
 
 extern HIDDEN struct rt_options rt_opt;

@@ -51,18 +51,23 @@ struct slab_class {
     _Atomic(s32) sparse;   /* times a slab passed 7/8 free, 15/16 and so on since the last sweep */
     _Atomic(u32) grown_ms; /* when a slab was last made */
     _Atomic(u8) sweeping;
-    u8 quiet_ticks;         /* ticks since objects were last taken; tick thread only */
-    u64 out_objs_at_tick;   /* tick thread only */
-    bool keeps_contents;    /* pages inside slabs are never given back: free objects are in a state of their own */
+    u8 quiet_ticks;       /* ticks since objects were last taken; tick thread only */
+    u64 out_objs_at_tick; /* tick thread only */
+    /* Of a made class all nodes have the same three, see slab_create(). */
+    _Atomic(bool) keeps;    /* pages inside slabs are never given back: free objects are in a state of their own */
     _Atomic(bool) pinned;   /* slabs are given back after grace periods alone: slab_grace_begin() */
     _Atomic(bool) unpinned; /* no longer: nobody can look at them */
 };
 
-extern HIDDEN struct slab_class (*slab_classes)[SLAB_CLASSES_NR]; /* one row for each node */
-struct slab_class *slab_made_class(unsigned cls);                 /* for all nodes */
+extern HIDDEN struct slab_class *slab_classes[PAGE_NODES_MAX]; /* a row of SLAB_CLASSES_NR for each node */
+struct slab_class *slab_made_class(unsigned node, unsigned cls);
 
 static ALWAYS_INLINE struct slab_class *slab_class_at(unsigned node, unsigned cls) {
-    return LIKELY(cls < SLAB_CLASSES_NR) ? &slab_classes[node][cls] : slab_made_class(cls);
+    return LIKELY(cls < SLAB_CLASSES_NR) ? &slab_classes[node][cls] : slab_made_class(node, cls);
+}
+
+static ALWAYS_INLINE bool slab_keeps(const struct slab_class *c) {
+    return UNLIKELY(atomic_load_explicit(&c->keeps, memory_order_relaxed));
 }
 
 static ALWAYS_INLINE struct slab *slab_at(const void *granule) {

@@ -90,7 +90,7 @@ static bool slack_is_large(void) {
 static bool sparse_enough(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
     s32 sparse = atomic_load_explicit(&c->sparse, memory_order_relaxed);
-    if (sparse <= MAX(SPARSE_FEW_SLABS, slabs / SPARSE_PART) || c->keeps_contents)
+    if (sparse <= MAX(SPARSE_FEW_SLABS, slabs / SPARSE_PART) || slab_keeps(c))
         return false;
     if ((u32)sys_clock_ms() - atomic_load_explicit(&c->grown_ms, memory_order_relaxed) < PHASE_MS)
         return false;

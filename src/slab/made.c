@@ -47,13 +47,22 @@ _Atomic(unsigned) slab_ids_end = SLAB_CLASSES_NR;
  * says that there is something in it. */
 static struct made *made;
 
+/* The same classes' lists on further nodes. */
+static struct slab_class *made_nodes[PAGE_NODES_MAX];
+
 const struct slab_made_view slab_made_view = {&made, sizeof(struct made), offsetof(struct made, class),
-                                              offsetof(struct made, geometry)};
+                                              offsetof(struct made, geometry), made_nodes};
 
 static ALWAYS_INLINE struct made *made_at(unsigned cls) { return &made[cls - SLAB_CLASSES_NR]; }
 
-struct slab_class *slab_made_class(unsigned cls) {
-    return &made_at(cls)->class;
+struct slab_class *slab_made_class(unsigned node, unsigned cls) {
+    return LIKELY(node == 0) ? &made_at(cls)->class : &made_nodes[node][cls - SLAB_CLASSES_NR];
+}
+
+int slab_made_node_make(unsigned node) {
+    if (made_nodes[node] == NULL)
+        made_nodes[node] = rt_meta_alloc(SLAB_MADE_NR * sizeof(struct slab_class), CACHE_LINE);
+    return made_nodes[node] != NULL ? 0 : -1;
 }
 
 const struct slab_geometry *slab_made_geometry(unsigned cls) {
@@ -175,7 +184,7 @@ unsigned slab_make(const struct slab_make *make) {
     m->in_use = true;
     m->ctor = make->ctor;
     m->debugged = make->debugged;
-    m->class.keeps_contents = make->ctor != NULL || make->pinned;
+    atomic_store_explicit(&m->class.keeps, make->ctor != NULL || make->pinned, memory_order_relaxed);
     atomic_store_explicit(&m->class.pinned, make->pinned, memory_order_relaxed);
     atomic_store_explicit(&m->class.unpinned, false, memory_order_relaxed);
     /* order: release: publishes the record.                                                      pairs: [slab.made] */
@@ -188,14 +197,15 @@ unsigned slab_make(const struct slab_make *make) {
 }
 
 void slab_made_pin(unsigned cls, enum slab_pin pin) {
-    atomic_store_explicit(&slab_made_class(cls)->unpinned, pin == SLAB_UNPINNED, memory_order_relaxed);
+    for (unsigned node = 0; node < page_nodes_nr(); node++)
+        atomic_store_explicit(&slab_made_class(node, cls)->unpinned, pin == SLAB_UNPINNED, memory_order_relaxed);
 }
 
 void slab_unmake(unsigned cls) { made_at(cls)->in_use = false; }
 
 bool slab_made_debugged(unsigned cls) { return made_at(cls)->debugged; }
 
-bool slab_keeps_contents(unsigned cls) { return cls >= SLAB_CLASSES_NR && slab_made_class(cls)->keeps_contents; }
+bool slab_keeps_contents(unsigned cls) { return cls >= SLAB_CLASSES_NR && slab_keeps(slab_made_class(0, cls)); }
 
 void slab_made_construct(unsigned cls, char *base) {
     const struct slab_geometry *g = slab_geometry_of(cls);

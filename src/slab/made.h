@@ -43,6 +43,8 @@ void slab_unmake(unsigned cls);
 bool slab_made_debugged(unsigned cls);
 /* Whether free objects of the class keep what is in them. */
 bool slab_keeps_contents(unsigned cls);
+/* A row of made classes for a node beyond the first. 0 or -ENOMEM. */
+int slab_made_node_make(unsigned node);
 /* Runs the constructor over a slab the caller owns. */
 void slab_made_construct(unsigned cls, char *base);
 
@@ -92,6 +94,7 @@ struct slab_made_view {
     const void *table_at;
     u32 stride_bytes;
     u32 class_offset, geometry_offset; /* in a record: a struct slab_class, a pointer to its geometry */
+    struct slab_class *const *nodes;   /* by node, but for the first: the same classes' structs, one behind the other */
 };
 extern HIDDEN const struct slab_made_view slab_made_view;
 

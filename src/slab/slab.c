@@ -18,13 +18,26 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, EMPTIES_OUT_PART = 3
 #define EMPTIES_ALL_BYTES ((s64)(256 * KIB))
 static _Atomic(s64) empty_bytes;
 
-struct slab_class (*slab_classes)[SLAB_CLASSES_NR];
+struct slab_class *slab_classes[PAGE_NODES_MAX];
 _Atomic(s64) slab_regret_bytes;
 
+static int row_make(unsigned node) {
+    if (slab_classes[node] == NULL)
+        slab_classes[node] = rt_meta_alloc(SLAB_CLASSES_NR * sizeof(struct slab_class), CACHE_LINE);
+    return slab_classes[node] != NULL ? 0 : -1;
+}
+
 int slab_init(struct slab_class_tables *tables) {
-    slab_classes = rt_meta_alloc(page_nodes_nr * sizeof(*slab_classes), CACHE_LINE);
     slab_classes_init(tables);
-    return slab_classes != NULL ? 0 : -1;
+    return row_make(0);
+}
+
+int slab_nodes_make(void) {
+    for (unsigned node = 1; node < page_nodes_decided(); node++) {
+        if (row_make(node) != 0 || slab_made_node_make(node) != 0)
+            return -1;
+    }
+    return 0;
 }
 
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g) {
@@ -86,6 +99,15 @@ static char *run_get(unsigned node, const struct slab_geometry *g, unsigned take
     return reserve ? page_reserve_take(g->granules, g->align, ret_content) : NULL;
 }
 
+/* What a made class is does not change while it has slabs, or is used. */
+static void class_follow(struct slab_class *c, const struct slab_class *of_first) {
+    if (LIKELY(c == of_first))
+        return;
+    atomic_store_explicit(&c->keeps, slab_keeps(of_first), memory_order_relaxed);
+    atomic_store_explicit(&c->pinned, slab_was_pinned(of_first), memory_order_relaxed);
+    atomic_store_explicit(&c->unpinned, !slab_is_pinned(of_first), memory_order_relaxed);
+}
+
 /* Returns a BOUND slab of the caller's, or NULL. taken: objects the caller has already. */
 static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
     const struct slab_geometry *g = slab_geometry_of(cls);
@@ -98,12 +120,13 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
             rt_pool_put(RT_POOL_BITMAPS, rt_meta_at((meta_ref_t)bitmap), g->bitmap_shift);
         return NULL;
     }
+    class_follow(c, slab_class_at(0, cls));
     struct slab *s = slab_at(base);
     atomic_store_explicit(&s->bits, bitmap, memory_order_relaxed);
     s->purged = 0;
     s->back = 0;
     s->kind = slab_kind(cls, node);
-    atomic_store_explicit(&s->first, content == PAGE_ZERO && !c->keeps_contents ? SLAB_FRESH : 0, memory_order_relaxed);
+    atomic_store_explicit(&s->first, content == PAGE_ZERO && !slab_keeps(c) ? SLAB_FRESH : 0, memory_order_relaxed);
     for (unsigned i = 1; i < g->granules; i++)
         (s + i)->back = (u8)i;
     SLAB_TRANSITION(s, slab_word_create(w, g->nobj));
@@ -111,7 +134,7 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
     atomic_fetch_add_explicit(&c->slabs, 1, memory_order_relaxed);
     if (rt_may_block())
         atomic_store_explicit(&c->grown_ms, (u32)sys_clock_ms(), memory_order_relaxed);
-    if (UNLIKELY(c->keeps_contents))
+    if (slab_keeps(c))
         slab_made_construct(cls, base);
     return base;
 }

@@ -8,6 +8,7 @@
 #ifndef QUARRY_SLAB_SLAB_H
 #define QUARRY_SLAB_SLAB_H
 
+#include "page/node.h"
 #include "page/page.h"
 #include "slab/word.h"
 
@@ -96,6 +97,9 @@ unsigned slab_class_aligned(size_t size, size_t align);
 void slab_classes_init(struct slab_class_tables *fill);
 /* The above and the classes' lists, once, before any other call. 0 or -ENOMEM. */
 int slab_init(struct slab_class_tables *tables);
+/* The classes' lists for all nodes that were decided upon; before page_nodes_open(). 0 or -ENOMEM, then to be tried
+ * again. */
+int slab_nodes_make(void);
 
 /* --- objects --- */
 
@@ -133,7 +137,8 @@ void slab_tick(u64 now_ms);
 struct slab_class_stats {
     u64 slabs, out_objs, purged_bytes;
 };
-void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats);
+void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats); /* of all nodes together */
+void slab_node_stats_get(unsigned node, unsigned cls, struct slab_class_stats *ret_stats);
 void slab_fork_child(void);
 
 #endif

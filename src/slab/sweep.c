@@ -159,7 +159,7 @@ static u32 sweep_node(struct slab_class *c, const struct slab_geometry *g, enum 
     struct sweep sw;
     sw.class = c;
     sw.geometry = g;
-    sw.purge = c->keeps_contents ? SLAB_PURGE_NO : purge;
+    sw.purge = slab_keeps(c) ? SLAB_PURGE_NO : purge;
     sw.grace = grace;
     sw.waiting_nr = 0;
     sw.kept_nr = 0;
@@ -185,7 +185,7 @@ static u32 sweep_node(struct slab_class *c, const struct slab_geometry *g, enum 
 /* Returns how many slabs wait for a grace period. */
 static u32 sweep_class(unsigned cls, enum slab_effort effort, enum slab_purge purge, enum grace grace) {
     u32 waiting_nr = 0;
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
         struct slab_class *c = slab_class_at(node, cls);
         if (atomic_load_explicit(&c->slabs, memory_order_relaxed) == 0)
             continue;
@@ -216,7 +216,7 @@ static u32 grace_sweep(enum slab_effort effort, enum grace grace) {
     for (unsigned cls = SLAB_CLASSES_NR; cls < slab_ids_end_get(); cls++) {
         if (!slab_made_enter(cls))
             continue;
-        if (slab_is_pinned(slab_made_class(cls)))
+        if (slab_is_pinned(slab_made_class(0, cls)))
             waiting_nr += sweep_class(cls, effort, SLAB_PURGE_NO, grace);
         slab_made_leave(cls);
     }
@@ -228,7 +228,7 @@ void slab_grace_end(void) { (void)grace_sweep(SLAB_KEEP_NONE, GRACE_IS_OVER); }
 
 static bool class_has_many_empties(unsigned cls) {
     bool many = false;
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
         const struct slab_class *c = slab_class_at(node, cls);
         many = many || (atomic_load_explicit(&c->slabs, memory_order_relaxed) != 0 && !slab_was_pinned(c) &&
                         slab_empties_many(c, slab_geometry_of(cls)));
@@ -248,14 +248,31 @@ void slab_sweep_due(void) {
 
 /* --- housekeeping and accounts --- */
 
+void slab_node_stats_get(unsigned node, unsigned cls, struct slab_class_stats *ret_stats) {
+    const struct slab_class *c = slab_class_at(node, cls);
+    ret_stats->slabs = (u64)atomic_load_explicit(&c->slabs, memory_order_relaxed);
+    ret_stats->out_objs = (u64)MAX(atomic_load_explicit(&c->out_objs, memory_order_relaxed), 0);
+    ret_stats->purged_bytes = (u64)MAX(atomic_load_explicit(&c->purged_bytes, memory_order_relaxed), 0);
+}
+
 void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
-    *ret_stats = (struct slab_class_stats){0};
-    for (unsigned node = 0; node < (cls < SLAB_CLASSES_NR ? page_nodes_nr : 1); node++) {
-        const struct slab_class *c = slab_class_at(node, cls);
-        ret_stats->slabs += (u64)atomic_load_explicit(&c->slabs, memory_order_relaxed);
-        ret_stats->out_objs += (u64)MAX(atomic_load_explicit(&c->out_objs, memory_order_relaxed), 0);
-        ret_stats->purged_bytes += (u64)MAX(atomic_load_explicit(&c->purged_bytes, memory_order_relaxed), 0);
+    struct slab_class_stats sum = {0};
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        slab_node_stats_get(node, cls, ret_stats);
+        sum.slabs += ret_stats->slabs;
+        sum.out_objs += ret_stats->out_objs;
+        sum.purged_bytes += ret_stats->purged_bytes;
     }
+    *ret_stats = sum;
+}
+
+static bool class_has_many_pinned(unsigned cls) {
+    bool many = false;
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        const struct slab_class *c = slab_class_at(node, cls);
+        many = many || (slab_is_pinned(c) && slab_empties_many(c, slab_geometry_of(cls)));
+    }
+    return many;
 }
 
 /* Free memory of a class that could be purged: a class at rest (the same objects are out as at earlier ticks) is swept
@@ -269,7 +286,7 @@ void slab_tick(u64 now_ms) {
         const struct slab_geometry *g = slab_geometry_of(cls);
         struct slab_class_stats st;
         slab_class_stats_get(cls, &st);
-        if (slab_is_pinned(c) && slab_empties_many(c, g))
+        if (class_has_many_pinned(cls))
             rt_chore_note(RT_CHORE_GRACE);
         u64 held = st.slabs * g->granules * GRANULE_BYTES;
         u64 free_bytes = held - MIN(held, st.out_objs * g->size_bytes + st.purged_bytes);
@@ -284,7 +301,7 @@ void slab_tick(u64 now_ms) {
 
 /* Another thread may have held a flag at the moment of the fork. Slabs it owned then are lost to the child. */
 void slab_fork_child(void) {
-    for (unsigned node = 0; node < page_nodes_nr; node++) {
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
         for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
             struct slab_class *c = slab_class_at(node, cls);
             if (atomic_load_explicit(&c->sweeping, memory_order_relaxed) != 0)

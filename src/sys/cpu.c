@@ -41,17 +41,6 @@ unsigned sys_cpu_ids_nr(void) {
 
 int sys_cpu_racy(void) { return sched_getcpu(); }
 
-int sys_node_racy(void) {
-    unsigned node = 0;
-    return SYS3(SYS_getcpu, 0, &node, 0) == 0 ? (int)node : -1;
-}
-
-int sys_node_of(const void *p) {
-    int status = -1;
-    /* Without target nodes the call only tells where the pages are. */
-    return SYS6(SYS_move_pages, 0, 1, &p, 0, &status, 0) == 0 ? status : -1;
-}
-
 #if defined(__aarch64__)
 /* Reads a number and the dot behind it, if there is one. */
 static unsigned number_next(const char **text) {

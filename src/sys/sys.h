@@ -53,9 +53,11 @@ int sys_vm_collapse(void *addr, size_t bytes);
 int sys_vm_move(void *from, size_t bytes, void *to);
 /* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */
 int sys_vm_move_out(void *from, size_t bytes, void *to);
-/* Placement of future pages. */
+/* Placement of future pages: on the first of the nodes that has room or else on others, on one of them alone, or on
+ * each in turn. Interleaving over no node is over all that this process may use. */
 enum sys_numa_mode { SYS_NUMA_PREFER, SYS_NUMA_BIND, SYS_NUMA_INTERLEAVE };
-int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node);
+struct sys_nodes;
+int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes);
 /* RLIMIT_AS, or a RLIMIT_DATA so small that tables made for the whole address space would fill it (it counts what is
  * writable); SIZE_MAX when there is neither. */
 size_t sys_vm_limit_bytes(void);
@@ -120,9 +122,42 @@ unsigned sys_cpu_ids_nr(void);
 /* The CPU this thread runs on; stale on return. Negative when it cannot be told. */
 int sys_cpu_racy(void);
 
-/* The NUMA node of this thread's CPU, and of the page at p if it has memory; negative when it cannot be told. */
+/* --- NUMA (node.c). A node is what the kernel calls by a number; numbers may have gaps. --- */
+
+enum { SYS_NODE_IDS_NR = 1024, SYS_NODES_MAX = 64 }; /* the kernel's most, and the most that are told apart here */
+struct sys_nodes {
+    u64 words[SYS_NODE_IDS_NR / 64];
+};
+bool sys_nodes_have(const struct sys_nodes *nodes, unsigned id);
+void sys_nodes_add(struct sys_nodes *nodes, unsigned id);
+unsigned sys_nodes_count(const struct sys_nodes *nodes);
+
+/* The nodes whose memory this process may use (its cpuset's); false: the kernel does not say. One system call. */
+bool sys_nodes_allowed(struct sys_nodes *ret_nodes);
+/* This thread has a memory policy of its own that is not "where first touched" (set_mempolicy(2), numactl(8)). */
+bool sys_nodes_ruled(void);
+
+/* The nodes with memory, by index: those of them that this process may use, the first SYS_NODES_MAX of them. */
+struct sys_numa {
+    unsigned nr;
+    u16 id[SYS_NODES_MAX];                  /* ascending */
+    u8 home[SYS_NODE_IDS_NR];               /* by the number of any node: the index of the nearest with memory */
+    u8 order[SYS_NODES_MAX][SYS_NODES_MAX]; /* by index: all, the nearest first, itself to begin with */
+};
+/* root: "/sys/devices/system/node". What cannot be read there is taken to be as allowed says, all equally far. */
+#define SYS_NODE_ROOT "/sys/devices/system/node"
+void sys_numa_read(const char *root, const struct sys_nodes *allowed, struct sys_numa *ret_numa);
+
+/* The node of this thread's CPU, stale on return, without system call where rseq or the vDSO tell; and that of the page
+ * at p if it has memory. Negative when it cannot be told. */
 int sys_node_racy(void);
 int sys_node_of(const void *p);
+/* Whether every page of the range lies on the node; those that do not are moved there where that is asked for, which
+ * fails where the node is out of memory and never ends a process. Pages without memory lie nowhere. */
+enum sys_settle { SYS_SETTLE_LOOK, SYS_SETTLE_MOVE };
+bool sys_vm_on_node(void *addr, size_t bytes, unsigned node, enum sys_settle settle);
+
+/* --- restartable sequences (cpu.c) --- */
 
 /* What restartable sequences offer here. */
 enum sys_rseq { SYS_RSEQ_NONE, SYS_RSEQ_CPU_ID, SYS_RSEQ_MM_CID };

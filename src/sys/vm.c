@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 
 /* MREMAP_DONTUNMAP is not in every C library's headers. */
-enum { ERRNO_MAX = 4095, NUMA_NODES_MAX = 64, MOVE_DONTUNMAP = 4 };
+enum { ERRNO_MAX = 4095, MOVE_DONTUNMAP = 4 };
 
 /* Tables for the whole address space take 5 MiB of what RLIMIT_DATA counts. */
 #define DATA_SMALL_BYTES ((size_t)64 << 20)
@@ -143,17 +143,18 @@ static ALWAYS_INLINE int vm_move(void *from, size_t bytes, void *to, int more_fl
 int sys_vm_move(void *from, size_t bytes, void *to) { return vm_move(from, bytes, to, 0); }
 int sys_vm_move_out(void *from, size_t bytes, void *to) { return vm_move(from, bytes, to, MOVE_DONTUNMAP); }
 
-int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node) {
+int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes) {
+    enum { PREFERRED_MANY = 5 }; /* Linux 5.15; not in every header */
     static const int policy[] = {
         [SYS_NUMA_PREFER] = MPOL_PREFERRED, [SYS_NUMA_BIND] = MPOL_BIND, [SYS_NUMA_INTERLEAVE] = MPOL_INTERLEAVE};
-    unsigned long nodes = mode == SYS_NUMA_INTERLEAVE ? ~0UL : 1UL << (node % NUMA_NODES_MAX);
-    if (mode == SYS_NUMA_INTERLEAVE) {
-        int ignored;
-        long err = sys_call(SYS_get_mempolicy, (long)&ignored, (long)&nodes, NUMA_NODES_MAX, 0, MPOL_F_MEMS_ALLOWED, 0);
-        if (err != 0)
-            return (int)err;
-    }
-    return (int)SYS6(SYS_mbind, addr, bytes, policy[mode], &nodes, NUMA_NODES_MAX + 1, 0);
+    struct sys_nodes allowed;
+    int how = policy[mode];
+    unsigned nr = nodes == NULL ? 0 : sys_nodes_count(nodes);
+    if (nr == 0 && (mode != SYS_NUMA_INTERLEAVE || !sys_nodes_allowed(&allowed)))
+        return -EINVAL;
+    if (mode == SYS_NUMA_PREFER && nr > 1)
+        how = PREFERRED_MANY;
+    return (int)SYS6(SYS_mbind, addr, bytes, how, (nr == 0 ? &allowed : nodes)->words, SYS_NODE_IDS_NR + 1, 0);
 }
 
 static size_t limit_bytes(int which) {

@@ -43,6 +43,18 @@ void fake_limit(size_t bytes);
  * anybody's. NULL: nothing is. */
 extern void (*fake_moved)(void *from);
 
+/* --- nodes (node.c): one node, numbered 0, until told --- */
+
+/* Nodes with memory, by the kernel's numbers; the distance between the ith and the jth is 10 + 10 * |i - j|. */
+void fake_nodes(unsigned nr, const u16 *ids);
+/* The process has a memory policy of its own. */
+void fake_nodes_rule(void);
+/* Where this thread runs from now on, by the kernel's number. */
+void fake_node_go(int id);
+/* The node that a range was said to prefer last, or -1. */
+int fake_node_preferred(const void *p);
+void fake_placed(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes);
+
 /* The clock starts at one second. */
 void fake_clock_advance_ms(u64 ms);
 /* From now on every look at the exact clock takes that long. */

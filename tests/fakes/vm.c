@@ -172,7 +172,7 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
 int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
 int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
-int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, unsigned node) {
-    (void)mode, (void)node;
+int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes) {
+    fake_placed(addr, bytes, mode, nodes);
     return hint(FAKE_PLACE, addr, bytes);
 }

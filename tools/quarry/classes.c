@@ -22,17 +22,29 @@ static void class_add(struct class_figures *f, const struct slab_class *c) {
 
 static bool fixed_read(const struct target *t, struct classes *classes) {
     static struct slab_class row[SLAB_CLASSES_NR];
-    const struct slab_class(*rows)[SLAB_CLASSES_NR] = target_peek_pointer(t, t->view.classes);
-    unsigned nodes_nr = 0;
-    if (rows == NULL || !target_peek(t, &nodes_nr, t->view.nodes_nr, sizeof(nodes_nr)))
-        return false;
+    unsigned nodes_nr = classes->nodes_nr;
     for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
         classes->by_id[cls].geometry_at = &t->view.geometry[cls];
-    for (unsigned node = 0; node < MIN(nodes_nr, (unsigned)NODES_MAX); node++) {
-        if (!target_peek(t, row, &rows[node], sizeof(row)))
+    for (unsigned node = 0; node < nodes_nr; node++) {
+        const struct slab_class *at = target_peek_pointer(t, &t->view.classes[node]);
+        if (at == NULL || !target_peek(t, row, at, sizeof(row)))
             return false;
         for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
             class_add(&classes->by_id[cls], &row[cls]);
+    }
+    return true;
+}
+
+/* The same classes on further nodes. */
+static bool made_nodes_read(const struct target *t, struct classes *classes, struct slab_class *const *nodes,
+                            size_t nr) {
+    static struct slab_class row[SLAB_MADE_NR];
+    for (unsigned node = 1; node < classes->nodes_nr; node++) {
+        const struct slab_class *at = target_peek_pointer(t, &nodes[node]);
+        if (at == NULL || !target_peek(t, row, at, nr * sizeof(row[0])))
+            return false;
+        for (size_t i = 0; i < nr; i++)
+            class_add(&classes->by_id[SLAB_CLASSES_NR + i], &row[i]);
     }
     return true;
 }
@@ -56,13 +68,15 @@ static bool made_read(const struct target *t, struct classes *classes) {
         class_add(f, &c);
     }
     free(records);
-    return read;
+    return read && made_nodes_read(t, classes, made.nodes, nr);
 }
 
 bool classes_read(const struct target *t, struct classes *ret_classes) {
     *ret_classes = (struct classes){0};
-    if (!target_peek(t, &ret_classes->nr, t->view.ids_end, sizeof(ret_classes->nr)))
+    if (!target_peek(t, &ret_classes->nr, t->view.ids_end, sizeof(ret_classes->nr)) ||
+        !target_peek(t, &ret_classes->nodes_nr, t->view.nodes_nr, sizeof(ret_classes->nodes_nr)))
         return false;
+    ret_classes->nodes_nr = MIN(ret_classes->nodes_nr, (unsigned)NODES_MAX);
     ret_classes->nr = CLAMP(ret_classes->nr, (unsigned)SLAB_CLASSES_NR, (unsigned)SLAB_IDS_NR);
     return fixed_read(t, ret_classes) && made_read(t, ret_classes);
 }
@@ -94,10 +108,18 @@ static u64 magazine_objs(const struct target *t, u64 top) {
 
 static void region_read(const struct target *t, const struct mag_region *at, struct classes *classes) {
     static struct mag_region r;
+    static u64 bank[PAGE_MAP_CLASSES];
+    unsigned nr = MIN(classes->nr, (unsigned)SLAB_SLOT_IDS_NR);
     if (at == NULL || !target_peek(t, &r, at, sizeof(r)))
         return;
-    for (unsigned cls = 1; cls < MIN(classes->nr, (unsigned)SLAB_SLOT_IDS_NR); cls++)
+    for (unsigned cls = 1; cls < nr; cls++)
         classes->by_id[cls].magazine_objs += magazine_objs(t, r.slot[cls]) + magazine_objs(t, r.spare[cls]);
+    for (unsigned node = 1; node < classes->nodes_nr; node++) {
+        if (!target_peek(t, bank, (const u64 *)at->slot + slot_at(0, node), sizeof(bank)))
+            continue;
+        for (unsigned cls = 1; cls < nr; cls++)
+            classes->by_id[cls].magazine_objs += magazine_objs(t, bank[cls]);
+    }
 }
 
 static void regions_read(const struct target *t, const void *array_at, const unsigned *nr_at, struct classes *classes) {
@@ -123,6 +145,12 @@ static bool magazines_read(const struct target *t, struct classes *classes) {
         s32 objs;
         if (target_peek(t, &objs, (const char *)depots.objs + cls * depots.stride_bytes, sizeof(objs)))
             classes->by_id[cls].depot_objs = (u64)MAX(objs, 0);
+        for (unsigned node = 1; node < classes->nodes_nr; node++) {
+            const char *first = target_peek_pointer(t, &depots.nodes[node]);
+            if (first != NULL &&
+                target_peek(t, &objs, first + depots.objs_offset_bytes + cls * depots.stride_bytes, sizeof(objs)))
+                classes->by_id[cls].depot_objs += (u64)MAX(objs, 0);
+        }
         classes->by_id[cls].magazine_cap = caps[cls];
     }
     return true;

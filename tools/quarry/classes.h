@@ -18,6 +18,7 @@ struct class_figures {
 
 struct classes {
     unsigned nr; /* ids below it may be classes; 0 is none */
+    unsigned nodes_nr;
     struct class_figures by_id[SLAB_IDS_NR];
 };
 

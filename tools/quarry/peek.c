@@ -60,7 +60,6 @@ static u64 reserve_bytes(const struct target *t) {
 
 static void pages_read(const struct target *t, struct obs_stats *s) {
     static struct page_tier tier;
-    const struct page_tier *tiers = target_peek_pointer(t, t->view.tiers);
     struct buddy_stats blocks;
     s64 usage = 0;
     u64 pages = 0;
@@ -68,11 +67,10 @@ static void pages_read(const struct target *t, struct obs_stats *s) {
     (void)target_peek(t, &s->big_live_bytes, t->view.big_live_bytes, sizeof(u64));
     (void)target_peek(t, &s->big_regions, t->view.big_regions, sizeof(u64));
     (void)target_peek(t, &usage, t->view.usage_bytes, sizeof(usage));
-    if (tiers == NULL)
-        return;
     s->run_free_bytes = reserve_bytes(t);
     for (unsigned i = 0; i < nodes_nr(t) * NODE_TIERS_NR; i++) {
-        if (!target_peek(t, &tier, &tiers[i], sizeof(tier)))
+        const struct page_tier *tiers = target_peek_pointer(t, &t->view.tiers[i / NODE_TIERS_NR]);
+        if (tiers == NULL || !target_peek(t, &tier, &tiers[i % NODE_TIERS_NR], sizeof(tier)))
             continue;
         s->run_free_bytes += tier.free_backed_granules * GRANULE_BYTES;
         pages += obs_minus(tier.backed_granules_racy * GRANULE_BYTES, tier.inside_purged_bytes);

@@ -40,12 +40,12 @@ static void *alloc(size_t size) {
     if (run_nr > 0 && run_cls == cls)
         return run[--run_nr];
     if (run_nr > 0) {
-        mag_free_bulk(run_cls, run_nr, run);
+        mag_free_bulk(slab_slot_of(run_cls), run_nr, run);
         run_nr = 0;
     }
     if (turn++ % 4 == 0 && (run_nr = mag_alloc_bulk(run_cls = cls, 4, run)) > 0) {
         void *p = run[--run_nr];
-        mag_free_bulk(cls, run_nr, run);
+        mag_free_bulk(slab_slot_of(cls), run_nr, run);
         run_nr = 0;
         return p;
     }
@@ -212,14 +212,14 @@ Test(mag_class, bulk_conserves_objects, .init = magazines_start) {
         unsigned hand = (unsigned)(alone_random(&seed) % 16);
         for (unsigned i = 0; i < nrs[hand]; i++)
             cr_assert_eq(*(u64 *)objs[hand][i], (u64)&objs[hand][i], "an object has two owners");
-        mag_free_bulk(cls, nrs[hand], objs[hand]);
+        mag_free_bulk(slab_slot_of(cls), nrs[hand], objs[hand]);
         nrs[hand] = (unsigned)(alone_random(&seed) % BULK_MAX);
         cr_assert_eq(mag_alloc_bulk(cls, nrs[hand], objs[hand]), nrs[hand]);
         for (unsigned i = 0; i < nrs[hand]; i++)
             *(u64 *)objs[hand][i] = (u64)&objs[hand][i];
     }
     for (unsigned hand = 0; hand < 16; hand++)
-        mag_free_bulk(cls, nrs[hand], objs[hand]);
+        mag_free_bulk(slab_slot_of(cls), nrs[hand], objs[hand]);
     cr_assert_eq(mag_class_unmake(cls, &live), MAG_UNMAKE_DONE, "%lu objects are lost", live);
 }
 

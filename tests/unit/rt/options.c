@@ -169,22 +169,41 @@ Test(options, words_in_any_case_and_0_1_for_off_on) {
     expect_said("quarry: QUARRY_THP=1 is not one of earned, always, never; using earned\n");
 }
 
-Test(options, numa_words_carry_a_node) {
+static void expect_nodes(u64 first_word) {
+    cr_expect_eq(rt_opt.numa_nodes.words[0], first_word);
+    for (size_t w = 1; w < ARRAY_NR(rt_opt.numa_nodes.words); w++)
+        cr_expect_eq(rt_opt.numa_nodes.words[w], 0u);
+}
+
+Test(options, numa_words_carry_nodes) {
     read_env("QUARRY_NUMA=bind:3", NULL);
     cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_BIND);
-    cr_expect_eq(rt_opt.numa_node, 3u);
+    expect_nodes(1 << 3);
     read_conf("numa:prefer:1");
     cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_PREFER);
-    cr_expect_eq(rt_opt.numa_node, 1u);
+    expect_nodes(1 << 1);
+    read_env("QUARRY_NUMA=bind:0-2,5", NULL);
+    cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_BIND);
+    expect_nodes(0x27);
+    read_conf("numa:prefer:1+3-4,zero:on");
+    cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_PREFER);
+    expect_nodes(0x1a);
+    cr_expect_eq(rt_opt.zero, 1);
+    read_env("QUARRY_NUMA=bind:1023", NULL);
+    cr_expect_eq(rt_opt.numa_nodes.words[15], (u64)1 << 63);
+    read_env("QUARRY_NUMA=off", NULL);
+    cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_OFF);
     expect_said("");
     read_env("QUARRY_NUMA=interleave", NULL);
     cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_INTERLEAVE);
     expect_said("");
-    static const char *const wrong[] = {"bind", "bind:", "bind:x", "bind:1024", "auto:1", "bindd:1"};
+    static const char *const wrong[] = {"bind",    "bind:",    "bind:x",  "bind:1024", "auto:1", "bindd:1",
+                                        "bind:1,", "bind:2-1", "bind:1-", "bind:1;2",  "bind:-1"};
     for (size_t i = 0; i < ARRAY_NR(wrong); i++) {
         char entry[64] = "QUARRY_NUMA=", want[160] = "quarry: QUARRY_NUMA=";
         read_env(strcat(entry, wrong[i]), NULL);
-        expect_said(strcat(strcat(want, wrong[i]), " is not one of auto, interleave, bind:N, prefer:N; using auto\n"));
+        expect_said(
+            strcat(strcat(want, wrong[i]), " is not one of auto, off, interleave, bind:N, prefer:N; using auto\n"));
         cr_expect_eq(rt_opt.numa, (int)OPT_NUMA_AUTO);
     }
 }
@@ -253,7 +272,7 @@ Test(options, a_wrong_value_leaves_what_conf_said) {
     rt_options_read("steps:4,numa:bind:2", envp);
     cr_expect_eq(rt_opt.steps, 4u);
     expect_said("quarry: QUARRY_STEPS=99 is out of range 1..8; using 4\n"
-                "quarry: QUARRY_NUMA=bind:x is not one of auto, interleave, bind:N, prefer:N; using bind:2\n");
+                "quarry: QUARRY_NUMA=bind:x is not one of auto, off, interleave, bind:N, prefer:N; using bind:2\n");
 }
 
 Test(options, conf_mistakes_say_where_they_are) {

@@ -80,10 +80,9 @@ static inline void *kmem_cache_alloc(struct kmem_cache *s, gfp_t flags) {
     return quarry_kmem_cache_alloc(s, flags);
 }
 static inline void *kmem_cache_zalloc(struct kmem_cache *s, gfp_t flags) { return quarry_kmem_cache_zalloc(s, flags); }
-/* One heap serves all nodes: any node is taken for a hint. */
 static inline void *kmem_cache_alloc_node(struct kmem_cache *s, gfp_t flags, int node) {
-    (void)node;
-    return kmem_cache_alloc(s, flags);
+    return __builtin_constant_p(node) && node < 0 ? kmem_cache_alloc(s, flags)
+                                                  : quarry_kmem_cache_alloc_node(s, flags, node);
 }
 /* Objects are on no list of the heap's, whether they are on one of the program's or not. */
 static inline void *kmem_cache_alloc_lru(struct kmem_cache *s, struct list_lru *lru, gfp_t flags) {

@@ -26,8 +26,7 @@ static inline void *kzalloc(size_t size, gfp_t flags) { return quarry_kzalloc(si
 static inline void *kmalloc_array(size_t nr, size_t size, gfp_t flags) { return quarry_kmalloc_array(nr, size, flags); }
 static inline void *kcalloc(size_t nr, size_t size, gfp_t flags) { return quarry_kcalloc(nr, size, flags); }
 static inline void *kmalloc_node(size_t size, gfp_t flags, int node) {
-    (void)node;
-    return kmalloc(size, flags);
+    return __builtin_constant_p(node) && node < 0 ? kmalloc(size, flags) : quarry_kmalloc_node(size, flags, node);
 }
 static inline void *kzalloc_node(size_t size, gfp_t flags, int node) { return quarry_kzalloc_node(size, flags, node); }
 static inline void *kmalloc_array_node(size_t nr, size_t size, gfp_t flags, int node) {

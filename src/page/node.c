@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which nodes there are. Contract in node.h.
+ *
+ * States      decision: 0 undecided | DECIDING | how many nodes. DECIDING belongs to one thread, which writes the
+ *             topology; nobody waits for it.
+ * Ordering    The decision releases the topology. [page.decision] Opening releases all that was made. [page.nodes]
+ */
+#include "page/node.h"
+
+#include "page/tier.h"
+#include "rt/context.h"
+#include "rt/meta.h"
+#include "rt/options.h"
+
+enum { DECIDING = 1 << 16 };
+
+_Atomic(unsigned) page_nodes_opened = 1;
+_Atomic(bool) page_nodes_wanted;
+static _Atomic(unsigned) decision;
+
+/* Written by who decides; NULL where one node was decided upon. Indices of ours are the system's, but that the first
+ * two that differ change places: see swap. */
+static struct sys_numa *numa;
+static u8 first;      /* the system's index of our index 0 */
+static int sole = -1; /* written by who decides */
+
+const struct page_nodes_view page_nodes_view = {&numa, &first};
+
+static __thread s16 hint; /* index + 1; 0: none */
+
+/* Index 0 is where the process began: the two change places, which is its own reverse. */
+static unsigned swapped(unsigned node) { return node == 0 ? first : node == first ? 0 : node; }
+
+/* What the heap's first pages lie on, which are labelled with index 0. */
+static int first_id(void) {
+    const struct page_tier *t = tier_at(0);
+    int id = t->low == NULL ? -1 : sys_node_of(t->low);
+    return id >= 0 ? id : sys_node_racy();
+}
+
+static unsigned decide(void) {
+    struct sys_nodes allowed;
+    bool known = sys_nodes_allowed(&allowed);
+    if (!known || sys_nodes_count(&allowed) < 2) {
+        sole = 0; /* of a kernel without nodes */
+        while (known && sole < SYS_NODE_IDS_NR - 1 && !sys_nodes_have(&allowed, (unsigned)sole))
+            sole++;
+        return 1;
+    }
+    if (rt_opt.numa != OPT_NUMA_AUTO || sys_nodes_ruled())
+        return 1;
+    struct sys_numa *read = rt_meta_alloc(sizeof(*read), CACHE_LINE);
+    if (read == NULL)
+        return 1;
+    sys_numa_read(SYS_NODE_ROOT, &allowed, read);
+    if (read->nr < 2)
+        return 1;
+    int id = first_id();
+    first = id < 0 || id >= SYS_NODE_IDS_NR ? 0 : read->home[id];
+    numa = read;
+    return read->nr;
+}
+
+unsigned page_nodes_decided(void) {
+    /* order: acquire: the topology.                                                             pairs: [page.decision]
+     */
+    unsigned seen = atomic_load_explicit(&decision, memory_order_acquire);
+    return seen == DECIDING ? 0 : seen;
+}
+
+unsigned page_nodes_decide(void) {
+    unsigned seen = page_nodes_decided();
+    if (LIKELY(seen != 0) || !rt_may_block())
+        return seen;
+    /* order: acquire                                                                            pairs: [page.decision]
+     */
+    if (!atomic_compare_exchange_strong_explicit(&decision, &seen, DECIDING, memory_order_acquire,
+                                                 memory_order_acquire))
+        return seen == DECIDING ? 0 : seen;
+    unsigned nr = decide();
+    atomic_store_explicit(&page_nodes_wanted, nr > 1, memory_order_relaxed);
+    /* order: release: publishes the topology.                                                   pairs: [page.decision]
+     */
+    atomic_store_explicit(&decision, nr, memory_order_release);
+    return nr;
+}
+
+void page_nodes_want(void) {
+    if (atomic_load_explicit(&decision, memory_order_relaxed) == 0)
+        atomic_store_explicit(&page_nodes_wanted, true, memory_order_relaxed);
+}
+
+int page_nodes_make(void) {
+    unsigned nr = page_nodes_decided();
+    for (unsigned node = 1; node < nr; node++) {
+        if (tiers_make(node) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+void page_nodes_open(void) {
+    unsigned nr = page_nodes_decided();
+    atomic_store_explicit(&page_nodes_wanted, false, memory_order_relaxed);
+    if (nr < 2)
+        return;
+    /* What of the first node's address space holds no memory yet shall come from there. */
+    tiers_place_first();
+    /* order: release: all that was made of the nodes.                                             pairs: [page.nodes]
+     */
+    atomic_store_explicit(&page_nodes_opened, nr, memory_order_release);
+}
+
+/* Whoever was deciding is not here, unless it is this very thread's handler that forks, which decides on. */
+void page_nodes_fork_child(void) {
+    unsigned deciding = DECIDING;
+    (void)atomic_compare_exchange_strong_explicit(&decision, &deciding, 0, memory_order_relaxed, memory_order_relaxed);
+}
+
+unsigned page_node_far(void) {
+    int node = hint - 1;
+    if (UNLIKELY(node >= 0))
+        return (unsigned)node;
+    return page_node_nearest(sys_node_racy());
+}
+
+int page_node_index(int id) {
+    if (page_nodes_nr() == 1 || id < 0 || id >= SYS_NODE_IDS_NR)
+        return PAGE_NODE_ANY;
+    unsigned node = numa->home[id];
+    return numa->id[node] == id ? (int)swapped(node) : PAGE_NODE_ANY;
+}
+
+unsigned page_node_nearest(int id) {
+    return page_nodes_nr() == 1 || id < 0 || id >= SYS_NODE_IDS_NR ? 0 : swapped(numa->home[id]);
+}
+
+int page_node_sole(void) { return page_nodes_decided() == 0 ? -1 : sole; }
+
+int page_node_id(unsigned node) { return page_nodes_decided() < 2 ? -1 : numa->id[swapped(node)]; }
+
+unsigned page_node_near(unsigned node, unsigned nth) {
+    return page_nodes_nr() == 1 ? 0 : swapped(numa->order[swapped(node)][nth]);
+}
+
+void page_node_hint(int node) { hint = (s16)(node + 1); }
+int page_node_hinted(void) { return hint - 1; }

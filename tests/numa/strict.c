@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests for a node: of the kernel's API, with and without __GFP_THISNODE, and of quarry's own. A strict one is
+ * served from its node or not at all, and when the node is full nobody else suffers. Owns the judging; the nodes are
+ * nodes.h's.
+ *
+ * guest:
+ * guest no-rseq: GLIBC_TUNABLES=glibc.pthread.rseq=0
+ */
+#include "nodes.h"
+
+#include <errno.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <pthread.h>
+#include <quarry/quarry.h>
+
+enum { PAGE = 4096, PIECE = 1 << 20, PIECES_MAX = 2048, NEAR_NR = 2000 };
+static const size_t sizes[] = {1, 100, 5000, 300000, 3 << 20, 4 << 20};
+
+static void expect_there(const void *p, size_t bytes, unsigned node, const char *what) {
+    const char *at = p;
+    for (size_t done = 0; done < bytes; done += PAGE)
+        CHECK_MSG(nodes_of(at + done) == (int)node, "%s of %zu bytes: the page at %zu is on node %d, not %u", what,
+                  bytes, done, nodes_of(at + done), node);
+}
+
+static void strict_all(unsigned node) {
+    struct kmem_cache *cache = kmem_cache_create("strict", 200, 0, 0, NULL);
+    gfp_t flags = GFP_KERNEL | __GFP_THISNODE;
+    CHECK(cache != NULL);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        void *p = kmalloc_node(sizes[i], flags, (int)node);
+        CHECK_MSG(p != NULL, "node %u, %zu bytes", node, sizes[i]);
+        expect_there(p, sizes[i], node, "kmalloc_node");
+        kfree(p);
+        p = kzalloc_node(sizes[i], flags, (int)node);
+        CHECK(p != NULL && *(char *)p == 0);
+        expect_there(p, sizes[i], node, "kzalloc_node");
+        kfree(p);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        void *p = kmem_cache_alloc_node(cache, flags, (int)node);
+        CHECK(p != NULL);
+        expect_there(p, 1, node, "kmem_cache_alloc_node");
+        kmem_cache_free(cache, p);
+    }
+    for (unsigned order = 0; order <= MAX_PAGE_ORDER; order++) {
+        struct page *page = alloc_pages_node((int)node, flags, order);
+        CHECK(page != NULL);
+        expect_there(page_address(page), (size_t)PAGE << order, node, "alloc_pages_node");
+        __free_pages(page, order);
+    }
+    void *area = __vmalloc_node(100000, 1, flags, (int)node, NULL);
+    CHECK(area != NULL);
+    expect_there(area, 100000, node, "__vmalloc_node");
+    vfree(area);
+    kmem_cache_destroy(cache);
+}
+
+static void refused_all(int node) {
+    gfp_t flags = GFP_KERNEL | __GFP_THISNODE;
+    CHECK(kmalloc_node(100, flags, node) == NULL);
+    CHECK(kmalloc_node(3 << 20, flags, node) == NULL);
+    CHECK(alloc_pages_node(node, flags, 0) == NULL);
+    CHECK(__vmalloc_node(100000, 1, flags, node, NULL) == NULL);
+    CHECK(quarry_set_thread_node(node) == EINVAL);
+}
+
+/* Without strictness the nearest serves, and the first touch is somebody else's. */
+static void near_all(unsigned node) {
+    unsigned home = nodes_home(node);
+    static char *objs[NEAR_NR];
+    for (unsigned i = 0; i < NEAR_NR; i++)
+        CHECK((objs[i] = i % 2 == 0 ? kmalloc_node(300, GFP_KERNEL, (int)node) : quarry_malloc_node(300, (int)node)));
+    for (unsigned i = 0; i < NEAR_NR; i++) {
+        objs[i][0] = 1;
+        expect_there(objs[i], 1, home, "a request for a node");
+    }
+    for (unsigned i = 0; i < NEAR_NR; i++)
+        kfree(objs[i]);
+    char *big = quarry_malloc_node(8 << 20, (int)node);
+    CHECK(big != NULL);
+    memset(big, 1, 8 << 20);
+    expect_there(big, 8 << 20, home, "a large request for a node");
+    free(big);
+    char *area = vmalloc_node(1 << 20, (int)node);
+    CHECK(area != NULL);
+    memset(area, 1, 1 << 20);
+    expect_there(area, 1 << 20, home, "vmalloc_node");
+    vfree(area);
+}
+
+/* Until there is no more: then NULL, and everybody else goes on. */
+static void exhaust(unsigned node) {
+    static char *pieces[PIECES_MAX];
+    unsigned nr = 0;
+    for (; nr < PIECES_MAX && (pieces[nr] = kmalloc_node(PIECE, GFP_KERNEL | __GFP_THISNODE, (int)node)) != NULL; nr++)
+        expect_there(pieces[nr], PAGE, node, "a strict piece");
+    printf("node %u: %u MiB, then NULL\n", node, nr);
+    CHECK_MSG(nr > 50 && nr < PIECES_MAX, "%u strict MiB of node %u", nr, node);
+    char *p = malloc(16 << 20);
+    CHECK(p != NULL);
+    memset(p, 1, 16 << 20);
+    free(p);
+    for (unsigned i = 0; i < nr; i++) {
+        expect_there(pieces[i], PIECE, node, "a strict piece, in the end");
+        kfree(pieces[i]);
+    }
+    CHECK((p = kmalloc_node(PIECE, GFP_KERNEL | __GFP_THISNODE, (int)node)) != NULL);
+    kfree(p);
+}
+
+static void *hinted(void *arg) {
+    unsigned node = (unsigned)(uintptr_t)arg;
+    CHECK(quarry_set_thread_node((int)node) == 0);
+    for (unsigned i = 0; i < NEAR_NR; i++) {
+        char *p = malloc(700);
+        CHECK(p != NULL);
+        p[0] = 1;
+        expect_there(p, 1, node, "an object of a thread with a hint");
+        if (i % 2 == 0)
+            free(p);
+    }
+    CHECK(quarry_set_thread_node(-1) == 0);
+    return NULL;
+}
+
+int main(void) {
+    nodes_read();
+    nodes_go(0);
+    unsigned last = 0;
+    for (unsigned node = 0; node < nodes_nr; node++) {
+        pthread_t thread;
+        near_all(node);
+        if (!nodes_memory[node]) {
+            refused_all((int)node);
+            continue;
+        }
+        last = node;
+        strict_all(node);
+        CHECK(pthread_create(&thread, NULL, hinted, (void *)(uintptr_t)node) == 0);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+    refused_all(1000);
+    exhaust(last);
+    return 0;
+}

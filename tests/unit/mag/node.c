@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects kept apart by node, on a pretended machine: nodes 2, 5 and 7 have memory, threads run where they say. What is
+ * judged is the page map's node of each object, and the node its pages were said to prefer.
+ */
+#include "fakes/fake.h"
+#include "mag/region.h"
+#include "unit/handover.h"
+#include "unit/mag/magazines.h"
+
+#include <sched.h>
+#include <string.h>
+
+enum { NODES = 3, LIVE = 100000, SMALL = 64, MS = 500, MEASURE_PART = 100 };
+static const u16 ids[NODES] = {2, 5, 7};
+static void *live[LIVE];
+
+static void machine(void) {
+    fake_nodes(NODES, ids);
+    fake_node_go(ids[0]);
+    rt_options_read(NULL, NULL);
+}
+
+static void start(void) {
+    machine();
+    magazines_start_with_options();
+}
+
+static void start_open(void) {
+    start();
+    MUST(mag_nodes_start() == NODES);
+}
+
+static void start_open_locked(void) {
+    machine();
+    rt_opt.percpu = OPT_PERCPU_OFF;
+    rt_opt.fake_cpus = 3;
+    magazines_start_with_options();
+    MUST(mag_nodes_start() == NODES);
+}
+
+static unsigned node_of(const void *p) { return slot_node(page_map_get(p)); }
+
+static void fill(size_t size) {
+    for (unsigned i = 0; i < LIVE; i++)
+        MUST((live[i] = magazines_alloc(size)) != NULL);
+}
+
+static void drop(void) {
+    for (unsigned i = 0; i < LIVE; i++)
+        magazines_give(live[i]);
+}
+
+/* Of the objects just allocated, those of other nodes than the one with this number. */
+static unsigned misplaced_nr(int id) {
+    unsigned nr = 0;
+    for (unsigned i = 0; i < LIVE; i++)
+        nr += page_node_id(node_of(live[i])) != id || fake_node_preferred(live[i]) != id;
+    return nr;
+}
+
+static struct mag_stats stats(void) {
+    struct mag_stats st;
+    mag_stats_get(&st);
+    return st;
+}
+
+static u64 node_slabs(unsigned node, size_t size) {
+    struct slab_class_stats st;
+    slab_node_stats_get(node, slab_class_for(size), &st);
+    return st.slabs;
+}
+
+/* [N4] */
+static void expect_no_mixture(void) {
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        for (unsigned slot = 0; r != NULL && slot < page_nodes_nr() * PAGE_MAP_CLASSES; slot++) {
+            u64 m = r->slot[slot];
+            if (slot_class(slot) == 0 || slot_class(slot) >= SLAB_SLOT_IDS_NR || mag_is_null(m))
+                continue;
+            for (const u64 *at = (const u64 *)m; (*at & MAG_WORD_END) == 0; at--) // NOLINT(performance-no-int-to-ptr)
+                MUST(page_map_get((const void *)*at) == slot);                    // NOLINT(performance-no-int-to-ptr)
+        }
+    }
+}
+
+static void expect_all_back(void) {
+    expect_no_mixture();
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
+    cr_assert_eq(stats().cached_bytes, 0u, "%lu bytes are left in magazines", stats().cached_bytes);
+    cr_assert_eq(stats().depot_bytes, 0u);
+    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
+            struct slab_class_stats st;
+            slab_node_stats_get(node, cls, &st);
+            cr_assert_eq(st.out_objs, 0u, "node %u, class %u: %lu objects are lost", node, cls, st.out_objs);
+            cr_assert_eq(st.slabs, 0u);
+        }
+    }
+}
+
+/* --- knowing of nodes --- */
+
+Test(node, one_node_is_looked_for_once_and_left_alone) {
+    rt_options_read(NULL, NULL);
+    magazines_start_with_options();
+    fill(SMALL);
+    cr_expect_eq(page_nodes_decided(), 1u, "the heap grew, and nobody looked");
+    cr_expect_eq(page_nodes_nr(), 1u);
+    cr_expect(!page_nodes_are_wanted());
+    cr_expect_eq(fake_calls_nr(FAKE_PLACE), 0u);
+    drop();
+    expect_all_back();
+}
+
+Test(node, a_small_process_does_not_ask, .init = start) {
+    for (unsigned i = 0; i < 1000; i++)
+        magazines_give(magazines_alloc(SMALL));
+    cr_expect_eq(page_nodes_decided(), 0u);
+}
+
+Test(node, a_heap_that_grows_finds_the_nodes, .init = start) {
+    fill(SMALL);
+    cr_expect_eq(page_nodes_nr(), NODES);
+    cr_expect_eq(page_node_id(0), ids[0]);
+    for (unsigned node = 0; node < NODES; node++)
+        cr_expect_eq(page_node_index(page_node_id(node)), (int)node);
+    cr_expect_eq(page_node_index(3), PAGE_NODE_ANY);
+    cr_expect_eq(misplaced_nr(ids[0]), 0u, "what was there before is not of the first node");
+    drop();
+    expect_all_back();
+}
+
+Test(node, index_0_is_where_the_process_began) {
+    fake_nodes(NODES, ids);
+    fake_node_go(ids[2]);
+    rt_options_read(NULL, NULL);
+    magazines_start_with_options();
+    fill(SMALL);
+    cr_expect_eq(page_node_id(0), ids[2]);
+    cr_expect_eq(page_node_id(2), ids[0]);
+    cr_expect_eq(page_node_id(1), ids[1]);
+    cr_expect_eq(misplaced_nr(ids[2]), 0u);
+    cr_expect_eq(page_node_near(0, 0), 0u);
+    cr_expect_eq(page_node_near(0, 1), 1u);
+    cr_expect_eq(page_node_near(0, 2), 2u);
+    cr_expect_eq(page_node_near(2, 1), 1u);
+}
+
+Test(node, a_policy_of_the_process_is_respected) {
+    machine();
+    fake_nodes_rule();
+    magazines_start_with_options();
+    fill(SMALL);
+    cr_expect_eq(page_nodes_nr(), 1u);
+    cr_expect_eq(fake_calls_nr(FAKE_PLACE), 0u);
+}
+
+Test(node, numa_off_keeps_nothing_apart) {
+    machine();
+    rt_opt.numa = OPT_NUMA_OFF;
+    magazines_start_with_options();
+    fill(SMALL);
+    cr_expect_eq(page_nodes_nr(), 1u);
+    cr_expect_eq(fake_calls_nr(FAKE_PLACE), 0u);
+}
+
+Test(node, numa_prefer_names_its_nodes) {
+    machine();
+    rt_opt.numa = OPT_NUMA_PREFER;
+    sys_nodes_add(&rt_opt.numa_nodes, 5);
+    magazines_start_with_options();
+    fill(SMALL);
+    cr_expect_eq(page_nodes_nr(), 1u);
+    cr_expect_eq(fake_node_preferred(live[0]), 5);
+    cr_expect_eq(fake_node_preferred(live[LIVE - 1]), 5);
+}
+
+/* --- objects --- */
+
+static void expect_local_everywhere(void) {
+    for (unsigned i = 0; i < NODES; i++) {
+        fake_node_go(ids[i]);
+        fill(SMALL);
+        cr_expect_leq(misplaced_nr(ids[i]), LIVE / MEASURE_PART, "%u objects for node %u are of other ones",
+                      misplaced_nr(ids[i]), ids[i]);
+        drop();
+    }
+    expect_all_back();
+}
+
+Test(node, a_thread_is_served_from_the_node_it_runs_on, .init = start_open) { expect_local_everywhere(); }
+Test(node, and_from_locked_magazines, .init = start_open_locked) { expect_local_everywhere(); }
+
+/* All that is freed far away comes home, nothing of it is handed out there, and each is counted once. */
+static void expect_remote_frees_come_home(void) {
+    u64 slabs = 0;
+    for (unsigned round = 0; round < 4; round++) {
+        fake_node_go(ids[0]);
+        fill(SMALL);
+        if (round == 1)
+            slabs = node_slabs(0, SMALL);
+        cr_expect_leq(misplaced_nr(ids[0]), LIVE / MEASURE_PART);
+        cr_expect(round == 0 || node_slabs(0, SMALL) <= slabs + slabs / 10 + 1, "what was freed did not come home");
+        fake_node_go(ids[1]);
+        for (unsigned i = 0; i < LIVE; i++) {
+            void *mine = magazines_alloc(SMALL);
+            cr_assert(i <= 2 * MAG_CAP_MAX || node_of(mine) == 1, "object %u of %u is of node %u", i, LIVE,
+                      node_of(mine));
+            magazines_give(live[i]);
+            magazines_give(mine);
+        }
+    }
+    cr_expect_leq(node_slabs(1, SMALL), 8u, "memory is stranded");
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
+    u64 counted = mag_remote_frees(1, 0), freed = 4 * LIVE;
+    cr_expect(counted <= freed + freed / MEASURE_PART && counted >= freed - freed / MEASURE_PART,
+              "%lu remote frees, counted %lu", freed, counted);
+    cr_expect_leq(mag_remote_frees(0, 1), freed / MEASURE_PART);
+    cr_expect_eq(mag_remote_frees(2, 0) + mag_remote_frees(0, 2), 0u);
+    cr_expect_eq(stats().astray_objs, 0u);
+    expect_all_back();
+}
+
+Test(node, what_is_freed_far_away_comes_home, .init = start_open) { expect_remote_frees_come_home(); }
+Test(node, and_by_locked_magazines, .init = start_open_locked) { expect_remote_frees_come_home(); }
+
+Test(node, resting_magazines_of_other_nodes_go_home_with_a_tick, .init = start_open) {
+    enum { FEW = 5000 }; /* several magazines */
+    for (unsigned i = 0; i < FEW; i++)
+        live[i] = magazines_alloc(SMALL);
+    fake_node_go(ids[1]);
+    magazines_give(magazines_alloc(SMALL));
+    for (unsigned i = 0; i < FEW; i++)
+        magazines_give(live[i]);
+    mag_rest();
+    mag_depot_trim(MAG_DRAIN_ALL);
+    for (unsigned i = 0; i < regions_nr(); i++)
+        MUST(region_at(i) == NULL || mag_is_null(region_at(i)->slot[slot_at(slab_class_for(SMALL), 0)]));
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        u64 spare = region_at(i) == NULL ? 0 : region_at(i)->spare[slab_class_for(SMALL)];
+        MUST(spare <= SPARE_STOPPED || mag_is_empty(spare) || mag_node(spare) == 1);
+    }
+}
+
+Test(node, an_explicit_node_is_heard, .init = start_open) {
+    unsigned cls = slab_class_for(SMALL);
+    for (unsigned node = 0; node < NODES; node++) {
+        for (unsigned i = 0; i < 1000; i++) {
+            void *p = mag_alloc_node(cls, node, MAG_STRICT, NULL);
+            MUST(node_of(p) == node);
+            live[node * 1000 + i] = p;
+        }
+    }
+    for (unsigned i = 0; i < NODES * 1000; i++)
+        magazines_give(live[i]);
+    expect_all_back();
+}
+
+Test(node, a_hint_holds_for_its_thread, .init = start_open) {
+    page_node_hint(2);
+    for (unsigned i = 0; i < 1000; i++)
+        MUST(node_of(live[i] = mag_alloc(slab_class_for(SMALL), NULL)) == 2);
+    page_node_hint(PAGE_NODE_ANY);
+    MUST(node_of(live[1000] = mag_alloc(slab_class_for(SMALL), NULL)) == 0);
+    for (unsigned i = 0; i <= 1000; i++)
+        magazines_give(live[i]);
+    expect_all_back();
+}
+
+/* --- nothing to be had --- */
+
+Test(node, the_nearest_serves_when_a_node_has_nothing, .init = start_open) {
+    unsigned cls = slab_class_for(SMALL);
+    void *first = mag_alloc(cls, NULL), *last = mag_alloc_node(cls, 2, MAG_STRICT, NULL);
+    fake_fail(FAKE_RESERVE, 1, 1000);
+    cr_expect_null(mag_alloc_node(cls, 1, MAG_STRICT, NULL), "a strict request was served from elsewhere");
+    cr_expect_eq(stats().astray_objs, 0u);
+    void *p = mag_alloc_node(cls, 1, MAG_NEAR, NULL);
+    cr_assert_not_null(p);
+    cr_expect_eq(node_of(p), 0u, "nodes 0 and 2 are as far, and 0 comes first");
+    cr_expect_eq(stats().astray_objs, 1u);
+    fake_fail(FAKE_RESERVE, 0, 0);
+    void *now = mag_alloc_node(cls, 1, MAG_STRICT, NULL);
+    cr_expect_eq(node_of(now), 1u);
+    void *all[] = {first, last, p, now};
+    for (unsigned i = 0; i < ARRAY_NR(all); i++)
+        magazines_give(all[i]);
+    expect_all_back();
+}
+
+/* --- threads --- */
+
+static u64 hops;
+static void *alloc_hopping(size_t size) {
+    static __thread u64 seed;
+    if (seed == 0)
+        seed = __atomic_add_fetch(&hops, 1, __ATOMIC_RELAXED) * 7919;
+    if (alone_random(&seed) % 256 == 0)
+        fake_node_go(ids[alone_random(&seed) % NODES]);
+    return magazines_alloc(size);
+}
+
+static void give(void *p, size_t size) {
+    MUST(slot_class(page_map_get(p)) == slab_class_for(size));
+    magazines_give(p);
+}
+
+static const struct handover_ops ops = {alloc_hopping, give, {16, 64, 640, 4096, 20480, 98304}, HANDOVER_HELD, MS};
+
+static void give_back(void) {
+    static unsigned turn;
+    turn++;
+    if (turn % 4 == 0)
+        mag_rest();
+    mag_drain(turn % 8 == 0 ? MAG_DRAIN_ALL : MAG_DRAIN_IDLE);
+    mag_depot_trim(turn % 8 == 0 ? MAG_DRAIN_ALL : MAG_DRAIN_IDLE);
+    slab_sweep(1 + turn % SLAB_CLASS_MAX, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
+}
+
+/* The nodes are found on the way, by whichever thread. */
+Test(node, threads_hop_between_nodes_and_hand_objects_on, .init = start) {
+    handover_run(&ops, give_back);
+    cr_expect_eq(page_nodes_nr(), NODES);
+    cr_expect_gt(stats().remote_frees, 0u);
+    expect_all_back();
+}
+
+Test(node, and_on_locked_regions, .init = start_open_locked) {
+    handover_run(&ops, give_back);
+    expect_all_back();
+}
+
+/* The process began on another node, and has an id there: the thread that brings the second id gets nothing of the
+ * first node's, not even the first object. */
+static void *first_objects(void *unused) {
+    cpu_set_t mine;
+    CPU_ZERO(&mine);
+    CPU_SET(1, &mine);
+    (void)unused;
+    if (sched_setaffinity(0, sizeof(mine), &mine) != 0)
+        return NULL;
+    fake_node_go(ids[1]);
+    for (unsigned i = 0; i < 100; i++)
+        live[i] = magazines_alloc(SMALL);
+    for (unsigned i = 0; page_nodes_nr() != 1 && i < 100; i++)
+        MUST(page_node_id(node_of(live[i])) == ids[1]);
+    return NULL;
+}
+
+Test(node, the_second_id_begins_on_its_own_node) {
+    cpu_set_t first;
+    pthread_t second;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    if (sched_setaffinity(0, sizeof(first), &first) != 0)
+        return;
+    machine();
+    rt_opt.percpu = OPT_PERCPU_CPU_ID;
+    magazines_start_with_options();
+    magazines_give(magazines_alloc(SMALL));
+    MUST(pthread_create(&second, NULL, first_objects, NULL) == 0);
+    MUST(pthread_join(second, NULL) == 0);
+    cr_expect(strcmp(mag_mode_name(), "cpu_id") != 0 || page_nodes_nr() == NODES || sys_cpu_ids_nr() < 2);
+}
