@@ -4,6 +4,7 @@
 #include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/guard.h"
 #include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
@@ -75,8 +76,14 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
     return p;
 }
 
+/* A slow call is looked at, and of several thousand one gets its object between guard pages. */
+static void *alloc_or_guard(size_t size, enum zero_wanted zero) {
+    void *p = UNLIKELY(guard_due()) ? guard_alloc(size) : NULL;
+    return p != NULL ? p : alloc_sized(size, zero);
+}
+
 static NOINLINE void *alloc_counted(size_t size) {
-    void *p = alloc_sized(size, ZERO_NO);
+    void *p = alloc_or_guard(size, ZERO_NO);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
     return p;
@@ -95,9 +102,19 @@ void *engine_calloc(size_t nr, size_t size) {
     void *p = size_magazine(bytes);
     if (LIKELY(p != NULL))
         return memset(p, 0, bytes);
-    p = alloc_sized(bytes, ZERO_YES);
+    p = alloc_or_guard(bytes, ZERO_YES);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_CALLOC, (s64)engine_usable(p));
+    return p;
+}
+
+void *engine_alloc_unguarded(size_t size, enum engine_content content) {
+    void *p = size_magazine(size);
+    if (p != NULL)
+        return content == ENGINE_ZEROED ? memset(p, 0, size) : p;
+    p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(content == ENGINE_ZEROED ? ENGINE_CALL_CALLOC : ENGINE_CALL_MALLOC, (s64)engine_usable(p));
     return p;
 }
 

@@ -10,6 +10,7 @@
 #include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/guard.h"
 #include "mag/mag.h"
 #include "rt/options.h"
 
@@ -50,9 +51,21 @@ static bool region_free(void *p) {
     return freed;
 }
 
+static void guarded_free(void *p) {
+    if (UNLIKELY(engine_counting))
+        engine_count(ENGINE_CALL_FREE, -(s64)guard_usable(p));
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+    guard_free(p);
+    rt_context_leave(before);
+}
+
 /* Misuse goes the usual way. */
 void engine_free_atomic(void *p) {
     unsigned slot = page_map_get(p), entry = slot % PAGE_MAP_CLASSES;
+    if (UNLIKELY(entry == PAGE_MAP_NOT_OURS) && guard_has(p)) {
+        guarded_free(p);
+        return;
+    }
     if (!engine_started() || !slab_entry_is_slab(entry)) {
         if (!engine_started() || entry != PAGE_MAP_BIG || !region_free(p))
             engine_free_slow(p);
@@ -89,6 +102,8 @@ COLD void engine_chores_do(void) {
         big_deferred_give();
     if ((chores & RT_CHORE_PAGES) != 0)
         buddy_retire_due();
+    if ((chores & RT_CHORE_GUARDS) != 0)
+        guard_close_due();
     if ((chores & RT_CHORE_GRACE) != 0 && grace != NULL)
         grace();
 }

@@ -5,6 +5,7 @@
 #include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/guard.h"
 #include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/misuse.h"
@@ -21,7 +22,9 @@ enum engine_kind engine_kind_of(const void *p) {
     if (!engine_ready())
         return ENGINE_NOT_OURS;
     unsigned cls = class_of(p);
-    return class_is_slab(cls) ? ENGINE_SLAB : cls == PAGE_MAP_BIG && big_usable(p) != 0 ? ENGINE_BIG : ENGINE_NOT_OURS;
+    if (class_is_slab(cls) || guard_usable(p) != 0)
+        return ENGINE_SLAB;
+    return cls == PAGE_MAP_BIG && big_usable(p) != 0 ? ENGINE_BIG : ENGINE_NOT_OURS;
 }
 
 /* Usable bytes, or 0 for what is no object of ours. */
@@ -31,7 +34,7 @@ static size_t usable_or_zero(const void *p) {
         return engine_debug_get()->usable(p);
     if (LIKELY(class_is_slab(cls)))
         return slab_geometry_of(slab_id_of(p, cls))->size_bytes;
-    return cls == PAGE_MAP_BIG ? big_usable(p) : 0;
+    return cls == PAGE_MAP_BIG ? big_usable(p) : guard_usable(p);
 }
 
 size_t engine_usable(const void *p) {
@@ -56,6 +59,8 @@ void engine_free_slow(void *p) {
     size_t bytes = cls < SLAB_CLASSES_NR ? slab_geometry[cls].size_bytes : HPAGE_BYTES;
     if (LIKELY(class_is_slab(cls)))
         mag_free(slot, p);
+    else if (cls == PAGE_MAP_NOT_OURS && guard_has(p))
+        guard_free(p);
     else if (cls != PAGE_MAP_BIG || !big_free(p))
         engine_bad_pointer(p);
     engine_chores_look();

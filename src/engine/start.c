@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/guard.h"
 #include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/options.h"
@@ -103,6 +104,7 @@ void engine_libc_ready(void) {
     if (engine_counting && !engine_ready())
         return;
     sys_atfork(fork_prepare, fork_parent, fork_child);
+    guard_arm();
     if (rt_opt.background == OPT_BACKGROUND_ON && engine_ready())
         engine_background_start();
 }
