@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "engine/guard.h"
+#include "engine/harden.h"
 #include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/misuse.h"
@@ -30,6 +31,8 @@ enum engine_kind engine_kind_of(const void *p) {
 /* Usable bytes, or 0 for what is no object of ours. */
 static size_t usable_or_zero(const void *p) {
     unsigned cls = class_of(p);
+    if (harden_covers(cls))
+        return harden_usable(p);
     if (engine_is_debugged(p, cls))
         return engine_debug_get()->usable(p);
     if (LIKELY(class_is_slab(cls)))
@@ -54,10 +57,12 @@ void engine_free_slow(void *p) {
         engine_debug_get()->free(p, NULL);
         return;
     }
-    if (UNLIKELY(engine_counting))
+    if (UNLIKELY(engine_counting) && !harden_covers(cls))
         engine_count(ENGINE_CALL_FREE, -(s64)usable_or_zero(p));
     size_t bytes = cls < SLAB_CLASSES_NR ? slab_geometry[cls].size_bytes : HPAGE_BYTES;
-    if (LIKELY(class_is_slab(cls)))
+    if (harden_covers(cls))
+        harden_free(p);
+    else if (LIKELY(class_is_slab(cls)))
         mag_free(slot, p);
     else if (cls == PAGE_MAP_NOT_OURS && guard_has(p))
         guard_free(p);
@@ -76,6 +81,11 @@ static void check_sized(const void *p, size_t size, size_t align) {
     bool aligned = align <= 1 || (is_pow2(align) && ((uintptr_t)p & (align - 1)) == 0);
     if (!aligned)
         rt_misuse(MISUSE_ALIGN, p, usable, NULL);
+    if (harden_covers(class_of(p))) {
+        if (MAX(size, (size_t)1) != usable)
+            rt_misuse(MISUSE_SIZE, p, usable, NULL);
+        return;
+    }
     unsigned cls = align > 16 ? slab_class_aligned(size, align) : size <= SLAB_OBJECT_MAX ? slab_class_for(size) : 0;
     bool whole_region = class_of(p) == PAGE_MAP_BIG && round_up(size, sys_page_bytes()) == usable;
     if (cls != class_of(p) && !whole_region && !engine_fits_in_place(usable, size))
@@ -130,6 +140,9 @@ void *engine_realloc(void *p, size_t size) {
         return NULL;
     if (UNLIKELY(engine_counting))
         engine_count(ENGINE_CALL_REALLOC, 0);
+    /* What a program keeps a pointer to after realloc is found sooner where the object always moves. */
+    if (UNLIKELY(rt_opt.harden))
+        return size == usable ? p : realloc_copy(p, usable, size);
     if (class_of(p) == PAGE_MAP_BIG)
         return realloc_big(p, usable, size);
     return engine_fits_in_place(usable, size) ? p : realloc_copy(p, usable, size);

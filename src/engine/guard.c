@@ -63,7 +63,7 @@ static void interval_start(void) {
 }
 
 void guard_arm(void) {
-    if (rt_opt.guard == 0)
+    if (rt_opt.guard == 0 && !rt_opt.harden)
         return;
     (void)sys_fault_watch(guard_explain, SYS_FAULT_CHAIN, NULL);
     if (rt_opt.guard == 1 && engine_ready())

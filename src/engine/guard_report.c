@@ -5,7 +5,9 @@
  * Writes each line as it is made; names come from the files' symbol tables, which are opened here and nowhere else.
  */
 #include "base/fmt.h"
+#include "big/big.h"
 #include "engine/guard_pool.h"
+#include "engine/start.h"
 #include "sys/symbol.h"
 #include "sys/sys.h"
 #include "sys/unwind.h"
@@ -48,14 +50,13 @@ static void stack_write(const char *what, const struct guard_stack *stack, enum 
 }
 
 /* "3 bytes behind an object of 48 bytes at 0x7f..." */
-static void place_write(const char *p, const struct guard_slot *slot, const char *verb) {
+static void place_write(const char *p, const char *object, size_t bytes, const char *verb) {
     char line[LINE_BYTES];
     struct fmt_buf b = fmt_init(line, sizeof(line));
-    const char *end = slot->object + slot->size_bytes;
-    u64 apart = (u64)(p < slot->object ? slot->object - p : p >= end ? p - end : p - slot->object);
-    const char *where = p < slot->object ? "bytes before" : p >= end ? "bytes behind the end of" : "bytes into";
-    fmt_printf(&b, "quarry:   %s %lu %s an object of %u bytes at %p", verb, apart, where, slot->size_bytes,
-               slot->object);
+    const char *end = object + bytes;
+    u64 apart = (u64)(p < object ? object - p : p >= end ? p - end : p - object);
+    const char *where = p < object ? "bytes before" : p >= end ? "bytes behind the end of" : "bytes into";
+    fmt_printf(&b, "quarry:   %s %lu %s an object of %lu bytes at %p", verb, apart, where, (u64)bytes, object);
     line_write(&b);
 }
 
@@ -70,7 +71,7 @@ COLD _Noreturn void guard_report(enum misuse_kind kind, const void *p, const str
     struct guard_stack here = {.thread = sys_thread_self()};
     rt_misuse_line(kind, p, slot->size_bytes, "guarded");
     if (slot->size_bytes != 0)
-        place_write(p, slot, verb_of(used));
+        place_write(p, slot->object, slot->size_bytes, verb_of(used));
     here.nr = used == NULL ? sys_stack_take(here.addrs, GUARD_STACK_NR)
                            : sys_stack_take_from(&used->frame, here.addrs, GUARD_STACK_NR);
     stack_write("found", &here, used == NULL ? FIRST_CALLED : FIRST_FAILED);
@@ -101,8 +102,25 @@ static const struct guard_slot *slot_near(const struct guard_pool *pool, const c
     return next == NULL || distance(last, p) <= distance(next, p) ? last : next;
 }
 
+/* Behind a region, or in one that is kept back. */
+static void region_explain(const char *p, const struct sys_fault *fault) {
+    char *object;
+    size_t bytes;
+    enum big_where where = big_locate_guard(p, &object, &bytes);
+    if (where == BIG_WHERE_NONE)
+        return;
+    struct guard_stack here = {.thread = sys_thread_self()};
+    rt_misuse_line(where == BIG_WHERE_FREED ? MISUSE_USE_FREED : MISUSE_BOUNDS, p, bytes, "big");
+    place_write(p, object, bytes, verb_of(fault));
+    here.nr = sys_stack_take_from(&fault->frame, here.addrs, GUARD_STACK_NR);
+    stack_write("found", &here, FIRST_FAILED);
+    sys_abort();
+}
+
 void guard_explain(const struct sys_fault *fault) {
     const char *p = (const char *)(uintptr_t)fault->address; // NOLINT(performance-no-int-to-ptr)
+    if (engine_started())
+        region_explain(p, fault);
     if (!guard_has(p))
         return;
     /* order: acquire, as in guard_has().                                                        pairs: [guard.pool] */

@@ -35,6 +35,8 @@ static const struct {
                           "look for a pointer that is kept after the free: the stacks say whose"},
     [MISUSE_OVERFLOW] = {"overflow", "bytes beside the object were written",
                          "look at what writes to it: more than was asked for, or before its start"},
+    [MISUSE_WRITE_FREED] = {"write-after-free", "an object that is free was written to",
+                            "look for a pointer that is kept after the free"},
 };
 
 COLD void rt_misuse_line(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {

@@ -24,6 +24,7 @@ enum misuse_kind {
     MISUSE_BOUNDS,
     MISUSE_USE_FREED,
     MISUSE_OVERFLOW,
+    MISUSE_WRITE_FREED,
     MISUSE_KINDS_NR,
 };
 

@@ -23,29 +23,31 @@ FORMS = ["immediate", "delayed", "thread", "fork"]
 MODES = {
     "default": {"QUARRY_GUARD": "0"},
     "guard": {"QUARRY_GUARD": "1", "QUARRY_GUARD_SLOTS": "16384"},
+    "hardened": {"QUARRY_HARDEN": "1", "QUARRY_GUARD": "0"},
 }
 DOUBLE, INTERIOR, WILD, STACK = "Q01 double-free", "Q02 interior-pointer", "Q03 wild-pointer", "Q04 stack-pointer"
 SIZE, ALIGN, BOUNDS, USED, OVERFLOW = ("Q06 sized-free-mismatch", "Q07 bad-alignment", "Q10 out-of-bounds", "Q11 use-after-free",
                                        "Q12 overflow")
+WRITE = "Q13 write-after-free"
 SEGV = "SIGSEGV"
 # The report; a set where there are several, by chance or by form; None: it is not found.
 EXPECTED = {
-    "double-free": {"default": DOUBLE, "guard": DOUBLE},
-    "double-free-large": {"default": DOUBLE, "guard": DOUBLE},
-    "interior-free": {"default": INTERIOR, "guard": INTERIOR},
-    "interior-free-large": {"default": INTERIOR, "guard": INTERIOR},
-    "stack-free": {"default": STACK, "guard": STACK},
-    "global-free": {"default": WILD, "guard": WILD},
-    "wild-free": {"default": WILD, "guard": WILD},
-    "realloc-freed": {"default": DOUBLE, "guard": DOUBLE},
-    "realloc-wild": {"default": WILD, "guard": WILD},
-    "sized-free": {"default": SIZE, "guard": SIZE},
-    "aligned-free": {"default": ALIGN, "guard": ALIGN},
-    "overflow-large": {"default": SEGV, "guard": SEGV},
-    "overflow": {"default": None, "guard": {BOUNDS, OVERFLOW}},
-    "underflow": {"default": None, "guard": {BOUNDS, OVERFLOW}},
-    "write-after-free": {"default": None, "guard": USED},
-    "write-after-free-large": {"default": None, "guard": None},
+    "double-free": {"default": DOUBLE, "guard": DOUBLE, "hardened": DOUBLE},
+    "double-free-large": {"default": DOUBLE, "guard": DOUBLE, "hardened": DOUBLE},
+    "interior-free": {"default": INTERIOR, "guard": INTERIOR, "hardened": INTERIOR},
+    "interior-free-large": {"default": INTERIOR, "guard": INTERIOR, "hardened": INTERIOR},
+    "stack-free": {"default": STACK, "guard": STACK, "hardened": STACK},
+    "global-free": {"default": WILD, "guard": WILD, "hardened": WILD},
+    "wild-free": {"default": WILD, "guard": WILD, "hardened": WILD},
+    "realloc-freed": {"default": DOUBLE, "guard": DOUBLE, "hardened": DOUBLE},
+    "realloc-wild": {"default": WILD, "guard": WILD, "hardened": WILD},
+    "sized-free": {"default": SIZE, "guard": SIZE, "hardened": SIZE},
+    "aligned-free": {"default": ALIGN, "guard": ALIGN, "hardened": ALIGN},
+    "overflow-large": {"default": SEGV, "guard": BOUNDS, "hardened": BOUNDS},
+    "overflow": {"default": None, "guard": {BOUNDS, OVERFLOW}, "hardened": OVERFLOW},
+    "underflow": {"default": None, "guard": {BOUNDS, OVERFLOW}, "hardened": {OVERFLOW, WRITE}},
+    "write-after-free": {"default": None, "guard": USED, "hardened": WRITE},
+    "write-after-free-large": {"default": None, "guard": None, "hardened": USED},
 }
 TIMEOUT_S = 60
 
@@ -137,7 +139,7 @@ def table(library, program):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--test", choices=MODES, metavar="MODE", help="default, guard")
+    parser.add_argument("--test", choices=MODES, metavar="MODE", help=", ".join(MODES))
     parser.add_argument("--table", action="store_true")
     parser.add_argument("library")
     parser.add_argument("program")
