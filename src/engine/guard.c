@@ -262,6 +262,7 @@ void guard_close_due(void) {
 
 _Noreturn void guard_report_pointer(const void *p) {
     struct guard_slot *slot = slot_of(pool_there(), p);
+    guard_settle(slot);
     const char *at = p;
     enum misuse_kind kind = MISUSE_WILD;
     if (slot->size_bytes != 0 && at == slot->object)

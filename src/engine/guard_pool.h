@@ -45,6 +45,9 @@ static inline char *guard_page(const struct guard_pool *pool, unsigned i) {
     return pool->base + (2 * (size_t)i + 1) * pool->page_bytes;
 }
 
+/* Waits a moment for whoever is about to make the slot an object or free, so that its record tells what was done. True:
+ * it is an object. */
+bool guard_settle(const struct guard_slot *slot);
 /* The line, both stacks, and abort. used: who did it, from a fault; NULL: this very call. */
 _Noreturn void guard_report(enum misuse_kind kind, const void *p, const struct guard_slot *slot,
                             const struct sys_fault *used);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is said of a crime on a guarded object: the line of every misuse, then who did it, who allocated the object and
- * who freed it. The process is about to end, and records are read as they are: another thread may be changing one.
- * Writes each line as it is made; names come from the files' symbol tables, which are opened here and nowhere else.
+ * who freed it. The process is about to end, and records are read as they are: another thread may be changing one that
+ * is at no crime's place. Writes each line as it is made; names come from the files' symbol tables, which are opened
+ * here and nowhere else.
  */
 #include "base/fmt.h"
 #include "big/big.h"
@@ -64,6 +65,18 @@ static const char *verb_of(const struct sys_fault *used) {
     static const char verbs[][12] = {
         [SYS_ACCESS_UNKNOWN] = "used", [SYS_ACCESS_READ] = "read", [SYS_ACCESS_WRITE] = "written"};
     return used == NULL ? "at" : verbs[used->access];
+}
+
+bool guard_settle(const struct guard_slot *slot) {
+    enum { WAITS_NR = 50 }; /* whoever it is may be this thread, below a signal handler */
+    u32 state = GUARD_CLOSING;
+    for (unsigned i = 0; i < WAITS_NR && (state == GUARD_CLOSING || state == GUARD_OPENING); i++) {
+        if (i != 0)
+            sys_sleep_ms(1);
+        /* order: acquire: the record.                                                           pairs: [guard.slot] */
+        state = atomic_load_explicit(&slot->state, memory_order_acquire);
+    }
+    return state == GUARD_LIVE;
 }
 
 COLD _Noreturn void guard_report(enum misuse_kind kind, const void *p, const struct guard_slot *slot,
@@ -128,6 +141,5 @@ void guard_explain(const struct sys_fault *fault) {
     const struct guard_slot *slot = slot_near(pool, p);
     if (slot == NULL || slot->size_bytes == 0)
         return;
-    bool live = atomic_load_explicit(&slot->state, memory_order_relaxed) == GUARD_LIVE;
-    guard_report(live ? MISUSE_BOUNDS : MISUSE_USE_FREED, p, slot, fault);
+    guard_report(guard_settle(slot) ? MISUSE_BOUNDS : MISUSE_USE_FREED, p, slot, fault);
 }

@@ -125,9 +125,11 @@ struct rules {
     u64 saved;                 /* a bit for each register whose value is in the frame */
     u64 lost;                  /* and for each that cannot be told */
     s32 at[SYS_FRAME_REGS_NR]; /* of those saved: from the frame's end, in data_align */
-    s64 cfa_offset;
+    u64 by_reg;                /* those whose place is counted from another register, base, and in bytes */
+    u8 base[SYS_FRAME_REGS_NR];
     u8 cfa_reg;
     bool cfa_deref; /* the frame's end is what lies there */
+    s64 cfa_offset;
 };
 
 /* The last entry of the sorted table that does not begin above pc. NULL: none, or a table of another make. */
@@ -181,14 +183,10 @@ static bool common_read(const u8 *at, struct function *f, bool *ret_has_data) {
     u64 data_bytes = *ret_has_data ? get_uleb(&c) : 0, personality;
     struct cursor data = {c.at, c.at + data_bytes};
     for (text += *ret_has_data; *text != '\0'; text++) {
-        if (*text == 'R')
-            f->enc = (u8)get_bytes(&data, 1);
-        else if (*text == 'L')
-            (void)get_bytes(&data, 1);
-        else if (*text == 'P' &&
-                 !get_encoded(&data, (u8)get_bytes(&data, 1) & (ENC_FORMAT | ENC_PCREL), 0, &personality))
-            return false;
-        else if (*text == 'S')
+        u8 enc = strchr("RLP", *text) != NULL ? (u8)get_bytes(&data, 1) : 0;
+        f->enc = *text == 'R' ? enc : f->enc;
+        bool known = *text != 'P' || get_encoded(&data, enc & (ENC_FORMAT | ENC_PCREL), 0, &personality);
+        if (*text == 'S' || !known)
             return false;
     }
     f->start = (struct cursor){c.at + data_bytes, c.end};
@@ -222,6 +220,7 @@ static void reg_saved(struct rules *r, u64 reg, s64 at) {
     if (reg >= SYS_FRAME_REGS_NR)
         return;
     r->saved |= (u64)1 << reg;
+    r->by_reg &= ~((u64)1 << reg);
     r->lost &= ~((u64)1 << reg);
     r->at[reg] = (s32)at;
 }
@@ -230,8 +229,11 @@ static void reg_as_it_was(struct rules *r, const struct rules *initial, u64 reg)
     u64 bit = reg < SYS_FRAME_REGS_NR ? (u64)1 << reg : 0;
     r->saved = (r->saved & ~bit) | (initial->saved & bit);
     r->lost = (r->lost & ~bit) | (initial->lost & bit);
-    if (bit != 0)
-        r->at[reg] = initial->at[reg];
+    r->by_reg = (r->by_reg & ~bit) | (initial->by_reg & bit);
+    if (bit == 0)
+        return;
+    r->at[reg] = initial->at[reg];
+    r->base[reg] = initial->base[reg];
 }
 
 static void reg_lost(struct rules *r, u64 reg) {
@@ -241,7 +243,13 @@ static void reg_lost(struct rules *r, u64 reg) {
 }
 
 /* A register and an offset, perhaps what lies there: functions that align their stack have that. */
-static bool cfa_expression(struct cursor *c, struct rules *r) {
+struct expression {
+    u8 reg;
+    bool deref;
+    s64 offset;
+};
+
+static bool get_expression(struct cursor *c, struct expression *ret) {
     enum { OP_BREG0 = 0x70, OP_BREG31 = 0x8f, OP_DEREF = 0x06 };
     u64 bytes = get_uleb(c);
     struct cursor e = {c->at, c->at + MIN(bytes, (u64)(c->end - c->at))};
@@ -249,10 +257,32 @@ static bool cfa_expression(struct cursor *c, struct rules *r) {
     u64 op = get_bytes(&e, 1);
     if (op < OP_BREG0 || op > OP_BREG31)
         return false;
-    r->cfa_reg = (u8)(op - OP_BREG0);
-    r->cfa_offset = get_sleb(&e);
-    r->cfa_deref = e.at < e.end && get_bytes(&e, 1) == OP_DEREF;
+    ret->reg = (u8)(op - OP_BREG0);
+    ret->offset = get_sleb(&e);
+    ret->deref = e.at < e.end && get_bytes(&e, 1) == OP_DEREF;
     return e.at == e.end;
+}
+
+static bool cfa_expression(struct cursor *c, struct rules *r) {
+    struct expression e;
+    bool known = get_expression(c, &e);
+    if (known) {
+        r->cfa_reg = e.reg;
+        r->cfa_offset = e.offset;
+        r->cfa_deref = e.deref;
+    }
+    return known;
+}
+
+static void reg_expression(struct cursor *c, struct rules *r, u64 reg) {
+    struct expression e;
+    if (!get_expression(c, &e) || e.deref || reg >= SYS_FRAME_REGS_NR) {
+        reg_lost(r, reg);
+        return;
+    }
+    reg_saved(r, reg, e.offset);
+    r->by_reg |= (u64)1 << reg;
+    r->base[reg] = e.reg;
 }
 
 static void cfa_set(struct rules *r, u64 reg, s64 offset) {
@@ -320,7 +350,7 @@ static bool op_register(struct cursor *c, struct run *x, u8 op) {
     case OP_CFA: cfa_set(&x->now, reg, (s64)get_uleb(c)); return true;
     case OP_CFA_SF: cfa_set(&x->now, reg, get_sleb(c) * x->f->data_align); return true;
     case OP_CFA_REG: cfa_set(&x->now, reg, x->now.cfa_offset); return true;
-    case OP_EXPR:
+    case OP_EXPR: reg_expression(c, &x->now, reg); return true;
     case OP_VAL_EXPR: {
         u64 bytes = get_uleb(c);
         c->at += MIN(bytes, (u64)(c->end - c->at));
@@ -400,6 +430,20 @@ static bool word_read(u64 at, u64 from, u64 end, u64 *ret) {
     return true;
 }
 
+/* Every place is told by the registers as they are. */
+static bool regs_restore(struct sys_frame *frame, const struct rules *r, s64 data_align, u64 cfa) {
+    struct sys_frame now = *frame;
+    for (u64 left = r->saved; left != 0; left &= left - 1) {
+        unsigned reg = (unsigned)__builtin_ctzll(left);
+        bool by_reg = (r->by_reg >> reg & 1) != 0;
+        u64 at = by_reg ? now.regs[r->base[reg]] + (u64)(s64)r->at[reg] : cfa + (u64)(r->at[reg] * data_align);
+        if (!word_read(at, now.regs[REG_SP], cfa, &frame->regs[reg]))
+            return false;
+    }
+    frame->regs[REG_SP] = cfa;
+    return true;
+}
+
 /* To the caller. pc is the instruction whose rules hold, inside the function. */
 static bool frame_step(struct sys_frame *frame, u64 pc, u64 walk_end) {
     struct function f;
@@ -419,13 +463,9 @@ static bool frame_step(struct sys_frame *frame, u64 pc, u64 walk_end) {
         return false;
     if (cfa < sp || cfa > walk_end)
         return false;
-    for (u64 left = x.now.saved; left != 0; left &= left - 1) {
-        unsigned reg = (unsigned)__builtin_ctzll(left);
-        if (!word_read(cfa + (u64)(x.now.at[reg] * f.data_align), sp, cfa, &frame->regs[reg]))
-            return false;
-    }
-    frame->regs[REG_SP] = cfa;
     u64 before = frame->pc;
+    if (!regs_restore(frame, &x.now, f.data_align, cfa))
+        return false;
     frame->pc = frame->regs[f.return_reg] & CODE_BITS;
     return frame->pc != 0 && (cfa > sp || frame->pc != before);
 }

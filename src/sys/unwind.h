@@ -17,7 +17,7 @@ struct sys_frame {
 };
 
 /* Return addresses from this function's caller on, at most max; those inside the library this is part of are left out
- * at the top, unless it is part of the program itself. Returns how many. No system call, no lock, no memory but 2 KiB
+ * at the top, unless it is part of the program itself. Returns how many. No system call, no lock, no memory but 4 KiB
  * of stack: async-signal-safe. 0 where the C library cannot find the tables without a lock (before glibc 2.35; musl).
  */
 unsigned sys_stack_take(const void **addrs, unsigned max);

@@ -96,6 +96,18 @@ Test(guard, slots_are_taken_in_turn) {
     }
 }
 
+Test(guard, one_that_was_freed_is_closed_as_long_as_may_be) {
+    uintptr_t pages[SLOTS];
+    start(SLOTS);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        void *p = engine_alloc_slow(32);
+        pages[i] = round_down((uintptr_t)p, sys_page_bytes());
+        engine_free_slow(p);
+        for (unsigned k = 0; k < i; k++)
+            cr_assert_neq(pages[k], pages[i]);
+    }
+}
+
 Test(guard, frees_that_may_not_block_leave_the_page_to_others) {
     start(SLOTS);
     void *p = engine_alloc_slow(64);
@@ -175,6 +187,35 @@ Test(guard, crimes_are_told_with_their_stacks) {
         if (crime != FREE_BESIDE)
             cr_assert_eq(count(said, "\nquarry:   allocated by this thread:\n"), 1, "crime %zu: %s", i, said);
         cr_assert_eq(count(said, "\nquarry:   freed by this thread:\n"), crimes[i].freed, "crime %zu: %s", i, said);
+    }
+}
+
+/* Two threads free one object at the same moment: one of them always is the second. */
+static _Atomic(unsigned) racers;
+
+static void *race_free(void *p) {
+    atomic_fetch_add(&racers, 1);
+    while (atomic_load(&racers) != 2)
+        continue;
+    engine_free_slow(p);
+    return NULL;
+}
+
+static void race(void *unused) {
+    pthread_t thread;
+    (void)unused;
+    start(SLOTS);
+    void *p = engine_alloc_slow(40);
+    MUST(pthread_create(&thread, NULL, race_free, p) == 0);
+    race_free(p);
+    pthread_join(thread, NULL);
+}
+
+Test(guard, one_of_two_frees_at_once_is_told) {
+    char said[8192];
+    for (unsigned i = 0; i < 200; i++) {
+        cr_assert_eq(alone_die(race, NULL, said, sizeof(said)), SIGABRT, "attempt %u: %s", i, said);
+        cr_assert_not_null(strstr(said, "quarry: error Q01 double-free: "), "%s", said);
     }
 }
 

@@ -90,6 +90,21 @@ Test(harden, addresses_are_chance_and_reuse_is_late) {
         cr_assert_neq(engine_alloc_slow(48), p[7]);
 }
 
+/* Pages that one size leaves behind are another's, with all that lay in them. */
+Test(harden, sizes_take_over_each_others_pages) {
+    enum { NR = 3000 };
+    static char *p[NR];
+    for (size_t size = 40; size < 3000; size = size * 5 / 3) {
+        for (unsigned i = 0; i < NR; i++)
+            memset(p[i] = engine_alloc_slow(size), 0x77, size);
+        for (unsigned i = 0; i < NR; i++)
+            engine_free_slow(p[i]);
+        engine_exit_audit();
+        for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
+            slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    }
+}
+
 /* --- crimes --- */
 
 enum crime {

@@ -57,6 +57,15 @@ static NOINLINE void through_alignment(size_t bytes) {
     here[0] = here[bytes];
 }
 
+/* Both: the frame's end is then found through a word in it. */
+static NOINLINE void through_both(size_t bytes) {
+    _Alignas(256) volatile char here[512];
+    volatile char *p = __builtin_alloca(bytes);
+    here[bytes] = p[0] = 1;
+    compare();
+    p[bytes - 1] = here[bytes];
+}
+
 static NOINLINE void through_depth(unsigned depth) {
     if (depth > 0)
         through_depth(depth - 1);
@@ -70,6 +79,7 @@ Test(unwind, finds_what_the_compilers_unwinder_finds) {
     compare();
     through_alloca(100);
     through_alignment(200);
+    through_both(200);
     through_depth(20);
     qsort(numbers, ARRAY_NR(numbers), sizeof(numbers[0]), compare_in_sort);
 }
