@@ -100,7 +100,7 @@ static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
 
 /* A region of a lot, or with a mapping and a guard of its own. */
 static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *ret_reserve_bytes) {
-    if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER) {
+    if (!rt_opt.harden && atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER) {
         enum lot_kind kind = wants_hugepages(bytes, use) ? LOT_HUGE : LOT_PLAIN;
         *ret_reserve_bytes = round_up(bytes, HPAGE_BYTES);
         char *p = lot_take(*ret_reserve_bytes, MAX(align, HPAGE_BYTES), kind);
@@ -152,6 +152,61 @@ bool big_free(void *p) {
     else
         big_defer(h);
     return true;
+}
+
+/* The last retired regions: no memory, no access, and addresses that nobody else gets. Each is the one owner of its
+ * record, until another pushes it out. */
+enum { RETIRED_NR = 16 };
+static struct hpage *_Atomic retired[RETIRED_NR];
+
+static void retired_release(struct hpage *h) {
+    if (h != NULL)
+        big_region_release(&(struct big_entry){.addr = h->addr, .bytes = 0, .reserve_bytes = h->big_reserve_bytes});
+}
+
+/* order: acq_rel: publishes the record as its last owner leaves it; and sees it as left.        pairs: [big.retired] */
+static struct hpage *retired_exchange(unsigned i, struct hpage *h) {
+    return atomic_exchange_explicit(&retired[i], h, memory_order_acq_rel);
+}
+
+bool big_retire(void *p) {
+    static _Atomic(u32) next;
+    struct hpage *h = region_record(p);
+    if (!rt_may_block())
+        return big_free(p);
+    if (!region_is_live(h, p) || !region_withdraw(h))
+        return false;
+    if (sys_vm_guard(h->addr, h->big_bytes) != 0) {
+        region_give(h);
+        return true;
+    }
+    rt_usage_add(-(s64)h->big_bytes);
+    u32 i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % RETIRED_NR;
+    retired_release(retired_exchange(i, h));
+    return true;
+}
+
+enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_bytes) {
+    const char *at = p;
+    for (unsigned i = 0; i < RETIRED_NR; i++) {
+        /* order: acquire, as above: the record.                                                pairs: [big.retired] */
+        const struct hpage *h = atomic_load_explicit(&retired[i], memory_order_acquire);
+        if (h == NULL || at < h->addr || at >= h->addr + h->big_bytes)
+            continue;
+        *ret_addr = h->addr;
+        *ret_bytes = h->big_bytes;
+        return BIG_WHERE_FREED;
+    }
+    struct chunk *c = chunk_of(p);
+    for (const struct hpage *h = c == NULL ? NULL : chunk_hpage(c, p); h != NULL && h >= c->hpages; h--) {
+        if (atomic_load_explicit(&h->state, memory_order_relaxed) != HPAGE_BIG)
+            continue;
+        *ret_addr = h->addr;
+        *ret_bytes = h->big_bytes;
+        bool behind = at >= h->addr + h->big_bytes && at < h->addr + h->big_reserve_bytes;
+        return behind ? BIG_WHERE_START : BIG_WHERE_NONE;
+    }
+    return BIG_WHERE_NONE;
 }
 
 size_t big_usable(const void *p) {
@@ -351,4 +406,12 @@ void big_stats_get(struct big_stats *ret_stats) {
     ret_stats->cached_bytes = big_cache_bytes_racy() + big_deferred_bytes_racy();
 }
 
-size_t big_release(void) { return lot_release(); }
+size_t big_release(void) {
+    size_t bytes = 0;
+    for (unsigned i = 0; i < RETIRED_NR; i++) {
+        struct hpage *h = retired_exchange(i, NULL);
+        bytes += h == NULL ? 0 : h->big_reserve_bytes;
+        retired_release(h);
+    }
+    return bytes + lot_release();
+}

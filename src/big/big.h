@@ -53,6 +53,13 @@ struct big_stats {
 };
 void big_stats_get(struct big_stats *ret_stats);
 
+/* Option harden: frees p as big_free does, but takes the memory and the access from it and keeps its addresses from
+ * others for a while. In an atomic context it is big_free. */
+bool big_retire(void *p);
+/* What a fault at p says: START, p is in the guard behind the live region that is returned; FREED, in a retired one.
+ * Async-signal-safe. */
+enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_bytes);
+
 /* Calls fn for each freed region that is kept. fn must not allocate. None are seen while the cache is busy. */
 void big_cached_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg);
 

@@ -4,6 +4,8 @@
 #include "engine/atomic.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/guard.h"
+#include "engine/harden.h"
 #include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
@@ -39,8 +41,28 @@ static void *alloc_region(size_t size, size_t align, enum zero_wanted zero) {
     return p;
 }
 
+/* Option harden. A slot reads as zeros already. */
+COLD static void *alloc_hardened(size_t size, size_t align, enum zero_wanted zero) {
+    size_t need = MAX(size, (size_t)1) + HARDEN_SEAL_BYTES;
+    unsigned cls = is_slab_size(need) ? slab_class_aligned(need, align) : 0;
+    if (cls != 0 && !is_slab_size(slab_geometry[cls].size_bytes))
+        cls = 0;
+    void *p = cls != 0 ? harden_take(cls) : alloc_region(need, align, zero);
+    return p == NULL ? NULL : harden_seal(p, size);
+}
+
+/* Where the page tier cannot be used. */
+static void *alloc_region_only(size_t size, size_t align, enum zero_wanted zero) {
+    if (LIKELY(!rt_opt.harden))
+        return alloc_region(size, align, zero);
+    void *p = alloc_region(size + HARDEN_SEAL_BYTES, align, zero);
+    return p == NULL ? NULL : harden_seal(p, size);
+}
+
 static void *alloc_once(size_t size, enum zero_wanted zero) {
     bool zeroed = false;
+    if (UNLIKELY(rt_opt.harden))
+        return alloc_hardened(size, 1, zero);
     if (!is_slab_size(size))
         return alloc_region(size, 1, zero);
     void *p = mag_alloc(slab_class_for(size), zero == ZERO_YES ? &zeroed : NULL);
@@ -54,7 +76,7 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
  * more. */
 COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
     if (page_is_busy_here())
-        return alloc_region(size, 1, zero);
+        return alloc_region_only(size, 1, zero);
     engine_pressure_hard();
     return alloc_once(size, zero);
 }
@@ -76,8 +98,14 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
     return p;
 }
 
+/* A slow call is looked at, and of several thousand one gets its object between guard pages. */
+static void *alloc_or_guard(size_t size, enum zero_wanted zero) {
+    void *p = UNLIKELY(guard_due()) ? guard_alloc(size) : NULL;
+    return p != NULL ? p : alloc_sized(size, zero);
+}
+
 static NOINLINE void *alloc_counted(size_t size) {
-    void *p = alloc_sized(size, ZERO_NO);
+    void *p = alloc_or_guard(size, ZERO_NO);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
     return p;
@@ -185,13 +213,36 @@ void *engine_calloc(size_t nr, size_t size) {
     void *p = size_magazine(bytes);
     if (LIKELY(p != NULL))
         return memset(p, 0, bytes);
-    p = alloc_sized(bytes, ZERO_YES);
+    p = alloc_or_guard(bytes, ZERO_YES);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(ENGINE_CALL_CALLOC, (s64)engine_usable(p));
     return p;
 }
 
+/* The kernel's objects are as large as their class, and lie at multiples of what divides that. */
+COLD static void *alloc_unguarded_hardened(size_t size, enum zero_wanted zero) {
+    size_t bytes = engine_good_size(size);
+    void *p = bytes == 0 ? NULL : engine_memalign(MIN(bytes & -bytes, SLAB_ALIGN_MAX), bytes);
+    if (p != NULL && zero == ZERO_YES && page_map_get(p) % PAGE_MAP_CLASSES == PAGE_MAP_BIG)
+        memset(p, 0, size);
+    return p;
+}
+
+void *engine_alloc_unguarded(size_t size, enum engine_content content) {
+    if (UNLIKELY(rt_opt.harden))
+        return alloc_unguarded_hardened(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO);
+    void *p = size_magazine(size);
+    if (p != NULL)
+        return content == ENGINE_ZEROED ? memset(p, 0, size) : p;
+    p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(content == ENGINE_ZEROED ? ENGINE_CALL_CALLOC : ENGINE_CALL_MALLOC, (s64)engine_usable(p));
+    return p;
+}
+
 static void *memalign_once(size_t align, size_t size) {
+    if (UNLIKELY(rt_opt.harden))
+        return alloc_hardened(size, align, ZERO_NO);
     unsigned cls = slab_class_aligned(size, align);
     if (cls == 0 || !is_slab_size(slab_geometry[cls].size_bytes))
         return alloc_region(size, align, ZERO_NO);
@@ -205,7 +256,7 @@ void *engine_memalign(size_t align, size_t size) {
     enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     void *p = memalign_once(align, size);
     if (p == NULL && page_is_busy_here())
-        p = alloc_region(size, align, ZERO_NO);
+        p = alloc_region_only(size, align, ZERO_NO);
     else if (p == NULL) {
         engine_pressure_hard();
         p = memalign_once(align, size);

@@ -10,6 +10,8 @@
 #include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/guard.h"
+#include "engine/harden.h"
 #include "mag/mag.h"
 #include "rt/options.h"
 
@@ -22,12 +24,24 @@ void *engine_take_in(enum rt_context context, unsigned cls) {
     return p;
 }
 
+/* As engine_alloc_unguarded makes them. */
+COLD static void *alloc_hardened(size_t size, enum rt_context context) {
+    size_t bytes = slab_geometry[slab_class_for(MAX(size, (size_t)1))].size_bytes;
+    unsigned cls = slab_class_aligned(bytes + HARDEN_SEAL_BYTES, MIN(bytes & -bytes, SLAB_ALIGN_MAX));
+    void *p = cls == 0 ? NULL : harden_look(engine_take_in(context, cls));
+    if (p != NULL)
+        engine_count(ENGINE_CALL_MALLOC, (s64)bytes);
+    return p == NULL ? NULL : harden_seal(p, bytes);
+}
+
 void *engine_alloc_atomic(size_t size, enum rt_context context) {
     void *p = engine_malloc_fast(size);
     if (LIKELY(p != NULL))
         return p;
     if (!engine_started() || size > rt_opt.vmalloc_threshold || size > SLAB_OBJECT_MAX)
         return NULL;
+    if (UNLIKELY(rt_opt.harden))
+        return alloc_hardened(size, context);
     unsigned cls = slab_class_for(MAX(size, (size_t)1));
     p = rseq_pop(mag_tabs.alloc_view, cls); /* above the fast path's sizes */
     if (p == NULL)
@@ -50,9 +64,27 @@ static bool region_free(void *p) {
     return freed;
 }
 
+static void guarded_free(void *p) {
+    if (UNLIKELY(engine_counting))
+        engine_count(ENGINE_CALL_FREE, -(s64)guard_usable(p));
+    enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+    guard_free(p);
+    rt_context_leave(before);
+}
+
 /* Misuse goes the usual way. */
 void engine_free_atomic(void *p) {
     unsigned slot = page_map_get(p), entry = slot % PAGE_MAP_CLASSES;
+    if (UNLIKELY(entry == PAGE_MAP_NOT_OURS) && guard_has(p)) {
+        guarded_free(p);
+        return;
+    }
+    if (engine_started() && harden_covers(entry)) {
+        enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
+        harden_free(p);
+        rt_context_leave(before);
+        return;
+    }
     if (!engine_started() || !slab_entry_is_slab(entry)) {
         if (!engine_started() || entry != PAGE_MAP_BIG || !region_free(p))
             engine_free_slow(p);
@@ -89,6 +121,8 @@ COLD void engine_chores_do(void) {
         big_deferred_give();
     if ((chores & RT_CHORE_PAGES) != 0)
         buddy_retire_due();
+    if ((chores & RT_CHORE_GUARDS) != 0)
+        guard_close_due();
     if ((chores & RT_CHORE_GRACE) != 0 && grace != NULL)
         grace();
 }

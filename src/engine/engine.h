@@ -42,6 +42,10 @@ enum engine_node_set engine_thread_node(int id);
 /* Zeroed memory, nr * size bytes; NULL when the product overflows. */
 void *engine_calloc(size_t nr, size_t size);
 
+/* Either of the two for the kernel API, whose objects lie as their class does: never among the guarded (guard.h). */
+enum engine_content { ENGINE_ANY_CONTENT, ENGINE_ZEROED };
+void *engine_alloc_unguarded(size_t size, enum engine_content content);
+
 /* Contents are kept up to the smaller size. p NULL allocates. size 0 is treated as 1 here: what realloc(p, 0) does is
  * front/'s business. On failure p stays as it was. Misuse (p never allocated, or freed) is reported and aborts. */
 void *engine_realloc(void *p, size_t size);

@@ -5,6 +5,8 @@
 #include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
+#include "engine/guard.h"
+#include "engine/harden.h"
 #include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/misuse.h"
@@ -21,17 +23,21 @@ enum engine_kind engine_kind_of(const void *p) {
     if (!engine_ready())
         return ENGINE_NOT_OURS;
     unsigned cls = class_of(p);
-    return class_is_slab(cls) ? ENGINE_SLAB : cls == PAGE_MAP_BIG && big_usable(p) != 0 ? ENGINE_BIG : ENGINE_NOT_OURS;
+    if (class_is_slab(cls) || guard_usable(p) != 0)
+        return ENGINE_SLAB;
+    return cls == PAGE_MAP_BIG && big_usable(p) != 0 ? ENGINE_BIG : ENGINE_NOT_OURS;
 }
 
 /* Usable bytes, or 0 for what is no object of ours. */
 static size_t usable_or_zero(const void *p) {
     unsigned cls = class_of(p);
+    if (harden_covers(cls))
+        return harden_usable(p);
     if (engine_is_debugged(p, cls))
         return engine_debug_get()->usable(p);
     if (LIKELY(class_is_slab(cls)))
         return slab_geometry_of(slab_id_of(p, cls))->size_bytes;
-    return cls == PAGE_MAP_BIG ? big_usable(p) : 0;
+    return cls == PAGE_MAP_BIG ? big_usable(p) : guard_usable(p);
 }
 
 size_t engine_usable(const void *p) {
@@ -51,11 +57,15 @@ void engine_free_slow(void *p) {
         engine_debug_get()->free(p, NULL);
         return;
     }
-    if (UNLIKELY(engine_counting))
+    if (UNLIKELY(engine_counting) && !harden_covers(cls))
         engine_count(ENGINE_CALL_FREE, -(s64)usable_or_zero(p));
     size_t bytes = cls < SLAB_CLASSES_NR ? slab_geometry[cls].size_bytes : HPAGE_BYTES;
-    if (LIKELY(class_is_slab(cls)))
+    if (harden_covers(cls))
+        harden_free(p);
+    else if (LIKELY(class_is_slab(cls)))
         mag_free(slot, p);
+    else if (cls == PAGE_MAP_NOT_OURS && guard_has(p))
+        guard_free(p);
     else if (cls != PAGE_MAP_BIG || !big_free(p))
         engine_bad_pointer(p);
     engine_chores_look();
@@ -71,6 +81,11 @@ static void check_sized(const void *p, size_t size, size_t align) {
     bool aligned = align <= 1 || (is_pow2(align) && ((uintptr_t)p & (align - 1)) == 0);
     if (!aligned)
         rt_misuse(MISUSE_ALIGN, p, usable, NULL);
+    if (harden_covers(class_of(p))) {
+        if (MAX(size, (size_t)1) != usable)
+            rt_misuse(MISUSE_SIZE, p, usable, NULL);
+        return;
+    }
     unsigned cls = align > 16 ? slab_class_aligned(size, align) : size <= SLAB_OBJECT_MAX ? slab_class_for(size) : 0;
     bool whole_region = class_of(p) == PAGE_MAP_BIG && round_up(size, sys_page_bytes()) == usable;
     if (cls != class_of(p) && !whole_region && !engine_fits_in_place(usable, size))
@@ -125,6 +140,9 @@ void *engine_realloc(void *p, size_t size) {
         return NULL;
     if (UNLIKELY(engine_counting))
         engine_count(ENGINE_CALL_REALLOC, 0);
+    /* What a program keeps a pointer to after realloc is found sooner where the object always moves. */
+    if (UNLIKELY(rt_opt.harden))
+        return size == usable ? p : realloc_copy(p, usable, size);
     if (class_of(p) == PAGE_MAP_BIG)
         return realloc_big(p, usable, size);
     return engine_fits_in_place(usable, size) ? p : realloc_copy(p, usable, size);

@@ -9,6 +9,8 @@
 #include "base/bits.h"
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/guard.h"
+#include "engine/harden.h"
 #include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/options.h"
@@ -28,7 +30,10 @@ static void options_settle(void) {
         rt_opt.limit_hard = rt_opt.limit_hard != 0 ? rt_opt.limit_hard : RT_LIMIT_NONE;
     }
     rt_opt.steps = 1u << bits_highest(MAX(rt_opt.steps, 1u));
-    engine_counting = rt_opt.stats != OPT_STATS_OFF;
+    if (rt_opt.harden)
+        harden_init();
+    /* Counted calls are those that see every object, realloc among them. */
+    engine_counting = rt_opt.stats != OPT_STATS_OFF || rt_opt.harden;
     if (engine_counting || rt_opt.zero)
         mag_divert();
 }
@@ -103,6 +108,7 @@ void engine_libc_ready(void) {
     if (engine_counting && !engine_ready())
         return;
     sys_atfork(fork_prepare, fork_parent, fork_child);
+    guard_arm();
     if (rt_opt.background == OPT_BACKGROUND_ON && engine_ready())
         engine_background_start();
 }

@@ -8,6 +8,7 @@
 #include "buddy/buddy.h"
 #include "engine/atomic.h"
 #include "engine/engine.h"
+#include "engine/harden.h"
 #include "engine/pressure.h"
 #include "engine/settle.h"
 #include "engine/start.h"
@@ -173,6 +174,7 @@ bool engine_reclaim(void) {
 void engine_exit_audit(void) {
     if (!engine_started())
         return;
+    harden_audit();
     mag_depot_trim(MAG_DRAIN_ALL);
     mag_drain(MAG_DRAIN_ALL);
 }

@@ -5,6 +5,7 @@
  * all.
  */
 #include "big/big.h"
+#include "engine/guard.h"
 #include "engine/start.h"
 #include "rt/misuse.h"
 #include "rt/options.h"
@@ -105,6 +106,8 @@ static void report_ours(const void *p) {
 COLD void engine_bad_pointer(const void *p) {
     static _Atomic(bool) named;
     struct mapping m = {0};
+    if (guard_has(p))
+        guard_report_pointer(p);
     report_ours(p);
     if (!mapping_find(p, &m))
         rt_misuse(MISUSE_WILD, p, 0, NULL);

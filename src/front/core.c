@@ -32,7 +32,7 @@ static COLD void *alloc_slow(size_t size) {
     void *p;
     if (UNLIKELY(debug != NULL) && debug(size, &p))
         return p;
-    p = engine_alloc_slow(size);
+    p = engine_alloc_unguarded(size, ENGINE_ANY_CONTENT);
     void *(*failed)(size_t) = p != NULL ? NULL : atomic_load_explicit(&alloc_failed, memory_order_relaxed);
     return failed == NULL ? p : failed(size);
 }
@@ -67,7 +67,7 @@ FAST_ENTRY void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) {
     return LIKELY(p != NULL) ? p : quarry_core1_alloc(size);
 }
 
-void *quarry_core1_zalloc(size_t size) { return engine_calloc(1, size); }
+void *quarry_core1_zalloc(size_t size) { return engine_alloc_unguarded(size, ENGINE_ZEROED); }
 
 void *quarry_core1_alloc_aligned(size_t align, size_t size) { return engine_memalign(align, size); }
 

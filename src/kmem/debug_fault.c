@@ -92,5 +92,5 @@ void kmem_fault_explain(void) {
     if (watched)
         return;
     watched = true;
-    (void)sys_fault_watch(explain);
+    (void)sys_fault_watch(explain, SYS_FAULT_ALONE, (const void *)(uintptr_t)quarry_core1_alloc);
 }

@@ -2,6 +2,7 @@
 /* Gathers every layer's accounts into one struct. Contract in obs.h. */
 #include "big/big.h"
 #include "buddy/buddy.h"
+#include "engine/guard.h"
 #include "engine/pressure.h"
 #include "engine/start.h"
 #include "mag/mag.h"
@@ -124,6 +125,8 @@ void obs_collect(struct obs_stats *ret_stats, enum obs_depth depth) {
     ret_stats->limit_hard_bytes = pressure.hard_bytes;
     ret_stats->limit_soft_hits = atomic_load_explicit(&engine_soft_hits, memory_order_relaxed);
     ret_stats->limit_hard_hits = atomic_load_explicit(&engine_hard_hits, memory_order_relaxed);
+    ret_stats->guard_objects = atomic_load_explicit(&guard_objects_nr, memory_order_relaxed);
+    ret_stats->guard_samples = atomic_load_explicit(&guard_samples_nr, memory_order_relaxed);
     ret_stats->ticks = atomic_load_explicit(&engine_ticks_nr, memory_order_relaxed);
     ret_stats->calls_malloc = atomic_load_explicit(&engine_calls[ENGINE_CALL_MALLOC], memory_order_relaxed);
     ret_stats->calls_calloc = atomic_load_explicit(&engine_calls[ENGINE_CALL_CALLOC], memory_order_relaxed);

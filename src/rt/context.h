@@ -42,7 +42,14 @@ static ALWAYS_INLINE void rt_context_leave(enum rt_context before) {
 }
 
 /* Bits of what is left to do. Hints: a chore noted while it is being done is done again. */
-enum { RT_CHORE_SWEEP = 1, RT_CHORE_RESERVE = 2, RT_CHORE_GRACE = 4, RT_CHORE_REGIONS = 8, RT_CHORE_PAGES = 16 };
+enum {
+    RT_CHORE_SWEEP = 1,
+    RT_CHORE_RESERVE = 2,
+    RT_CHORE_GRACE = 4,
+    RT_CHORE_REGIONS = 8,
+    RT_CHORE_PAGES = 16,
+    RT_CHORE_GUARDS = 32,
+};
 extern HIDDEN _Atomic(u32) rt_chores;
 
 static inline void rt_chore_note(u32 chore) {

@@ -29,13 +29,22 @@ static const struct {
                       "free pages with the order they were allocated with"},
     [MISUSE_INTERFACE] = {"wrong-interface", "memory that another function frees",
                           "pages go to free_pages, vmalloc's areas to vfree or kvfree, all else to kfree or free"},
+    [MISUSE_BOUNDS] = {"out-of-bounds", "a byte outside of an object was used",
+                       "look at the size and the index: the stacks say which object and where"},
+    [MISUSE_USE_FREED] = {"use-after-free", "a byte of an object that is free was used",
+                          "look for a pointer that is kept after the free: the stacks say whose"},
+    [MISUSE_OVERFLOW] = {"overflow", "bytes beside the object were written",
+                         "look at what writes to it: more than was asked for, or before its start"},
+    [MISUSE_WRITE_FREED] = {"write-after-free", "an object that is free was written to",
+                            "look for a pointer that is kept after the free"},
 };
 
-static void misuse_print(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {
+COLD void rt_misuse_line(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {
     char line[LINE_BYTES];
+    unsigned nr = (unsigned)kind + 1;
     struct fmt_buf b = fmt_init(line, sizeof(line));
-    fmt_printf(&b, "quarry: error Q0%u %s: pointer %p: %s; class ", (unsigned)kind + 1, crimes[kind].name, p,
-               crimes[kind].what);
+    fmt_printf(&b, "quarry: error Q%c%c %s: pointer %p: %s; class ", (char)('0' + nr / 10), (char)('0' + nr % 10),
+               crimes[kind].name, p, crimes[kind].what);
     if (class_bytes != 0)
         fmt_dec(&b, class_bytes);
     else
@@ -45,8 +54,8 @@ static void misuse_print(enum misuse_kind kind, const void *p, size_t class_byte
 }
 
 COLD _Noreturn void rt_misuse(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {
-    misuse_print(kind, p, class_bytes, slab_state);
+    rt_misuse_line(kind, p, class_bytes, slab_state);
     sys_abort();
 }
 
-COLD void rt_misuse_warn(enum misuse_kind kind, const void *p) { misuse_print(kind, p, 0, NULL); }
+COLD void rt_misuse_warn(enum misuse_kind kind, const void *p) { rt_misuse_line(kind, p, 0, NULL); }

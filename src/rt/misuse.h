@@ -21,12 +21,18 @@ enum misuse_kind {
     MISUSE_ALIGN,
     MISUSE_ORDER,
     MISUSE_INTERFACE,
+    MISUSE_BOUNDS,
+    MISUSE_USE_FREED,
+    MISUSE_OVERFLOW,
+    MISUSE_WRITE_FREED,
     MISUSE_KINDS_NR,
 };
 
 /* Prints the line and aborts. class_bytes 0: not known. slab_state NULL: no slab. */
 _Noreturn void rt_misuse(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state);
-/* The line alone, for what a program survives. */
+/* The line alone, for those who say more before they abort. */
+void rt_misuse_line(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state);
+/* And for what a program survives. */
 void rt_misuse_warn(enum misuse_kind kind, const void *p);
 
 #endif

@@ -3,10 +3,13 @@
  * word.h. */
 #include "base/bits.h"
 #include "rt/context.h"
+#include "rt/options.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
 #include "slab/class.h"
 #include "sys/sys.h"
+
+#include <string.h>
 
 enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, EMPTIES_OUT_PART = 32 };
 /*
@@ -121,6 +124,8 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
         return NULL;
     }
     class_follow(c, slab_class_at(0, cls));
+    if (UNLIKELY(rt_opt.harden) && content == PAGE_DIRTY)
+        memset(base, 0, g->granules * GRANULE_BYTES);
     struct slab *s = slab_at(base);
     atomic_store_explicit(&s->bits, bitmap, memory_order_relaxed);
     s->purged = 0;

@@ -3,54 +3,89 @@
 #include "sys/fault.h"
 
 #include "sys/call.h"
+#include "sys/symbol.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <ucontext.h>
 
-static void (*fault_fn)(const struct sys_fault *fault);
+enum { WATCHERS_MAX = 2 };
+static void (*watchers[WATCHERS_MAX])(const struct sys_fault *fault);
+static unsigned watchers_nr;
+static struct sigaction before; /* what comes after us */
 
 #if defined(__x86_64__)
 static void regs_get(const ucontext_t *context, struct sys_fault *ret_fault) {
     const greg_t *regs = context->uc_mcontext.gregs;
-    enum { R8 = 0, RCX = 14, RSP = 15 }; /* the order of struct sigcontext */
+    enum { R8 = 0, RDI = 8, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, ERR = 19 }; /* the order of struct sigcontext */
+    enum { ERR_WRITE = 2 };
+    static const u8 order[] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP}; /* and that of the unwind tables */
     for (unsigned i = R8; i <= RCX; i++)
         ret_fault->regs[ret_fault->regs_nr++] = (u64)regs[i];
     ret_fault->stack_pointer = (u64)regs[RSP];
+    ret_fault->access = (regs[ERR] & ERR_WRITE) != 0 ? SYS_ACCESS_WRITE : SYS_ACCESS_READ;
+    for (unsigned i = 0; i < ARRAY_NR(order); i++) {
+        ret_fault->frame.regs[i] = (u64)regs[order[i]];
+        ret_fault->frame.regs[ARRAY_NR(order) + i] = (u64)regs[R8 + i];
+    }
+    ret_fault->frame.pc = (u64)regs[RIP];
 }
 #else
 static void regs_get(const ucontext_t *context, struct sys_fault *ret_fault) {
-    for (unsigned i = 0; i < 31; i++)
+    enum { LINK_REGS_NR = 31 };
+    for (unsigned i = 0; i < LINK_REGS_NR; i++) {
         ret_fault->regs[ret_fault->regs_nr++] = context->uc_mcontext.regs[i];
+        ret_fault->frame.regs[i] = context->uc_mcontext.regs[i];
+    }
     ret_fault->stack_pointer = context->uc_mcontext.sp;
+    ret_fault->frame.regs[LINK_REGS_NR] = context->uc_mcontext.sp;
+    ret_fault->frame.pc = context->uc_mcontext.pc;
 }
 #endif
 
-/* The instruction fails again, and then nobody is asked. A signal that was sent must be sent again. */
+/* The instruction fails again, and then goes where it would have gone without us. A signal that was sent must be sent
+ * again; it is blocked here. */
 static void handler(int signal_nr, siginfo_t *info, void *context) {
     struct sys_fault fault = {.address = (u64)(uintptr_t)info->si_addr};
-    struct sigaction now, fatal;
-    memset(&fatal, 0, sizeof(fatal));
-    fatal.sa_handler = SIG_DFL;
-    if (sigaction(signal_nr, NULL, &now) == 0 && now.sa_sigaction == handler)
-        (void)sigaction(signal_nr, &fatal, NULL);
-    if (info->si_code <= 0) {
-        (void)raise(signal_nr); /* blocked here: it ends the program on return */
-        return;
+    int saved_errno = errno;
+    if (info->si_code > 0) {
+        regs_get(context, &fault);
+        for (unsigned i = 0; i < watchers_nr; i++)
+            watchers[i](&fault);
     }
-    regs_get(context, &fault);
-    fault_fn(&fault);
+    (void)sigaction(signal_nr, &before, NULL);
+    if (info->si_code <= 0)
+        (void)SYS4(SYS_rt_tgsigqueueinfo, SYS0(SYS_getpid), SYS0(SYS_gettid), signal_nr, info);
+    errno = saved_errno;
 }
 
-bool sys_fault_watch(void (*fn)(const struct sys_fault *fault)) {
+/* A handler of the other of our two libraries does as this one: what comes before it comes back to it. */
+static bool is_ally(const struct sigaction *now, const void *ally) {
+    uintptr_t first, end, self_first, self_end, at = (uintptr_t)now->sa_sigaction;
+    return ally != NULL && sys_module_range(ally, &first, &end) &&
+           sys_module_range((const void *)(uintptr_t)handler, &self_first, &self_end) && first != self_first &&
+           at >= first && at < end;
+}
+
+bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally) {
     struct sigaction now, watch;
-    if (sigaction(SIGSEGV, NULL, &now) != 0 || now.sa_handler != SIG_DFL)
+    if (watchers_nr == WATCHERS_MAX || sigaction(SIGSEGV, NULL, &now) != 0 || now.sa_handler == SIG_IGN)
         return false;
-    memset(&watch, 0, sizeof(watch));
+    if (now.sa_sigaction == handler) {
+        watchers[watchers_nr++] = fn;
+        return true;
+    }
+    if (chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally(&now, ally))
+        return false;
+    watch = now; /* a handler that is there gets the signal again as it would have: with its mask and on its stack */
+    if (now.sa_handler == SIG_DFL)
+        memset(&watch, 0, sizeof(watch));
     watch.sa_sigaction = handler;
-    watch.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    fault_fn = fn;
+    watch.sa_flags = (watch.sa_flags & ~(int)SA_RESETHAND) | SA_SIGINFO | SA_ONSTACK;
+    before = now;
+    watchers[watchers_nr++] = fn;
     return sigaction(SIGSEGV, &watch, NULL) == 0;
 }
 

@@ -150,6 +150,17 @@ _Noreturn void sys_abort(void) {
         __builtin_trap();
 }
 
+void sys_random(void *to, size_t bytes) {
+    enum { NO_WAIT = 1 };
+    if (SYS3(SYS_getrandom, to, bytes, NO_WAIT) == (long)bytes)
+        return;
+    u64 x = sys_clock_ns() ^ (u64)(uintptr_t)to << 16;
+    for (size_t i = 0; i < bytes; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        ((u8 *)to)[i] = (u8)(x >> 56);
+    }
+}
+
 u32 sys_process_id(void) { return (u32)SYS0(SYS_getpid); }
 u64 sys_thread_self(void) { return (u64)__builtin_thread_pointer(); }
 uintptr_t sys_stack_pointer(void) { return (uintptr_t)__builtin_frame_address(0); }

@@ -25,9 +25,11 @@ struct module {
 
 #if defined(DLFO_STRUCT_HAS_EH_DBASE)
 /* Without a lock (glibc 2.35): a thread that held one at a fork would hold it in the child for ever. */
+extern __typeof__(_dl_find_object) _dl_find_object __attribute__((weak)); /* an older C library has none */
+
 static bool module_find(const void *p, struct module *ret_module) {
     struct dl_find_object found;
-    if (_dl_find_object((void *)(uintptr_t)p, &found) != 0)
+    if (_dl_find_object == NULL || _dl_find_object((void *)(uintptr_t)p, &found) != 0)
         return false;
     *ret_module = (struct module){.address = (uintptr_t)p,
                                   .load = found.dlfo_link_map->l_addr,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From code addresses to names, for libquarry-kmem's reports alone; not part of libquarry. */
+/* From code addresses to names, for reports. */
 #ifndef QUARRY_SYS_SYMBOL_H
 #define QUARRY_SYS_SYMBOL_H
 

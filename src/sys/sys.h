@@ -104,6 +104,8 @@ _Noreturn void sys_abort(void);
 bool sys_program_constant(const void *p);
 /* Whether this thread has any signal blocked: true in nearly every signal handler, which blocks its own. */
 bool sys_signals_blocked(void);
+/* Bytes nobody can guess, by the kernel; where it has none, by clock and address. */
+void sys_random(void *to, size_t bytes);
 u32 sys_process_id(void);
 /* A number no two living threads share: the thread pointer. */
 u64 sys_thread_self(void);

@@ -15,10 +15,11 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import driver  # noqa: E402
 
-# Hugepages early, so that a small workload has them.
-EARLY = {"QUARRY_THP_AFTER": "2M"}
-ALWAYS = {"QUARRY_THP": "always"}
-NEVER = {"QUARRY_THP": "never"}
+# Hugepages early, and guarded objects often, so that a small workload has them; from the first call on at the start.
+EARLY = {"QUARRY_THP_AFTER": "2M", "QUARRY_GUARD": "50"}
+AT_ONCE = {"QUARRY_GUARD": "1"}
+ALWAYS = {"QUARRY_THP": "always", "QUARRY_GUARD": "50"}
+NEVER = {"QUARRY_THP": "never", "QUARRY_GUARD": "50"}
 # Files are read then.
 CGROUP = {"QUARRY_CGROUP": "on"}
 # inject.h
@@ -68,7 +69,7 @@ def run_start(report, library, program, call, number):
 
     def judged(first, many):
         rule = f"{number}:{ENOMEM}:{first}:{many}:{beside}"
-        return run(report, library, [program, "start", call], {"INJECT": rule}, f"{call} at the start, rule {rule}")
+        return run(report, library, [program, "start", call], {"INJECT": rule, **AT_ONCE}, f"{call} at the start, rule {rule}")
 
     out = judged(0, 0)
     found = re.search(r"^calls (\d+)$", out.stdout, re.M)

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Sixteen classes of heap bugs in four forms, and what each allocator makes of them.
+
+corpus.py --test MODE LIBRARY PROGRAM    the test: each crime must end as EXPECTED says, with its report; TAP
+corpus.py --table LIBRARY PROGRAM        the table of docs/security.md, of LIBRARY and of every other malloc that is installed
+
+A crime is found when the program is ended by a signal or says something on stderr, and missed when it ends as if nothing were. A class is found when
+it is found in every form, in each of the runs; how many forms are found by an allocator that does not find all stands in the table.
+"""
+import argparse
+import glob
+import os
+import signal
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import driver  # noqa: E402
+
+FORMS = ["immediate", "delayed", "thread", "fork"]
+# Of the default build what does not depend on chance: without guarded objects.
+MODES = {
+    "default": {"QUARRY_GUARD": "0"},
+    "guard": {"QUARRY_GUARD": "1", "QUARRY_GUARD_SLOTS": "16384"},
+    "hardened": {"QUARRY_HARDEN": "1", "QUARRY_GUARD": "0"},
+}
+DOUBLE, INTERIOR, WILD, STACK = "Q01 double-free", "Q02 interior-pointer", "Q03 wild-pointer", "Q04 stack-pointer"
+SIZE, ALIGN, BOUNDS, USED, OVERFLOW = ("Q06 sized-free-mismatch", "Q07 bad-alignment", "Q10 out-of-bounds", "Q11 use-after-free",
+                                       "Q12 overflow")
+WRITE = "Q13 write-after-free"
+SEGV = "SIGSEGV"
+# The report; a set where there are several, by chance or by form; None: it is not found.
+EXPECTED = {
+    "double-free": {"default": DOUBLE, "guard": DOUBLE, "hardened": DOUBLE},
+    "double-free-large": {"default": DOUBLE, "guard": DOUBLE, "hardened": DOUBLE},
+    "interior-free": {"default": INTERIOR, "guard": INTERIOR, "hardened": INTERIOR},
+    "interior-free-large": {"default": INTERIOR, "guard": INTERIOR, "hardened": INTERIOR},
+    "stack-free": {"default": STACK, "guard": STACK, "hardened": STACK},
+    "global-free": {"default": WILD, "guard": WILD, "hardened": WILD},
+    "wild-free": {"default": WILD, "guard": WILD, "hardened": WILD},
+    "realloc-freed": {"default": DOUBLE, "guard": DOUBLE, "hardened": DOUBLE},
+    "realloc-wild": {"default": WILD, "guard": WILD, "hardened": WILD},
+    "sized-free": {"default": SIZE, "guard": SIZE, "hardened": SIZE},
+    "aligned-free": {"default": ALIGN, "guard": ALIGN, "hardened": ALIGN},
+    "overflow-large": {"default": SEGV, "guard": BOUNDS, "hardened": BOUNDS},
+    "overflow": {"default": None, "guard": {BOUNDS, OVERFLOW}, "hardened": OVERFLOW},
+    "underflow": {"default": None, "guard": {BOUNDS, OVERFLOW}, "hardened": {OVERFLOW, WRITE}},
+    "write-after-free": {"default": None, "guard": USED, "hardened": WRITE},
+    "write-after-free-large": {"default": None, "guard": None, "hardened": USED},
+}
+TIMEOUT_S = 60
+
+
+def run(libs, program, crime, form, env):
+    return driver.run_child([program, crime, form], driver.child_env(libs, env), TIMEOUT_S)
+
+
+def found(out):
+    return out.status != 0 or out.stderr != ""
+
+
+def judge(out, expected):
+    """What is wrong; None: nothing. The first line of stderr is the report, all others are its details."""
+    if expected is None:
+        return f"found: {driver.describe_status(out)} {out.stderr}" if found(out) else None
+    wanted = expected if isinstance(expected, set) else {expected}
+    lines = out.stderr.splitlines() or [""]
+    if SEGV in wanted and out.status == -signal.SIGSEGV and lines == [""]:
+        return None
+    line = driver.MISUSE_LINE.fullmatch(lines[0])
+    if out.status != -signal.SIGABRT or not line:
+        return f"{driver.describe_status(out)}: {lines[0]!r}"
+    if f"{line['id']} {line['name']}" not in wanted:
+        return f"{line['id']} {line['name']} instead of {' or '.join(sorted(wanted))}"
+    return next((f"not of the report: {more!r}" for more in lines[1:] if not more.startswith("quarry:   ")), None)
+
+
+def test(mode, library, program):
+    report = driver.Report()
+    named = driver.run_child([program], driver.child_env([], {}), TIMEOUT_S).stdout.split()
+    report.line(set(named) == set(EXPECTED), "the program's crimes are those expected")
+    for crime in named:
+        for form in FORMS:
+            out = run([library], program, crime, form, MODES[mode])
+            wrong = judge(out, EXPECTED[crime][mode])
+            report.line(wrong is None, f"{crime} {form}")
+            if wrong is not None:
+                report.explain(wrong)
+                report.explain("repeat: " + driver.repeat_command(out))
+                report.explain(out.stderr)
+    return report.finish()
+
+
+# --- the table ---
+
+PEER_FOLDERS = ["/usr/lib/*-linux-gnu", "/usr/lib/llvm-*/lib/clang/*/lib/linux"]
+PEERS = [
+    ("glibc", [], {}),
+    ("glibc, malloc.check=3", ["libc_malloc_debug.so.0"], {"GLIBC_TUNABLES": "glibc.malloc.check=3"}),
+    ("jemalloc 5.3", ["libjemalloc.so.2"], {}),
+    ("mimalloc 2.0", ["libmimalloc.so.2.0"], {}),
+    ("tcmalloc 2.10", ["libtcmalloc_minimal.so.4"], {}),
+    ("tcmalloc 2.10, debug", ["libtcmalloc_minimal_debug.so.4"], {}),
+    ("scudo 14", ["libclang_rt.scudo_standalone-x86_64.so"], {}),
+    ("scudo 14, quarantine", ["libclang_rt.scudo_standalone-x86_64.so"],
+     {"SCUDO_OPTIONS": "quarantine_size_kb=1024:thread_local_quarantine_size_kb=64:quarantine_max_chunk_size=65536:"
+                       "delete_size_mismatch=true:dealloc_type_mismatch=true:zero_contents=true"}),
+]
+
+
+def installed(names):
+    found_libs = []
+    for name in names:
+        paths = [path for folder in PEER_FOLDERS for path in sorted(glob.glob(os.path.join(folder, name)))]
+        if not paths:
+            return None
+        found_libs.append(paths[0])
+    return found_libs
+
+
+def table(library, program):
+    columns = [("quarry", [library], MODES["default"])]
+    columns += [(f"quarry, {mode}", [library], env) for mode, env in MODES.items() if mode != "default"]
+    columns += [(name, installed(libs), env) for name, libs, env in PEERS if installed(libs) is not None]
+    rows, sums = [], [0] * len(columns)
+    for crime in EXPECTED:
+        cells = []
+        for i, (_, libs, env) in enumerate(columns):
+            forms = sum(found(run(libs, program, crime, form, env)) for form in FORMS)
+            sums[i] += forms == len(FORMS)
+            cells.append("found" if forms == len(FORMS) else f"{forms} of 4" if forms else "-")
+        rows.append([crime, *cells])
+    rows.append([f"classes found of {len(EXPECTED)}", *map(str, sums)])
+    for row in [["", *(name for name, _, _ in columns)], ["---"] * (len(columns) + 1), *rows]:
+        print("| " + " | ".join(row) + " |")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--test", choices=MODES, metavar="MODE", help=", ".join(MODES))
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("library")
+    parser.add_argument("program")
+    args = parser.parse_args()
+    return table(args.library, args.program) if args.table else test(args.test, args.library, args.program)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guarded objects: placed, counted, given back and taken in turn; what is wrong with one is told with both stacks; and
+ * threads that hand them to each other lose none. On the real system. Stamps in the objects are the oracle.
+ */
+#include "engine/guard.h"
+#include "engine/engine.h"
+#include "engine/start.h"
+#include "rt/context.h"
+#include "rt/options.h"
+#include "sys/sys.h"
+#include "unit/alone.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <string.h>
+
+enum { SLOTS = 8 };
+
+/* Every slow call is guarded, in so few slots that each is used many times. */
+static void start(unsigned slots) {
+    cr_assert(engine_ready());
+    rt_opt.guard = 1;
+    rt_opt.guard_slots = slots;
+    guard_arm();
+}
+
+static u64 objects(void) { return atomic_load(&guard_objects_nr); }
+
+Test(guard, off_until_it_is_armed) {
+    void *p = engine_alloc_slow(100);
+    cr_assert(!guard_has(p));
+    cr_assert_eq(objects(), 0);
+    engine_free_slow(p);
+}
+
+Test(guard, objects_are_exact_zeroed_and_at_an_edge) {
+    const size_t page = sys_page_bytes();
+    const size_t sizes[] = {0, 1, 15, 16, 17, 48, 100, 4000, page};
+    unsigned starts = 0, ends = 0;
+    start(SLOTS);
+    for (unsigned round = 0; round < 64; round++) {
+        for (size_t i = 0; i < ARRAY_NR(sizes); i++) {
+            u8 *p = engine_alloc_slow(sizes[i]);
+            size_t size = MAX(sizes[i], (size_t)1), at = (uintptr_t)p % page;
+            cr_assert(guard_has(p));
+            cr_assert_eq(engine_usable(p), size);
+            cr_assert_eq((int)engine_kind_of(p), (int)ENGINE_SLAB);
+            cr_assert_eq((uintptr_t)p % 16, 0);
+            for (size_t k = 0; k < size; k++)
+                cr_assert_eq(p[k], 0);
+            memset(p, 0xff, size);
+            starts += at == 0;
+            ends += at + round_up(size, 16) == page;
+            cr_assert(at == 0 || at + round_up(size, 16) == page);
+            engine_free_slow(p);
+            cr_assert_eq(engine_kind_of(p), ENGINE_NOT_OURS);
+        }
+    }
+    cr_assert(starts > 100 && ends > 100, "%u at the start, %u at the end of their page", starts, ends);
+    cr_assert_eq(objects(), 0);
+}
+
+Test(guard, calloc_realloc_and_sized_free_know_them) {
+    start(SLOTS);
+    u8 *p = engine_calloc(10, 10);
+    cr_assert(guard_has(p));
+    memset(p, 7, 100);
+    cr_assert_eq(engine_realloc(p, 60), p, "smaller stays");
+    p = engine_realloc(p, 200);
+    cr_assert_eq(engine_usable(p), 200);
+    for (size_t i = 0; i < 100; i++)
+        cr_assert_eq(p[i], 7);
+    engine_free_sized(p, 200, 0);
+    void *big = engine_alloc_slow(sys_page_bytes() + 1), *plain = engine_alloc_unguarded(100, ENGINE_ANY_CONTENT);
+    cr_assert(!guard_has(big) && !guard_has(plain));
+    engine_free_slow(big);
+    engine_free_slow(plain);
+    cr_assert_eq(objects(), 0);
+}
+
+/* A slot that was freed is the last to be used again. */
+Test(guard, slots_are_taken_in_turn) {
+    void *p[SLOTS], *more;
+    start(SLOTS);
+    for (unsigned i = 0; i < SLOTS; i++)
+        cr_assert(guard_has(p[i] = engine_alloc_slow(32)));
+    more = engine_alloc_slow(32);
+    cr_assert(more != NULL && !guard_has(more), "all in use: an object as any other");
+    engine_free_slow(more);
+    engine_free_slow(p[3]);
+    engine_free_slow(p[5]);
+    for (unsigned i = 0; i < 2; i++) {
+        char *next = engine_alloc_slow(32), *was = p[i == 0 ? 3 : 5];
+        cr_assert_eq(round_down((uintptr_t)next, sys_page_bytes()), round_down((uintptr_t)was, sys_page_bytes()));
+    }
+}
+
+Test(guard, one_that_was_freed_is_closed_as_long_as_may_be) {
+    uintptr_t pages[SLOTS];
+    start(SLOTS);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        void *p = engine_alloc_slow(32);
+        pages[i] = round_down((uintptr_t)p, sys_page_bytes());
+        engine_free_slow(p);
+        for (unsigned k = 0; k < i; k++)
+            cr_assert_neq(pages[k], pages[i]);
+    }
+}
+
+Test(guard, frees_that_may_not_block_leave_the_page_to_others) {
+    start(SLOTS);
+    void *p = engine_alloc_slow(64);
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    cr_assert_null(guard_alloc(64));
+    guard_free(p);
+    rt_context_leave(before);
+    cr_assert_eq(guard_usable(p), 0);
+    cr_assert_eq(objects(), 1);
+    *(volatile char *)p = 1;                   /* open still */
+    engine_free_slow(engine_alloc_slow(5000)); /* does the chores */
+    cr_assert_eq(objects(), 0);
+}
+
+/* --- crimes --- */
+
+enum crime { READ_FREED, WRITE_BEHIND, WRITE_BEFORE, FREE_TWICE, FREE_INSIDE, FREE_BESIDE, SPOIL, REALLOC_FREED };
+
+static NOINLINE void commit(void *arg) {
+    const enum crime crime = *(enum crime *)arg;
+    const size_t page = sys_page_bytes();
+    start(SLOTS);
+    volatile char *p = engine_alloc_slow(40);
+    switch (crime) {
+    case READ_FREED:
+        engine_free_slow((void *)p);
+        (void)p[8];
+        break;
+    case WRITE_BEHIND: p[page] = 1; break;
+    case WRITE_BEFORE: *((volatile char *)round_down((uintptr_t)p, page) - 1) = 1; break;
+    case FREE_TWICE:
+        engine_free_slow((void *)p);
+        engine_free_slow((void *)p);
+        break;
+    case FREE_INSIDE: engine_free_slow((char *)p + 16); break;
+    case FREE_BESIDE: engine_free_slow((char *)p - page); break;
+    case SPOIL:
+        p[40] ^= 1; /* in the rounding, or where the page goes on */
+        engine_free_slow((void *)p);
+        break;
+    case REALLOC_FREED:
+        engine_free_slow((void *)p);
+        (void)engine_realloc((void *)p, 10);
+        break;
+    }
+}
+
+static unsigned count(const char *text, const char *what) {
+    unsigned nr = 0;
+    for (; (text = strstr(text, what)) != NULL; text += strlen(what))
+        nr++;
+    return nr;
+}
+
+Test(guard, crimes_are_told_with_their_stacks) {
+    static const struct {
+        enum crime crime;
+        const char *line;
+        bool freed;
+    } crimes[] = {
+        {READ_FREED, "quarry: error Q11 use-after-free: ", true},
+        {WRITE_BEHIND, "quarry: error Q10 out-of-bounds: ", false},
+        {WRITE_BEFORE, "quarry: error Q10 out-of-bounds: ", false},
+        {FREE_TWICE, "quarry: error Q01 double-free: ", true},
+        {FREE_INSIDE, "quarry: error Q02 interior-pointer: ", false},
+        {FREE_BESIDE, "quarry: error Q03 wild-pointer: ", false},
+        {SPOIL, "quarry: error Q12 overflow: ", false},
+        {REALLOC_FREED, "quarry: error Q01 double-free: ", true},
+    };
+    char said[8192];
+    for (size_t i = 0; i < ARRAY_NR(crimes); i++) {
+        enum crime crime = crimes[i].crime;
+        cr_assert_eq(alone_die(commit, &crime, said, sizeof(said)), SIGABRT, "crime %zu: %s", i, said);
+        cr_assert_eq(strncmp(said, crimes[i].line, strlen(crimes[i].line)), 0, "crime %zu: %s", i, said);
+        cr_assert_eq(count(said, " slab guarded;"), 1, "crime %zu: %s", i, said);
+        cr_assert_eq(count(said, "\nquarry:   found by this thread:\n"), 1, "crime %zu: %s", i, said);
+        if (crime != FREE_BESIDE)
+            cr_assert_eq(count(said, "\nquarry:   allocated by this thread:\n"), 1, "crime %zu: %s", i, said);
+        cr_assert_eq(count(said, "\nquarry:   freed by this thread:\n"), crimes[i].freed, "crime %zu: %s", i, said);
+    }
+}
+
+/* Two threads free one object at the same moment: one of them always is the second. */
+static _Atomic(unsigned) racers;
+
+static void *race_free(void *p) {
+    atomic_fetch_add(&racers, 1);
+    while (atomic_load(&racers) != 2)
+        continue;
+    engine_free_slow(p);
+    return NULL;
+}
+
+static void race(void *unused) {
+    pthread_t thread;
+    (void)unused;
+    start(SLOTS);
+    void *p = engine_alloc_slow(40);
+    MUST(pthread_create(&thread, NULL, race_free, p) == 0);
+    race_free(p);
+    pthread_join(thread, NULL);
+}
+
+Test(guard, one_of_two_frees_at_once_is_told) {
+    char said[8192];
+    for (unsigned i = 0; i < 200; i++) {
+        cr_assert_eq(alone_die(race, NULL, said, sizeof(said)), SIGABRT, "attempt %u: %s", i, said);
+        cr_assert_not_null(strstr(said, "quarry: error Q01 double-free: "), "%s", said);
+    }
+}
+
+/* A fault that is not ours ends the program as it would have. */
+static volatile uintptr_t nowhere = 8;
+
+static void fault_elsewhere(void *unused) {
+    (void)unused;
+    start(SLOTS);
+    engine_free_slow(engine_alloc_slow(8));
+    *(volatile char *)nowhere = 1; // NOLINT(performance-no-int-to-ptr)
+}
+
+static volatile sig_atomic_t handled;
+static void own_handler(int nr) {
+    handled = nr;
+    _exit(42);
+}
+
+static void fault_with_handler(void *unused) {
+    (void)unused;
+    signal(SIGSEGV, own_handler);
+    fault_elsewhere(NULL);
+}
+
+static void fault_sent(void *unused) {
+    (void)unused;
+    start(SLOTS);
+    raise(SIGSEGV);
+}
+
+#if !defined(__SANITIZE_ADDRESS__)
+Test(guard, other_faults_go_where_they_went) {
+    char said[1024];
+    cr_assert_eq(alone_die(fault_elsewhere, NULL, said, sizeof(said)), SIGSEGV);
+    cr_assert_str_eq(said, "");
+    cr_assert_eq(alone_die(fault_with_handler, NULL, said, sizeof(said)), 0, "the program's handler ends it by exit");
+    cr_assert_eq(alone_die(fault_sent, NULL, said, sizeof(said)), SIGSEGV);
+}
+#endif
+
+/* --- threads --- */
+
+enum { THREADS = 4, ROUNDS = 4000, HELD = 64 };
+static _Atomic(u64 *) shelf[HELD];
+
+/* Each takes whatever lies on a place of the shelf, looks whether it is as it was left, frees it and leaves another. */
+static void *trader(void *arg) {
+    u64 seed = (u64)(uintptr_t)arg;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        u64 r = alone_random(&seed);
+        u64 *mine = engine_alloc_slow(8 * (1 + r % 20));
+        for (u64 k = 0; k < 1 + r % 20; k++)
+            mine[k] = (u64)(uintptr_t)mine + 1 + r % 20 + k * 3;
+        mine[0] = 1 + r % 20;
+        u64 *other = atomic_exchange(&shelf[(r >> 32) % HELD], mine);
+        if (other == NULL)
+            continue;
+        for (u64 k = 1; k < other[0]; k++)
+            MUST(other[k] == (u64)(uintptr_t)other + other[0] + k * 3);
+        if ((r >> 40) % 4 == 0) {
+            enum rt_context before = rt_context_enter(RT_ATOMIC);
+            bool is_guarded = guard_has(other);
+            if (is_guarded)
+                guard_free(other);
+            rt_context_leave(before);
+            if (is_guarded)
+                continue;
+        }
+        engine_free_slow(other);
+    }
+    return NULL;
+}
+
+Test(guard, threads_lose_and_share_none) {
+    pthread_t threads[THREADS];
+    start(SLOTS);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, trader, (void *)(i + 1)), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < HELD; i++)
+        engine_free_slow(atomic_load(&shelf[i]));
+    guard_close_due();
+    cr_assert_eq(objects(), 0);
+    cr_assert(atomic_load(&guard_samples_nr) > ROUNDS / 4, "%lu", (unsigned long)atomic_load(&guard_samples_nr));
+    /* None is lost: all slots can be live at once again. */
+    for (unsigned i = 0; i < SLOTS; i++)
+        cr_assert(guard_has(engine_alloc_slow(1)));
+}
