@@ -141,7 +141,8 @@ unsigned region_home(const struct mag_region *r) {
     return UNLIKELY(r->locked_kind) ? page_node_here() : atomic_load_explicit(&r->home, memory_order_relaxed);
 }
 
-void regions_publish(struct mag_region *r, unsigned id) {
+/* slow: what allocs_are_slow() said; who asks it again afterwards must know what was published. */
+static void region_publish(struct mag_region *r, unsigned id, bool slow) {
     bool stopped = atomic_load_explicit(&r->stops, memory_order_relaxed) != 0 ||
                    atomic_load_explicit(&closed, memory_order_relaxed);
     u64 *slots = stopped ? mag_stopped_slots : r->slot;
@@ -151,9 +152,11 @@ void regions_publish(struct mag_region *r, unsigned id) {
     /* order: release: the region was filled before. Its reader, an rseq section, follows the pointer and needs no
      * acquire. pairs: [mag.region] */
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
-    __atomic_store_n(&mag_tabs.alloc_view[id], allocs_are_slow() ? mag_stopped_slots : bank, __ATOMIC_RELEASE);
+    __atomic_store_n(&mag_tabs.alloc_view[id], slow ? mag_stopped_slots : bank, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
 }
+
+void regions_publish(struct mag_region *r, unsigned id) { region_publish(r, id, allocs_are_slow()); }
 
 /* Two threads may make one id's region at once: the second's block is wasted. */
 static struct mag_region *region_for_id(unsigned id) {
@@ -175,7 +178,7 @@ static struct mag_region *region_for_id(unsigned id) {
     bool slow;
     do {
         slow = allocs_are_slow();
-        regions_publish(made, id);
+        region_publish(made, id, slow);
         /* order: seq_cst fence: who ends the watch either finds this region, or is seen here.    pairs: [mag.watch] */
         atomic_thread_fence(memory_order_seq_cst);
     } while (slow != allocs_are_slow());

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The depot of src/mag/depot.c with the magazines of src/mag/magazine.c and the pool of their blocks (src/rt/pool.c),
+ * explored (weave.h). Who holds a magazine writes to its objects; at the end each object is in one hand, in the depot,
+ * or with the slabs, once, and the depot's accounts are exact. Blocks go from the depot to the pool and come back as
+ * magazines with another content while somebody may still hold an old head of either stack.
+ */
+#include "mag/region.h"
+#include "rt/options.h"
+#include "rt/pool.h"
+#include "rt/usage.h"
+#include "weave.h"
+#include "weave_heap.h"
+
+enum { CLS = 1, CAP = 1, OBJS_NR = 4, HAND_MAX = 3, LIVE_OBJS = 1 << 20, TAG_BITS = 3, OUT_PART = 8 };
+#define TAG_MASK ((((u64)1 << TAG_BITS) - 1) << 32)
+#define HEAD_MASK (UINT32_MAX | TAG_MASK)
+#define OBJECT_BYTES (256 * KIB) /* so that what all depots may hold together is reached */
+
+static struct object { u64 owner, given; } objects[OBJS_NR];
+
+static struct hand {
+    u64 m[HAND_MAX]; /* full magazines */
+    void *loose[HAND_MAX];
+    unsigned nr, loose_nr;
+} hands[WEAVE_THREADS_MAX];
+
+/* What a thread does: p puts a magazine, g gets one, t empties the depot, i trims what is idle, x takes a magazine
+ * apart and m makes one again of the object. */
+static const char *scripts[WEAVE_THREADS_MAX];
+
+const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {[CLS] = {.size_bytes = OBJECT_BYTES}};
+_Atomic(s64) rt_usage_out_bytes;
+_Atomic(u64) rt_usage_group_soft, rt_usage_group_hard;
+
+/* --- what depot.c and magazine.c call --- */
+
+void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
+    *ret_stats = (struct slab_class_stats){.out_objs = cls == CLS ? LIVE_OBJS : 0};
+}
+
+void slab_give(void *const *objs, unsigned nr) {
+    for (unsigned i = 0; i < nr; i++) {
+        struct object *o = objs[i];
+        o->owner = weave_self();
+        weave_must(o->given++ == 0);
+    }
+}
+
+/* --- threads --- */
+
+static void hand_own(const struct hand *h, unsigned self) {
+    for (unsigned i = 0; i < h->nr; i++) {
+        weave_must(mag_count(h->m[i]) == CAP);
+        ((struct object *)*(u64 *)h->m[i])->owner = self;
+    }
+}
+
+static u64 hand_pull(struct hand *h) {
+    u64 m = h->m[0];
+    for (unsigned i = 1; i < h->nr; i++)
+        h->m[i - 1] = h->m[i];
+    h->nr--;
+    return m;
+}
+
+static void hand_put(struct hand *h, unsigned self) {
+    if (h->nr == 0)
+        return;
+    hand_own(h, self);
+    u64 m = hand_pull(h);
+    if (!depot_put(CLS, m))
+        h->m[h->nr++] = m;
+}
+
+static void hand_get(struct hand *h, unsigned self) {
+    u64 m = depot_get(CLS);
+    if (m == 0)
+        return;
+    weave_must(h->nr < HAND_MAX);
+    h->m[h->nr++] = m;
+    hand_own(h, self);
+}
+
+static void hand_take_apart(struct hand *h) {
+    if (h->nr == 0)
+        return;
+    u64 m = hand_pull(h);
+    h->loose[h->loose_nr++] = (void *)*(u64 *)m;
+    *(u64 *)m = 0; /* as who empties a magazine leaves it: no word above the top is odd */
+    mag_unmake(m - sizeof(u64));
+}
+
+static u64 mag_of(void *object) {
+    u64 *w = (u64 *)mag_make(CAP);
+    weave_must(w != NULL && (w[0] & MAG_WORD_END) != 0 && (w[CAP + 1] & MAG_WORD_END) != 0);
+    w[CAP] = (u64)object;
+    return (u64)(w + CAP);
+}
+
+static void hand_make(struct hand *h) {
+    if (h->loose_nr > 0)
+        h->m[h->nr++] = mag_of(h->loose[--h->loose_nr]);
+}
+
+static u64 all_it_knows(const struct hand *h, unsigned done) {
+    u64 key = done;
+    for (unsigned i = 0; i < h->nr; i++)
+        key = key * 1024 + (h->m[i] >> 3) % 1024;
+    for (unsigned i = 0; i < h->loose_nr; i++)
+        key = key * 16 + (u64)((struct object *)h->loose[i] - objects) + 1;
+    return key * 4 + h->nr;
+}
+
+static void thread(unsigned self) {
+    struct hand *h = &hands[self];
+    for (const char *at = scripts[self]; *at != 0; at++) {
+        switch (*at) {
+        case 'p': hand_put(h, self); break;
+        case 'g': hand_get(h, self); break;
+        case 't': mag_depot_trim(MAG_DRAIN_ALL); break;
+        case 'i': mag_depot_trim(MAG_DRAIN_IDLE); break;
+        case 'x': hand_take_apart(h); break;
+        default: hand_make(h); break;
+        }
+        weave_forget(all_it_knows(h, (unsigned)(at - scripts[self])));
+    }
+}
+
+/* --- ends --- */
+
+/* Demand earns room. */
+static void room_earn(void) {
+    for (unsigned i = 0; i < OBJS_NR; i++)
+        weave_must(depot_get(CLS) == 0);
+}
+
+/* All depots together hold nothing, by their account: there is room for just so much. */
+static void total_check(void) {
+    room_earn();
+    for (unsigned i = 0; i < OBJS_NR; i++)
+        weave_must(depot_put(CLS, mag_of(&objects[i])));
+    weave_must(!depot_put(CLS, mag_of(&objects[0])));
+}
+
+static void finish(void) {
+    u64 in_depot = 0, m;
+    unsigned seen[OBJS_NR] = {0};
+    s64 counted = depot_objs_racy(CLS);
+    u64 bytes = depot_bytes_racy();
+    for (; (m = depot_get(CLS)) != 0; in_depot++) {
+        weave_must(in_depot < OBJS_NR);
+        seen[(struct object *)*(u64 *)m - objects]++;
+    }
+    weave_must(counted == (s64)in_depot * CAP);
+    weave_must(bytes == in_depot * CAP * OBJECT_BYTES);
+    for (struct hand *h = hands; h < hands + WEAVE_THREADS_MAX; h++) {
+        for (unsigned i = 0; i < h->nr; i++)
+            seen[(struct object *)*(u64 *)h->m[i] - objects]++;
+        for (unsigned i = 0; i < h->loose_nr; i++)
+            seen[(struct object *)h->loose[i] - objects]++;
+    }
+    for (unsigned i = 0; i < OBJS_NR; i++)
+        weave_must(seen[i] + objects[i].given == 1);
+    total_check();
+}
+
+/* depot_nr objects lie in the depot, and each thread has so many. */
+static void setup(unsigned depot_nr, const unsigned hand_nr[3], const char *const texts[3]) {
+    unsigned nr = 0;
+    weave_heap_start(CLS + 1);
+    rt_opt.depot_bytes = 64 * MIB;
+    weave_count(&rt_usage_out_bytes);
+    atomic_store_explicit(&rt_usage_out_bytes, OUT_PART * OBJS_NR * OBJECT_BYTES, memory_order_relaxed);
+    const char *account = (const char *)mag_depots_view.objs + CLS * mag_depots_view.stride_bytes;
+    weave_narrow(account - sizeof(struct rt_stack), HEAD_MASK, TAG_MASK);
+    /* Hints: the fewest objects, the idle ones, the credit. */
+    for (unsigned hint = 1; hint <= 3; hint++)
+        weave_count(account + hint * sizeof(s32));
+    room_earn();
+    while (nr < depot_nr)
+        weave_must(depot_put(CLS, mag_of(&objects[nr++])));
+    for (unsigned t = 0; t < WEAVE_THREADS_MAX; t++) {
+        scripts[t] = texts[t];
+        for (unsigned i = 0; i < hand_nr[t]; i++)
+            hands[t].m[hands[t].nr++] = mag_of(&objects[nr++]);
+    }
+    weave_must(nr <= OBJS_NR);
+    for (; nr < OBJS_NR; nr++)
+        objects[nr].given = 1;
+}
+static void setup_aba(void) { setup(3, (unsigned[3]){0}, (const char *const[3]){"g", "ggp", ""}); }
+static void setup_exchange(void) { setup(1, (unsigned[3]){1, 1}, (const char *const[3]){"pg", "gp", ""}); }
+static void setup_reuse(void) { setup(2, (unsigned[3]){0}, (const char *const[3]){"g", "gxmp", ""}); }
+static void setup_trim(void) { setup(2, (unsigned[3]){1}, (const char *const[3]){"pg", "t", ""}); }
+static void setup_idle(void) { setup(2, (unsigned[3]){0}, (const char *const[3]){"gp", "ii", ""}); }
+static void setup_three(void) { setup(2, (unsigned[3]){1}, (const char *const[3]){"p", "g", "g"}); }
+
+static const struct weave_model models[] = {
+    {"a get during two gets and a put", 2, setup_aba, thread, finish, false},
+    {"two threads exchange", 2, setup_exchange, thread, finish, false},
+    {"a block comes back with another content", 2, setup_reuse, thread, finish, false},
+    {"the depot is emptied", 2, setup_trim, thread, finish, false},
+    {"the idle are trimmed", 2, setup_idle, thread, finish, false},
+    {"one puts, two get", 3, setup_three, thread, finish, true},
+};
+
+static const struct weave_excuse excuses[] = {
+    {"rt_stack_pop", "swap &stack->head", WEAVE_NO_ACQUIRE,
+     "by [T1] it swaps the very head that was read before, by acquire; C11 asks for no less than where it fails"},
+    {"credit_add", "&d->credit", WEAVE_ANY, "a hint: how much the depot may hold"},
+    {"mag_depot_trim", "&d->idle_objs", WEAVE_ANY, "a hint: how much is idle"},
+    {"mag_depot_trim", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
+    {"depot_take", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
+    {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
+};
+
+static const struct weave_suite suite = {"depot", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses)};
+
+int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }

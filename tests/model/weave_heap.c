@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* See weave_heap.h. Blocks are cut off one after the other, as they are by the real pool. */
+#include "weave_heap.h"
+
+#include "rt/misuse.h"
+#include "rt/options.h"
+#include "slab/made.h"
+#include "weave.h"
+
+enum { HEAP_BYTES = 32 << 10 };
+
+struct rt_meta rt_meta;
+struct rt_options rt_opt;
+_Atomic(unsigned) slab_ids_end;
+static _Alignas(4096) char heap[HEAP_BYTES];
+static _Atomic(size_t) used;
+
+void weave_heap_start(unsigned ids_end) {
+    rt_meta.base = heap;
+    atomic_store_explicit(&used, CACHE_LINE, memory_order_relaxed); /* place 0 is none */
+    atomic_store_explicit(&slab_ids_end, ids_end, memory_order_relaxed);
+    weave_count(&used);
+    weave_count(&slab_ids_end);
+}
+
+void *rt_meta_alloc(size_t bytes, size_t align) {
+    bytes = round_up(bytes, align);
+    size_t at = atomic_fetch_add_explicit(&used, bytes + align, memory_order_relaxed);
+    weave_must(at + bytes + align <= HEAP_BYTES);
+    return heap + round_up(at, align);
+}
+
+/* --- what models without classes made at run time never reach --- */
+
+#define NEVER __attribute__((weak))
+NEVER const struct slab_geometry *slab_made_geometry(unsigned cls) {
+    (void)cls;
+    weave_broken("a class that was made at run time is asked for");
+}
+NEVER bool slab_visit_begin(unsigned cls) {
+    (void)cls;
+    weave_broken("a class that was made at run time is visited");
+}
+NEVER void slab_visit_end(unsigned cls) { (void)cls; }
+NEVER struct slab_place slab_locate(const void *p) {
+    (void)p;
+    return (struct slab_place){.where = SLAB_WHERE_NONE};
+}
+NEVER _Noreturn void rt_misuse(enum misuse_kind kind, const void *p, size_t class_bytes, const char *state) {
+    (void)kind, (void)p, (void)class_bytes, (void)state;
+    weave_broken("a misuse is reported");
+}
