@@ -9,7 +9,8 @@
  *             to the tier, and publishes the bits of a new run.
  * Invariants  [V1] The tag changes with every change of the word. [V2] base and zero change only while the bits are 0.
  * Ordering    Publishing releases base; taking acquires. A taker reads base between its load of the word and its
- *             compare-and-swap: by [V1] and [V2], if that succeeds base is that of the bits.          [page.reserve]
+ *             compare-and-swap: by [V1] and [V2], if that succeeds base is that of the bits. The swap releases, and the
+ *             filler acquires, that base was read.                                                [page.reserve]
  * Progress    Lock-free, but for the filling, of which one thread at a time does what others leave to it.
  * Reclamation None: runs become slabs and leave through the tier; blocks are for ever. The tag has 32 bits.
  *
@@ -60,8 +61,9 @@ static char *block_take(struct block *b, unsigned nr, unsigned align, enum page_
         bool zero = atomic_load_explicit(&b->zero, memory_order_relaxed);
         if (mask == 0)
             return NULL;
-        /* order: acquire: what was written into the run; and, failed, as above.              pairs: [page.reserve] */
-        if (!atomic_compare_exchange_weak_explicit(&b->word, &word, word_next(word, bits & ~mask), memory_order_acquire,
+        /* order: acq_rel: what was written into the run; and base was read before the bits are gone, after which it may
+         * change. Failed, acquire, as above.                                                 pairs: [page.reserve] */
+        if (!atomic_compare_exchange_weak_explicit(&b->word, &word, word_next(word, bits & ~mask), memory_order_acq_rel,
                                                    memory_order_acquire))
             continue;
         *ret_content = zero ? PAGE_ZERO : PAGE_DIRTY;

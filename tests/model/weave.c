@@ -14,7 +14,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-enum { STACK_BYTES = 64 << 10, DEPTH_MAX = 2000, SEEN_SHIFT = 23, SITES_MAX = 512, EXCUSES_MAX = 64 };
+enum { STACK_BYTES = 64 << 10, DEPTH_MAX = 2000, SEEN_SHIFT = 23, SITES_MAX = 512, EXCUSES_MAX = 64, SKIPPED = 77 };
 #define SEEN_NR ((size_t)1 << SEEN_SHIFT)
 
 WEAVE_STATE struct machine *weave_m = NULL;
@@ -87,7 +87,6 @@ void weave_wait(void) {
     const struct step step = {STEP_WAIT, NULL, NULL, 0};
     struct thread *me = self();
     me->waiting = true;
-    me->waits_since = weave_m->writes_nr;
     step_take(&step);
     me->waiting = false;
     for (unsigned i = 0; i < weave_m->locs_nr; i++) {
@@ -367,8 +366,10 @@ static bool real_explore(const struct weave_model *model, bool weak) {
 
 static int real_explore_all(const struct weave_suite *suite) {
     for (size_t i = 0; i < suite->models_nr; i++) {
+        if (suite->models[i].size == WEAVE_SOAK && getenv("SOAK") == NULL)
+            continue;
         if (!real_explore(&suite->models[i], false) ||
-            (!suite->models[i].sc_only && !real_explore(&suite->models[i], true)))
+            (suite->models[i].size == WEAVE_BOTH && !real_explore(&suite->models[i], true)))
             return 1;
     }
     return 0;
@@ -415,8 +416,8 @@ static bool mutant_breaks(const struct weave_suite *suite, const struct target *
                     target->mutant == WEAVE_LATE;
     ex->broken = NULL;
     /* What the weak mode finds includes all that the other does. */
-    for (size_t i = 0; i < suite->models_nr && ex->broken == NULL; i++)
-        explore(&suite->models[i], of_order && !suite->models[i].sc_only);
+    for (size_t i = 0; i < suite->models_nr && ex->broken == NULL && suite->models[i].size != WEAVE_SOAK; i++)
+        explore(&suite->models[i], of_order && suite->models[i].size == WEAVE_BOTH);
     weave_m->mutant = WEAVE_REAL;
     return ex->broken != NULL;
 }
@@ -436,8 +437,12 @@ static int excuses_check(const struct weave_suite *suite) {
 static int mutants_explore_all(const struct weave_suite *suite) {
     int wrong = 0;
     bool soak = getenv("SOAK") != NULL;
+    if (suite->mutants_in_soak && !soak) {
+        printf("SKIP: with SOAK in the environment\n");
+        return SKIPPED;
+    }
     /* What sites there are shows where the real code is explored; loads with an order do so in either mode. */
-    for (size_t i = 0; i < suite->models_nr; i++)
+    for (size_t i = 0; i < suite->models_nr && suite->models[i].size != WEAVE_SOAK; i++)
         explore(&suite->models[i], false);
     for (unsigned i = 0; i < ex->targets_nr; i++) {
         const struct target *target = &ex->targets[i];

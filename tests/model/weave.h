@@ -50,13 +50,19 @@ struct weave_excuse {
     const char *reason;
 };
 
+enum weave_size {
+    WEAVE_BOTH, /* small enough for both modes */
+    WEAVE_SC,   /* too large for the weak mode */
+    WEAVE_SOAK  /* the same, and without SOAK in the environment, and for mutants */
+};
+
 struct weave_model {
     const char *name;
     unsigned threads_nr;
     void (*setup)(void);           /* the first state; runs alone */
     void (*thread)(unsigned self); /* what each thread does */
     void (*finish)(void);          /* runs alone at each end; calls weave_must() */
-    bool sc_only;                  /* too large for the weak mode */
+    enum weave_size size;
 };
 
 struct weave_suite {
@@ -65,6 +71,7 @@ struct weave_suite {
     size_t models_nr;
     const struct weave_excuse *excuses;
     size_t excuses_nr;
+    bool mutants_in_soak; /* they take a minute */
 };
 
 /* weave NAME [mutants]: explores all models, in both modes; or each mutant until one breaks. Returns the exit status.

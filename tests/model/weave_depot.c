@@ -197,12 +197,12 @@ static void setup_idle(void) { setup(2, (unsigned[3]){0}, (const char *const[3])
 static void setup_three(void) { setup(2, (unsigned[3]){1}, (const char *const[3]){"p", "g", "g"}); }
 
 static const struct weave_model models[] = {
-    {"a get during two gets and a put", 2, setup_aba, thread, finish, false},
-    {"two threads exchange", 2, setup_exchange, thread, finish, false},
-    {"a block comes back with another content", 2, setup_reuse, thread, finish, false},
-    {"the depot is emptied", 2, setup_trim, thread, finish, false},
-    {"the idle are trimmed", 2, setup_idle, thread, finish, false},
-    {"one puts, two get", 3, setup_three, thread, finish, true},
+    {"a get during two gets and a put", 2, setup_aba, thread, finish, WEAVE_BOTH},
+    {"two threads exchange", 2, setup_exchange, thread, finish, WEAVE_BOTH},
+    {"a block comes back with another content", 2, setup_reuse, thread, finish, WEAVE_BOTH},
+    {"the depot is emptied", 2, setup_trim, thread, finish, WEAVE_BOTH},
+    {"the idle are trimmed", 2, setup_idle, thread, finish, WEAVE_BOTH},
+    {"one puts, two get", 3, setup_three, thread, finish, WEAVE_SC},
 };
 
 static const struct weave_excuse excuses[] = {
@@ -215,6 +215,6 @@ static const struct weave_excuse excuses[] = {
     {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
 };
 
-static const struct weave_suite suite = {"depot", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses)};
+static const struct weave_suite suite = {"depot", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), false};
 
 int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }

@@ -7,11 +7,13 @@
 #include "slab/made.h"
 #include "weave.h"
 
+#include <stdlib.h>
+
 enum { HEAP_BYTES = 32 << 10 };
 
 struct rt_meta rt_meta;
 struct rt_options rt_opt;
-_Atomic(unsigned) slab_ids_end;
+__attribute__((weak)) _Atomic(unsigned) slab_ids_end;
 static _Alignas(4096) char heap[HEAP_BYTES];
 static _Atomic(size_t) used;
 
@@ -23,7 +25,10 @@ void weave_heap_start(unsigned ids_end) {
     weave_count(&slab_ids_end);
 }
 
+/* What is larger than all of it is mostly never touched: from the C library, and not modelled. */
 void *rt_meta_alloc(size_t bytes, size_t align) {
+    if (bytes > HEAP_BYTES)
+        return calloc(1, round_up(bytes, align));
     bytes = round_up(bytes, align);
     size_t at = atomic_fetch_add_explicit(&used, bytes + align, memory_order_relaxed);
     weave_must(at + bytes + align <= HEAP_BYTES);

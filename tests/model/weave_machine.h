@@ -70,9 +70,8 @@ struct thread {
     struct step step; /* that it will take next */
     unsigned option;  /* the way it takes it */
     bool done, waiting;
-    uint64_t waits_since; /* machine.writes_nr when it began to wait */
-    uint64_t past;        /* fingerprint of all it has read */
-    uint64_t kept;        /* what past was at the mark of the section */
+    uint64_t past; /* fingerprint of all it has read */
+    uint64_t kept; /* what past was at the mark of the section */
     struct know now, acquired, released;
     struct late late;
     unsigned section_id;
@@ -90,7 +89,6 @@ struct machine {
     struct granule granules[GRANULES_MAX];
     uint16_t used[GRANULES_MAX]; /* granules used in this run */
     unsigned used_nr;
-    uint64_t writes_nr;
     struct {
         const void *word;
         uint64_t mask, tag_mask;
@@ -111,9 +109,9 @@ struct machine {
 #define WEAVE_STATE __attribute__((section("weave_state")))
 extern struct machine *weave_m;
 
-static inline bool thread_waits(const struct thread *t) { return t->waiting && weave_m->writes_nr == t->waits_since; }
-
 /* weave_memory.c */
+/* It waits for something to be written, and has seen all that is. */
+bool thread_waits(const struct thread *t);
 struct loc *loc_of(const void *at, size_t bytes);
 unsigned step_options(const struct thread *t);
 uint64_t state_fingerprint(void);

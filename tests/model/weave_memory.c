@@ -101,7 +101,6 @@ void memory_start(void) {
     memset(weave_m->threads, 0, sizeof(weave_m->threads));
     memset(&weave_m->fences, 0, sizeof(weave_m->fences));
     memset(weave_m->ids, 0, sizeof(weave_m->ids));
-    weave_m->writes_nr = 0;
 }
 
 /* --- what is known --- */
@@ -259,6 +258,15 @@ static bool is_count(const void *at) {
 static unsigned newest(const struct loc *l) { return l->messages_nr - 1; }
 static unsigned oldest(const struct thread *t, const struct loc *l) { return t->now.view[l - weave_m->locs]; }
 
+bool thread_waits(const struct thread *t) {
+    bool seen_all = true;
+    for (unsigned i = 0; i < weave_m->locs_nr; i++) {
+        const struct loc *l = &weave_m->locs[i];
+        seen_all = seen_all && (l->messages_nr == 0 || (newest(l) == oldest(t, l) && !l->plainly_written));
+    }
+    return t->waiting && seen_all;
+}
+
 /* Ways in which the thread's next step may go: 0 is the newest message, the others count back from there. Of a
  * compare-and-swap the others are those with which it fails. */
 unsigned step_options(const struct thread *t) {
@@ -330,6 +338,8 @@ static struct loc *step_at(const struct weave_site *site, enum step_kind kind, c
     }
     if (l->messages_nr + 3 > MESSAGES_MAX)
         loc_compact(l);
+    if (l->messages_nr + 3 > MESSAGES_MAX)
+        weave_broken("a thread makes no progress");
     /* A store kept back is done after the operation that follows it, or before one on the same place. */
     if (me->late.loc == l)
         late_store_do(me);
@@ -370,7 +380,6 @@ static void message_write(struct thread *me, struct loc *l, uint64_t value, int 
     if (chain != NULL)
         know_join(&m->know, chain);
     l->messages_nr++;
-    weave_m->writes_nr++;
 }
 
 void late_store_do(struct thread *me) {
@@ -542,7 +551,6 @@ void weave_barrier(void) {
             other->restarted = other->restarted || t != weave_m->self;
         }
     }
-    weave_m->writes_nr++;
     step_end(me, &late);
 }
 

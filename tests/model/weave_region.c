@@ -219,16 +219,16 @@ SETUP(locked_drain, UNMADE | NO_ID, "d", "mo")
 
 /* Mutants meet the small ones first. */
 static const struct weave_model models[] = {
-    {"a watch begins under a fast pop", 2, setup_watch_fast, thread, finish, false},
-    {"a locked region is emptied", 2, setup_locked_drain, thread, finish, false},
-    {"a watch begins while an id is made", 2, setup_watch, thread, finish, false},
-    {"an id is emptied under fast ones", 2, setup_drain_fast, thread, finish, false},
-    {"two threads make an id's region", 2, setup_two_first, thread, finish, false},
-    {"two threads on one id", 2, setup_share, thread, finish, false},
-    {"an id is emptied while it is made", 2, setup_first, thread, finish, false},
-    {"two threads without id", 2, setup_locked, thread, finish, false},
-    {"a watch begins and ends while an id is made", 2, setup_watches, thread, finish, false},
-    {"an id is emptied under a pop and a push", 2, setup_drain, thread, finish, false},
+    {"a watch begins under a fast pop", 2, setup_watch_fast, thread, finish, WEAVE_BOTH},
+    {"a locked region is emptied", 2, setup_locked_drain, thread, finish, WEAVE_BOTH},
+    {"a watch begins while an id is made", 2, setup_watch, thread, finish, WEAVE_BOTH},
+    {"an id is emptied under fast ones", 2, setup_drain_fast, thread, finish, WEAVE_BOTH},
+    {"two threads make an id's region", 2, setup_two_first, thread, finish, WEAVE_BOTH},
+    {"two threads on one id", 2, setup_share, thread, finish, WEAVE_BOTH},
+    {"an id is emptied while it is made", 2, setup_first, thread, finish, WEAVE_BOTH},
+    {"two threads without id", 2, setup_locked, thread, finish, WEAVE_BOTH},
+    {"a watch begins and ends while an id is made", 2, setup_watches, thread, finish, WEAVE_BOTH},
+    {"an id is emptied under a pop and a push", 2, setup_drain, thread, finish, WEAVE_BOTH},
 };
 
 static const struct weave_excuse excuses[] = {
@@ -253,6 +253,6 @@ static const struct weave_excuse excuses[] = {
      "it orders two stores to one view by two threads, which the machine never reverses"},
 };
 
-static const struct weave_suite suite = {"regions", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses)};
+static const struct weave_suite suite = {"regions", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), true};
 
 int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }

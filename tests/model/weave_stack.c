@@ -111,11 +111,11 @@ static void setup_all(void) { setup(3, "au", "ou", ""); }
 static void setup_all_three(void) { setup(3, "au", "ou", "a"); }
 
 static const struct weave_model models[] = {
-    {"a pop during two pops and a push", 2, setup_aba, thread, finish, false},
-    {"two threads pop and push back", 2, setup_two, thread, finish, false},
-    {"one takes all", 2, setup_all, thread, finish, false},
-    {"three threads pop and push back", 3, setup_three, thread, finish, true},
-    {"two of three take all", 3, setup_all_three, thread, finish, false},
+    {"a pop during two pops and a push", 2, setup_aba, thread, finish, WEAVE_BOTH},
+    {"two threads pop and push back", 2, setup_two, thread, finish, WEAVE_BOTH},
+    {"one takes all", 2, setup_all, thread, finish, WEAVE_BOTH},
+    {"three threads pop and push back", 3, setup_three, thread, finish, WEAVE_SC},
+    {"two of three take all", 3, setup_all_three, thread, finish, WEAVE_BOTH},
 };
 
 static const struct weave_excuse excuses[] = {
@@ -123,6 +123,6 @@ static const struct weave_excuse excuses[] = {
      "by [T1] it swaps the very head that was read before, by acquire; C11 asks for no less than where it fails"},
 };
 
-static const struct weave_suite suite = {"tagged stack", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses)};
+static const struct weave_suite suite = {"tagged stack", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), false};
 
 int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
