@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 enum {
-    TRIALS_USUAL = 60,
+    TRIALS_USUAL = 40,
     TRIALS_SOAK = 3000,
     END_STATUS = 42,
     END_STEPS = 500,
