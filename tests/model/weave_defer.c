@@ -27,7 +27,7 @@ static void hand_add(const struct hpage *record) {
     hand->region[hand->nr++] = h;
     given[h - regions]++;
 }
-void region_give(const struct hpage *h) {
+void region_give(struct hpage *h) {
     weave_must((h->big_flags & BIG_AREA) == 0);
     hand_add(h);
 }

@@ -209,10 +209,11 @@ static const struct weave_excuse excuses[] = {
     {"rt_stack_pop", "swap &stack->head", WEAVE_NO_ACQUIRE,
      "by [T1] it swaps the very head that was read before, by acquire; C11 asks for no less than where it fails"},
     {"credit_add", "&d->credit", WEAVE_ANY, "a hint: how much the depot may hold"},
-    {"mag_depot_trim", "&d->idle_objs", WEAVE_ANY, "a hint: how much is idle"},
-    {"mag_depot_trim", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
+    {"depot_trim", "&d->idle_objs", WEAVE_ANY, "a hint: how much is idle"},
+    {"depot_trim", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_take", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
     {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
+    {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
 };
 
 static const struct weave_suite suite = {"depot", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), false};

@@ -14,6 +14,7 @@ enum { HEAP_BYTES = 32 << 10 };
 struct rt_meta rt_meta;
 struct rt_options rt_opt;
 __attribute__((weak)) _Atomic(unsigned) slab_ids_end;
+__attribute__((weak)) _Atomic(unsigned) page_nodes_opened = 1; /* of page/node.h */
 static _Alignas(4096) char heap[HEAP_BYTES];
 static _Atomic(size_t) used;
 

@@ -45,12 +45,17 @@ void section_store(u64 *word, u64 value) { __atomic_store_n(word, value, __ATOMI
 
 /* --- what region.c and drain.c call --- */
 
-bool sys_membarrier_register(void) { return true; }
+enum sys_barrier sys_membarrier_register(void) { return SYS_BARRIER_READY; }
 int sys_membarrier_rseq(void) {
     weave_barrier();
     return 0;
 }
 u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
+/* One node. */
+unsigned page_nodes_decide(void) { return 1; }
+unsigned page_node_far(void) { return 0; }
+size_t sys_page_bytes(void) { return (size_t)1 << 12; }
+void node_count_remote(unsigned from, unsigned node, unsigned nr) { (void)from, (void)node, (void)nr; }
 u64 sys_clock_ms(void) { return 0; }
 void sys_sleep_ms(unsigned ms) {
     (void)ms;
@@ -70,6 +75,12 @@ void sys_lock_release(struct sys_lock *lock) { atomic_store_explicit(&lock->word
 
 u64 mag_null[2] = {MAG_WORD_END, MAG_WORD_END};
 void mag_level_reset(struct mag_region *r, unsigned cls) { (void)r, (void)cls; }
+unsigned mag_count(u64 m) {
+    unsigned nr = 0;
+    while ((((u64 *)m)[-(ptrdiff_t)nr] & MAG_WORD_END) == 0)
+        nr++;
+    return nr;
+}
 /* Of a magazine the caller has alone. It is empty afterwards, and nobody has it. */
 void mag_flush(u64 m) {
     for (u64 *w = (u64 *)m; (*w & MAG_WORD_END) == 0; w--) {
@@ -233,6 +244,7 @@ static const struct weave_model models[] = {
 
 static const struct weave_excuse excuses[] = {
     {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
+    {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
     {"mag_drain", "&r->drained_at", WEAVE_ANY, "a hint: which ids are idle"},
     {"barrier_ready", "&state", WEAVE_ANY, "found out again"},
     {"region_empty", "&drains_nr", WEAVE_ANY, "a figure"},
