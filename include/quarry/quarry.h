@@ -36,7 +36,8 @@ const char *quarry_version(void) QUARRY_NOTHROW;
  * malloc_usable_size(3). Async-signal-safe. */
 size_t quarry_usable_size(const void *p) QUARRY_NOTHROW;
 
-/* Usable bytes malloc(size) would give: asking for that many costs no more memory than asking for size. 0 when no
+/* Usable bytes an object of malloc(size) has room for: asking for that many costs no more memory than asking for size.
+ * Ask for as many as are to be used: with the options guard and harden malloc(size) itself gives just size. 0 when no
  * object can be that large (above PTRDIFF_MAX). Async-signal-safe. */
 size_t quarry_good_size(size_t size) QUARRY_NOTHROW;
 

@@ -136,7 +136,7 @@ void region_give(struct hpage *h) {
     struct big_entry e = {.addr = h->addr, .bytes = h->big_bytes, .reserve_bytes = h->big_reserve_bytes};
     if (is_placed(h))
         lot_flags_set(h, 0);
-    else if (big_cache_put(&e))
+    else if (!rt_opt.harden && big_cache_put(&e)) /* a seal knows of little slack alone */
         return;
     big_region_release(&e);
 }

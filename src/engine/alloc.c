@@ -125,8 +125,10 @@ static void *node_once(size_t size, int id, enum engine_node how) {
     int node = node_of(id, how);
     if (node < 0)
         return NULL;
+    /* Where nodes are not kept apart the option, or the process's own policy, says where regions lie. */
     if (!is_slab_size(size))
-        return big_alloc_near(size, is_pow2(size) && size <= 2 * HPAGE_BYTES ? size : 1, BIG_ANY, id);
+        return big_alloc_near(size, is_pow2(size) && size <= 2 * HPAGE_BYTES ? size : 1, BIG_ANY,
+                              page_nodes_nr() == 1 ? PAGE_NODE_ANY : id);
     enum mag_near near = how == ENGINE_NODE_NEAR ? MAG_NEAR : MAG_STRICT;
     return mag_alloc_node(slab_class_for(size), (unsigned)node, near, NULL);
 }
@@ -158,9 +160,18 @@ static void *node_settled(void *p, size_t size, int id, enum engine_node how) {
     return NULL;
 }
 
+/* Sealed objects come from wherever one is; a strict request asks their pages to move. */
+COLD static void *alloc_node_hardened(size_t size, int id, enum engine_node how) {
+    void *p = engine_alloc_unguarded(size, ENGINE_ANY_CONTENT);
+    (void)mag_nodes_start();
+    return node_settled(p, size, id < 0 ? sys_node_racy() : id, how);
+}
+
 void *engine_alloc_node(size_t size, int id, enum engine_node how) {
     if (UNLIKELY(size > PTRDIFF_MAX) || !engine_ready())
         return NULL;
+    if (UNLIKELY(rt_opt.harden))
+        return alloc_node_hardened(size, id, how);
     enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     (void)mag_nodes_start();
     id = id < 0 ? sys_node_racy() : id;
@@ -185,12 +196,23 @@ int engine_node_sole(void) {
     return page_node_sole();
 }
 
+/* Another thread may be finding the nodes just now. */
+static unsigned nodes_start_surely(void) {
+    enum { TRIES = 1000 };
+    unsigned nr = mag_nodes_start();
+    for (unsigned i = 0; i < TRIES && nr == 1 && page_nodes_decided() != 1; i++) {
+        sys_sleep_ms(1);
+        nr = mag_nodes_start();
+    }
+    return nr;
+}
+
 enum engine_node_set engine_thread_node(int id) {
     if (id < 0) {
         page_node_hint(PAGE_NODE_ANY);
         return ENGINE_NODE_SET;
     }
-    if (!engine_ready() || mag_nodes_start() == 1)
+    if (!engine_ready() || nodes_start_surely() == 1)
         return page_node_sole() < 0 ? ENGINE_NODE_OFF : page_node_sole() == id ? ENGINE_NODE_SET : ENGINE_NODE_UNKNOWN;
     int node = page_node_index(id);
     if (node < 0)

@@ -290,7 +290,7 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
     if (level >= LEVELS_NR)
         return before;
     unsigned next = MAX(level, level_first(cls)), cap = level_cap(cls, next);
-    if (level != 0 && (s64)(cap * slab_geometry_of(cls)->size_bytes) > magazine_most_bytes())
+    if (level != 0 && (s64)cap * slab_geometry_of(cls)->size_bytes > magazine_most_bytes())
         return before;
     s64 more = level_bytes(cls, next + 1) - level_bytes(cls, level);
     if (more != 0 && (budget_admits(r, cls, more) || (class_rob(r, cls) && budget_admits(r, cls, more)))) {

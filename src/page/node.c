@@ -13,6 +13,8 @@
 #include "rt/meta.h"
 #include "rt/options.h"
 
+#include <string.h>
+
 enum { DECIDING = 1 << 16 };
 
 _Atomic(unsigned) page_nodes_opened = 1;
@@ -39,13 +41,33 @@ static int first_id(void) {
     return id >= 0 ? id : sys_node_racy();
 }
 
+static int lowest(const struct sys_nodes *nodes) {
+    int id = 0;
+    while (id < SYS_NODE_IDS_NR - 1 && !sys_nodes_have(nodes, (unsigned)id))
+        id++;
+    return id;
+}
+
+/* The kernel, or a filter, does not say what this process may use: it may be anything there is. */
+static void decide_unknown(void) {
+    struct sys_nodes all;
+    struct sys_numa *read = rt_meta_alloc(sizeof(*read), CACHE_LINE);
+    if (read == NULL)
+        return;
+    memset(&all, 0xff, sizeof(all));
+    sys_numa_read(SYS_NODE_ROOT, &all, read);
+    if (read->nr < 2)
+        sole = read->nr == 0 ? 0 : read->id[0]; /* 0: of a kernel without nodes */
+}
+
 static unsigned decide(void) {
     struct sys_nodes allowed;
-    bool known = sys_nodes_allowed(&allowed);
-    if (!known || sys_nodes_count(&allowed) < 2) {
-        sole = 0; /* of a kernel without nodes */
-        while (known && sole < SYS_NODE_IDS_NR - 1 && !sys_nodes_have(&allowed, (unsigned)sole))
-            sole++;
+    if (!sys_nodes_allowed(&allowed)) {
+        decide_unknown();
+        return 1;
+    }
+    if (sys_nodes_count(&allowed) < 2) {
+        sole = lowest(&allowed);
         return 1;
     }
     if (rt_opt.numa != OPT_NUMA_AUTO || sys_nodes_ruled())
@@ -79,16 +101,24 @@ unsigned page_nodes_decide(void) {
                                                  memory_order_acquire))
         return seen == DECIDING ? 0 : seen;
     unsigned nr = decide();
-    atomic_store_explicit(&page_nodes_wanted, nr > 1, memory_order_relaxed);
     /* order: release: publishes the topology.                                                   pairs: [page.decision]
      */
     atomic_store_explicit(&decision, nr, memory_order_release);
+    /* order: seq_cst fence: who wants nodes either sees the decision, or is overwritten here.   pairs: [page.wanted] */
+    atomic_thread_fence(memory_order_seq_cst);
+    atomic_store_explicit(&page_nodes_wanted, nr > 1, memory_order_relaxed);
     return nr;
 }
 
 void page_nodes_want(void) {
-    if (atomic_load_explicit(&decision, memory_order_relaxed) == 0)
-        atomic_store_explicit(&page_nodes_wanted, true, memory_order_relaxed);
+    if (atomic_load_explicit(&decision, memory_order_relaxed) != 0)
+        return;
+    atomic_store_explicit(&page_nodes_wanted, true, memory_order_relaxed);
+    /* order: seq_cst fence                                                                         pairs: [page.wanted]
+     */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&decision, memory_order_relaxed) == 1)
+        atomic_store_explicit(&page_nodes_wanted, false, memory_order_relaxed);
 }
 
 int page_nodes_make(void) {

@@ -243,7 +243,12 @@ bool sys_vm_on_node(void *addr, size_t bytes, unsigned node, enum sys_settle set
         nr = (unsigned)MIN(left, (size_t)PAGES_NR);
         if (pages_settle(p, nr, (int)node, false))
             continue;
-        if (settle == SYS_SETTLE_LOOK || !pages_settle(p, nr, (int)node, true))
+        if (settle == SYS_SETTLE_LOOK)
+            return false;
+        /* Its answer is not the last word: of several pages in one hugepage, which moves whole, but the first are
+         * called busy. */
+        (void)pages_settle(p, nr, (int)node, true);
+        if (!pages_settle(p, nr, (int)node, false))
             return false;
     }
     return true;

@@ -154,7 +154,11 @@ int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct
         return -EINVAL;
     if (mode == SYS_NUMA_PREFER && nr > 1)
         how = PREFERRED_MANY;
-    return (int)SYS6(SYS_mbind, addr, bytes, how, (nr == 0 ? &allowed : nodes)->words, SYS_NODE_IDS_NR + 1, 0);
+    const u64 *mask = (nr == 0 ? &allowed : nodes)->words;
+    int ret = (int)SYS6(SYS_mbind, addr, bytes, how, mask, SYS_NODE_IDS_NR + 1, 0);
+    if (ret == -EINVAL && how == PREFERRED_MANY) /* an older kernel: the lowest of them */
+        ret = (int)SYS6(SYS_mbind, addr, bytes, MPOL_PREFERRED, mask, SYS_NODE_IDS_NR + 1, 0);
+    return ret;
 }
 
 static size_t limit_bytes(int which) {

@@ -75,6 +75,20 @@ Test(harden, the_kernels_objects_are_whole_classes) {
     }
 }
 
+/* What is asked of a node is sealed as well. */
+Test(harden, objects_of_a_node_are_sealed) {
+    for (size_t size = 8; size <= 3 * MIB; size = size * 5 / 2) {
+        u8 *p = engine_alloc_node(size, 0, ENGINE_NODE_NEAR);
+        cr_assert_not_null(p);
+        cr_assert_geq(engine_usable(p), size);
+        memset(p, 0xee, size);
+        p = engine_realloc(p, size + 1);
+        cr_assert_geq(engine_usable(p), size + 1);
+        cr_assert_eq(p[size - 1], 0xee);
+        engine_free_slow(p);
+    }
+}
+
 /* The same requests lie elsewhere relative to each other, and what was freed does not come back at once. */
 Test(harden, addresses_are_chance_and_reuse_is_late) {
     enum { NR = 200 };
