@@ -138,7 +138,8 @@ int main(void) {
     CHECK_MSG(near_to(said.out[there], each), "%lu bytes handed out of node %u, not %lu", said.out[there], there, each);
     CHECK(near_to(said.freed[here][there], FREED) && said.freed[there][here] * 20 < FREED);
     CHECK(remote >= said.freed[here][there] && remote <= said.freed[here][there] + FREED / 20);
-    CHECK(said.lies[here][here] >= left && said.lies[there][there] >= each);
+    /* The first magazine of a thread that comes to a node may be its id's of before. */
+    CHECK(said.lies[here][here] + each / 20 >= left && said.lies[there][there] + each / 20 >= each);
     CHECK_MSG(said.lies[here][there] * 20 < each && said.lies[there][here] * 20 < each,
               "%lu and %lu bytes lie elsewhere", said.lies[here][there], said.lies[there][here]);
     return 0;
