@@ -16,7 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS = 3, RUN_SECONDS = 1, HANDLER_STEPS = 4, TIMER_NS = 50000, HANDLER_SIZE_LIMIT = 40000 };
+enum {
+    THREADS = 3,
+    RUN_SECONDS = 1,
+    HANDLER_STEPS = 4,
+    TIMER_NS = 50000,
+    HANDLER_SIZE_LIMIT = 40000,
+    SIGNALS_MIN = 500
+};
 
 static struct pool thread_pools[THREADS];
 static struct pool handler_pools[THREADS];
@@ -75,10 +82,11 @@ int main(void) {
         pool_init(&handler_pools[i], 2, 100 + i, HANDLER_SIZE_LIMIT);
         CHECK(pthread_create(&threads[i], NULL, thread_run, (void *)i) == 0);
     }
-    sleep(RUN_SECONDS);
+    do
+        sleep(RUN_SECONDS);
+    while (atomic_load(&signals_nr) <= SIGNALS_MIN); /* an emulated machine that is busy takes longer */
     atomic_store(&stopping, 1);
     for (size_t i = 0; i < THREADS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK_MSG(atomic_load(&signals_nr) > 500, "only %lu signals came", atomic_load(&signals_nr));
     return 0;
 }
