@@ -54,10 +54,11 @@ void *engine_class_alloc_node(unsigned cls, int id, enum engine_node how) {
     id = id < 0 ? sys_node_racy() : id;
     bool strict = how == ENGINE_NODE_STRICT;
     int node = strict && page_nodes_nr() != 1 ? page_node_index(id) : (int)page_node_nearest(id);
-    void *p = node < 0 ? NULL : mag_alloc_node(cls, (unsigned)node, strict ? MAG_STRICT : MAG_NEAR, NULL);
+    enum mag_near near = strict ? MAG_STRICT : MAG_NEAR;
+    void *p = node < 0 ? NULL : mag_alloc_node(cls, (unsigned)node, near, NULL);
     if (UNLIKELY(p == NULL) && node >= 0 && !page_is_busy_here()) {
         engine_pressure_hard();
-        p = mag_alloc_node(cls, (unsigned)node, strict ? MAG_STRICT : MAG_NEAR, NULL);
+        p = mag_alloc_node(cls, (unsigned)node, near, NULL);
     }
     object_settle(cls, p);
     if (p != NULL && strict && !engine_settle_on(p, slab_geometry_of(cls)->size_bytes, id)) {

@@ -41,22 +41,20 @@ static int first_id(void) {
     return id >= 0 ? id : sys_node_racy();
 }
 
-static int lowest(const struct sys_nodes *nodes) {
-    int id = 0;
-    while (id < SYS_NODE_IDS_NR - 1 && !sys_nodes_have(nodes, (unsigned)id))
-        id++;
-    return id;
+/* Written by who decides: what sysfs says of those. NULL: no memory. */
+static struct sys_numa *numa_read(const struct sys_nodes *allowed) {
+    struct sys_numa *read = rt_meta_alloc(sizeof(*read), CACHE_LINE);
+    if (read != NULL)
+        sys_numa_read(SYS_NODE_ROOT, allowed, read);
+    return read;
 }
 
 /* The kernel, or a filter, does not say what this process may use: it may be anything there is. */
 static void decide_unknown(void) {
     struct sys_nodes all;
-    struct sys_numa *read = rt_meta_alloc(sizeof(*read), CACHE_LINE);
-    if (read == NULL)
-        return;
     memset(&all, 0xff, sizeof(all));
-    sys_numa_read(SYS_NODE_ROOT, &all, read);
-    if (read->nr < 2)
+    const struct sys_numa *read = numa_read(&all);
+    if (read != NULL && read->nr < 2)
         sole = read->nr == 0 ? 0 : read->id[0]; /* 0: of a kernel without nodes */
 }
 
@@ -67,16 +65,13 @@ static unsigned decide(void) {
         return 1;
     }
     if (sys_nodes_count(&allowed) < 2) {
-        sole = lowest(&allowed);
+        sole = (int)MIN(sys_nodes_next(&allowed, 0), SYS_NODE_IDS_NR - 1u);
         return 1;
     }
     if (rt_opt.numa != OPT_NUMA_AUTO || sys_nodes_ruled())
         return 1;
-    struct sys_numa *read = rt_meta_alloc(sizeof(*read), CACHE_LINE);
-    if (read == NULL)
-        return 1;
-    sys_numa_read(SYS_NODE_ROOT, &allowed, read);
-    if (read->nr < 2)
+    struct sys_numa *read = numa_read(&allowed);
+    if (read == NULL || read->nr < 2)
         return 1;
     int id = first_id();
     first = id < 0 || id >= SYS_NODE_IDS_NR ? 0 : read->home[id];

@@ -271,10 +271,8 @@ static void row_name_print(struct fmt_buf *b, const struct row *row, enum settin
 /* Stretches of numbers, "0-3,5". */
 static void nodes_print(struct fmt_buf *b, const struct sys_nodes *nodes) {
     const char *between = "";
-    for (unsigned id = 0; id < SYS_NODE_IDS_NR; id++) {
+    for (unsigned id = 0; (id = sys_nodes_next(nodes, id)) < SYS_NODE_IDS_NR; id++) {
         unsigned last = id;
-        if (!sys_nodes_have(nodes, id))
-            continue;
         while (sys_nodes_have(nodes, last + 1))
             last++;
         fmt_printf(b, last == id ? "%s%u" : "%s%u-%u", between, id, last);

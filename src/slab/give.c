@@ -263,14 +263,14 @@ static void group_mark(struct group *gr, void *const *objs, unsigned nr) {
 
 /* Adds a stretch of objects, which lie in the group's slab. */
 static void group_add(struct group *gr, void *const *objs, unsigned nr) {
+    if (nr * (WORD_BITS / MARKED_PER_WORD) >= gr->carved) {
+        group_mark(gr, objs, nr);
+        return;
+    }
     const struct slab_geometry *g = gr->geometry;
     const char *const base = gr->base;
     const unsigned carved = gr->carved;
     u64 touched = gr->touched;
-    if (nr * (WORD_BITS / MARKED_PER_WORD) >= carved) {
-        group_mark(gr, objs, nr);
-        return;
-    }
     for (unsigned i = 0; i < nr; i++) {
         unsigned index = index_of(gr, g, base, carved, objs[i]);
         unsigned word = index / WORD_BITS;

@@ -35,23 +35,7 @@ extern const unsigned int __rseq_size __attribute__((weak));
 /* glibc's since 2.29, by the vDSO. */
 extern int getcpu(unsigned *cpu, unsigned *node) __attribute__((weak));
 
-/* --- sets of nodes --- */
-
-bool sys_nodes_have(const struct sys_nodes *nodes, unsigned id) {
-    return id < SYS_NODE_IDS_NR && (nodes->words[id / WORD_BITS] >> id % WORD_BITS & 1) != 0;
-}
-
-void sys_nodes_add(struct sys_nodes *nodes, unsigned id) {
-    if (id < SYS_NODE_IDS_NR)
-        nodes->words[id / WORD_BITS] |= (u64)1 << id % WORD_BITS;
-}
-
-unsigned sys_nodes_count(const struct sys_nodes *nodes) {
-    unsigned nr = 0;
-    for (unsigned w = 0; w < ARRAY_NR(nodes->words); w++)
-        nr += bits_count(nodes->words[w]);
-    return nr;
-}
+/* --- sets of nodes, as sysfs writes them --- */
 
 static bool number_read(const char **text, unsigned *ret_value) {
     const char *at = *text;
@@ -120,8 +104,7 @@ static void distances_read(const char *root, unsigned id, const struct sys_nodes
     if (file_read(root, "distance", (int)id, text, sizeof(text)) <= 0)
         return;
     for (const char *at = text; number_read(&at, &distance); at += *at == ' ') {
-        while (other < SYS_NODE_IDS_NR && !sys_nodes_have(online, other))
-            other++;
+        other = sys_nodes_next(online, other);
         for (unsigned i = 0; i < numa->nr; i++) {
             if (numa->id[i] == other && other != id)
                 ret_distance[i] = (u8)MIN(distance, DISTANCE_UNKNOWN);
@@ -145,10 +128,8 @@ static void order_fill(const u8 *distance, const u64 with_cpus, unsigned nr, u8 
 }
 
 static void members_fill(const struct sys_nodes *members, struct sys_numa *numa) {
-    for (unsigned id = 0; id < SYS_NODE_IDS_NR && numa->nr < SYS_NODES_MAX; id++) {
-        if (sys_nodes_have(members, id))
-            numa->id[numa->nr++] = (u16)id;
-    }
+    for (unsigned id = 0; (id = sys_nodes_next(members, id)) < SYS_NODE_IDS_NR && numa->nr < SYS_NODES_MAX; id++)
+        numa->id[numa->nr++] = (u16)id;
 }
 
 void sys_numa_read(const char *root, const struct sys_nodes *allowed, struct sys_numa *ret_numa) {

@@ -7,6 +7,7 @@
 #ifndef QUARRY_SYS_SYS_H
 #define QUARRY_SYS_SYS_H
 
+#include "base/bits.h"
 #include "base/types.h"
 
 /* --- address space (vm.c). Addresses and lengths are multiples of sys_page_bytes() unless said otherwise. --- */
@@ -19,7 +20,6 @@ size_t sys_page_bytes(void);
 void *sys_vm_reserve(size_t bytes, size_t align);
 /* Address space reservations could not cut to their alignment and lost. */
 size_t sys_vm_lost_bytes(void);
-/* The same, reading as zeros. */
 /* The same below 4 GiB. */
 void *sys_vm_reserve_low(size_t bytes, size_t align);
 /* The same as sys_vm_reserve, reading as zeros. */
@@ -130,9 +130,25 @@ enum { SYS_NODE_IDS_NR = 1024, SYS_NODES_MAX = 64 }; /* the kernel's most, and t
 struct sys_nodes {
     u64 words[SYS_NODE_IDS_NR / 64];
 };
-bool sys_nodes_have(const struct sys_nodes *nodes, unsigned id);
-void sys_nodes_add(struct sys_nodes *nodes, unsigned id);
-unsigned sys_nodes_count(const struct sys_nodes *nodes);
+static inline bool sys_nodes_have(const struct sys_nodes *nodes, unsigned id) {
+    return id < SYS_NODE_IDS_NR && (nodes->words[id / 64] >> id % 64 & 1) != 0;
+}
+static inline void sys_nodes_add(struct sys_nodes *nodes, unsigned id) {
+    if (id < SYS_NODE_IDS_NR)
+        nodes->words[id / 64] |= (u64)1 << id % 64;
+}
+static inline unsigned sys_nodes_count(const struct sys_nodes *nodes) {
+    unsigned nr = 0;
+    for (unsigned w = 0; w < ARRAY_NR(nodes->words); w++)
+        nr += bits_count(nodes->words[w]);
+    return nr;
+}
+/* The lowest from id on; SYS_NODE_IDS_NR: there is none. */
+static inline unsigned sys_nodes_next(const struct sys_nodes *nodes, unsigned id) {
+    while (id < SYS_NODE_IDS_NR && !sys_nodes_have(nodes, id))
+        id++;
+    return id;
+}
 
 /* The nodes whose memory this process may use (its cpuset's); false: the kernel does not say. One system call. */
 bool sys_nodes_allowed(struct sys_nodes *ret_nodes);

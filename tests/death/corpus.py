@@ -19,11 +19,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import driver  # noqa: E402
 
 FORMS = ["immediate", "delayed", "thread", "fork"]
-# Of the default build what does not depend on chance: without guarded objects.
 MODES = {
-    "default": {"QUARRY_GUARD": "0"},
+    "default": {},
     "guard": {"QUARRY_GUARD": "1", "QUARRY_GUARD_SLOTS": "16384"},
-    "hardened": {"QUARRY_HARDEN": "1", "QUARRY_GUARD": "0"},
+    "hardened": {"QUARRY_HARDEN": "1"},
 }
 DOUBLE, INTERIOR, WILD, STACK = "Q01 double-free", "Q02 interior-pointer", "Q03 wild-pointer", "Q04 stack-pointer"
 SIZE, ALIGN, BOUNDS, USED, OVERFLOW = ("Q06 sized-free-mismatch", "Q07 bad-alignment", "Q10 out-of-bounds", "Q11 use-after-free",

@@ -33,12 +33,10 @@ void fake_node_go(int id) {
 
 void fake_placed(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes) {
     unsigned at = atomic_fetch_add(&placed_nr, 1);
-    int id = -1;
+    unsigned id = mode == SYS_NUMA_PREFER ? sys_nodes_next(nodes, 0) : SYS_NODE_IDS_NR;
     if (at >= PLACED_MAX)
         abort();
-    for (unsigned i = SYS_NODE_IDS_NR; mode == SYS_NUMA_PREFER && i-- > 0;)
-        id = sys_nodes_have(nodes, i) ? (int)i : id;
-    placed[at] = (struct placed){addr, (const char *)addr + bytes, id};
+    placed[at] = (struct placed){addr, (const char *)addr + bytes, id < SYS_NODE_IDS_NR ? (int)id : -1};
 }
 
 int fake_node_preferred(const void *p) {
@@ -51,22 +49,6 @@ int fake_node_preferred(const void *p) {
 }
 
 /* --- sys/sys.h --- */
-
-bool sys_nodes_have(const struct sys_nodes *nodes, unsigned id) {
-    return id < SYS_NODE_IDS_NR && (nodes->words[id / WORD_BITS] >> id % WORD_BITS & 1) != 0;
-}
-
-void sys_nodes_add(struct sys_nodes *nodes, unsigned id) {
-    if (id < SYS_NODE_IDS_NR)
-        nodes->words[id / WORD_BITS] |= (u64)1 << id % WORD_BITS;
-}
-
-unsigned sys_nodes_count(const struct sys_nodes *nodes) {
-    unsigned nr = 0;
-    for (unsigned id = 0; id < SYS_NODE_IDS_NR; id++)
-        nr += sys_nodes_have(nodes, id);
-    return nr;
-}
 
 bool sys_nodes_allowed(struct sys_nodes *ret_nodes) {
     *ret_nodes = (struct sys_nodes){{0}};

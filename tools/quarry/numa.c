@@ -224,17 +224,13 @@ int command_numa(int argc, char **argv) {
     static struct numa numa;
     static struct slab_geometry geometry[SLAB_CLASSES_NR];
     struct target t;
-    pid_t pid;
-    if (argc != 2 || !target_pid_read(argv[1], &pid)) {
-        complain("%s takes a process id", argv[0]);
-        return EXIT_USAGE;
-    }
-    if (!target_open(&t, argv[0], pid))
-        return 1;
+    int status = target_begin(&t, argc, argv);
+    if (status != 0)
+        return status;
     bool read = target_peek(&t, geometry, t.view.geometry, sizeof(geometry)) && numa_read(&t, &numa);
     bool same = target_is_same(&t);
     if (same && !read)
-        complain("%s: process %d cannot be read", argv[0], (int)pid);
+        complain("%s: process %d cannot be read", t.command, (int)t.pid);
     if (same && read) {
         classes_print(&numa, "bytes in slabs", numa.held_bytes, geometry);
         classes_print(&numa, "handed out", numa.out_bytes, geometry);

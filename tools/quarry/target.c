@@ -147,6 +147,15 @@ bool target_open(struct target *t, const char *command, pid_t pid) {
     return t->pagemap >= 0;
 }
 
+int target_begin(struct target *t, int argc, char **argv) {
+    pid_t pid;
+    if (argc != 2 || !target_pid_read(argv[1], &pid)) {
+        complain("%s takes a process id", argv[0]);
+        return EXIT_USAGE;
+    }
+    return target_open(t, argv[0], pid) ? 0 : 1;
+}
+
 void target_close(struct target *t) { close(t->pagemap); }
 
 /* Another program, or the same started again, has its constant or its heap elsewhere. */

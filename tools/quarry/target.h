@@ -27,6 +27,8 @@ struct target {
 /* False, and a complaint in the name of the command, when the process is not there, not on quarry of this very build,
  * or may not be read (that needs the rights of ptrace(2)), or when it has not allocated yet. */
 bool target_open(struct target *t, const char *command, pid_t pid);
+/* How a command begins whose one argument is a process id: 0, or the exit status to end with. */
+int target_begin(struct target *t, int argc, char **argv);
 void target_close(struct target *t);
 /* Whether the process is still there and the same program; the second complains if not. To be asked after a reading,
  * before it is believed. */

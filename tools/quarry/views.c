@@ -88,13 +88,9 @@ static bool view_vmallocinfo(struct target *t, struct kmem_text *text) {
 static int view_command(int argc, char **argv, bool (*view)(struct target *t, struct kmem_text *text)) {
     struct target t;
     struct kmem_text text = {NULL, 0, 0};
-    pid_t pid;
-    if (argc != 2 || !target_pid_read(argv[1], &pid)) {
-        complain("%s takes a process id", argv[0]);
-        return EXIT_USAGE;
-    }
-    if (!target_open(&t, argv[0], pid))
-        return 1;
+    int status = target_begin(&t, argc, argv);
+    if (status != 0)
+        return status;
     bool read = view(&t, &text);
     if (read && text.len > 0)
         fwrite(text.text, 1, text.len, stdout);

@@ -10,6 +10,7 @@
 #include "rt/options.h"
 #include "sys/sys.h"
 #include "unit/alone.h"
+#include "unit/engine/traders.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -266,10 +267,9 @@ Test(guard, other_faults_go_where_they_went) {
 
 /* --- threads --- */
 
-enum { THREADS = 4, ROUNDS = 4000, HELD = 64 };
+enum { ROUNDS = 4000, HELD = 64 };
 static _Atomic(u64 *) shelf[HELD];
 
-/* Each takes whatever lies on a place of the shelf, looks whether it is as it was left, frees it and leaves another. */
 static void *trader(void *arg) {
     u64 seed = (u64)(uintptr_t)arg;
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -298,14 +298,8 @@ static void *trader(void *arg) {
 }
 
 Test(guard, threads_lose_and_share_none) {
-    pthread_t threads[THREADS];
     start(SLOTS);
-    for (uintptr_t i = 0; i < THREADS; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, trader, (void *)(i + 1)), 0);
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
-    for (unsigned i = 0; i < HELD; i++)
-        engine_free_slow(atomic_load(&shelf[i]));
+    traders_run(trader, shelf, HELD);
     guard_close_due();
     cr_assert_eq(objects(), 0);
     cr_assert(atomic_load(&guard_samples_nr) > ROUNDS / 4, "%lu", (unsigned long)atomic_load(&guard_samples_nr));

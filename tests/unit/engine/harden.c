@@ -11,9 +11,9 @@
 #include "rt/usage.h"
 #include "sys/sys.h"
 #include "unit/alone.h"
+#include "unit/engine/traders.h"
 
 #include <criterion/criterion.h>
-#include <pthread.h>
 #include <string.h>
 
 const char *quarry_conf = "harden:on";
@@ -235,10 +235,9 @@ Test(harden, retired_regions_hold_no_memory) {
 
 /* --- threads --- */
 
-enum { THREADS = 4, ROUNDS = 20000, HELD = 256 };
+enum { ROUNDS = 20000, HELD = 256 };
 static _Atomic(u64 *) shelf[HELD];
 
-/* Each takes whatever lies on a place of the shelf, looks whether it is as it was left, frees it and leaves another. */
 static void *trader(void *arg) {
     u64 seed = (u64)(uintptr_t)arg;
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -263,14 +262,8 @@ static void *trader(void *arg) {
 }
 
 Test(harden, threads_find_objects_as_they_were_left) {
-    pthread_t threads[THREADS];
     cr_assert(engine_ready());
-    for (uintptr_t i = 0; i < THREADS; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, trader, (void *)(i + 1)), 0);
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
-    for (unsigned i = 0; i < HELD; i++)
-        engine_free_slow(atomic_load(&shelf[i]));
+    traders_run(trader, shelf, HELD);
     engine_exit_audit();
     cr_assert_eq(atomic_load(&engine_live_bytes), 0);
 }
