@@ -381,18 +381,29 @@ static bool nodes_parse(struct piece p, struct sys_nodes *ret_nodes) {
     return true;
 }
 
-/* Whether what was written is this word of the table. In a word "bind:N" the N are nodes; 0 and 1 stand for off and on.
- */
+/* Whether what was written is this word of the table. In a word "bind:N" the N are nodes. */
 static bool word_matches(struct piece word, struct piece written, struct sys_nodes *ret_nodes) {
     struct piece stem = piece_until(word, ':');
-    if (stem.len_bytes == word.len_bytes) {
-        if (piece_equal_nocase(word, written))
-            return true;
-        return (piece_equal(written, piece_of("0")) && piece_equal(word, piece_of("off"))) ||
-               (piece_equal(written, piece_of("1")) && piece_equal(word, piece_of("on")));
-    }
+    if (stem.len_bytes == word.len_bytes)
+        return piece_equal_nocase(word, written);
     return piece_equal_nocase(stem, piece_until(written, ':')) &&
            nodes_parse(piece_from(written, stem.len_bytes + 1), ret_nodes);
+}
+
+/* People write 0 and no for off wherever there is such a word; 1, yes and on are the second word, where off is the
+ * first. */
+static bool switch_matches(const struct row *row, struct piece word, int idx, struct piece written) {
+    static const char offs[][6] = {"0", "no", "false"}, ons[][5] = {"1", "on", "yes", "true"};
+    bool second = idx == 1 && piece_equal(piece_until(piece_of(row->words), '|'), piece_of("off"));
+    for (size_t i = 0; i < ARRAY_NR(offs); i++) {
+        if (piece_equal(word, piece_of("off")) && piece_equal_nocase(written, piece_of(offs[i])))
+            return true;
+    }
+    for (size_t i = 0; i < ARRAY_NR(ons); i++) {
+        if (second && piece_equal_nocase(written, piece_of(ons[i])))
+            return true;
+    }
+    return false;
 }
 
 static void enum_set(const struct setting *s, const struct row *row) {
@@ -400,7 +411,7 @@ static void enum_set(const struct setting *s, const struct row *row) {
     struct sys_nodes nodes = {{0}};
     for (int idx = 0; rest.len_bytes > 0; idx++) {
         struct piece word = piece_until(rest, '|');
-        if (word_matches(word, s->value, &nodes)) {
+        if (word_matches(word, s->value, &nodes) || switch_matches(row, word, idx, s->value)) {
             *(int *)row_field(row) = idx;
             if (row_is_numa(row))
                 rt_opt.numa_nodes = nodes;

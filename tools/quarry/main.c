@@ -8,7 +8,7 @@
 #include <string.h>
 
 const struct command commands[] = {
-    {"run", "[--lib=FILE] [--stats=off|short|text|json] PROGRAM [ARGS]",
+    {"run", "[--lib=FILE] [--stats=off|text|short|json] PROGRAM [ARGS]",
      "run a program on quarry, by LD_PRELOAD; the exit status is the program's", command_run},
     {"record", "-o FILE [--lib=FILE] PROGRAM [ARGS]",
      "run a program and write a trace of its allocation calls, for bench_play; the exit status is the program's",

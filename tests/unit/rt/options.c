@@ -157,14 +157,24 @@ Test(options, wrong_word_lists_the_words) {
     cr_expect_eq(rt_opt.thp, (int)OPT_THP_EARNED);
 }
 
-Test(options, words_in_any_case_and_0_1_for_off_on) {
+Test(options, words_in_any_case_and_what_stands_for_them) {
     read_env("QUARRY_THP=Always", "QUARRY_ZERO=1");
     cr_expect_eq(rt_opt.thp, (int)OPT_THP_ALWAYS);
     cr_expect_eq(rt_opt.zero, 1);
     read_env("QUARRY_BACKGROUND=1", "QUARRY_EXIT_CHECK=0");
     cr_expect_eq(rt_opt.background, (int)OPT_BACKGROUND_ON);
     cr_expect_eq(rt_opt.exit_check, 0);
+    read_env("QUARRY_STATS=1", "QUARRY_EXIT_CHECK=No");
+    cr_expect_eq(rt_opt.stats, (int)OPT_STATS_TEXT);
+    cr_expect_eq(rt_opt.exit_check, 0);
+    read_env("QUARRY_STATS=yes", "QUARRY_PERCPU=false");
+    cr_expect_eq(rt_opt.stats, (int)OPT_STATS_TEXT);
+    cr_expect_eq(rt_opt.percpu, (int)OPT_PERCPU_OFF);
     expect_said("");
+    read_env("QUARRY_STATS=2", NULL);
+    expect_said("quarry: QUARRY_STATS=2 is not one of off, text, short, json; using off\n");
+    read_env("QUARRY_PERCPU=on", NULL);
+    expect_said("quarry: QUARRY_PERCPU=on is not one of auto, mm_cid, cpu_id, off; using auto\n");
     read_env("QUARRY_THP=1", NULL);
     expect_said("quarry: QUARRY_THP=1 is not one of earned, always, never; using earned\n");
 }
