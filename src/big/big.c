@@ -5,6 +5,7 @@
 #include "big/cache.h"
 #include "big/defer.h"
 #include "big/lot.h"
+#include "page/huge.h"
 #include "rt/context.h"
 #include "rt/leftover.h"
 #include "rt/options.h"
@@ -13,6 +14,8 @@
 
 /* From this size on a region asks for hugepages: at 8 MiB the last, partly used one is at most a fifth. */
 #define HUGE_MIN_BYTES (8 * MIB)
+/* And from this size on one that came slowly may be an accident. */
+#define HUGE_RETRY_BYTES (64 * MIB)
 
 /*
  * Each region with a guard is two mappings of the kernel's, and a process may have 65530. From this many on new ones
@@ -75,20 +78,53 @@ static bool wants_hugepages(size_t bytes, enum big_use use) {
     return rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
 }
 
+/* What a region is made of. */
+struct region_want {
+    size_t bytes, reserve_bytes, align;
+    size_t kept_bytes; /* of bytes, the beginning: memory that will be moved here */
+    enum big_use use;
+    int node; /* by the kernel's number, or ANY_NODE */
+};
+enum { ANY_NODE = -1 };
+
+static enum huge_answer hugepages_ask(const struct region_want *want) {
+    if (!wants_hugepages(want->bytes, want->use))
+        return HUGE_NOT_NOW;
+    return rt_opt.thp == OPT_THP_ALWAYS ? HUGE_ASK : huge_ask((want->bytes - want->kept_bytes) >> HPAGE_SHIFT);
+}
+
+/* The first hugepage of what is new is touched. One slow touch may be another process's turn on the CPU: a large
+ * region, which gets small pages for all its life, has a second trial. */
+static bool hugepages_are_quick(char *p, const struct region_want *want) {
+    size_t at = round_up(want->kept_bytes, HPAGE_BYTES);
+    if (at + HPAGE_BYTES > want->bytes || huge_touch(p + at))
+        return true;
+    return want->bytes - at >= HUGE_RETRY_BYTES && huge_touch(p + at + HPAGE_BYTES);
+}
+
+static void region_place(char *p, const struct region_want *want) {
+    page_place(p, want->reserve_bytes);
+    if (want->node != ANY_NODE)
+        page_place_near(p, want->reserve_bytes, want->node);
+}
+
 /* Reserved and committed, without a record yet. The caller has counted the bytes. */
-static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum big_use use) {
-    char *p = sys_vm_reserve(reserve_bytes, MAX(align, HPAGE_BYTES));
+static char *region_map(const struct region_want *want) {
+    char *p = sys_vm_reserve(want->reserve_bytes, MAX(want->align, HPAGE_BYTES));
     if (p == NULL)
         return NULL;
-    if (wants_hugepages(bytes, use))
-        (void)sys_vm_huge(p, reserve_bytes); /* before the split into two mappings, so that both agree */
+    enum huge_answer huge = hugepages_ask(want);
+    if (huge != HUGE_NOT_NOW)
+        (void)sys_vm_huge(p, want->reserve_bytes); /* before the split into two mappings, so that both agree */
     else if (rt_opt.thp == OPT_THP_NEVER)
-        (void)sys_vm_nohuge(p, reserve_bytes);
-    page_place(p, reserve_bytes);
-    if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, bytes) != 0) {
-        rt_release(p, reserve_bytes, 0);
+        (void)sys_vm_nohuge(p, want->reserve_bytes);
+    region_place(p, want);
+    if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, want->bytes) != 0) {
+        rt_release(p, want->reserve_bytes, 0);
         return NULL;
     }
+    if (huge == HUGE_ASK_TIMED && !hugepages_are_quick(p, want))
+        (void)sys_vm_nohuge(p, want->reserve_bytes);
     atomic_fetch_add_explicit(&own_nr, 1, memory_order_relaxed);
     return p;
 }
@@ -101,7 +137,8 @@ static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
 /* A region of a lot, or with a mapping and a guard of its own. */
 static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *ret_reserve_bytes) {
     if (!rt_opt.harden && atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER) {
-        enum lot_kind kind = wants_hugepages(bytes, use) ? LOT_HUGE : LOT_PLAIN;
+        bool huge = wants_hugepages(bytes, use) && huge_ask(bytes >> HPAGE_SHIFT) != HUGE_NOT_NOW;
+        enum lot_kind kind = huge ? LOT_HUGE : LOT_PLAIN;
         *ret_reserve_bytes = round_up(bytes, HPAGE_BYTES);
         char *p = lot_take(*ret_reserve_bytes, MAX(align, HPAGE_BYTES), kind);
         if (p != NULL) {
@@ -110,7 +147,7 @@ static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *r
         }
     }
     *ret_reserve_bytes = bytes + sys_page_bytes();
-    return region_map(bytes, *ret_reserve_bytes, align, use);
+    return region_map(&(struct region_want){bytes, *ret_reserve_bytes, align, 0, use, ANY_NODE});
 }
 
 /* A part of a lot becomes free. It is purged as a whole: a hugepage may have brought more than was asked for. */
@@ -309,12 +346,11 @@ void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
     size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = bytes + sys_page_bytes();
     if (!rt_usage_reserve(bytes))
         return NULL;
-    char *p = region_map(bytes, reserve_bytes, align, use);
+    char *p = region_map(&(struct region_want){bytes, reserve_bytes, align, 0, use, id});
     if (p == NULL) {
         rt_usage_add(-(s64)bytes);
         return NULL;
     }
-    page_place_near(p, reserve_bytes, id);
     lot_flags_set(region_record(p), BIG_IS_PLACED);
     region_publish(p, bytes, reserve_bytes);
     return p;
@@ -343,7 +379,7 @@ static void *region_move(struct hpage *h, size_t bytes) {
     /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens. */
     if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(bytes - old_bytes))
         return NULL;
-    char *p = region_map(bytes, reserve_bytes, HPAGE_BYTES, BIG_ANY);
+    char *p = region_map(&(struct region_want){bytes, reserve_bytes, HPAGE_BYTES, old_bytes, BIG_ANY, ANY_NODE});
     /* First of all: once its pages have moved the old place, and its record, may be another thread's. */
     bool withdrawn = p != NULL && region_withdraw(h);
     if (withdrawn && placed != 0)

@@ -11,6 +11,7 @@
  * as a hugepage. [C3] Not after a fork: pages are shared with the child, and a collapse would copy them. In the child
  * never, in the parent for a minute.
  */
+#include "page/huge.h"
 #include "page/tier.h"
 #include "rt/options.h"
 
@@ -71,7 +72,7 @@ struct hpage *tier_collapse_choose_locked(struct page_tier *t) {
 /* A kernel that does not know the call is not asked again; one that has no hugepage, later. */
 static void back_off(struct page_tier *t, int err, u64 took_ns) {
     t->collapse_refused = err == SYS_VM_COLLAPSE_UNKNOWN;
-    bool bad = err != 0 || took_ns >= TIER_HUGE_SLOW_NS;
+    bool bad = err != 0 || took_ns >= HUGE_SLOW_NS;
     t->collapse_skip =
         bad ? CLAMP(t->collapse_skip_last * SKIP_TICKS_GROWTH, (u32)SKIP_TICKS_FIRST, (u32)SKIP_TICKS_MAX) : 0;
     t->collapse_skip_last = t->collapse_skip;

@@ -4,6 +4,7 @@
  * small process pays for little and a large one makes few system calls. Also decides which of it asks the kernel for
  * real hugepages.
  */
+#include "page/huge.h"
 #include "page/tier.h"
 #include "rt/leftover.h"
 #include "rt/options.h"
@@ -11,10 +12,6 @@
 #define RESERVE_BYTES (1 * GIB)
 #define STEP_MIN_BYTES (2 * HPAGE_BYTES)
 #define STEP_MAX_BYTES (64 * MIB)
-
-/* After a slow hugepage so many are done without before the next is asked for, four times as many each time: slow ones
- * come in stretches, and each costs what eight quick ones save. */
-enum { SKIP_FIRST = 8, SKIP_GROWTH = 4, SKIP_MAX = 128 };
 
 enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
 
@@ -99,33 +96,21 @@ static bool tier_reserve(struct page_tier *t) {
 }
 
 static bool hugepage_earned(struct page_tier *t) {
-    if (rt_opt.thp != OPT_THP_EARNED || t->used_granules * GRANULE_BYTES < rt_opt.thp_after)
-        return false;
-    u32 skip = atomic_load_explicit(&t->huge_skip, memory_order_relaxed);
-    if (skip != 0)
-        atomic_store_explicit(&t->huge_skip, skip - 1, memory_order_relaxed);
-    return skip == 0;
+    return rt_opt.thp == OPT_THP_EARNED && t->used_granules * GRANULE_BYTES >= rt_opt.thp_after &&
+           huge_ask(1) != HUGE_NOT_NOW;
 }
 
 bool tier_hugepage_ask(struct page_tier *t, char *p) {
     return rt_opt.thp == OPT_THP_ALWAYS || (hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0);
 }
 
-void tier_hugepage_touch(struct page_tier *t, char *p) {
-    u64 start = sys_clock_ns();
-    __atomic_store_n(p, 0, __ATOMIC_RELAXED);
-    u64 took = sys_clock_ns() - start;
+void tier_hugepage_touch(char *p) {
+    (void)huge_touch(p);
     if (rt_opt.thp != OPT_THP_ALWAYS)
         (void)sys_vm_nohuge(p, HPAGE_BYTES);
     /* order: release: what purges from here on does so after the touch.                          pairs: [page.awaited]
      */
     atomic_store_explicit(&chunk_hpage(chunk_of(p), p)->awaited, false, memory_order_release);
-    if (rt_opt.thp == OPT_THP_ALWAYS)
-        return;
-    u32 last = atomic_load_explicit(&t->huge_skip_last, memory_order_relaxed);
-    u32 skip = took < TIER_HUGE_SLOW_NS ? 0 : CLAMP(last * SKIP_GROWTH, SKIP_FIRST, SKIP_MAX);
-    atomic_store_explicit(&t->huge_skip_last, skip, memory_order_relaxed);
-    atomic_store_explicit(&t->huge_skip, skip, memory_order_relaxed);
 }
 
 /* Commit the next step; on failure less, down to one hugepage. */

@@ -299,7 +299,7 @@ static void *tier_take(struct page_tier *t, unsigned nr, unsigned align, enum pa
     }
     tier_unlock(t);
     if (touch)
-        tier_hugepage_touch(t, run);
+        tier_hugepage_touch(run);
     return run;
 }
 

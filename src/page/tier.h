@@ -33,8 +33,6 @@ struct page_tier {
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
     size_t step_bytes;                          /* how much the next commit takes */
-    _Atomic(u32) huge_skip;                     /* hugepages to do without before the next is asked for */
-    _Atomic(u32) huge_skip_last;                /* how many it was when one last was slow; 0: the last was not */
     u64 used_granules, free_backed_granules;
     u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */
     u64 peak_granules;
@@ -43,7 +41,7 @@ struct page_tier {
     u64 committed_bytes, huge_bytes, purged_bytes_total, purges, collapses;
     char *low, *high, *collapse_at;        /* where records were ever made, and where the next search begins */
     u64 collapse_after_ms;                 /* not before: there was a fork */
-    u32 collapse_skip, collapse_skip_last; /* ticks to do without, as huge_skip; under the lock */
+    u32 collapse_skip, collapse_skip_last; /* ticks to do without, in the way of huge.c; under the lock */
     bool collapse_refused;                 /* the kernel does not know how */
     _Atomic(u64) inside_purged_bytes;
     _Atomic(u64) backed_granules_racy;     /* used + free_backed, for readers without the lock */
@@ -83,10 +81,7 @@ bool tier_hugepage_ask(struct page_tier *t, char *p);
 /* The first touch, timed; without the lock, because it may take milliseconds. What came stays whole, but once a part of
  * it is given back the kernel's own scan must not fill it up again, and mappings with differing flags would stay apart
  * for good: the kernel is told so. */
-void tier_hugepage_touch(struct page_tier *t, char *p);
-/* What takes longer than this to come costs more than twice the 512 small faults it replaces: the kernel had to compact
- * memory for it, or a hypervisor to find some. */
-#define TIER_HUGE_SLOW_NS ((u64)2000000)
+void tier_hugepage_touch(char *p);
 
 /* A record to collapse, which is awaited from then on, or NULL; and the collapse itself, without the lock. */
 struct hpage *tier_collapse_choose_locked(struct page_tier *t);

@@ -58,7 +58,7 @@ bool tier_hugepage_ask(struct page_tier *t, char *p) {
     (void)t, (void)p;
     return false;
 }
-void tier_hugepage_touch(struct page_tier *t, char *p) { (void)t, (void)p; }
+void tier_hugepage_touch(char *p) { (void)p; }
 void rt_usage_regretted(void) {}
 
 /* --- threads --- */

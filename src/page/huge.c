@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Back-off by number. All is relaxed: each variable is a hint by itself, and what threads lose of each other's counting
+ * is a few hugepages asked for too early or too late.
+ */
+#include "page/huge.h"
+
+#include "sys/sys.h"
+
+/* After a slow hugepage so many are done without before the next is asked for, four times as many each time: slow ones
+ * come in stretches, and each costs what eight quick ones save. */
+enum { SKIP_FIRST = 8, SKIP_GROWTH = 4, SKIP_MAX = 128 };
+
+/* After a quick one so many may be asked for without being timed: 128 MiB. */
+enum { TRUST_NR = 64 };
+
+static _Atomic(u32) skip;      /* to do without before the next is asked for */
+static _Atomic(u32) skip_last; /* how many it was when one last was slow; 0: the last was not */
+static _Atomic(u32) trust;
+
+/* Takes up to nr away. Returns how many there were. */
+static u32 count_down(_Atomic(u32) *count, u64 nr) {
+    u32 had = atomic_load_explicit(count, memory_order_relaxed);
+    if (had != 0)
+        atomic_store_explicit(count, had - (u32)MIN(nr, (u64)had), memory_order_relaxed);
+    return had;
+}
+
+enum huge_answer huge_ask(u64 nr) {
+    if (count_down(&skip, nr) != 0)
+        return HUGE_NOT_NOW;
+    return count_down(&trust, nr) >= nr ? HUGE_ASK : HUGE_ASK_TIMED;
+}
+
+bool huge_touch(char *p) {
+    u64 start = sys_clock_ns();
+    __atomic_store_n(p, 0, __ATOMIC_RELAXED);
+    bool quick = sys_clock_ns() - start < HUGE_SLOW_NS;
+    u32 last = atomic_load_explicit(&skip_last, memory_order_relaxed);
+    u32 next = quick ? 0 : CLAMP(last * SKIP_GROWTH, (u32)SKIP_FIRST, (u32)SKIP_MAX);
+    atomic_store_explicit(&skip_last, next, memory_order_relaxed);
+    atomic_store_explicit(&skip, next, memory_order_relaxed);
+    atomic_store_explicit(&trust, quick ? TRUST_NR : 0, memory_order_relaxed);
+    return quick;
+}
