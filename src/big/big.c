@@ -87,10 +87,11 @@ struct region_want {
 };
 enum { ANY_NODE = -1 };
 
-static enum huge_answer hugepages_ask(const struct region_want *want) {
-    if (!wants_hugepages(want->bytes, want->use))
+/* For a region of so many bytes, of which those beyond kept_bytes are new. */
+static enum huge_answer hugepages_ask(size_t bytes, size_t kept_bytes, enum big_use use) {
+    if (!wants_hugepages(bytes, use))
         return HUGE_NOT_NOW;
-    return rt_opt.thp == OPT_THP_ALWAYS ? HUGE_ASK : huge_ask((want->bytes - want->kept_bytes) >> HPAGE_SHIFT);
+    return rt_opt.thp == OPT_THP_ALWAYS ? HUGE_ASK : huge_ask((bytes - kept_bytes) >> HPAGE_SHIFT);
 }
 
 /* The first hugepage of what is new is touched. One slow touch may be another process's turn on the CPU: a large
@@ -108,23 +109,28 @@ static void region_place(char *p, const struct region_want *want) {
         page_place_near(p, want->reserve_bytes, want->node);
 }
 
+/* Of one place in the library, which the tests then know to reach. */
+static NOINLINE void small_pages(char *p, const struct region_want *want) {
+    (void)sys_vm_nohuge(p, want->reserve_bytes);
+}
+
 /* Reserved and committed, without a record yet. The caller has counted the bytes. */
 static char *region_map(const struct region_want *want) {
     char *p = sys_vm_reserve(want->reserve_bytes, MAX(want->align, HPAGE_BYTES));
     if (p == NULL)
         return NULL;
-    enum huge_answer huge = hugepages_ask(want);
+    enum huge_answer huge = hugepages_ask(want->bytes, want->kept_bytes, want->use);
     if (huge != HUGE_NOT_NOW)
         (void)sys_vm_huge(p, want->reserve_bytes); /* before the split into two mappings, so that both agree */
     else if (rt_opt.thp == OPT_THP_NEVER)
-        (void)sys_vm_nohuge(p, want->reserve_bytes);
+        small_pages(p, want);
     region_place(p, want);
     if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, want->bytes) != 0) {
         rt_release(p, want->reserve_bytes, 0);
         return NULL;
     }
     if (huge == HUGE_ASK_TIMED && !hugepages_are_quick(p, want))
-        (void)sys_vm_nohuge(p, want->reserve_bytes);
+        small_pages(p, want);
     atomic_fetch_add_explicit(&own_nr, 1, memory_order_relaxed);
     return p;
 }
@@ -137,8 +143,7 @@ static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
 /* A region of a lot, or with a mapping and a guard of its own. */
 static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *ret_reserve_bytes) {
     if (!rt_opt.harden && atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER) {
-        bool huge = wants_hugepages(bytes, use) && huge_ask(bytes >> HPAGE_SHIFT) != HUGE_NOT_NOW;
-        enum lot_kind kind = huge ? LOT_HUGE : LOT_PLAIN;
+        enum lot_kind kind = hugepages_ask(bytes, 0, use) != HUGE_NOT_NOW ? LOT_HUGE : LOT_PLAIN;
         *ret_reserve_bytes = round_up(bytes, HPAGE_BYTES);
         char *p = lot_take(*ret_reserve_bytes, MAX(align, HPAGE_BYTES), kind);
         if (p != NULL) {
