@@ -56,8 +56,9 @@ static void chunk_place_first(void *unused, struct chunk *c) {
     }
 }
 
+/* First what is to come, then what has come: records are made out of what is to come, under the lock, and one that is
+ * made between the two steps was placed by the first. The other way round it would be missed by both. */
 void tiers_place_first(void) {
-    chunks_each(chunk_place_first, NULL);
     for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
         struct page_tier *t = tier_at(i);
         if (!sys_lock_acquire(&t->lock))
@@ -66,6 +67,7 @@ void tiers_place_first(void) {
             place_on_node(0, t->fresh, (size_t)(t->reserved_end - t->fresh));
         tier_unlock(t);
     }
+    chunks_each(chunk_place_first, NULL);
 }
 
 /* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
