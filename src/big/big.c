@@ -72,7 +72,8 @@ static bool is_in_lot(const struct hpage *h) { return (lot_flags(h) & LOT_REGION
 static bool is_placed(const struct hpage *h) { return (lot_flags(h) & BIG_IS_PLACED) != 0; }
 
 static bool wants_hugepages(size_t bytes, enum big_use use) {
-    return rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
+    return rt_opt.thp == OPT_THP_ALWAYS ||
+           (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= page_huge_min_bytes(HUGE_MIN_BYTES));
 }
 
 /* Reserved and committed, without a record yet. The caller has counted the bytes. */
@@ -82,7 +83,7 @@ static char *region_map(size_t bytes, size_t reserve_bytes, size_t align, enum b
         return NULL;
     if (wants_hugepages(bytes, use))
         (void)sys_vm_huge(p, reserve_bytes); /* before the split into two mappings, so that both agree */
-    else if (rt_opt.thp == OPT_THP_NEVER)
+    else if (page_huge_unwanted())
         (void)sys_vm_nohuge(p, reserve_bytes);
     page_place(p, reserve_bytes);
     if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, bytes) != 0) {

@@ -27,6 +27,32 @@ void page_place(void *p, size_t bytes) {
     }
 }
 
+/* Nodes that memory is interleaved over: those of the option, or all that this process may use, asked for once. */
+static unsigned interleaved_nr(void) {
+    static _Atomic(unsigned) known;
+    unsigned nr = atomic_load_explicit(&known, memory_order_relaxed);
+    struct sys_nodes allowed;
+    if (nr != 0)
+        return nr;
+    nr = sys_nodes_count(&rt_opt.numa_nodes);
+    if (nr == 0 && sys_nodes_allowed(&allowed))
+        nr = sys_nodes_count(&allowed);
+    nr = MAX(nr, 1u);
+    atomic_store_explicit(&known, nr, memory_order_relaxed);
+    return nr;
+}
+
+/* The kernel puts neighbouring hugepages on one node after the other, so that a node has at most one more than another:
+ * few of them are not even. */
+size_t page_huge_min_bytes(size_t usual_bytes) {
+    enum { HPAGES_PER_NODE = 20 };
+    if (LIKELY(rt_opt.numa != OPT_NUMA_INTERLEAVE))
+        return usual_bytes;
+    return MAX(usual_bytes, (size_t)interleaved_nr() * HPAGES_PER_NODE * HPAGE_BYTES);
+}
+
+bool page_huge_unwanted(void) { return rt_opt.thp == OPT_THP_NEVER || rt_opt.numa == OPT_NUMA_INTERLEAVE; }
+
 void page_place_near(void *p, size_t bytes, int id) {
     struct sys_nodes where = {{0}};
     if (id < 0)
@@ -100,8 +126,17 @@ static bool tier_reserve(struct page_tier *t) {
     return true;
 }
 
+/* Which node an interleaved hugepage comes from is said by its address. Where only some are asked for, one in nine as
+ * it may be, three nodes would get them on one alone: so the nodes take turns. */
+static bool hugepage_has_turn(const struct page_tier *t, const char *p) {
+    if (LIKELY(rt_opt.numa != OPT_NUMA_INTERLEAVE))
+        return true;
+    unsigned nr = interleaved_nr();
+    return ((uintptr_t)p >> HPAGE_SHIFT) % nr == (t->huge_bytes >> HPAGE_SHIFT) % nr;
+}
+
 static bool hugepage_earned(struct page_tier *t) {
-    if (rt_opt.thp != OPT_THP_EARNED || t->used_granules * GRANULE_BYTES < rt_opt.thp_after)
+    if (rt_opt.thp != OPT_THP_EARNED || t->used_granules * GRANULE_BYTES < page_huge_min_bytes(rt_opt.thp_after))
         return false;
     u32 skip = atomic_load_explicit(&t->huge_skip, memory_order_relaxed);
     if (skip != 0)
@@ -110,7 +145,8 @@ static bool hugepage_earned(struct page_tier *t) {
 }
 
 bool tier_hugepage_ask(struct page_tier *t, char *p) {
-    return rt_opt.thp == OPT_THP_ALWAYS || (hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0);
+    return rt_opt.thp == OPT_THP_ALWAYS ||
+           (hugepage_has_turn(t, p) && hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0);
 }
 
 void tier_hugepage_touch(struct page_tier *t, char *p) {

@@ -6,7 +6,10 @@
 #include "page/node.h"
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/start.h"
 #include "fakes/fake.h"
+#include "page/page.h"
+#include "rt/options.h"
 #include "unit/alone.h"
 #include "unit/core.h"
 
@@ -58,6 +61,62 @@ Test(node, a_hint_never_refuses, .init = machine) {
     void *p = engine_alloc_slow(LARGE);
     cr_assert_not_null(p);
     engine_free_slow(p);
+}
+
+/* --- interleaved --- */
+
+enum { SHARE_BYTES = 40 << 20 }; /* of which a hugepage is a twentieth */
+
+static void interleaved(void) {
+    fake_nodes(NODES, ids);
+    MUST(engine_ready());
+    rt_opt.numa = OPT_NUMA_INTERLEAVE;
+    rt_opt.thp = OPT_THP_EARNED;
+}
+
+Test(node, one_hugepage_more_on_a_node_is_a_twentieth_of_its_share, .init = interleaved) {
+    enum page_content content;
+    for (size_t used = 0; used < (size_t)NODES * SHARE_BYTES; used += HPAGE_BYTES) {
+        MUST(page_run_alloc(0, HPAGE_GRANULES, 1, &content) != NULL);
+        cr_assert_eq(fake_calls_nr(FAKE_HUGE), 0u, "a hugepage at %zu KiB", used >> 10);
+    }
+    for (unsigned i = 0; i < NODES; i++)
+        MUST(page_run_alloc(0, HPAGE_GRANULES, 1, &content) != NULL);
+    cr_expect_geq(fake_calls_nr(FAKE_HUGE), 1u);
+}
+
+/* Slow ones are asked for one time in nine, and then in 33. Which node one is of the kernel tells by its address. */
+Test(node, slow_hugepages_take_turns, .init = interleaved) {
+    enum { RUNS = 400, SLOW_NS = 10000000 };
+    enum page_content content;
+    unsigned of_node[NODES] = {0}, all = 0;
+    fake_clock_look_takes_ns(SLOW_NS);
+    for (unsigned i = 0; i < RUNS; i++) {
+        unsigned before = fake_calls_nr(FAKE_HUGE);
+        uintptr_t run = (uintptr_t)page_run_alloc(0, HPAGE_GRANULES, 1, &content);
+        MUST(run != 0);
+        of_node[(run >> HPAGE_SHIFT) % NODES] += fake_calls_nr(FAKE_HUGE) - before;
+        all += fake_calls_nr(FAKE_HUGE) - before;
+    }
+    cr_expect(all >= NODES && all < RUNS / 4, "%u hugepages", all);
+    for (unsigned node = 0; node < NODES; node++)
+        cr_expect(of_node[node] >= all / NODES && of_node[node] <= all / NODES + 1, "node %u has %u of %u", node,
+                  of_node[node], all);
+}
+
+Test(node, and_in_large_objects, .init = interleaved) {
+    MUST(engine_alloc_slow((size_t)NODES * SHARE_BYTES - HPAGE_BYTES) != NULL);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), 0u);
+    cr_expect_gt(fake_calls_nr(FAKE_NOHUGE), 0u, "the system may make it hugepages of its own accord");
+    MUST(engine_alloc_slow((size_t)NODES * SHARE_BYTES) != NULL);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), 1u);
+}
+
+Test(node, nodes_that_are_named_count_alone, .init = interleaved) {
+    sys_nodes_add(&rt_opt.numa_nodes, ids[0]);
+    sys_nodes_add(&rt_opt.numa_nodes, ids[2]);
+    MUST(engine_alloc_slow(2ul * SHARE_BYTES) != NULL);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), 1u);
 }
 
 Test(node, a_hint_must_name_a_node_with_memory, .init = machine) {
