@@ -247,8 +247,6 @@ static const struct weave_excuse excuses[] = {
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
     {"mag_drain", "&r->drained_at", WEAVE_ANY, "a hint: which ids are idle"},
     {"barrier_ready", "&barrier", WEAVE_ANY, "found out again"},
-    {"barrier_pass", "&barrier", WEAVE_ANY, "asked for again"},
-    {"drain_percpu", "&barrier", WEAVE_ANY, "asked for again"},
     {"region_empty", "&drains_nr", WEAVE_ANY, "a figure"},
     {"region_for_id", "&made_nr", WEAVE_ANY, "a hint: among how many ids the budget is shared"},
     {"locked_region", "&made_nr", WEAVE_ANY, "a hint: among how many ids the budget is shared"},
