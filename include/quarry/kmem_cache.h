@@ -138,7 +138,7 @@ void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHRO
 void quarry_core1_class_free(const struct quarry_core1_class *c, void *p) QUARRY_NOTHROW;
 #define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
     (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL |         \
-                 QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
+                 QUARRY___GFP_THISNODE | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
 
 /* --- sheaves: objects set aside for allocations that must not fail --- */
 

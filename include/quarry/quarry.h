@@ -51,9 +51,9 @@ size_t quarry_good_size(size_t size) QUARRY_NOTHROW;
  * elsewhere. Async-signal-safe. */
 void *quarry_malloc_node(size_t size, int node) QUARRY_NOTHROW;
 /* All that this thread allocates from now on comes from a node, as by quarry_malloc_node(); negative: from where it
- * runs again. Objects above 1 MiB lie where they are first touched all the same. The first call takes all threads'
- * allocations off the fast path, for good: some tens of ns for each. 0; EINVAL: this process may not use memory of such
- * a node; ENOTSUP: nodes are not kept apart here. Not async-signal-safe. */
+ * runs again. Objects above 1 MiB are new mappings then, which are not kept for reuse. The first call takes all
+ * threads' allocations off the fast path, for good: some tens of ns for each. 0; EINVAL: this process may not use
+ * memory of such a node; ENOTSUP: nodes are not kept apart here. Not async-signal-safe. */
 int quarry_set_thread_node(int node) QUARRY_NOTHROW;
 
 /* 1 when p points into memory quarry serves objects from (live or free), 0 when not. Async-signal-safe. */

@@ -39,7 +39,7 @@ static void map_area(char *p, size_t bytes, unsigned value) {
 }
 
 static void area_advise(char *p, size_t reserve_bytes, unsigned flags, int node) {
-    size_t huge_min = (flags & AREA_HUGE) != 0 ? HPAGE_BYTES : HUGE_EARNED_BYTES;
+    size_t huge_min = (flags & AREA_HUGE) != 0 ? HPAGE_BYTES : page_huge_min_bytes(HUGE_EARNED_BYTES);
     if (rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && reserve_bytes > huge_min))
         (void)sys_vm_huge(p, reserve_bytes);
     else

@@ -75,7 +75,8 @@ static bool is_in_lot(const struct hpage *h) { return (lot_flags(h) & LOT_REGION
 static bool is_placed(const struct hpage *h) { return (lot_flags(h) & BIG_IS_PLACED) != 0; }
 
 static bool wants_hugepages(size_t bytes, enum big_use use) {
-    return rt_opt.thp == OPT_THP_ALWAYS || (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= HUGE_MIN_BYTES);
+    return rt_opt.thp == OPT_THP_ALWAYS ||
+           (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= page_huge_min_bytes(HUGE_MIN_BYTES));
 }
 
 /* What a region is made of. */
@@ -122,7 +123,7 @@ static char *region_map(const struct region_want *want) {
     enum huge_answer huge = hugepages_ask(want->bytes, want->kept_bytes, want->use);
     if (huge != HUGE_NOT_NOW)
         (void)sys_vm_huge(p, want->reserve_bytes); /* before the split into two mappings, so that both agree */
-    else if (rt_opt.thp == OPT_THP_NEVER)
+    else if (page_huge_unwanted())
         small_pages(p, want);
     region_place(p, want);
     if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, want->bytes) != 0) {

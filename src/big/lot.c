@@ -126,7 +126,7 @@ static bool lot_prepare(char *p, size_t bytes, enum lot_kind kind) {
     /* Before it is made writable, so that all of it agrees. */
     if (kind == LOT_HUGE)
         (void)sys_vm_huge(p, bytes);
-    else if (rt_opt.thp == OPT_THP_NEVER)
+    else if (page_huge_unwanted())
         (void)sys_vm_nohuge(p, bytes);
     page_place(p, bytes);
     return chunk_cover(p, bytes) == 0 && sys_vm_commit(p, bytes) == 0;

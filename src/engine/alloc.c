@@ -35,7 +35,14 @@ static ALWAYS_INLINE void *size_magazine(size_t size) {
 /* A region of its own, at a multiple of align. */
 static void *alloc_region(size_t size, size_t align, enum zero_wanted zero) {
     size_t dirty_bytes = 0;
-    void *p = big_alloc(MAX(size, (size_t)1), align, zero == ZERO_YES ? BIG_SPARSE : BIG_ANY, &dirty_bytes);
+    enum big_use use = zero == ZERO_YES ? BIG_SPARSE : BIG_ANY;
+    int hinted = page_node_hinted();
+    void *p = LIKELY(hinted == PAGE_NODE_ANY)
+                  ? NULL
+                  : big_alloc_near(MAX(size, (size_t)1), align, use, page_node_id((unsigned)hinted));
+    if (p != NULL) /* a mapping of its own, which reads as zeros */
+        return p;
+    p = big_alloc(MAX(size, (size_t)1), align, use, &dirty_bytes);
     if (p != NULL && zero == ZERO_YES)
         memset(p, 0, MIN(size, dirty_bytes));
     return p;

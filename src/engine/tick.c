@@ -18,7 +18,7 @@
 #include "rt/usage.h"
 #include "sys/sys.h"
 
-enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_TICKS = 10, BACKGROUND_MS = 200 };
+enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_MS = 1000, BACKGROUND_MS = 200 };
 /* What a free of so many bytes adds to the calls, so that a few frees of large objects are looked at as well. */
 enum { BYTES_PER_CALL_SHIFT = 12 };
 /* So many allocations are watched, at some 50 ns each; then none is for a while. */
@@ -40,12 +40,21 @@ void engine_count(enum engine_call call, s64 bytes) {
         continue;
 }
 
+/* By the clock, not by ticks: where few threads are left to tick, idle ids are many. Under the tick lock. */
+static bool drain_is_due(u64 now_ms) {
+    static u64 drained_ms;
+    if (now_ms - drained_ms < DRAIN_MS)
+        return false;
+    drained_ms = now_ms;
+    return true;
+}
+
 static void tick_run(u64 now_ms) {
-    u64 nr = atomic_fetch_add_explicit(&engine_ticks_nr, 1, memory_order_relaxed) + 1;
+    atomic_fetch_add_explicit(&engine_ticks_nr, 1, memory_order_relaxed);
     mag_depot_trim(MAG_DRAIN_IDLE);
     mag_rest();
     engine_chores_look();
-    if (nr % DRAIN_TICKS == 0) {
+    if (drain_is_due(now_ms)) {
         mag_drain(MAG_DRAIN_IDLE);
         engine_pressure_tick();
     }

@@ -361,6 +361,8 @@ static void *cache_try(const void *cache, quarry_gfp_t flags) {
     return sure ? kmem_debug_alloc_sure(s) : quarry_core1_class_alloc(&s->class);
 }
 
+static bool is_strict(quarry_gfp_t flags) { return (flags & QUARRY___GFP_THISNODE) != 0; }
+
 static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if (kmem_may_block(flags))
         return kmem_gfp_try(cache_try, s, flags);
@@ -377,8 +379,30 @@ static void *zeroed(struct quarry_kmem_cache *s, quarry_gfp_t flags, void *p) {
     return memset(p, 0, s->object_bytes);
 }
 
+struct wanted {
+    const struct quarry_kmem_cache *cache;
+    int node; /* negative: this thread's */
+};
+
+static void *alloc_on(const void *what, quarry_gfp_t flags) {
+    const struct wanted *w = what;
+    return quarry_core1_class_alloc_node(&w->cache->class, w->node, is_strict(flags));
+}
+
+/* What may not block, or is debugged, comes from where there is some: of a node only where there is no other. */
+static void *alloc_by_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
+    if (LIKELY(kmem_may_block(flags) && s->debug == NULL))
+        return kmem_gfp_try(alloc_on, &(struct wanted){s, node}, flags);
+    bool elsewhere = is_strict(flags) && node >= 0 && quarry_core1_node_sole() != node;
+    return elsewhere || !kmem_gfp_node_holds(NULL, 0, flags) ? NULL : alloc_by_context(s, flags);
+}
+
+static void *alloc_by_rules(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    return is_strict(flags) ? alloc_by_node(s, flags, QUARRY_NUMA_NO_NODE) : alloc_by_context(s, flags);
+}
+
 static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
-    return zeroed(s, flags, alloc_by_context(s, flags));
+    return zeroed(s, flags, alloc_by_rules(s, flags));
 }
 
 FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
@@ -387,26 +411,10 @@ FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp
     return alloc_by_flags(s, flags);
 }
 
-struct wanted {
-    const struct quarry_kmem_cache *cache;
-    int node;
-};
-
-static void *alloc_on(const void *what, quarry_gfp_t flags) {
-    const struct wanted *w = what;
-    return quarry_core1_class_alloc_node(&w->cache->class, w->node, (flags & QUARRY___GFP_THISNODE) != 0);
-}
-
 void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
-    bool strict = (flags & QUARRY___GFP_THISNODE) != 0;
-    if (node < 0 && !strict)
+    if (node < 0 && !is_strict(flags))
         return quarry_kmem_cache_alloc(s, flags);
-    if (UNLIKELY(!kmem_may_block(flags) || s->debug != NULL)) {
-        bool elsewhere = strict && node >= 0 && quarry_core1_node_sole() != node;
-        return elsewhere || !kmem_gfp_node_holds(NULL, 0, flags) ? NULL : quarry_kmem_cache_alloc(s, flags);
-    }
-    void *p = kmem_gfp_try(alloc_on, &(struct wanted){s, node}, flags);
-    return zeroed(s, flags, p);
+    return zeroed(s, flags, alloc_by_node(s, flags, node));
 }
 
 FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
@@ -415,13 +423,13 @@ FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
 
 static size_t bulk_by_one(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
     size_t got = 0;
-    while (got < nr && (objs[got] = alloc_by_context(s, flags)) != NULL)
+    while (got < nr && (objs[got] = alloc_by_rules(s, flags)) != NULL)
         got++;
     return got;
 }
 
 int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
-    size_t got = kmem_may_block(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : 0;
+    size_t got = kmem_may_block(flags) && !is_strict(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : 0;
     got += bulk_by_one(s, flags, nr - got, objs + got);
     if (got < nr) {
         quarry_core1_class_free_bulk(&s->class, got, objs);

@@ -18,15 +18,25 @@
 static struct sys_lock stop_lock;
 static _Atomic(u64) drains_nr;
 
+static _Atomic(int) barrier; /* enum sys_barrier; refused until it is asked for */
+
 /* What was refused once for lack of memory is asked for again, so that magazines do not stay undrained for ever. */
 static bool barrier_ready(void) {
-    static _Atomic(int) state; /* enum sys_barrier; refused until it is asked for */
-    int known = atomic_load_explicit(&state, memory_order_relaxed);
+    int known = atomic_load_explicit(&barrier, memory_order_relaxed);
     if (known == SYS_BARRIER_REFUSED) {
         known = (int)sys_membarrier_register();
-        atomic_store_explicit(&state, known, memory_order_relaxed);
+        atomic_store_explicit(&barrier, known, memory_order_relaxed);
     }
     return known == SYS_BARRIER_READY;
+}
+
+/* Refused after all, there is a filter now, or who restored this process from a file did not register again: the next
+ * drain asks anew. */
+static bool barrier_pass(void) {
+    bool passed = sys_membarrier_rseq() == 0;
+    if (!passed)
+        atomic_store_explicit(&barrier, SYS_BARRIER_REFUSED, memory_order_relaxed);
+    return passed;
 }
 
 /* One magazine of a region the caller has alone. */
@@ -72,7 +82,7 @@ static bool region_stop_and_empty(struct mag_region *r, unsigned id, unsigned cl
         return false;
     atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
     regions_publish(r, id);
-    bool alone = sys_membarrier_rseq() == 0;
+    bool alone = barrier_pass();
     if (alone && cls == ALL_CLASSES)
         region_empty(r);
     else if (alone)
@@ -82,11 +92,15 @@ static bool region_stop_and_empty(struct mag_region *r, unsigned id, unsigned cl
     return alone;
 }
 
-static void drain_percpu(struct mag_region *r, unsigned id) {
-    if (!barrier_ready() || !sys_lock_try(&stop_lock))
-        return;
+/* False: there is no barrier, and so none for any other id. */
+static bool drain_percpu(struct mag_region *r, unsigned id) {
+    if (!barrier_ready())
+        return false;
+    if (!sys_lock_try(&stop_lock))
+        return true;
     (void)region_stop_and_empty(r, id, ALL_CLASSES);
     sys_lock_release(&stop_lock);
+    return atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
 }
 
 static void drain_locked(struct mag_region *r) {
@@ -115,6 +129,7 @@ static bool region_holds_any(struct mag_region *r) {
 }
 
 void mag_drain(enum mag_drain which) {
+    bool in_reach = true; /* the ids; asked for once, not once for each */
     for (unsigned i = 0; i < regions_nr(); i++) {
         struct mag_region *r = region_at(i);
         if (r == NULL)
@@ -126,7 +141,7 @@ void mag_drain(enum mag_drain which) {
         if (region_is_locked_kind(i))
             drain_locked(r);
         else
-            drain_percpu(r, i);
+            in_reach = in_reach && drain_percpu(r, i);
     }
 }
 

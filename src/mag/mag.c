@@ -45,6 +45,8 @@ enum {
 #define LARGE_MIN_BYTES ((s64)(1 * MIB))
 #define LARGE_MAX_BYTES ((s64)(4 * MIB))
 #define MAGAZINE_FREE_BYTES ((s64)(64 * KIB))
+/* What of another node may wait in any case. */
+#define AWAY_MIN_BYTES (4 * KIB)
 /* Up to here a first magazine holds six objects, above two, and large ones one. */
 #define MEDIUM_BYTES (4 * KIB)
 /* From here on zeroing an object costs more than taking it from its slab. */
@@ -425,13 +427,24 @@ void *mag_alloc(unsigned cls, bool *ret_zero) {
 
 /* --- push --- */
 
+/* Objects of other nodes are only on their way: what may wait of all other nodes together is no more than what is kept
+ * here for use. Of a magazine for one there is no use. */
+static unsigned cap_away(unsigned cls, unsigned cap) {
+    unsigned few = MIN(cap, (unsigned)(AWAY_MIN_BYTES / slab_geometry_of(cls)->size_bytes));
+    cap = MAX(cap >> bits_log2_up(page_nodes_nr()), few);
+    return cap == 1 ? 0 : cap;
+}
+
 /* An empty magazine, out of the spare or new; 0 when the class has none here. A full spare makes room in the depot. */
 static u64 find_empty(struct mag_region *r, unsigned slot) {
     unsigned cls = slot_class(slot);
     /* The program holds less than it did: its magazines shrink with it. */
     bool shrink = shrink_if_over(r, cls);
     unsigned cap = next_cap(r, cls);
-    u64 spare = slot_node(slot) == region_home(r) ? region_take_spare(cls) : 0;
+    bool home = slot_node(slot) == region_home(r);
+    if (UNLIKELY(!home))
+        cap = cap_away(cls, cap);
+    u64 spare = home ? region_take_spare(cls) : 0;
     if (spare != 0 && mag_is_empty(spare) && mag_cap(spare) == cap)
         return spare;
     if (spare != 0 && shrink)

@@ -54,9 +54,10 @@ static struct hpage *dense_find_locked(struct page_tier *t) {
     return NULL;
 }
 
+/* What is interleaved would be gathered on one node, and always on the same. */
 static bool collapse_is_due(struct page_tier *t) {
-    if (rt_opt.thp != OPT_THP_EARNED || t->collapse_refused || t->now_ms < t->collapse_after_ms ||
-        t->used_granules * GRANULE_BYTES < HEAP_FACTOR * rt_opt.thp_after)
+    if (rt_opt.thp != OPT_THP_EARNED || rt_opt.numa == OPT_NUMA_INTERLEAVE || t->collapse_refused ||
+        t->now_ms < t->collapse_after_ms || t->used_granules * GRANULE_BYTES < HEAP_FACTOR * rt_opt.thp_after)
         return false;
     t->collapse_skip -= t->collapse_skip != 0;
     return t->collapse_skip == 0;

@@ -24,6 +24,32 @@ void page_place(void *p, size_t bytes) {
     }
 }
 
+/* Nodes that memory is interleaved over: those of the option, or all that this process may use, asked for once. */
+static unsigned interleaved_nr(void) {
+    static _Atomic(unsigned) known;
+    unsigned nr = atomic_load_explicit(&known, memory_order_relaxed);
+    struct sys_nodes allowed;
+    if (nr != 0)
+        return nr;
+    nr = sys_nodes_count(&rt_opt.numa_nodes);
+    if (nr == 0 && sys_nodes_allowed(&allowed))
+        nr = sys_nodes_count(&allowed);
+    nr = MAX(nr, 1u);
+    atomic_store_explicit(&known, nr, memory_order_relaxed);
+    return nr;
+}
+
+/* The kernel puts neighbouring hugepages on one node after the other, so that a node has at most one more than another:
+ * few of them are not even. */
+size_t page_huge_min_bytes(size_t usual_bytes) {
+    enum { HPAGES_PER_NODE = 20 };
+    if (LIKELY(rt_opt.numa != OPT_NUMA_INTERLEAVE))
+        return usual_bytes;
+    return MAX(usual_bytes, (size_t)interleaved_nr() * HPAGES_PER_NODE * HPAGE_BYTES);
+}
+
+bool page_huge_unwanted(void) { return rt_opt.thp == OPT_THP_NEVER || rt_opt.numa == OPT_NUMA_INTERLEAVE; }
+
 void page_place_near(void *p, size_t bytes, int id) {
     struct sys_nodes where = {{0}};
     if (id < 0)
@@ -53,8 +79,9 @@ static void chunk_place_first(void *unused, struct chunk *c) {
     }
 }
 
+/* First what is to come, then what has come: records are made out of what is to come, under the lock, and one that is
+ * made between the two steps was placed by the first. The other way round it would be missed by both. */
 void tiers_place_first(void) {
-    chunks_each(chunk_place_first, NULL);
     for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
         struct page_tier *t = tier_at(i);
         if (!sys_lock_acquire(&t->lock))
@@ -63,6 +90,7 @@ void tiers_place_first(void) {
             place_on_node(0, t->fresh, (size_t)(t->reserved_end - t->fresh));
         tier_unlock(t);
     }
+    chunks_each(chunk_place_first, NULL);
 }
 
 /* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
@@ -95,13 +123,23 @@ static bool tier_reserve(struct page_tier *t) {
     return true;
 }
 
+/* Which node an interleaved hugepage comes from is said by its address. Where only some are asked for, one in nine as
+ * it may be, three nodes would get them on one alone: so the nodes take turns. */
+static bool hugepage_has_turn(const struct page_tier *t, const char *p) {
+    if (LIKELY(rt_opt.numa != OPT_NUMA_INTERLEAVE))
+        return true;
+    unsigned nr = interleaved_nr();
+    return ((uintptr_t)p >> HPAGE_SHIFT) % nr == (t->huge_bytes >> HPAGE_SHIFT) % nr;
+}
+
 static bool hugepage_earned(struct page_tier *t) {
-    return rt_opt.thp == OPT_THP_EARNED && t->used_granules * GRANULE_BYTES >= rt_opt.thp_after &&
-           huge_ask(1) != HUGE_NOT_NOW;
+    return rt_opt.thp == OPT_THP_EARNED &&
+           t->used_granules * GRANULE_BYTES >= page_huge_min_bytes(rt_opt.thp_after) && huge_ask(1) != HUGE_NOT_NOW;
 }
 
 bool tier_hugepage_ask(struct page_tier *t, char *p) {
-    return rt_opt.thp == OPT_THP_ALWAYS || (hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0);
+    return rt_opt.thp == OPT_THP_ALWAYS ||
+           (hugepage_has_turn(t, p) && hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0);
 }
 
 void tier_hugepage_touch(char *p) {

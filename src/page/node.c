@@ -125,22 +125,36 @@ int page_nodes_make(void) {
     return 0;
 }
 
+/*
+ * A fork holds the tiers there are, all of the first node's, from before the process is copied until after: with one of
+ * them held here, nodes are open to both sides of a fork or to none. Were they opened in between, another thread could
+ * be inside a further node's tier as it is copied.
+ */
 void page_nodes_open(void) {
     unsigned nr = page_nodes_decided();
-    atomic_store_explicit(&page_nodes_wanted, false, memory_order_relaxed);
-    if (nr < 2)
+    struct page_tier *t = tier_at(0);
+    if (nr < 2) {
+        atomic_store_explicit(&page_nodes_wanted, false, memory_order_relaxed);
         return;
+    }
     /* What of the first node's address space holds no memory yet shall come from there. */
     tiers_place_first();
+    if (!sys_lock_acquire(&t->lock))
+        return; /* on top of its holder, or within a fork: the next one who wants them opens them */
     /* order: release: all that was made of the nodes.                                             pairs: [page.nodes]
      */
     atomic_store_explicit(&page_nodes_opened, nr, memory_order_release);
+    tier_unlock(t);
+    atomic_store_explicit(&page_nodes_wanted, false, memory_order_relaxed);
 }
 
-/* Whoever was deciding is not here, unless it is this very thread's handler that forks, which decides on. */
+/* Whoever was deciding is not here, unless it is this very thread's handler that forks, which decides on. Nor is who
+ * was about to open: what it made is found here, and who allocates next opens. */
 void page_nodes_fork_child(void) {
     unsigned deciding = DECIDING;
     (void)atomic_compare_exchange_strong_explicit(&decision, &deciding, 0, memory_order_relaxed, memory_order_relaxed);
+    if (page_nodes_decided() > 1 && page_nodes_nr() == 1)
+        atomic_store_explicit(&page_nodes_wanted, true, memory_order_relaxed);
 }
 
 unsigned page_node_far(void) {

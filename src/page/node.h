@@ -39,7 +39,8 @@ static ALWAYS_INLINE bool page_nodes_are_wanted(void) {
 void page_nodes_want(void);
 /* Makes the tiers of all nodes that were decided upon. 0 or -ENOMEM, then to be tried again. One caller at a time. */
 int page_nodes_make(void);
-/* From now on page_nodes_nr() tells. Everything that is kept by node is there. */
+/* From now on page_nodes_nr() tells. Everything that is kept by node is there. Waits for a fork of another thread to be
+ * over; does nothing, and leaves it to the next caller, on top of a holder of the page tier. */
 void page_nodes_open(void);
 void page_nodes_fork_child(void);
 

@@ -104,6 +104,11 @@ int page_init(void);
 
 /* Applies the numa option to new address space; the default leaves placement to first touch. */
 void page_place(void *p, size_t bytes);
+/* From how many bytes on memory may be hugepages, which is usual_bytes but where it is interleaved: there it is as much
+ * as makes one hugepage more on one node a twentieth of what that node has. */
+size_t page_huge_min_bytes(size_t usual_bytes);
+/* Whether what is not to be hugepages must say so: else the system may make it some. */
+bool page_huge_unwanted(void);
 /* What of the range is touched from now on comes from a node, by the kernel's number, or the nearest with room. */
 void page_place_near(void *p, size_t bytes, int id);
 

@@ -43,6 +43,9 @@ void fake_limit(size_t bytes);
  * anybody's. NULL: nothing is. */
 extern void (*fake_moved)(void *from);
 
+/* Called with each range that is placed on a node, before it is. NULL: nothing is. */
+extern void (*fake_placing)(void *addr);
+
 /* --- nodes (node.c): one node, numbered 0, until told --- */
 
 /* Nodes with memory, by the kernel's numbers; the distance between the ith and the jth is 10 + 10 * |i - j|. */

@@ -172,7 +172,11 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
 int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
 int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
+void (*fake_placing)(void *addr);
+
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes) {
+    if (fake_placing != NULL)
+        fake_placing(addr);
     fake_placed(addr, bytes, mode, nodes);
     return hint(FAKE_PLACE, addr, bytes);
 }

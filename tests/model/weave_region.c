@@ -246,7 +246,7 @@ static const struct weave_excuse excuses[] = {
     {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
     {"mag_drain", "&r->drained_at", WEAVE_ANY, "a hint: which ids are idle"},
-    {"barrier_ready", "&state", WEAVE_ANY, "found out again"},
+    {"barrier_ready", "&barrier", WEAVE_ANY, "found out again"},
     {"region_empty", "&drains_nr", WEAVE_ANY, "a figure"},
     {"region_for_id", "&made_nr", WEAVE_ANY, "a hint: among how many ids the budget is shared"},
     {"locked_region", "&made_nr", WEAVE_ANY, "a hint: among how many ids the budget is shared"},

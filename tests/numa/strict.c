@@ -17,7 +17,7 @@
 #include <pthread.h>
 #include <quarry/quarry.h>
 
-enum { PAGE = 4096, PIECE = 1 << 20, PIECES_MAX = 2048, NEAR_NR = 2000 };
+enum { PAGE = 4096, PIECE = 1 << 20, PIECES_MAX = 2048, NEAR_NR = 2000, LARGE = 5 << 20, BULK = 40 };
 static const size_t sizes[] = {1, 100, 5000, 300000, 3 << 20, 4 << 20};
 
 static void expect_there(const void *p, size_t bytes, unsigned node, const char *what) {
@@ -57,6 +57,50 @@ static void strict_all(unsigned node) {
     CHECK(area != NULL);
     expect_there(area, 100000, node, "__vmalloc_node");
     vfree(area);
+    kmem_cache_destroy(cache);
+}
+
+/* The same without naming a node: that of the thread. */
+static void strict_here(unsigned node) {
+    struct kmem_cache *cache = kmem_cache_create("strict_here", 300, 0, 0, NULL);
+    gfp_t flags = GFP_KERNEL | __GFP_THISNODE;
+    void *objs[BULK];
+    CHECK(cache != NULL);
+    nodes_go(node);
+    for (unsigned i = 0; i < 1000; i++) {
+        void *p = kmem_cache_alloc(cache, flags);
+        CHECK(p != NULL);
+        expect_there(p, 1, node, "kmem_cache_alloc");
+        kmem_cache_free(cache, p);
+    }
+    CHECK(kmem_cache_alloc_bulk(cache, flags, BULK, objs) == BULK);
+    for (unsigned i = 0; i < BULK; i++)
+        expect_there(objs[i], 1, node, "kmem_cache_alloc_bulk");
+    kmem_cache_free_bulk(cache, BULK, objs);
+    kmem_cache_destroy(cache);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        void *p = kmalloc(sizes[i], flags);
+        CHECK(p != NULL);
+        expect_there(p, sizes[i], node, "kmalloc");
+        kfree(p);
+    }
+}
+
+/* Until the thread's own node is full. Without strictness another would serve, and there would be no end. */
+static void exhaust_here(unsigned node) {
+    static void *pieces[PIECES_MAX], *more[BULK];
+    struct kmem_cache *cache = kmem_cache_create("exhaust", PIECE / 2, 0, 0, NULL);
+    gfp_t flags = GFP_KERNEL | __GFP_THISNODE | __GFP_NORETRY;
+    unsigned nr = 0;
+    CHECK(cache != NULL);
+    nodes_go(node);
+    for (; nr < PIECES_MAX && (pieces[nr] = kmem_cache_alloc(cache, flags)) != NULL; nr++)
+        expect_there(pieces[nr], PAGE, node, "a strict object");
+    printf("node %u: %u halves of a MiB, then NULL\n", node, nr);
+    CHECK_MSG(nr > 100 && nr < PIECES_MAX, "%u strict objects of node %u", nr, node);
+    CHECK(kmem_cache_alloc_bulk(cache, flags, BULK, more) == 0);
+    for (unsigned i = 0; i < nr; i++)
+        kmem_cache_free(cache, pieces[i]);
     kmem_cache_destroy(cache);
 }
 
@@ -124,6 +168,14 @@ static void *hinted(void *arg) {
         if (i % 2 == 0)
             free(p);
     }
+    char *large = malloc(LARGE), *zeroed = calloc(1, LARGE);
+    CHECK(large != NULL && zeroed != NULL);
+    memset(large, 1, LARGE);
+    memset(zeroed, 1, LARGE);
+    expect_there(large, LARGE, node, "a large object of a thread with a hint");
+    expect_there(zeroed, LARGE, node, "a large zeroed object of a thread with a hint");
+    free(large);
+    free(zeroed);
     CHECK(quarry_set_thread_node(-1) == 0);
     return NULL;
 }
@@ -146,5 +198,10 @@ int main(void) {
     }
     refused_all(1000);
     exhaust(last);
+    for (unsigned node = 0; node < nodes_nr; node++) {
+        if (nodes_memory[node] && nodes_has_cpus(node))
+            strict_here(last = node);
+    }
+    exhaust_here(last);
     return 0;
 }

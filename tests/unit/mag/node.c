@@ -10,6 +10,8 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { NODES = 3, LIVE = 100000, SMALL = 64, MS = 500, MEASURE_PART = 100 };
 static const u16 ids[NODES] = {2, 5, 7};
@@ -334,6 +336,111 @@ Test(node, threads_hop_between_nodes_and_hand_objects_on, .init = start) {
 Test(node, and_on_locked_regions, .init = start_open_locked) {
     handover_run(&ops, give_back);
     expect_all_back();
+}
+
+/* --- while nodes are opened --- */
+
+static _Atomic(bool) placing, go_on;
+static _Atomic(void *) made_meanwhile;
+static __thread bool opens;
+
+static void wait_for(const _Atomic(bool) *flag) {
+    while (!atomic_load(flag))
+        sched_yield();
+}
+
+/* Whoever opens stops where it places the first record, which is past the lock. */
+static void stop_at_record(void *addr) {
+    if (!opens || chunk_hpage(chunk_of(addr), addr)->state != HPAGE_RUNS)
+        return;
+    atomic_store(&placing, true);
+    wait_for(&go_on);
+}
+
+static void *open_nodes(void *unused) {
+    (void)unused;
+    opens = true;
+    (void)mag_nodes_start();
+    return NULL;
+}
+
+static pthread_t opener_start(void (*at)(void *addr)) {
+    pthread_t opener;
+    start();
+    fake_placing = at;
+    magazines_give(magazines_alloc(SMALL));
+    MUST(pthread_create(&opener, NULL, open_nodes, NULL) == 0);
+    wait_for(&placing);
+    return opener;
+}
+
+static bool nodes_are_kept_apart_here(void) {
+    fake_placing = NULL;
+    fake_node_go(ids[1]);
+    fill(SMALL);
+    return page_nodes_nr() == NODES && misplaced_nr(ids[1]) <= LIVE / MEASURE_PART;
+}
+
+/* The copy has everything but the thread that was about to open. */
+Test(node, a_child_of_a_fork_meanwhile_opens_them_itself) {
+    pthread_t opener = opener_start(stop_at_record);
+    page_fork_prepare();
+    pid_t child = fork();
+    if (child == 0) {
+        atomic_store(&page_nodes_wanted, false); /* as a fork between decision and wish finds it */
+        page_fork_done();
+        slab_fork_child();
+        mag_fork_child();
+        _exit(nodes_are_kept_apart_here() ? 0 : 1);
+    }
+    page_fork_done();
+    int status = -1;
+    MUST(child > 0 && waitpid(child, &status, 0) == child);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x", (unsigned)status);
+    atomic_store(&go_on, true);
+    MUST(pthread_join(opener, NULL) == 0);
+    cr_expect(nodes_are_kept_apart_here());
+    drop();
+    expect_all_back();
+}
+
+/* Who holds the tiers for a fork has all that there are. That they are not open a little later proves nothing, that
+ * they are proves the contrary. */
+Test(node, they_are_not_opened_within_a_fork) {
+    enum { A_LITTLE_US = 50000 };
+    pthread_t opener = opener_start(stop_at_record);
+    page_fork_prepare();
+    atomic_store(&go_on, true);
+    usleep(A_LITTLE_US);
+    cr_expect_eq(page_nodes_nr(), 1u, "nodes were opened between the two sides of a fork");
+    page_fork_done();
+    MUST(pthread_join(opener, NULL) == 0);
+    cr_expect_eq(page_nodes_nr(), NODES);
+    cr_expect(!page_nodes_are_wanted());
+}
+
+/* Between the two steps of placing, whichever comes first: a run for which the tier makes a record. */
+static void make_record(void *addr) {
+    enum { GRANULES = HPAGE_GRANULES };
+    static _Atomic(unsigned) calls;
+    enum page_content content;
+    (void)addr;
+    if (!opens || atomic_fetch_add(&calls, 1) != 0 || page_is_busy_here())
+        return;
+    atomic_store(&made_meanwhile, page_run_alloc(0, GRANULES, 1, &content));
+}
+
+static void make_record_after(void *addr) {
+    if (opens && chunk_hpage(chunk_of(addr), addr)->state == HPAGE_RUNS)
+        make_record(addr);
+    atomic_store(&placing, true);
+}
+
+Test(node, a_record_made_meanwhile_is_placed) {
+    pthread_t opener = opener_start(make_record_after);
+    MUST(pthread_join(opener, NULL) == 0);
+    cr_assert_not_null(atomic_load(&made_meanwhile));
+    cr_expect_eq(fake_node_preferred(atomic_load(&made_meanwhile)), ids[0], "it lies where it is first touched");
 }
 
 /* The process began on another node, and has an id there: the thread that brings the second id gets nothing of the
