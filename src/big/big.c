@@ -229,6 +229,28 @@ bool big_retire(void *p) {
     return true;
 }
 
+struct search {
+    const char *at;
+    const struct hpage *before;
+};
+
+static void chunk_search(void *arg, struct chunk *c) {
+    struct search *s = arg;
+    for (const struct hpage *h = c->hpages; h < c->hpages + CHUNK_HPAGES; h++) {
+        if (atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_BIG && h->addr <= s->at &&
+            (s->before == NULL || h->addr > s->before->addr))
+            s->before = h;
+    }
+}
+
+/* The last live region that starts at p or before it, or NULL. It may have begun any number of chunks earlier, and
+ * those it only reaches into need not exist. */
+static const struct hpage *live_before(const void *p) {
+    struct search s = {p, NULL};
+    chunks_each(chunk_search, &s);
+    return s.before;
+}
+
 enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_bytes) {
     const char *at = p;
     for (unsigned i = 0; i < RETIRED_NR; i++) {
@@ -240,16 +262,13 @@ enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_byte
         *ret_bytes = h->big_bytes;
         return BIG_WHERE_FREED;
     }
-    struct chunk *c = chunk_of(p);
-    for (const struct hpage *h = c == NULL ? NULL : chunk_hpage(c, p); h != NULL && h >= c->hpages; h--) {
-        if (atomic_load_explicit(&h->state, memory_order_relaxed) != HPAGE_BIG)
-            continue;
-        *ret_addr = h->addr;
-        *ret_bytes = h->big_bytes;
-        bool behind = at >= h->addr + h->big_bytes && at < h->addr + h->big_reserve_bytes;
-        return behind ? BIG_WHERE_START : BIG_WHERE_NONE;
-    }
-    return BIG_WHERE_NONE;
+    const struct hpage *h = live_before(p);
+    if (h == NULL)
+        return BIG_WHERE_NONE;
+    *ret_addr = h->addr;
+    *ret_bytes = h->big_bytes;
+    bool behind = at >= h->addr + h->big_bytes && at < h->addr + h->big_reserve_bytes;
+    return behind ? BIG_WHERE_START : BIG_WHERE_NONE;
 }
 
 size_t big_usable(const void *p) {
@@ -419,27 +438,14 @@ void *big_resize(void *p, size_t size) {
     return region_grow_in_place(h, bytes) ? p : region_move(h, bytes);
 }
 
-/* Looks back through the records of the chunk for a region that reaches over p. */
-static bool inside_region(const void *p) {
-    const char *at = (const char *)round_down((uintptr_t)p, HPAGE_BYTES);
-    struct chunk *c = chunk_of(p);
-    for (const struct hpage *h = chunk_hpage(c, at); h >= c->hpages; h--) {
-        if (atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_BIG)
-            return (const char *)p < h->addr + h->big_bytes;
-    }
-    return false;
-}
-
 enum big_where big_locate(const void *p) {
-    const struct hpage *h = region_record(p);
-    if (h == NULL)
-        return BIG_WHERE_NONE;
+    const struct hpage *h = region_record(p), *before = live_before(p);
     if (region_is_live(h, p))
         return BIG_WHERE_START;
-    if (inside_region(p))
+    if (before != NULL && (const char *)p < before->addr + before->big_bytes)
         return BIG_WHERE_INTERIOR;
-    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_WAS_BIG && h->addr == p ? BIG_WHERE_FREED
-                                                                                                  : BIG_WHERE_NONE;
+    bool freed = h != NULL && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_WAS_BIG && h->addr == p;
+    return freed ? BIG_WHERE_FREED : BIG_WHERE_NONE;
 }
 
 void big_stats_get(struct big_stats *ret_stats) {

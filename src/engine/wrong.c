@@ -10,6 +10,7 @@
 #include "rt/misuse.h"
 #include "rt/options.h"
 #include "slab/slab.h"
+#include "sys/symbol.h"
 #include "sys/sys.h"
 
 enum { GLIBC_CHUNK_ALIGN = 16 };
@@ -69,12 +70,18 @@ static bool is_stack(const struct mapping *m) {
     return m->stack || (sp >= m->start && sp < m->end);
 }
 
+/* Zeroed data of a program or library: behind its first page that is anonymous memory, as an allocator's. */
+static bool is_global(const void *p) {
+    uintptr_t first, end;
+    return sys_module_range(p, &first, &end);
+}
+
 /* Before malloc'ed memory of glibc stands the chunk's size: at least 32, its low bits flags. Most allocators align
  * to 16. */
 static bool looks_allocated(const void *p, const struct mapping *m) {
     if (((uintptr_t)p & (GLIBC_CHUNK_ALIGN - 1)) != 0 || !m->writable)
         return false;
-    return m->heap || m->anonymous;
+    return (m->heap || m->anonymous) && !is_global(p);
 }
 
 static void report_slab(const void *p, const struct slab_place *place) {

@@ -2,6 +2,8 @@
 /* The interpreter and its shadow heap. See ops.h. */
 #include "ops.h"
 
+#include "turns.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@ enum op {
     OP_CALLOC_OVERFLOW,
     OP_REALLOC,
     OP_REALLOC_NEAR,
+    OP_REALLOC_KIND,
     OP_REALLOC_ABSURD,
     OP_MEMALIGN,
     OP_ABSURD,
@@ -35,6 +38,7 @@ enum op {
     OP_USE_ALL,
     OP_TRIM,
     OP_FREE_ALL,
+    OP_TURN,
     OPS_NR
 };
 
@@ -43,6 +47,7 @@ struct object {
     size_t size;
     uint64_t stamp;
     bool sized; /* may be freed with its size */
+    unsigned thread;
 };
 
 struct run {
@@ -51,7 +56,11 @@ struct run {
     struct object slots[SLOTS_NR];
     uint64_t digest, steps;
     enum op op;
+    unsigned thread; /* whose turn it is */
 };
+
+uint64_t fuzz_moves[FUZZ_KINDS_NR][FUZZ_KINDS_NR];
+uint64_t fuzz_handed_nr;
 
 #define MUST(run, condition)                                                                                           \
     do {                                                                                                               \
@@ -73,15 +82,37 @@ static uint64_t bytes_next(struct run *r, unsigned nr) {
     return value;
 }
 
-/* Sizes of every tier, and those around the powers of two where classes change. */
+/* One byte before, on, or behind an edge: classes change at eighths of powers of two, or at some of them. */
+static size_t edge_next(uint64_t value) {
+    size_t power = (size_t)1 << (value % 64 == 0 ? value / 64 % 22 : 4 + value % 12);
+    return power + power / 8 * (value >> 12) % 8 + (size_t)(value >> 8) % 3 - 1;
+}
+
+/* Sizes of every tier, and those around the edges of classes. */
 static size_t size_next(struct run *r) {
     static const size_t tiers[] = {64, 1024, 1024, 4096, 32768, 300000, 1100000, 3000000};
     uint64_t kind = bytes_next(r, 1), value = bytes_next(r, 3);
     if (kind % 4 == 0)
-        return ((size_t)1 << (value % 64 == 0 ? value % 21 : value % 15)) + (size_t)(value >> 8) % 3 - 1;
+        return edge_next(value);
     /* Few of the large ones: the rest should go on quickly. */
     return (size_t)value % tiers[kind / 4 % 16 < 15 ? kind / 4 % 5 : kind % 8];
 }
+
+#define KIB ((size_t)1024)
+
+static enum fuzz_kind kind_of(size_t size) {
+    return size <= KIB ? FUZZ_SMALL : size <= 64 * KIB ? FUZZ_MEDIUM : size <= 1024 * KIB ? FUZZ_RUN : FUZZ_REGION;
+}
+
+/* A size of the kind that is drawn, so that each becomes each. */
+static size_t kind_next(struct run *r) {
+    static const size_t from[] = {1, KIB + 1, 64 * KIB + 1, 1024 * KIB + 1},
+                        span[] = {KIB, 63 * KIB, KIB * 960, KIB * 2048};
+    unsigned kind = (unsigned)bytes_next(r, 1) % FUZZ_KINDS_NR;
+    return from[kind] + bytes_next(r, 3) % span[kind];
+}
+
+static unsigned how_next(struct run *r) { return (unsigned)bytes_next(r, 1); }
 
 /* Beyond what any address space holds, and beyond what may be asked for. */
 static size_t absurd_next(struct run *r) {
@@ -136,7 +167,7 @@ static void error_clear(const struct run *r) {
 }
 
 static void object_new(struct run *r, struct object *o, void *p, size_t size, size_t align) {
-    *o = (struct object){p, size, ++r->steps * 0xD1342543DE82EF95u, align == 0};
+    *o = (struct object){p, size, ++r->steps * 0xD1342543DE82EF95u, align == 0, r->thread};
     size_t least = size >= ALIGN_MIN ? ALIGN_MIN : ALIGN_SMALL;
     MUST(r, ((uintptr_t)p & ((align > least ? align : least) - 1)) == 0);
     MUST(r, r->api->usable(p) >= size);
@@ -144,10 +175,16 @@ static void object_new(struct run *r, struct object *o, void *p, size_t size, si
     object_write(o);
 }
 
+static void handed_count(const struct run *r, const struct object *o) {
+    if (o->p != NULL && o->thread != r->thread)
+        fuzz_handed_nr++;
+}
+
 static void object_free(struct run *r, struct object *o) {
     object_check(r, o, o->size);
+    handed_count(r, o);
     if (o->p != NULL)
-        r->api->free(o->p);
+        r->api->free(o->p, (unsigned)r->steps);
     o->p = NULL;
     o->size = 0;
 }
@@ -157,7 +194,7 @@ static void object_free(struct run *r, struct object *o) {
 static void op_malloc(struct run *r, struct object *o) {
     size_t size = size_next(r);
     object_free(r, o);
-    void *p = r->api->malloc(size);
+    void *p = r->api->malloc(size, how_next(r));
     MUST(r, answered(r, p));
     object_new(r, o, p, size, 0);
 }
@@ -165,7 +202,7 @@ static void op_malloc(struct run *r, struct object *o) {
 static void op_calloc(struct run *r, struct object *o) {
     size_t size = size_next(r), nr = 1 + (size_t)bytes_next(r, 1) % 8;
     object_free(r, o);
-    uint8_t *p = r->api->calloc(nr, size);
+    uint8_t *p = r->api->calloc(nr, size, how_next(r));
     MUST(r, answered(r, p));
     for (size_t at = 0; at < nr * size; at += nr * size <= 16 * (size_t)FULL_BYTES ? 1 : 61)
         MUST(r, p[at] == 0);
@@ -175,22 +212,25 @@ static void op_calloc(struct run *r, struct object *o) {
 static void op_memalign(struct run *r, struct object *o) {
     size_t align = (size_t)1 << (4 + bytes_next(r, 1) % 12), size = 1 + size_next(r);
     object_free(r, o);
-    void *p = r->api->memalign(align, size);
+    void *p = r->api->memalign(align, size, how_next(r));
     MUST(r, answered(r, p));
     object_new(r, o, p, size, align);
 }
 
 static void op_realloc(struct run *r, struct object *o, size_t size) {
     object_check(r, o, o->size);
-    void *p = r->api->realloc(o->p, size);
+    handed_count(r, o);
+    if (o->p != NULL && size != 0)
+        fuzz_moves[kind_of(o->size)][kind_of(size)]++;
+    void *p = r->api->realloc(o->p, size, how_next(r));
     if (size == 0 && o->p != NULL) {
         /* glibc's answer is to free and return NULL; another is an object of no size. */
         (void)answered(r, p);
-        *o = (struct object){p, 0, 0, false};
+        *o = (struct object){p, 0, 0, false, r->thread};
         return;
     }
     MUST(r, answered(r, p));
-    struct object moved = {p, o->size, o->stamp, false};
+    struct object moved = {p, o->size, o->stamp, false, r->thread};
     object_check(r, &moved, size);
     object_new(r, o, p, size, 0);
     o->sized = false;
@@ -207,11 +247,11 @@ static void op_refused(struct run *r, struct object *o) {
     void *p = NULL;
     error_clear(r);
     if (r->op == OP_ABSURD)
-        p = r->api->malloc(size);
+        p = r->api->malloc(size, 0);
     else if (r->op == OP_CALLOC_OVERFLOW)
-        p = r->api->calloc(size, 2 + (size_t)bytes_next(r, 1));
+        p = r->api->calloc(size, 2 + (size_t)bytes_next(r, 1), how_next(r));
     else if (o->p != NULL)
-        p = r->api->realloc(o->p, size);
+        p = r->api->realloc(o->p, size, how_next(r));
     MUST(r, !answered(r, p));
     object_check(r, o, o->size);
 }
@@ -253,6 +293,7 @@ static void step(struct run *r) {
     case OP_CALLOC: op_calloc(r, o); break;
     case OP_REALLOC: op_realloc(r, o, size_next(r)); break;
     case OP_REALLOC_NEAR: op_realloc(r, o, near_next(r, o)); break;
+    case OP_REALLOC_KIND: op_realloc(r, o, kind_next(r)); break;
     case OP_MEMALIGN: op_memalign(r, o); break;
     case OP_ABSURD:
     case OP_CALLOC_OVERFLOW:
@@ -269,15 +310,24 @@ static void step(struct run *r) {
         if (bytes_next(r, 1) % 16 == 0)
             all_free(r);
         break;
+    case OP_TURN: r->thread = (unsigned)bytes_next(r, 1) % FUZZ_THREADS_NR; break;
     default: object_check(r, o, o->size); break;
     }
+}
+
+/* One thread's steps, until it is another's turn. */
+static void turn(void *arg) {
+    struct run *r = arg;
+    unsigned thread = r->thread;
+    while (r->at < r->end && r->thread == thread)
+        step(r);
 }
 
 uint64_t fuzz_run(const struct fuzz_api *api, const uint8_t *data, size_t bytes) {
     static struct run r;
     r = (struct run){.api = api, .at = data, .end = data + bytes, .digest = 0xcbf29ce484222325u};
     while (r.at < r.end)
-        step(&r);
+        turn_on(r.thread, turn, &r);
     all_free(&r);
     return r.digest;
 }

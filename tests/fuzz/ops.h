@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream of bytes as a sequence of allocation calls, carried out beside a shadow heap that knows what every object
- * must hold. Any bytes are a sequence. Knows no allocator: the calls come in a table. Used by engine.c (the core under
- * sanitizers, libFuzzer) and names.c (libc's names).
+ * A stream of bytes as a sequence of allocation calls of a few threads, carried out beside a shadow heap that knows
+ * what every object must hold. Any bytes are a sequence. One thread runs at a time, so that a stream is always the same
+ * sequence; which one is part of it, so that objects are passed on. Knows no allocator: the calls come in a table. Used
+ * by engine.c (the core under sanitizers, libFuzzer) and names.c (libc's names).
  */
 #ifndef QUARRY_TESTS_FUZZ_OPS_H
 #define QUARRY_TESTS_FUZZ_OPS_H
@@ -10,13 +11,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* free, realloc and usable are given live objects or NULL. Failure is NULL, with errno set where there is one. */
+enum { FUZZ_THREADS_NR = 4 };
+
+/* free, realloc and usable are given live objects or NULL. Failure is NULL, with errno set where there is one. `how` is
+ * any number, and says which of the ways to ask for the same it is to be. */
 struct fuzz_api {
-    void *(*malloc)(size_t size);
-    void *(*calloc)(size_t nr, size_t size);
-    void *(*realloc)(void *p, size_t size);
-    void *(*memalign)(size_t align, size_t size); /* align: a power of two */
-    void (*free)(void *p);
+    void *(*malloc)(size_t size, unsigned how);
+    void *(*calloc)(size_t nr, size_t size, unsigned how);
+    void *(*realloc)(void *p, size_t size, unsigned how);
+    void *(*memalign)(size_t align, size_t size, unsigned how); /* align: a power of two */
+    void (*free)(void *p, unsigned how);
     void (*free_sized)(void *p, size_t size); /* the size it was allocated with, by malloc or calloc */
     size_t (*usable)(void *p);
     void (*trim)(void);
@@ -33,5 +37,12 @@ uint64_t fuzz_run(const struct fuzz_api *api, const uint8_t *data, size_t bytes)
 
 /* A stream from a seed. */
 void fuzz_stream(uint64_t seed, uint8_t *ret_data, size_t bytes);
+
+/* Kinds of objects an allocator is likely to keep apart, by their size. */
+enum fuzz_kind { FUZZ_SMALL, FUZZ_MEDIUM, FUZZ_RUN, FUZZ_REGION, FUZZ_KINDS_NR };
+/* How many objects of one kind were made ones of another, in all streams so far. */
+extern uint64_t fuzz_moves[FUZZ_KINDS_NR][FUZZ_KINDS_NR];
+/* How many objects were freed or resized by another thread than the one that made them. */
+extern uint64_t fuzz_handed_nr;
 
 #endif

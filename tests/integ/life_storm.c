@@ -32,12 +32,15 @@ static struct pool pools[FORKERS];
 static unsigned children_each;
 static const char *self_path;
 
-static void child_drain(void) { pool_drain(&pools[0]); }
+/* The forking thread's own: another's may have been in the middle of a step. */
+static struct pool *child_pool;
+static void child_drain(void) { pool_drain(child_pool); }
 
 static _Noreturn void child_run(struct pool *pool, unsigned kind) {
     char name[] = "life_storm", mode[] = "--child", *arguments[] = {name, mode, NULL};
     signal(SIGALRM, SIG_DFL);
     alarm(CHILD_LIMIT_SECONDS); /* survives exec */
+    child_pool = pool;
     pool_steps(pool, CHILD_STEPS);
     if (kind == 0)
         _exit(CHILD_STATUS);

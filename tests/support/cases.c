@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,7 +43,7 @@ static int case_run_child(const struct test_case *one, size_t number) {
     if (child == 0) {
         alarm(CASE_LIMIT_SECONDS);
         one->run(one->argument);
-        _exit(0);
+        exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child);
     case_report(number, one->name, status);

@@ -189,7 +189,8 @@ static int file_read(const char *path, struct obs_stats *ret_stats) {
     }
     struct json_object *report = json_object_from_file(path);
     if (report == NULL) {
-        complain("explain: %s is not JSON: %s", path, json_util_get_last_err());
+        const char *why = json_util_get_last_err();
+        complain("explain: %s is not JSON: %.*s", path, (int)strcspn(why, "\n"), why);
         return 1;
     }
     bool whole = figures_take(report, ret_stats);

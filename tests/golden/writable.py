@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What of the library an attacker who can write anywhere could make it jump to: pointers to code in memory that stays writable after start.
+The loader's part is closed; what is left is looked at in a process that used the library, word for word, and each word that points to code
+is one of those below, with its reason. Usage: writable.py LIBRARY NAME PROGRAM [PRELOADED...]
+
+Also by the file: no relocation outside of the closed part points to code."""
+import os
+import re
+import sys
+
+from golden import STATUS_SKIP, fail_all, run
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import driver  # noqa: E402
+
+# By the name of the variable. Whoever adds one says why it cannot be a constant.
+EXPLAINED = {
+    "slots": "what the program registered with quarry_reclaim_register()",
+    "watchers": "who looks at faults: set by guard and harden",
+    "before": "the handler of SIGSEGV that was there before ours, to put back",
+    "front_dlopen_real": "the C library's dlopen, looked up at the first call",
+    "hooks": "the C++ runtime's functions, looked up at the first failure",
+    "engine_debug": "what libquarry-kmem registers for debugging",
+    "kmalloc_debug": "what libquarry-kmem registers for debugging",
+    "alloc_failed": "what libquarry-kmem registers for out of memory",
+    "grace_wanted": "what libquarry-kmem registers for grace periods",
+}
+CODE = {".init", ".plt", ".plt.got", ".plt.sec", ".text", ".fini"}
+
+
+def sections(library):
+    """(name, first, end, writable) of each."""
+    found = re.findall(r"^\s*\[\s*\d+\] (\S+)\s+\S+\s+([0-9a-f]+) [0-9a-f]+ ([0-9a-f]+) \S+ +([A-Z]*)\s", run("readelf", "-SW", library), re.M)
+    return [(name, int(at, 16), int(at, 16) + int(size, 16), "W" in flags) for name, at, size, flags in found]
+
+
+def symbols(library):
+    """(address, end, name) of data, by address."""
+    lines = re.findall(r"^([0-9a-f]+) ([0-9a-f]+) [bBdD] (\S+)$", run("nm", "-nS", library), re.M)
+    return [(int(at, 16), int(at, 16) + int(size, 16), name) for at, size, name in lines]
+
+
+def is_code(parts, address):
+    return any(name in CODE and first <= address < end for name, first, end, _ in parts)
+
+
+def variable_at(named, address):
+    return next((re.sub(r"\.\d+$", "", name) for first, end, name in named if first <= address < end), "no symbol")
+
+
+def relocations(library, parts):
+    """Where the file itself puts addresses of code outside of the closed part."""
+    relro = re.search(r"GNU_RELRO\s+0x\w+ 0x(\w+) 0x\w+ 0x\w+ 0x(\w+)", run("readelf", "-lW", library))
+    closed = int(relro[1], 16) + int(relro[2], 16)
+    named = symbols(library)
+    for at, target in re.findall(r"^([0-9a-f]+)\s+\S+\s+R_\w+_RELATIVE\s+([0-9a-f]+)$", run("readelf", "-rW", library), re.M):
+        if int(at, 16) >= closed and is_code(parts, int(target, 16)):
+            yield f"{variable_at(named, int(at, 16))} at {at} is made to point to code at {target}"
+
+
+def words(library, name, program, preloaded, parts):
+    """What a process shows."""
+    named = symbols(library)
+    out = driver.run_child([program, name], driver.child_env([library, *preloaded], {"QUARRY_GUARD": "1", "QUARRY_CGROUP": "on"}), 30)
+    if out.status != 0:
+        yield f"{driver.describe_status(out)}: {out.stderr}"
+    seen = set()
+    for line in out.stdout.splitlines():
+        at, file, target = (line.split() + [""])[:3]
+        if at == "relro":
+            yield "the part that should be closed can be written to"
+        elif name not in file or is_code(parts, int(target, 16)):
+            variable = variable_at(named, int(at, 16))
+            seen.add(variable)
+            if variable not in EXPLAINED:
+                yield f"{variable} at {at} points to code: {file} {target}"
+    print("explained:", ", ".join(sorted(seen & set(EXPLAINED))) or "none")
+
+
+def main():
+    library, name, program, *preloaded = sys.argv[1:]
+    if os.uname().machine != "x86_64":
+        sys.exit(STATUS_SKIP)
+    parts = sections(library)
+    fail_all(list(relocations(library, parts)) + list(words(library, name, program, preloaded, parts)))
+
+
+if __name__ == "__main__":
+    main()
