@@ -3,6 +3,7 @@
 #include "engine/cache.h"
 
 #include "engine/atomic.h"
+#include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "front/core.h"
@@ -11,10 +12,24 @@
 
 #include <errno.h>
 
+static void *(*_Atomic class_failed)(const struct quarry_core1_class *class);
+
+void quarry_core1_class_failed(void *(*fn)(const struct quarry_core1_class *class)) {
+    atomic_store_explicit(&class_failed, fn, memory_order_relaxed);
+}
+
+static COLD NOINLINE void *class_alloc_slow(const struct quarry_core1_class *class) {
+    void *p = engine_class_alloc_slow(class->id);
+    if (LIKELY(p != NULL) || engine_is_debug_handle(class->id))
+        return p;
+    void *(*failed)(const struct quarry_core1_class *) = atomic_load_explicit(&class_failed, memory_order_relaxed);
+    return failed == NULL ? NULL : failed(class);
+}
+
 /* Slots are indices, so that the fast path needs no test for a class without magazines. */
 FAST_ENTRY void *quarry_core1_class_alloc(const struct quarry_core1_class *class) {
     void *p = rseq_pop(mag_tabs.alloc_view, class->slot);
-    return LIKELY(p != NULL) ? p : engine_class_alloc_slow(class->id);
+    return LIKELY(p != NULL) ? p : class_alloc_slow(class);
 }
 
 void *quarry_core1_class_alloc_atomic(const struct quarry_core1_class *class, bool reserve) {

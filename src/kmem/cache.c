@@ -76,7 +76,7 @@ static unsigned align_of(unsigned size, unsigned align, quarry_slab_flags_t flag
     return MAX(align, line);
 }
 
-static bool args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
     bool freeptr =
         !args->use_freeptr_offset || ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && args->freeptr_offset < size &&
                                       args->freeptr_offset % FREEPTR_ALIGN_BYTES == 0);
@@ -185,12 +185,29 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
     return s;
 }
 
-struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
-                                         quarry_slab_flags_t flags) {
+static void grace_prepare(quarry_slab_flags_t flags) {
     if ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && kmem_grace_prepare != NULL && kmem_grace_prepare())
         atomic_store_explicit(&have_grace, true, memory_order_relaxed);
+}
+
+struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
+                                         quarry_slab_flags_t flags) {
+    grace_prepare(flags);
     lock_to_change();
     struct quarry_kmem_cache *s = cache_make(name, size, args, flags);
+    unlock_changed();
+    return s;
+}
+
+struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
+                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+    grace_prepare(flags);
+    lock_to_change();
+    struct quarry_kmem_cache *s = atomic_load_explicit(at, memory_order_relaxed);
+    if (s == NULL && (s = cache_make(name, size, args, flags)) != NULL) {
+        /* order: release: publishes the cache.                                              pairs: [kmem.cache.once] */
+        atomic_store_explicit(at, s, memory_order_release);
+    }
     unlock_changed();
     return s;
 }
@@ -222,7 +239,7 @@ struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsign
     struct quarry_kmem_cache *s = NULL;
     if (args != NULL)
         mended = *args;
-    bool valid = name != NULL && args_valid(size, &mended, flags);
+    bool valid = name != NULL && kmem_cache_args_valid(size, &mended, flags);
     if (valid)
         s = kmem_cache_new(name, size, &mended, flags);
     if (s == NULL)

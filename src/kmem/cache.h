@@ -36,6 +36,12 @@ void kmem_grace_fork_child(void) __attribute__((weak));
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
                                          quarry_slab_flags_t flags);
 
+/* Whether there is a cache of these flags and arguments. */
+bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
+/* The cache at *at, which is made by the first who asks, of several at once too. NULL: as above. */
+struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
+                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
+
 /* Appends the name of the cache whose class it is; false: there is none, or the list of caches is being changed. */
 bool kmem_cache_name_of(unsigned id, struct kmem_text *out);
 

@@ -129,9 +129,20 @@ static void *alloc_failed(size_t size) {
     return inside != 0 ? NULL : kmem_gfp_alloc(try_plain, size, QUARRY_GFP_KERNEL);
 }
 
+static void *try_class(const void *class, quarry_gfp_t flags) {
+    (void)flags;
+    return quarry_core1_class_alloc(class);
+}
+
+/* The same of an object of a cache. */
+static void *class_failed(const struct quarry_core1_class *class) {
+    return inside != 0 ? NULL : kmem_gfp_try(try_class, class, QUARRY_GFP_KERNEL);
+}
+
 /* Who asks first may be in an atomic context, so it is asked for now. */
 __attribute__((constructor)) static void gfp_start(void) {
     (void)quarry_core1_node_sole();
     quarry_core1_alloc_failed(alloc_failed);
+    quarry_core1_class_failed(class_failed);
     quarry_core1_reserve_start();
 }
