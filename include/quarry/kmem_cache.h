@@ -29,7 +29,7 @@ extern "C" {
 /* What a cache is like. The values are the kernel's (6.9 and before). */
 typedef unsigned int quarry_slab_flags_t;
 #define QUARRY_SLAB_HWCACHE_ALIGN 0x2000u    /* to a cache line, or the smallest part of one that holds an object */
-#define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u /* merges with its like alone; no other effect */
+#define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u /* merges with its like alone; its slabs are SReclaimable in meminfo */
 #define QUARRY_SLAB_PANIC 0x40000u           /* a cache that can't be made ends the program */
 #define QUARRY_SLAB_TYPESAFE_BY_RCU 0x80000u /* memory stays of this type through a grace period; never merges */
 #define QUARRY_SLAB_NOLEAKTRACE 0x800000u    /* objects that remain at destroy are not listed; never merges */
@@ -107,6 +107,10 @@ void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_
  * the lock of quarry_kmem_cache_create(); not for signal handlers.
  */
 size_t quarry_slabinfo(char *text, size_t cap) QUARRY_NOTHROW;
+/* The rows of /proc/meminfo that a heap has, in the kernel's form: KReclaimable, Slab, SReclaimable, SUnreclaim,
+ * VmallocUsed, in kB (1024 bytes). Slab is that of caches and of malloc's size classes, whole slabs, whether memory is
+ * behind each of their pages or not; SReclaimable that of caches with SLAB_RECLAIM_ACCOUNT. Otherwise as above. */
+size_t quarry_meminfo(char *text, size_t cap) QUARRY_NOTHROW;
 
 /* --- objects --- */
 
