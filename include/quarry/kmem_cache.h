@@ -84,6 +84,12 @@ int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) QUARRY_NOTHROW;
 /* Bytes of an object, as asked for. */
 unsigned int quarry_kmem_cache_size(const struct quarry_kmem_cache *s) QUARRY_NOTHROW;
 
+/* Looks at all slots of a cache that is debugged, handed out or not, and reports and puts right what is overwritten, as
+ * writing 1 to /sys/kernel/slab/CACHE/validate does; s NULL: at those of all caches that are debugged, kmalloc's too.
+ * Returns in how many slots, and ends of slabs, something was found; -EINVAL where none is debugged. Nobody may use the
+ * caches during the call. Not for signal handlers. */
+long quarry_kmem_cache_validate(struct quarry_kmem_cache *s) QUARRY_NOTHROW;
+
 /* Counters of a cache: exact while nobody uses it. Walks the records of the whole heap. */
 struct quarry_kmem_cache_info {
     const char *name;                      /* of the first of those that were merged; valid as long as the cache */

@@ -136,7 +136,7 @@ static bool free_check(const struct quarry_kmem_cache *s, char *object) {
     struct quarry_core1_slab slab;
     bool good = kmem_debug_object_check(s, object, KMEM_RED_INACTIVE);
     if (quarry_core1_debug_look(object, &slab))
-        kmem_debug_tail_check(s, &slab);
+        (void)kmem_debug_tail_check(s, &slab);
     if (atomic_load_explicit(state_at(d, object), memory_order_relaxed) == state_word(object, FREE))
         return good;
     word_corrupt(s, object);
@@ -283,6 +283,18 @@ static void hook_free(void *p, const struct quarry_core1_class *said_class) {
             not_freed(s, p);
         }
     }
+}
+
+/* One that is held back is out, and FREE. */
+bool kmem_debug_object_validate(const struct quarry_kmem_cache *s, char *object, bool is_out) {
+    u64 word = atomic_load_explicit(state_at(s->debug, object), memory_order_relaxed);
+    bool is_free = word == state_word(object, FREE), known = is_free || word == state_word(object, LIVE);
+    if (!known) {
+        word_corrupt(s, object);
+        is_free = !is_out;
+        state_set(s->debug, object, is_out ? LIVE : FREE);
+    }
+    return kmem_debug_object_check(s, object, is_free ? KMEM_RED_INACTIVE : KMEM_RED_ACTIVE) && known;
 }
 
 /* Who asks may use it all, so that what is beyond the size asked for is no red zone any more. */
