@@ -34,7 +34,7 @@ typedef unsigned int quarry_slab_flags_t;
 #define QUARRY_SLAB_TYPESAFE_BY_RCU 0x80000u /* memory stays of this type through a grace period; never merges */
 #define QUARRY_SLAB_NOLEAKTRACE 0x800000u    /* objects that remain at destroy are not listed; never merges */
 #define QUARRY_SLAB_NO_MERGE 0x1000000u      /* slabs of its own, whatever other caches there are */
-#define QUARRY_SLAB_ACCOUNT 0x4000000u       /* merges with its like alone; no other effect */
+#define QUARRY_SLAB_ACCOUNT 0x4000000u       /* objects are charged to this thread's account; merges with its like */
 #define QUARRY_SLAB_TEMPORARY QUARRY_SLAB_RECLAIM_ACCOUNT
 /* Debugging, as the letters of the option slab_debug (docs/kmem.md): a cache with any of these has neither magazines
  * nor is it merged. */

@@ -169,6 +169,11 @@ bool kmem_debug_cache_prepare(struct quarry_kmem_cache *s);
 void kmem_debug_construct(void *slot);
 /* The cache has its class: s->heap. */
 void kmem_debug_cache_begin(struct quarry_kmem_cache *s);
+/* Calls of the class that s->heap is come to debug.c, which knows the cache by it; those of one that is not debugged go
+ * on to accounted.c. The handle is what leads there by a cache's head. */
+void kmem_debug_hook(struct quarry_kmem_cache *s);
+void kmem_debug_unhook(const struct quarry_kmem_cache *s);
+unsigned kmem_debug_handle(const struct quarry_kmem_cache *s);
 /* Before its class is unmade, and after: the cache's record is then kept for a while. */
 void kmem_debug_cache_quiesce(struct quarry_kmem_cache *s);
 void kmem_debug_cache_end(struct quarry_kmem_cache *s);

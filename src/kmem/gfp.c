@@ -123,6 +123,12 @@ static void *try_plain(const void *size, quarry_gfp_t flags) {
     return quarry_core1_alloc(*(const size_t *)size);
 }
 
+quarry_gfp_t kmem_gfp_inside(void) { return inside != 0 ? inside : QUARRY_GFP_KERNEL; }
+
+void *kmem_gfp_try_inside(kmem_try_fn *try, const void *what) {
+    return inside != 0 ? try(what, inside) : kmem_gfp_try(try, what, QUARRY_GFP_KERNEL);
+}
+
 /* A request that needs no rule went to the heap itself, which found memory out. Inside kmem_gfp_alloc that is for it.
  */
 static void *alloc_failed(size_t size) {
