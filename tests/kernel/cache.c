@@ -437,7 +437,7 @@ static void *first_alloc(void *unused) {
     (void)unused;
     for (int i = 0; i < SETS_NR; i++) {
         kmem_buckets *b;
-        while ((b = first_sets[i]) == NULL) /* awake, so that they come together */
+        while ((b = atomic_load(&first_sets[i])) == NULL) /* awake, so that they come together */
             continue;
         void *p = kmem_buckets_alloc(b, 100, GFP_KERNEL);
         CHECK(p != NULL && ksize(p) == 128);
@@ -460,7 +460,9 @@ static void buckets_at_once(size_t unused) {
     for (int i = 0; i < SETS_NR; i++) {
         char name[32];
         (void)snprintf(name, sizeof(name), "set-%d", i);
-        CHECK((first_sets[i] = kmem_buckets_create(name, 0, 0, 0, NULL)) != NULL);
+        kmem_buckets *set = kmem_buckets_create(name, 0, 0, 0, NULL);
+        CHECK(set != NULL);
+        atomic_store(&first_sets[i], set);
         (void)pthread_barrier_wait(&first_done);
     }
     for (int i = 0; i < FIRSTS_NR; i++)
