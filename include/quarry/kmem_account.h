@@ -4,10 +4,10 @@
  * that. What the kernel's control groups are to __GFP_ACCOUNT and SLAB_ACCOUNT. <linux/memcontrol.h> has the kernel's
  * names. docs/kmem.md says what is charged and what it costs.
  *
- * A thread enters an account; from then on what it allocates with __GFP_ACCOUNT by kmalloc, or with any flags from a
- * cache of SLAB_ACCOUNT, is charged to it by the size of its slot, until it is freed, by whichever thread. Where that
- * would pass the account's limit, the allocation fails as when memory is out, after the shrinkers were asked;
- * __GFP_NOFAIL is charged beyond the limit, as in the kernel. Sizes are bytes. Valid as C11 and C++17.
+ * A thread enters an account; from then on what it allocates with __GFP_ACCOUNT by kmalloc or __vmalloc, or with any
+ * flags from a cache of SLAB_ACCOUNT, is charged to it by the size of its slot or area, until it is freed, by whichever
+ * thread. Where that would pass the account's limit, the allocation fails as when memory is out, after the shrinkers
+ * were asked; __GFP_NOFAIL is charged beyond the limit, as in the kernel. Sizes are bytes. Valid as C11 and C++17.
  */
 #ifndef QUARRY_KMEM_ACCOUNT_H
 #define QUARRY_KMEM_ACCOUNT_H

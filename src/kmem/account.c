@@ -101,7 +101,7 @@ static void peak_raise(struct quarry_account *a, size_t bytes) {
 }
 
 /* [A2] By compare and swap, so that an attempt that fails is no reason for another's to fail. */
-static bool account_add(struct quarry_account *a, size_t bytes, quarry_gfp_t flags) {
+static bool sum_add(struct quarry_account *a, size_t bytes, quarry_gfp_t flags) {
     size_t limit = atomic_load_explicit(&a->limit_bytes, memory_order_relaxed);
     size_t charged = atomic_load_explicit(&a->charged_bytes, memory_order_relaxed);
     bool forced = limit == 0 || ((flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags));
@@ -112,21 +112,30 @@ static bool account_add(struct quarry_account *a, size_t bytes, quarry_gfp_t fla
         }
     } while (!atomic_compare_exchange_weak_explicit(&a->charged_bytes, &charged, charged + bytes, memory_order_relaxed,
                                                     memory_order_relaxed));
-    atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
     peak_raise(a, charged + bytes);
     return true;
 }
 
-bool kmem_account_charge(const void *p, quarry_gfp_t flags) {
+static void sum_sub(struct quarry_account *a, size_t bytes) {
+    atomic_fetch_sub_explicit(&a->charged_bytes, bytes, memory_order_relaxed);
+}
+
+/* slab->slot_bytes for the object that slab->index says. */
+static bool charge(const struct quarry_core1_slab *slab, quarry_gfp_t flags) {
     struct quarry_account *a = current;
-    struct quarry_core1_slab slab;
-    if (a == NULL || !quarry_core1_debug_look(p, &slab))
+    if (a == NULL)
         return true;
-    _Atomic(u16) *owner = kmem_owner_make(&slab, flags);
-    if (owner == NULL || !account_add(a, slab.slot_bytes, flags))
+    _Atomic(u16) *owner = kmem_owner_make(slab, flags);
+    if (owner == NULL || !sum_add(a, slab->slot_bytes, flags))
         return false;
+    atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
     atomic_store_explicit(owner, (u16)(a - accounts + 1), memory_order_relaxed);
     return true;
+}
+
+bool kmem_account_charge(const void *p, quarry_gfp_t flags) {
+    struct quarry_core1_slab slab;
+    return current == NULL || !quarry_core1_debug_look(p, &slab) || charge(&slab, flags);
 }
 
 /* Of two who free one object, one finds the number. */
@@ -136,7 +145,56 @@ bool kmem_account_uncharge(const struct quarry_core1_slab *slab) {
     if (number == 0)
         return false;
     struct quarry_account *a = &accounts[number - 1];
-    atomic_fetch_sub_explicit(&a->charged_bytes, slab->slot_bytes, memory_order_relaxed);
+    sum_sub(a, slab->slot_bytes);
     ref_drop(a);
     return true;
+}
+
+/* --- areas --- */
+
+/* An area is the one object at its place, whose size may change. */
+static struct quarry_core1_slab area_slab(const void *p, size_t bytes) {
+    return (struct quarry_core1_slab){.base = (char *)(uintptr_t)p, .slot_bytes = bytes, .objs_nr = 1, .index = 0};
+}
+
+bool kmem_account_area_charge(const void *p, size_t bytes, quarry_gfp_t flags) {
+    struct quarry_core1_slab slab = area_slab(p, bytes);
+    return charge(&slab, flags);
+}
+
+bool kmem_account_area_is_charged(const void *p) {
+    struct quarry_core1_slab slab = area_slab(p, 0);
+    if (!atomic_load_explicit(&kmem_accounts_on, memory_order_relaxed))
+        return false;
+    const _Atomic(u16) *owner = kmem_owner_find(&slab);
+    return owner != NULL && atomic_load_explicit(owner, memory_order_relaxed) != 0;
+}
+
+void kmem_account_area_uncharge(const void *p, size_t bytes) {
+    struct quarry_core1_slab slab = area_slab(p, bytes);
+    (void)kmem_account_uncharge(&slab);
+}
+
+u16 kmem_account_area_take(const void *p) {
+    struct quarry_core1_slab slab = area_slab(p, 0);
+    _Atomic(u16) *owner = kmem_owner_find(&slab);
+    return owner == NULL ? 0 : atomic_exchange_explicit(owner, 0, memory_order_relaxed);
+}
+
+bool kmem_account_area_resize(u16 number, size_t from, size_t to, quarry_gfp_t flags) {
+    if (to > from)
+        return sum_add(&accounts[number - 1], to - from, flags);
+    sum_sub(&accounts[number - 1], from - to);
+    return true;
+}
+
+void kmem_account_area_put(const void *p, u16 number, size_t bytes) {
+    struct quarry_core1_slab slab = area_slab(p, bytes);
+    _Atomic(u16) *owner = kmem_owner_make(&slab, QUARRY_GFP_KERNEL);
+    if (owner != NULL) {
+        atomic_store_explicit(owner, number, memory_order_relaxed);
+        return;
+    }
+    sum_sub(&accounts[number - 1], bytes);
+    ref_drop(&accounts[number - 1]);
 }

@@ -25,6 +25,17 @@ bool kmem_account_charge(const void *p, quarry_gfp_t flags);
 /* The slot that slab->index says is nobody's again; false: it was nobody's. Wait-free, without system call. */
 bool kmem_account_uncharge(const struct quarry_core1_slab *slab);
 
+/* The same of vmalloc areas. charge: as above. Which are charged, and how much, is asked before they are freed or
+ * resized: their place may be another's as soon as they are. */
+bool kmem_account_area_charge(const void *p, size_t bytes, quarry_gfp_t flags);
+bool kmem_account_area_is_charged(const void *p);
+void kmem_account_area_uncharge(const void *p, size_t bytes);
+/* Around a change of size: the number of the account, which nobody else finds meanwhile; whether it may be charged for
+ * other bytes; and the number put where the area then lies. Without memory to write it down there it is nobody's. */
+u16 kmem_account_area_take(const void *p);
+bool kmem_account_area_resize(u16 number, size_t from, size_t to, quarry_gfp_t flags);
+void kmem_account_area_put(const void *p, u16 number, size_t bytes);
+
 /* --- owner.c --- */
 
 /* Where the number of the account that an object is charged to stands, 0 for none. make: NULL without memory. find:

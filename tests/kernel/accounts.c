@@ -120,6 +120,42 @@ static void sizes(size_t unused) {
     kfree(p);
 }
 
+/* Areas are charged with their pages, however they grow and shrink. */
+static void areas(size_t unused) {
+    (void)unused;
+    struct mem_cgroup *a = tenant("areas", 40 << 20);
+    (void)set_active_memcg(a);
+    char *p = __vmalloc(100000, GFP_KERNEL_ACCOUNT), *plain = vmalloc(100000);
+    charged(a, 1, 100000);
+    CHECK(info_of(a).charged_bytes < 110000);
+    memset(p, 'x', 100000);
+    (void)set_active_memcg(NULL);
+    CHECK((p = vrealloc(p, 30 << 20, GFP_KERNEL)) != NULL && bytes_are(p, 0, 100000, 'x'));
+    charged(a, 1, 30 << 20);
+    /* Growth beyond the limit is refused, and nothing is changed by that. */
+    CHECK(vrealloc(p, 41 << 20, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) == NULL);
+    CHECK(info_of(a).charged_bytes == 30 << 20 && info_of(a).refused == 1 && bytes_are(p, 0, 100000, 'x'));
+    CHECK((p = vrealloc(p, 5 << 20, GFP_KERNEL)) != NULL && info_of(a).charged_bytes == 5 << 20);
+    (void)set_active_memcg(a);
+    char *q = kvmalloc(3 << 20, GFP_KERNEL_ACCOUNT), *r = kvzalloc(8 << 20, GFP_KERNEL_ACCOUNT);
+    CHECK(is_vmalloc_addr(q) && is_vmalloc_addr(r) && info_of(a).charged_bytes == 16 << 20);
+    CHECK(__vmalloc(25 << 20, GFP_KERNEL_ACCOUNT | __GFP_NORETRY) == NULL && info_of(a).charged_bytes == 16 << 20);
+    CHECK((q = kvrealloc(q, 4 << 20, GFP_KERNEL_ACCOUNT)) != NULL && info_of(a).charged_bytes == 17 << 20);
+    vfree_atomic(p);
+    vfree(plain);
+    charged(a, 2, 12 << 20);
+    kvfree(q);
+    kvfree_atomic(r);
+    charged(a, 0, 0);
+    /* What comes to lie where they were is nobody's. */
+    for (int i = 0; i < 20; i++) {
+        CHECK((p = vmalloc((size_t)100000 << (i % 8))) != NULL);
+        charged(a, 0, 0);
+        vfree(p);
+        charged(a, 0, 0);
+    }
+}
+
 /* --- limits --- */
 
 static size_t fill(size_t size, gfp_t flags) {
@@ -325,6 +361,7 @@ static void forked(size_t unused) {
 static const struct test_case table[] = {
     {"who", who, 0, CASE_QUARRY},
     {"sizes", sizes, 0, CASE_QUARRY},
+    {"areas", areas, 0, CASE_QUARRY},
     {"limits", limits, GFP_KERNEL_ACCOUNT, CASE_QUARRY},
     {"limits, atomic", limits, GFP_ATOMIC | __GFP_ACCOUNT, CASE_QUARRY},
     {"caches", caches, 0, CASE_QUARRY},

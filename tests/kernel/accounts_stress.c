@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many threads in many accounts, which change all the while: each charges objects of kmalloc and of caches to the
- * account it is in, hands them to others through mailboxes, and frees what it finds there. An account above its limit,
- * an object with two owners, and, when all threads stand still, an account that is charged for another number of
+ * Many threads in many accounts, which change all the while: each charges objects of kmalloc and of caches, and areas,
+ * to the account it is in, hands them to others through mailboxes, and frees what it finds there. An account above its
+ * limit, an object with two owners, and, when all threads stand still, an account that is charged for another number of
  * objects than are stamped with it, end the program as failed; so does anything that is charged when all is freed.
  * Time-boxed: --seconds.
  */
 #include "kernel.h"
 
 #include <linux/memcontrol.h>
+#include <linux/vmalloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -40,8 +41,9 @@ static uint64_t random_next(uint64_t *seed) {
 static struct thing *thing_new(uint64_t *seed, unsigned account) {
     uint64_t dice = random_next(seed);
     gfp_t flags = (dice & 1) != 0 ? GFP_KERNEL_ACCOUNT | __GFP_NORETRY : GFP_ATOMIC | __GFP_ACCOUNT;
-    struct thing *t = (dice & 6) == 0 ? kmem_cache_alloc(cache, flags)
-                                      : kmalloc(sizeof(*t) + (dice >> 8) % (dice >> 40 & 1 ? 3000 : 100), flags);
+    struct thing *t = (dice & 0x3f1) == 1 ? __vmalloc(20000, flags)
+                      : (dice & 6) == 0   ? kmem_cache_alloc(cache, flags)
+                                          : kmalloc(sizeof(*t) + (dice >> 8) % (dice >> 40 & 1 ? 3000 : 100), flags);
     if (t == NULL) {
         atomic_fetch_add(&refused_nr, 1);
         return NULL;
@@ -54,7 +56,7 @@ static struct thing *thing_new(uint64_t *seed, unsigned account) {
 static void thing_free(struct thing *t) {
     CHECK_MSG(t->owner < ACCOUNTS && t->check == (t->owner ^ (uintptr_t)t), "an object has two owners");
     t->check = 0;
-    kfree(t);
+    kvfree(t);
 }
 
 static void step(uint64_t *seed) {
