@@ -115,7 +115,9 @@ Test(owner, without_memory_nothing_is_charged) {
 
 /* --- threads --- */
 
-enum { THREADS = 4, ROUNDS = 60, TENANTS = 3 };
+enum { THREADS = 4, ROUNDS = 100, AGAIN = 2, TENANTS = 3 };
+/* One above leaves that have 2048 granules each. */
+enum { LEVELS_MAX = 2 + 1 + ROUNDS / AGAIN * SLABS * (SLAB_BYTES / 16384) / 2048 };
 static struct quarry_account *tenants[TENANTS];
 static pthread_barrier_t together;
 
@@ -123,16 +125,17 @@ static pthread_barrier_t together;
 static void *thread_run(void *number) {
     unsigned me = (unsigned)(uintptr_t)number;
     for (unsigned round = 0; round < ROUNDS; round++) {
+        unsigned first = round / AGAIN * SLABS; /* of slabs nobody used before, or that had other objects */
         for (unsigned i = 0; i < SLABS * objs_nr; i++) {
             (void)quarry_account_enter(tenants[(i + round) % TENANTS]);
             if (i % THREADS == me)
-                cr_assert(kmem_account_charge(object(i / objs_nr, i % objs_nr), QUARRY_GFP_KERNEL));
+                cr_assert(kmem_account_charge(object(first + i / objs_nr, i % objs_nr), QUARRY_GFP_KERNEL));
         }
         (void)pthread_barrier_wait(&together);
         /* What another charged. */
         for (unsigned i = 0; i < SLABS * objs_nr; i++) {
             if (i % THREADS == (me + 1) % THREADS)
-                cr_assert(give(object(i / objs_nr, i % objs_nr)));
+                cr_assert(give(object(first + i / objs_nr, i % objs_nr)));
         }
         if (pthread_barrier_wait(&together) == PTHREAD_BARRIER_SERIAL_THREAD)
             objs_nr = objs_nr == 256 ? 8 : objs_nr * 2;
@@ -156,4 +159,7 @@ Test(owner, neighbours_at_once) {
         cr_assert_eq(pthread_create(&threads[i], NULL, thread_run, (void *)i), 0);
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
+    /* A vector for each slab, and the levels above: what losers of a race made is gone. */
+    long left = atomic_load(&blocks) - (long)ROUNDS / AGAIN * SLABS;
+    cr_expect(left >= 2 && left <= LEVELS_MAX, "%ld blocks besides the vectors", left);
 }
