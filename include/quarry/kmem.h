@@ -44,8 +44,12 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_MEMALLOC 0x20000u /* may draw on the reserve: for who is about to free more than it takes */
 #define QUARRY___GFP_COMP 0x40000u     /* pages whose references are those of the first, see <quarry/kmem_pages.h> */
 #define QUARRY___GFP_NOMEMALLOC 0x80000u /* not on the reserve, whatever else says so but __GFP_HIGH */
-#define QUARRY___GFP_HARDWALL 0x100000u  /* no effect */
-#define QUARRY___GFP_ACCOUNT 0x400000u   /* no effect: docs/kmem.md says why */
+#define QUARRY___GFP_HARDWALL 0x100000u  /* no effect, as those down to WRITE: */
+#define QUARRY___GFP_HIGHMEM 0x2u        /* all memory has an address */
+#define QUARRY___GFP_MOVABLE 0x8u        /* the system may move any page that is not pinned, whoever asked for it */
+#define QUARRY___GFP_RECLAIMABLE 0x10u
+#define QUARRY___GFP_WRITE 0x1000u
+#define QUARRY___GFP_ACCOUNT 0x400000u /* charged to this thread's account: <quarry/kmem_account.h> */
 #define QUARRY___GFP_THISNODE                                                                                          \
     0x200000u /* memory of this thread's node or NULL. With several nodes the kernel is asked                          \
                  where the memory is, so without __GFP_DIRECT_RECLAIM it is NULL */
@@ -60,6 +64,9 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY_GFP_NOFS (QUARRY___GFP_RECLAIM | QUARRY___GFP_IO)
 #define QUARRY_GFP_DMA QUARRY___GFP_DMA /* to be combined with one of the others */
 #define QUARRY_GFP_USER (QUARRY_GFP_KERNEL | QUARRY___GFP_HARDWALL)
+#define QUARRY_GFP_HIGHUSER (QUARRY_GFP_USER | QUARRY___GFP_HIGHMEM)
+#define QUARRY_GFP_HIGHUSER_MOVABLE (QUARRY_GFP_HIGHUSER | QUARRY___GFP_MOVABLE)
+#define QUARRY_GFP_KERNEL_ACCOUNT (QUARRY_GFP_KERNEL | QUARRY___GFP_ACCOUNT)
 
 /* What kmalloc(0) gives: no NULL, no memory, and kfree takes it. */
 #define QUARRY_ZERO_SIZE_PTR ((void *)16)
@@ -113,7 +120,7 @@ void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
 #define QUARRY_KMALLOC_RULES                                                                                           \
     (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
      QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
-     QUARRY___GFP_THISNODE | QUARRY___GFP_DMA)
+     QUARRY___GFP_THISNODE | QUARRY___GFP_DMA | QUARRY___GFP_ACCOUNT)
 
 /* For a thread that must wait for nothing, a signal handler on top of anything included: as with GFP_NOWAIT, and NULL
  * above QUARRY_KMALLOC_NOLOCK_MAX. flags: 0 or __GFP_ZERO, anything else is refused with one line on stderr. The node
@@ -190,6 +197,7 @@ static inline void *quarry_kmemdup_array(const void *src, size_t nr, size_t size
 }
 #endif
 
+#include <quarry/kmem_account.h>
 #include <quarry/kmem_cache.h>
 #include <quarry/kmem_pages.h>
 #include <quarry/kmem_vmalloc.h>

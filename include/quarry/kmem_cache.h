@@ -29,12 +29,12 @@ extern "C" {
 /* What a cache is like. The values are the kernel's (6.9 and before). */
 typedef unsigned int quarry_slab_flags_t;
 #define QUARRY_SLAB_HWCACHE_ALIGN 0x2000u    /* to a cache line, or the smallest part of one that holds an object */
-#define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u /* merges with its like alone; no other effect */
+#define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u /* merges with its like alone; its slabs are SReclaimable in meminfo */
 #define QUARRY_SLAB_PANIC 0x40000u           /* a cache that can't be made ends the program */
 #define QUARRY_SLAB_TYPESAFE_BY_RCU 0x80000u /* memory stays of this type through a grace period; never merges */
 #define QUARRY_SLAB_NOLEAKTRACE 0x800000u    /* objects that remain at destroy are not listed; never merges */
 #define QUARRY_SLAB_NO_MERGE 0x1000000u      /* slabs of its own, whatever other caches there are */
-#define QUARRY_SLAB_ACCOUNT 0x4000000u       /* merges with its like alone; no other effect */
+#define QUARRY_SLAB_ACCOUNT 0x4000000u       /* objects are charged to this thread's account; merges with its like */
 #define QUARRY_SLAB_TEMPORARY QUARRY_SLAB_RECLAIM_ACCOUNT
 /* Debugging, as the letters of the option slab_debug (docs/kmem.md): a cache with any of these has neither magazines
  * nor is it merged. */
@@ -84,6 +84,12 @@ int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) QUARRY_NOTHROW;
 /* Bytes of an object, as asked for. */
 unsigned int quarry_kmem_cache_size(const struct quarry_kmem_cache *s) QUARRY_NOTHROW;
 
+/* Looks at all slots of a cache that is debugged, handed out or not, and reports and puts right what is overwritten, as
+ * writing 1 to /sys/kernel/slab/CACHE/validate does; s NULL: at those of all caches that are debugged, kmalloc's too.
+ * Returns in how many slots, and ends of slabs, something was found; -EINVAL where none is debugged. Nobody may use the
+ * caches during the call. Not for signal handlers. */
+long quarry_kmem_cache_validate(struct quarry_kmem_cache *s) QUARRY_NOTHROW;
+
 /* Counters of a cache: exact while nobody uses it. Walks the records of the whole heap. */
 struct quarry_kmem_cache_info {
     const char *name;                      /* of the first of those that were merged; valid as long as the cache */
@@ -107,6 +113,10 @@ void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_
  * the lock of quarry_kmem_cache_create(); not for signal handlers.
  */
 size_t quarry_slabinfo(char *text, size_t cap) QUARRY_NOTHROW;
+/* The rows of /proc/meminfo that a heap has, in the kernel's form: KReclaimable, Slab, SReclaimable, SUnreclaim,
+ * VmallocUsed, in kB (1024 bytes). Slab is that of caches and of malloc's size classes, whole slabs, whether memory is
+ * behind each of their pages or not; SReclaimable that of caches with SLAB_RECLAIM_ACCOUNT. Otherwise as above. */
+size_t quarry_meminfo(char *text, size_t cap) QUARRY_NOTHROW;
 
 /* --- objects --- */
 

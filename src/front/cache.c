@@ -3,6 +3,7 @@
 #include "engine/cache.h"
 
 #include "engine/atomic.h"
+#include "engine/debug.h"
 #include "engine/engine.h"
 #include "engine/fast.h"
 #include "front/core.h"
@@ -11,33 +12,56 @@
 
 #include <errno.h>
 
+static void *(*_Atomic class_failed)(const struct quarry_core1_class *class);
+
+void quarry_core1_class_failed(void *(*fn)(const struct quarry_core1_class *class)) {
+    atomic_store_explicit(&class_failed, fn, memory_order_relaxed);
+}
+
+/* A cache's head may change while it is used: kmem/cache.c, cache_account(). */
+static ALWAYS_INLINE unsigned slot_of(const struct quarry_core1_class *class) {
+    return __atomic_load_n(&class->slot, __ATOMIC_RELAXED);
+}
+static ALWAYS_INLINE unsigned id_of(const struct quarry_core1_class *class) {
+    return __atomic_load_n(&class->id, __ATOMIC_RELAXED);
+}
+
+static COLD NOINLINE void *class_alloc_slow(const struct quarry_core1_class *class) {
+    void *p = engine_class_alloc_slow(id_of(class));
+    if (LIKELY(p != NULL) || engine_is_debug_handle(id_of(class)))
+        return p;
+    void *(*failed)(const struct quarry_core1_class *) = atomic_load_explicit(&class_failed, memory_order_relaxed);
+    return failed == NULL ? NULL : failed(class);
+}
+
 /* Slots are indices, so that the fast path needs no test for a class without magazines. */
 FAST_ENTRY void *quarry_core1_class_alloc(const struct quarry_core1_class *class) {
-    void *p = rseq_pop(mag_tabs.alloc_view, class->slot);
-    return LIKELY(p != NULL) ? p : engine_class_alloc_slow(class->id);
+    void *p = rseq_pop(mag_tabs.alloc_view, slot_of(class));
+    return LIKELY(p != NULL) ? p : class_alloc_slow(class);
 }
 
 void *quarry_core1_class_alloc_atomic(const struct quarry_core1_class *class, bool reserve) {
-    void *p = rseq_pop(mag_tabs.alloc_view, class->slot);
-    return LIKELY(p != NULL) ? p : engine_class_alloc_atomic(class->id, reserve ? RT_ATOMIC_RESERVE : RT_ATOMIC);
+    void *p = rseq_pop(mag_tabs.alloc_view, slot_of(class));
+    return LIKELY(p != NULL) ? p : engine_class_alloc_atomic(id_of(class), reserve ? RT_ATOMIC_RESERVE : RT_ATOMIC);
 }
 
 /* What the magazine has, in one section; the rest, if any, the slow way. */
 FAST_ENTRY size_t quarry_core1_class_alloc_bulk(const struct quarry_core1_class *class, size_t nr, void **objs) {
     size_t got = 0;
     if (LIKELY(nr - 1 < MAG_RUN_MAX)) /* 0 too */
-        got = rseq_pop_run(mag_tabs.alloc_view, class->slot, nr, objs);
-    return LIKELY(got == nr) ? nr : got + engine_class_alloc_bulk(class->id, nr - got, objs + got);
+        got = rseq_pop_run(mag_tabs.alloc_view, slot_of(class), nr, objs);
+    return LIKELY(got == nr) ? nr : got + engine_class_alloc_bulk(id_of(class), nr - got, objs + got);
 }
 
 FAST_ENTRY void quarry_core1_class_free_bulk(const struct quarry_core1_class *class, size_t nr, void *const *objs) {
     size_t given = 0, ours = 0;
-    while (LIKELY(ours < nr && page_map_get(objs[ours]) == class->slot))
+    unsigned slot = slot_of(class);
+    while (LIKELY(ours < nr && page_map_get(objs[ours]) == slot))
         ours++;
     if (LIKELY(ours - 1 < MAG_RUN_MAX))
-        given = rseq_push_run(mag_tabs.free_view, class->slot, ours, objs);
+        given = rseq_push_run(mag_tabs.free_view, slot, ours, objs);
     if (UNLIKELY(given < nr))
-        engine_class_free_bulk(class->id, nr - given, objs + given);
+        engine_class_free_bulk(id_of(class), nr - given, objs + given);
 }
 
 size_t quarry_core1_free_bulk(size_t nr, void *const *objs) { return engine_free_bulk(nr, objs); }

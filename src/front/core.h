@@ -22,6 +22,9 @@ EXPORT void *quarry_core1_alloc_atomic(size_t size, bool reserve);
 EXPORT void quarry_core1_reserve_start(void);
 /* What quarry_core1_alloc asks when memory is out: fn(size), in the thread that allocates, with nothing held. */
 EXPORT void quarry_core1_alloc_failed(void *(*fn)(size_t size));
+/* The same for quarry_core1_class_alloc: fn(class). Not asked for a class that is debugged: what gives its slots is. */
+struct quarry_core1_class;
+EXPORT void quarry_core1_class_failed(void *(*fn)(const struct quarry_core1_class *class));
 /* The functions of engine/engine.h of a node, by the kernel's number; negative: this thread's. strict: all of it lies
  * there, or NULL. */
 EXPORT void *quarry_core1_alloc_node(size_t size, int node, bool strict);

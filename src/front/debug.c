@@ -52,8 +52,9 @@ bool quarry_core1_slab_look(const void *p, struct quarry_core1_slab *ret_slab) {
 
 void quarry_core1_debug_options(struct quarry_core1_debug_options *ret_options) {
     bool known = engine_ready();
-    *ret_options = (struct quarry_core1_debug_options){.slab_debug = known ? rt_opt.slab_debug.at : NULL,
-                                                       .slab_debug_bytes = rt_opt.slab_debug.len_bytes,
+    struct rt_text slab_debug = rt_opt.slab_debug.at != NULL ? rt_opt.slab_debug : rt_opt.slub_debug;
+    *ret_options = (struct quarry_core1_debug_options){.slab_debug = known ? slab_debug.at : NULL,
+                                                       .slab_debug_bytes = slab_debug.len_bytes,
                                                        .failslab = known ? rt_opt.failslab.at : NULL,
                                                        .failslab_bytes = rt_opt.failslab.len_bytes,
                                                        .abort = rt_opt.slab_debug_action == OPT_SLAB_DEBUG_ABORT,

@@ -21,11 +21,11 @@ struct quarry_kmem_buckets {
 
 struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_slab_flags_t flags, unsigned useroffset,
                                                        unsigned usersize, void (*ctor)(void *)) {
-    struct quarry_kmem_buckets *b = quarry_core1_zalloc(sizeof(*b));
-    if (b == NULL || name == NULL) {
-        quarry_core1_free(b);
+    struct quarry_kmem_buckets *b = NULL;
+    if (name != NULL && kmem_cache_args_valid(1, &(struct quarry_kmem_cache_args){0}, flags))
+        b = quarry_core1_zalloc(sizeof(*b));
+    if (b == NULL)
         return NULL;
-    }
     b->flags = flags | QUARRY_SLAB_NO_MERGE;
     b->useroffset = useroffset;
     b->usersize = usersize;
@@ -45,7 +45,6 @@ static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsi
     char name[NAME_BYTES + 8];
     unsigned size = bucket_bytes[i];
     bool inside = b->useroffset < size;
-    struct quarry_kmem_cache *none = NULL;
     struct quarry_kmem_cache_args args = {.align = size & -size,
                                           .useroffset = inside ? b->useroffset : 0,
                                           .usersize = inside ? MIN(b->usersize, size - b->useroffset) : 0,
@@ -53,21 +52,14 @@ static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsi
     (void)snprintf(name, sizeof(name), "%s-%u", b->name, size);
     if (args.usersize == 0)
         args.useroffset = 0;
-    struct quarry_kmem_cache *s = quarry_kmem_cache_create_args(name, size, &args, b->flags);
-    /* order: release: publishes the cache; acquire: of two makers the second uses the first's.      pairs: [bucket] */
-    if (s != NULL &&
-        !atomic_compare_exchange_strong_explicit(&b->caches[i], &none, s, memory_order_acq_rel, memory_order_acquire)) {
-        quarry_kmem_cache_destroy(s);
-        return none;
-    }
-    return s;
+    return kmem_cache_new_once(&b->caches[i], name, size, &args, b->flags);
 }
 
 void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
     if (b == NULL || size - 1 >= bucket_bytes[BUCKETS_NR - 1])
         return quarry_kmalloc(size, flags);
     unsigned i = bucket_for(size);
-    /* order: acquire                                                                                pairs: [bucket] */
+    /* order: acquire: the cache.                                                            pairs: [kmem.cache.once] */
     struct quarry_kmem_cache *s = atomic_load_explicit(&b->caches[i], memory_order_acquire);
     if (s == NULL && (!kmem_may_block(flags) || (s = bucket_make(b, i)) == NULL))
         return NULL;

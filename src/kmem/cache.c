@@ -9,6 +9,7 @@
  */
 #include "kmem/cache.h"
 
+#include "kmem/account.h"
 #include "kmem/debug.h"
 #include "kmem/gfp.h"
 #include "kmem/view.h"
@@ -16,6 +17,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,9 +25,11 @@ enum { MIN_ALIGN_BYTES = 16, LINE_BYTES = 64, FREEPTR_ALIGN_BYTES = 8 };
 
 #define FLAGS_MERGE_SAME (QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_ACCOUNT)
 #define FLAGS_MERGE_NEVER                                                                                              \
-    (QUARRY_SLAB_TYPESAFE_BY_RCU | QUARRY_SLAB_NOLEAKTRACE | QUARRY_SLAB_NO_MERGE | KMEM_DEBUG_FLAGS)
+    (QUARRY_SLAB_TYPESAFE_BY_RCU | QUARRY_SLAB_NOLEAKTRACE | QUARRY_SLAB_NO_MERGE | KMEM_SLAB_ACCOUNTED |              \
+     KMEM_DEBUG_FLAGS)
 #define FLAGS_KNOWN                                                                                                    \
-    (FLAGS_MERGE_SAME | FLAGS_MERGE_NEVER | QUARRY_SLAB_HWCACHE_ALIGN | QUARRY_SLAB_PANIC | QUARRY_SLAB_NO_USER_FLAGS)
+    (FLAGS_MERGE_SAME | (FLAGS_MERGE_NEVER & ~KMEM_SLAB_ACCOUNTED) | QUARRY_SLAB_HWCACHE_ALIGN | QUARRY_SLAB_PANIC |   \
+     QUARRY_SLAB_NO_USER_FLAGS)
 
 static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct quarry_kmem_cache *caches;
@@ -76,7 +80,7 @@ static unsigned align_of(unsigned size, unsigned align, quarry_slab_flags_t flag
     return MAX(align, line);
 }
 
-static bool args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
     bool freeptr =
         !args->use_freeptr_offset || ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && args->freeptr_offset < size &&
                                       args->freeptr_offset % FREEPTR_ALIGN_BYTES == 0);
@@ -128,14 +132,22 @@ static struct quarry_kmem_cache *pinned_adopt(struct quarry_kmem_cache *s) {
     return NULL;
 }
 
+static bool is_accounted(const struct quarry_kmem_cache *s) { return (s->flags & KMEM_SLAB_ACCOUNTED) != 0; }
+
+static void (*ctor_of(const struct quarry_kmem_cache *s))(void *object) {
+    if (s->debug != NULL)
+        return kmem_debug_construct;
+    return is_accounted(s) && s->args.ctor == NULL ? kmem_accounted_ctor : s->args.ctor;
+}
+
 static int class_make(struct quarry_kmem_cache *s) {
     return quarry_core1_class_make(
         &s->heap, &(struct quarry_core1_class_make){.size_bytes = s->slot_bytes,
                                                     .align_bytes = s->align_bytes,
-                                                    .ctor = s->debug != NULL ? kmem_debug_construct : s->args.ctor,
+                                                    .ctor = ctor_of(s),
                                                     .capacity = s->args.sheaf_capacity,
                                                     .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0,
-                                                    .debugged = s->debug != NULL});
+                                                    .debugged = s->debug != NULL || is_accounted(s)});
 }
 
 static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
@@ -150,6 +162,8 @@ static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry
             s->class = s->heap;
             if (s->debug != NULL)
                 kmem_debug_cache_begin(s);
+            else if (is_accounted(s))
+                kmem_debug_hook(s);
             if (old != NULL)
                 quarry_core1_free(old->debug);
             quarry_core1_free(old);
@@ -160,6 +174,42 @@ static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry
     quarry_core1_free(copy);
     quarry_core1_free(s);
     return NULL;
+}
+
+static void cache_list(struct quarry_kmem_cache *s) {
+    s->next = caches;
+    caches = s;
+}
+
+/* Beside s, which is of SLAB_ACCOUNT: a cache for what is charged; and a handle for s, so that each allocation asks
+ * first. Its head is read meanwhile: each of old and new, and one of each, leads to objects of s. */
+static void cache_account(struct quarry_kmem_cache *s) {
+    char name[KMEM_NAME_BYTES];
+    struct quarry_kmem_cache like = *s;
+    if ((s->flags & QUARRY_SLAB_ACCOUNT) == 0 || is_accounted(s) || s->accounted != NULL || s->debug != NULL)
+        return;
+    (void)snprintf(name, sizeof(name), "%.*s(charged)", KMEM_NAME_BYTES - 10, s->name);
+    like.flags |= KMEM_SLAB_ACCOUNTED;
+    like.users = 1;
+    struct quarry_kmem_cache *charged = cache_new(name, &like);
+    if (charged == NULL) {
+        kmem_print("quarry: warning: no memory to charge objects of the cache %s\n", s->name);
+        return;
+    }
+    cache_list(charged);
+    s->accounted = charged;
+    kmem_debug_hook(s);
+    __atomic_store_n(&s->class.id, kmem_debug_handle(s), __ATOMIC_RELAXED);
+    __atomic_store_n(&s->class.slot, charged->heap.slot, __ATOMIC_RELAXED);
+}
+
+void kmem_caches_account(void) {
+    lock_to_change();
+    for (struct quarry_kmem_cache *s = caches; s != NULL; s = s->next)
+        cache_account(s);
+    /* order: release: what was made.                                                         pairs: [kmem.accounted] */
+    atomic_store_explicit(&kmem_accounts_on, true, memory_order_release);
+    unlock_changed();
 }
 
 /* Under the lock. NULL: no memory, or no class left. */
@@ -178,19 +228,36 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
         name,
         &(struct quarry_kmem_cache){
             .object_bytes = size, .slot_bytes = slot, .align_bytes = align, .flags = flags, .users = 1, .args = *args});
-    if (s != NULL) {
-        s->next = caches;
-        caches = s;
-    }
+    if (s != NULL)
+        cache_list(s);
+    if (s != NULL && atomic_load_explicit(&kmem_accounts_on, memory_order_relaxed))
+        cache_account(s);
     return s;
+}
+
+static void grace_prepare(quarry_slab_flags_t flags) {
+    if ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && kmem_grace_prepare != NULL && kmem_grace_prepare())
+        atomic_store_explicit(&have_grace, true, memory_order_relaxed);
 }
 
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
                                          quarry_slab_flags_t flags) {
-    if ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && kmem_grace_prepare != NULL && kmem_grace_prepare())
-        atomic_store_explicit(&have_grace, true, memory_order_relaxed);
+    grace_prepare(flags);
     lock_to_change();
     struct quarry_kmem_cache *s = cache_make(name, size, args, flags);
+    unlock_changed();
+    return s;
+}
+
+struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
+                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+    grace_prepare(flags);
+    lock_to_change();
+    struct quarry_kmem_cache *s = atomic_load_explicit(at, memory_order_relaxed);
+    if (s == NULL && (s = cache_make(name, size, args, flags)) != NULL) {
+        /* order: release: publishes the cache.                                              pairs: [kmem.cache.once] */
+        atomic_store_explicit(at, s, memory_order_release);
+    }
     unlock_changed();
     return s;
 }
@@ -222,7 +289,7 @@ struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsign
     struct quarry_kmem_cache *s = NULL;
     if (args != NULL)
         mended = *args;
-    bool valid = name != NULL && args_valid(size, &mended, flags);
+    bool valid = name != NULL && kmem_cache_args_valid(size, &mended, flags);
     if (valid)
         s = kmem_cache_new(name, size, &mended, flags);
     if (s == NULL)
@@ -265,6 +332,7 @@ static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
         kmem_debug_cache_end(s);
         return;
     }
+    kmem_debug_unhook(s);
     quarry_core1_free(s->name);
     s->name = NULL;
     if (left == 0) {
@@ -294,15 +362,21 @@ void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
     if (s->debug != NULL && s->users == 0) {
         kmem_debug_destroyed_twice(s);
     } else if (--s->users == 0) {
-        if (waited)
-            quarry_core1_class_unpin(&s->heap);
-        cache_end(s, __builtin_return_address(0));
+        struct quarry_kmem_cache *charged = s->accounted;
+        for (struct quarry_kmem_cache *each = charged != NULL ? charged : s; each != NULL;
+             each = each == charged ? s : NULL) {
+            if (waited)
+                quarry_core1_class_unpin(&each->heap);
+            cache_end(each, __builtin_return_address(0));
+        }
     }
     unlock_changed();
 }
 
 int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) {
     bool left = quarry_core1_class_shrink(&s->heap) != 0;
+    if (s->accounted != NULL)
+        left = quarry_core1_class_shrink(&s->accounted->heap) != 0 || left;
     if (left && waits_for_grace(s))
         kmem_grace_shrink();
     return left;
@@ -389,9 +463,9 @@ static void *alloc_on(const void *what, quarry_gfp_t flags) {
     return quarry_core1_class_alloc_node(&w->cache->class, w->node, is_strict(flags));
 }
 
-/* What may not block, or is debugged, comes from where there is some: of a node only where there is no other. */
+/* What may not block, is debugged or charged comes from where there is some: of a node only where there is no other. */
 static void *alloc_by_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
-    if (LIKELY(kmem_may_block(flags) && s->debug == NULL))
+    if (LIKELY(kmem_may_block(flags) && s->class.id == s->heap.id))
         return kmem_gfp_try(alloc_on, &(struct wanted){s, node}, flags);
     bool elsewhere = is_strict(flags) && node >= 0 && quarry_core1_node_sole() != node;
     return elsewhere || !kmem_gfp_node_holds(NULL, 0, flags) ? NULL : alloc_by_context(s, flags);

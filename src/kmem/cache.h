@@ -10,10 +10,11 @@
 #pragma GCC visibility pop
 
 struct quarry_kmem_cache {
-    struct quarry_core1_class class; /* first: what the inline forms of the headers pass to the heap */
-    struct quarry_core1_class heap;  /* the class itself; in class is a handle where the cache is debugged */
-    struct kmem_debug *debug;        /* NULL where it is not */
-    unsigned object_bytes;           /* the largest of those merged */
+    struct quarry_core1_class class;     /* first: what the inline forms of the headers pass to the heap */
+    struct quarry_core1_class heap;      /* the class itself; in class is a handle where the cache is debugged */
+    struct kmem_debug *debug;            /* NULL where it is not */
+    struct quarry_kmem_cache *accounted; /* where its charged objects come from; NULL: it has none */
+    unsigned object_bytes;               /* the largest of those merged */
     unsigned slot_bytes, align_bytes;
     quarry_slab_flags_t flags;
     unsigned users; /* names that were merged into it: it is destroyed as often */
@@ -32,9 +33,20 @@ void kmem_grace_fork_child(void) __attribute__((weak));
 /* Of the caches that kmalloc has when it is debugged: kept in their flags, no program's. */
 #define KMEM_SLAB_KMALLOC 0x1000u
 
+/* Of the caches that charged objects come from (accounted.c), no program's either. */
+#define KMEM_SLAB_ACCOUNTED 0x4000u
+/* Gives all caches of SLAB_ACCOUNT, and those made from now on, one for charged objects. */
+void kmem_caches_account(void);
+
 /* A cache of arguments that are known to be good; NULL: no memory, or no class left. */
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
                                          quarry_slab_flags_t flags);
+
+/* Whether there is a cache of these flags and arguments. */
+bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
+/* The cache at *at, which is made by the first who asks, of several at once too. NULL: as above. */
+struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
+                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
 
 /* Appends the name of the cache whose class it is; false: there is none, or the list of caches is being changed. */
 bool kmem_cache_name_of(unsigned id, struct kmem_text *out);

@@ -20,6 +20,7 @@
  */
 #include "kmem/debug.h"
 
+#include "kmem/account.h"
 #include "kmem/gfp.h"
 
 #include <string.h>
@@ -75,6 +76,8 @@ bool kmem_debug_find(const void *p, struct quarry_kmem_cache **ret_cache, char *
     if (!quarry_core1_debug_look(p, ret_slab))
         return false;
     struct quarry_kmem_cache *s = cache_of(ret_slab->id);
+    if (s == NULL || s->debug == NULL)
+        return false;
     bool inside = ret_slab->index < ret_slab->objs_nr;
     *ret_cache = s;
     *ret_object = inside ? ret_slab->base + ret_slab->index * ret_slab->slot_bytes + s->debug->at.left_bytes : NULL;
@@ -136,7 +139,7 @@ static bool free_check(const struct quarry_kmem_cache *s, char *object) {
     struct quarry_core1_slab slab;
     bool good = kmem_debug_object_check(s, object, KMEM_RED_INACTIVE);
     if (quarry_core1_debug_look(object, &slab))
-        kmem_debug_tail_check(s, &slab);
+        (void)kmem_debug_tail_check(s, &slab);
     if (atomic_load_explicit(state_at(d, object), memory_order_relaxed) == state_word(object, FREE))
         return good;
     word_corrupt(s, object);
@@ -197,15 +200,45 @@ COLD static void *dead_alloc(const struct quarry_kmem_cache *s) {
     return NULL;
 }
 
+static void object_free(const struct quarry_kmem_cache *s, char *object) {
+    const struct kmem_debug *d = s->debug;
+    struct quarry_core1_slab slab;
+    trace(s, "free", object);
+    if (atomic_load_explicit(&kmem_accounts_on, memory_order_relaxed) && quarry_core1_debug_look(object, &slab))
+        (void)kmem_account_uncharge(&slab);
+    kmem_track_set(kmem_debug_track(d, object, KMEM_TRACK_FREE));
+    kmem_debug_object_fill(d, object, KMEM_RED_INACTIVE);
+    state_set(d, object, FREE);
+    quarry_core1_debug_free(slot_of(d, object));
+}
+
+/* The limit of this thread's account may keep it from an object that there is. */
+static void *charged_by(const struct quarry_kmem_cache *s, char *object, quarry_gfp_t flags) {
+    if (object == NULL || kmem_account_charge(object, flags))
+        return object;
+    state_set(s->debug, object, BUSY);
+    object_free(s, object);
+    return NULL;
+}
+
+static void *charged(const struct quarry_kmem_cache *s, char *object, enum quarry_core1_context context) {
+    if ((s->flags & QUARRY_SLAB_ACCOUNT) == 0)
+        return object;
+    return charged_by(s, object, kmem_accounted_flags(context));
+}
+
 static void *hook_alloc(unsigned handle, enum quarry_core1_context context) {
     if (handle >= DEAD_HANDLES)
         return dead_alloc(graves[handle - DEAD_HANDLES]);
     const struct quarry_kmem_cache *s = cache_of(handle - IDS_NR);
-    return fails(s) ? NULL : object_alloc(s, context, s->object_bytes, KMEM_NOT_ZEROED);
+    if (s->debug == NULL)
+        return kmem_accounted_alloc(s, context);
+    return fails(s) ? NULL : charged(s, object_alloc(s, context, s->object_bytes, KMEM_NOT_ZEROED), context);
 }
 
 void *kmem_debug_alloc_sure(const struct quarry_kmem_cache *s) {
-    return object_alloc(s, QUARRY_CORE1_MAY_BLOCK, s->object_bytes, KMEM_NOT_ZEROED);
+    return charged(s, object_alloc(s, QUARRY_CORE1_MAY_BLOCK, s->object_bytes, KMEM_NOT_ZEROED),
+                   QUARRY_CORE1_MAY_BLOCK);
 }
 
 /* --- freeing --- */
@@ -249,23 +282,15 @@ static bool claim(const struct quarry_kmem_cache *s, char *object, bool is_out) 
     return true;
 }
 
-static void object_free(const struct quarry_kmem_cache *s, char *object) {
-    const struct kmem_debug *d = s->debug;
-    trace(s, "free", object);
-    kmem_track_set(kmem_debug_track(d, object, KMEM_TRACK_FREE));
-    kmem_debug_object_fill(d, object, KMEM_RED_INACTIVE);
-    state_set(d, object, FREE);
-    quarry_core1_debug_free(slot_of(d, object));
-}
-
 static void hook_free(void *p, const struct quarry_core1_class *said_class) {
     const struct quarry_kmem_cache *said = (const struct quarry_kmem_cache *)said_class;
     struct quarry_kmem_cache *s;
-    struct quarry_core1_slab slab;
+    struct quarry_core1_slab slab = {.slot_bytes = 0};
     char *object;
-    if (!kmem_debug_find(p, &s, &object, &slab))
-        return;
-    if (p != object) {
+    if (!kmem_debug_find(p, &s, &object, &slab)) {
+        if (slab.slot_bytes != 0)
+            kmem_accounted_free(p, &slab);
+    } else if (p != object) {
         pointer_report(s, p, object, &slab);
         not_freed(s, p);
     } else if (!claim(s, object, slab.is_out)) {
@@ -285,13 +310,25 @@ static void hook_free(void *p, const struct quarry_core1_class *said_class) {
     }
 }
 
+/* One that is held back is out, and FREE. */
+bool kmem_debug_object_validate(const struct quarry_kmem_cache *s, char *object, bool is_out) {
+    u64 word = atomic_load_explicit(state_at(s->debug, object), memory_order_relaxed);
+    bool is_free = word == state_word(object, FREE), known = is_free || word == state_word(object, LIVE);
+    if (!known) {
+        word_corrupt(s, object);
+        is_free = !is_out;
+        state_set(s->debug, object, is_out ? LIVE : FREE);
+    }
+    return kmem_debug_object_check(s, object, is_free ? KMEM_RED_INACTIVE : KMEM_RED_ACTIVE) && known;
+}
+
 /* Who asks may use it all, so that what is beyond the size asked for is no red zone any more. */
 static size_t hook_usable(const void *p) {
     struct quarry_kmem_cache *s;
-    struct quarry_core1_slab slab;
+    struct quarry_core1_slab slab = {.slot_bytes = 0};
     char *object;
     if (!kmem_debug_find(p, &s, &object, &slab))
-        return 0;
+        return slab.slot_bytes == 0 ? 0 : kmem_accounted_usable(p, &slab);
     if (p != object) {
         pointer_report(s, p, object, &slab);
         kmem_report_end();
@@ -388,11 +425,22 @@ void kmem_debug_construct(void *slot) {
         s->args.ctor(object);
 }
 
-void kmem_debug_cache_begin(struct quarry_kmem_cache *s) {
-    s->class = (struct quarry_core1_class){.slot = s->heap.slot, .id = s->heap.id + IDS_NR};
-    kmem_track_set(&s->debug->tracks[KMEM_TRACK_ALLOC]);
+unsigned kmem_debug_handle(const struct quarry_kmem_cache *s) { return s->heap.id + IDS_NR; }
+
+void kmem_debug_hook(struct quarry_kmem_cache *s) {
+    hooks_start();
     /* order: release: the cache.                                                           pairs: [kmem.debug.cache] */
     atomic_store_explicit(&by_id[s->heap.id], s, memory_order_release);
+}
+
+void kmem_debug_unhook(const struct quarry_kmem_cache *s) {
+    atomic_store_explicit(&by_id[s->heap.id], NULL, memory_order_relaxed);
+}
+
+void kmem_debug_cache_begin(struct quarry_kmem_cache *s) {
+    s->class = (struct quarry_core1_class){.slot = s->heap.slot, .id = kmem_debug_handle(s)};
+    kmem_track_set(&s->debug->tracks[KMEM_TRACK_ALLOC]);
+    kmem_debug_hook(s);
 }
 
 void kmem_debug_cache_quiesce(struct quarry_kmem_cache *s) {
@@ -407,7 +455,7 @@ void kmem_debug_cache_quiesce(struct quarry_kmem_cache *s) {
 void kmem_debug_cache_end(struct quarry_kmem_cache *s) {
     unsigned grave = graves_nr++ % GRAVES_NR;
     struct quarry_kmem_cache *old = graves[grave];
-    atomic_store_explicit(&by_id[s->heap.id], NULL, memory_order_relaxed);
+    kmem_debug_unhook(s);
     graves[grave] = s;
     s->class.id = DEAD_HANDLES + grave;
     if (old == NULL)
@@ -463,7 +511,9 @@ static void *kmalloc_try(const void *what, quarry_gfp_t flags) {
     enum quarry_core1_context context = kmem_may_block(flags)         ? QUARRY_CORE1_MAY_BLOCK
                                         : kmem_gfp_has_reserve(flags) ? QUARRY_CORE1_ATOMIC_RESERVE
                                                                       : QUARRY_CORE1_ATOMIC;
-    return object_alloc(kmalloc_cache(size), context, size, zeroed_by(flags));
+    const struct quarry_kmem_cache *s = kmalloc_cache(size);
+    char *object = object_alloc(s, context, size, zeroed_by(flags));
+    return (flags & QUARRY___GFP_ACCOUNT) == 0 ? object : charged_by(s, object, flags);
 }
 
 bool kmem_debug_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p) {

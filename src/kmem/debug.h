@@ -98,7 +98,8 @@ void kmem_debug_slot_fill(const struct kmem_debug *d, char *object);
 bool kmem_debug_object_check(const struct quarry_kmem_cache *s, char *object, u8 red);
 /* The bytes of a slab behind its last slot, P alone. */
 void kmem_debug_tail_fill(const struct kmem_debug *d, const struct quarry_core1_slab *slab);
-void kmem_debug_tail_check(const struct quarry_kmem_cache *s, const struct quarry_core1_slab *slab);
+/* False: as above. */
+bool kmem_debug_tail_check(const struct quarry_kmem_cache *s, const struct quarry_core1_slab *slab);
 /* Bytes of an object that the caller asked for. */
 size_t kmem_debug_asked(const struct kmem_debug *d, const char *object);
 enum kmem_zeroed { KMEM_NOT_ZEROED, KMEM_ZEROED };
@@ -153,6 +154,8 @@ bool kmem_debug_find(const void *p, struct quarry_kmem_cache **ret_cache, char *
 /* What the word beside an object says. */
 const char *kmem_debug_state_name(const struct kmem_debug *d, const char *object);
 bool kmem_debug_is_free(const struct kmem_debug *d, const char *object);
+/* A slot that nobody uses, handed out or not: false: something was not as it should; it is reported and put right. */
+bool kmem_debug_object_validate(const struct quarry_kmem_cache *s, char *object, bool is_out);
 /* There is, or was, a cache that is debugged; some sizes of kmalloc are. */
 extern HIDDEN bool kmem_debug_any, kmem_debug_kmalloc_on;
 /* An object of s, whatever failslab says. */
@@ -166,6 +169,11 @@ bool kmem_debug_cache_prepare(struct quarry_kmem_cache *s);
 void kmem_debug_construct(void *slot);
 /* The cache has its class: s->heap. */
 void kmem_debug_cache_begin(struct quarry_kmem_cache *s);
+/* Calls of the class that s->heap is come to debug.c, which knows the cache by it; those of one that is not debugged go
+ * on to accounted.c. The handle is what leads there by a cache's head. */
+void kmem_debug_hook(struct quarry_kmem_cache *s);
+void kmem_debug_unhook(const struct quarry_kmem_cache *s);
+unsigned kmem_debug_handle(const struct quarry_kmem_cache *s);
 /* Before its class is unmade, and after: the cache's record is then kept for a while. */
 void kmem_debug_cache_quiesce(struct quarry_kmem_cache *s);
 void kmem_debug_cache_end(struct quarry_kmem_cache *s);

@@ -190,12 +190,12 @@ bool kmem_debug_object_check(const struct quarry_kmem_cache *s, char *object, u8
     return good;
 }
 
-void kmem_debug_tail_check(const struct quarry_kmem_cache *s, const struct quarry_core1_slab *slab) {
+bool kmem_debug_tail_check(const struct quarry_kmem_cache *s, const struct quarry_core1_slab *slab) {
     size_t bytes;
     char *tail = tail_of(slab, &bytes);
     u8 *odd = (s->debug->flags & QUARRY_SLAB_POISON) == 0 ? NULL : odd_byte(tail, KMEM_POISON_INUSE, bytes);
     if (odd == NULL)
-        return;
+        return true;
     u8 *end = odd_end(tail, KMEM_POISON_INUSE, bytes);
     kmem_report_begin();
     kmem_report_bug(s->name, "Padding overwritten. %p-%p @offset=%td", (void *)odd, (void *)(end - 1),
@@ -206,4 +206,5 @@ void kmem_debug_tail_check(const struct quarry_kmem_cache *s, const struct quarr
     kmem_report_fix(s->name, "Restoring slab padding %p-%p=0x%x", (void *)odd, (void *)(end - 1), KMEM_POISON_INUSE);
     memset(odd, KMEM_POISON_INUSE, (size_t)(end - odd));
     kmem_report_end();
+    return false;
 }

@@ -123,15 +123,32 @@ static void *try_plain(const void *size, quarry_gfp_t flags) {
     return quarry_core1_alloc(*(const size_t *)size);
 }
 
+quarry_gfp_t kmem_gfp_inside(void) { return inside != 0 ? inside : QUARRY_GFP_KERNEL; }
+
+void *kmem_gfp_try_inside(kmem_try_fn *try, const void *what) {
+    return inside != 0 ? try(what, inside) : kmem_gfp_try(try, what, QUARRY_GFP_KERNEL);
+}
+
 /* A request that needs no rule went to the heap itself, which found memory out. Inside kmem_gfp_alloc that is for it.
  */
 static void *alloc_failed(size_t size) {
     return inside != 0 ? NULL : kmem_gfp_alloc(try_plain, size, QUARRY_GFP_KERNEL);
 }
 
+static void *try_class(const void *class, quarry_gfp_t flags) {
+    (void)flags;
+    return quarry_core1_class_alloc(class);
+}
+
+/* The same of an object of a cache. */
+static void *class_failed(const struct quarry_core1_class *class) {
+    return inside != 0 ? NULL : kmem_gfp_try(try_class, class, QUARRY_GFP_KERNEL);
+}
+
 /* Who asks first may be in an atomic context, so it is asked for now. */
 __attribute__((constructor)) static void gfp_start(void) {
     (void)quarry_core1_node_sole();
     quarry_core1_alloc_failed(alloc_failed);
+    quarry_core1_class_failed(class_failed);
     quarry_core1_reserve_start();
 }

@@ -21,8 +21,13 @@ typedef void *kmem_try_fn(const void *what, quarry_gfp_t flags);
 /* An allocation that may block: try(what, flags), and, while it gives NULL, as much effort to make room as the flags
  * ask for. */
 void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags);
-/* The same of size bytes, which what points to; then the reserve for those who may. With __GFP_THISNODE only memory of
- * this thread's node. */
+/* kmem_gfp_try with the flags of the allocation this thread is inside, which tries again by itself; else of GFP_KERNEL.
+ */
+void *kmem_gfp_try_inside(kmem_try_fn *try, const void *what);
+/* Flags of the allocation this thread is inside, or GFP_KERNEL. */
+quarry_gfp_t kmem_gfp_inside(void);
+/* kmem_gfp_try of size bytes, which what points to; then the reserve for those who may. With __GFP_THISNODE only memory
+ * of this thread's node. */
 void *kmem_gfp_alloc(kmem_try_fn *try, size_t size, quarry_gfp_t flags);
 /* Says so, once, of flags that do not allow to block. */
 void kmem_gfp_nofail_ignored(quarry_gfp_t flags);

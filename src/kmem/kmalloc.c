@@ -3,6 +3,7 @@
  * kmalloc and what is made of it. Owns the kernel's edge rules: what 0, NULL, too large and the flags mean. The sizes
  * that need no rule go to the heap as they are, whose classes already have kmalloc's alignment.
  */
+#include "kmem/account.h"
 #include "kmem/debug.h"
 #include "kmem/gfp.h"
 #include "kmem/kmem.h"
@@ -98,6 +99,10 @@ static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
         return dma_refused(flags);
     if (UNLIKELY(kmem_debug_kmalloc_on) && kmem_debug_kmalloc(size, flags, &p))
         return p;
+    if ((flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL)
+        return kmem_accounted_kmalloc(size, flags);
+    if (QUARRY_KMALLOC_IS_PLAIN(size, flags & ~QUARRY___GFP_ACCOUNT))
+        return quarry_core1_alloc(size);
     if (!kmem_may_block(flags))
         return alloc_atomic(size, flags);
     return (flags & QUARRY___GFP_THISNODE) != 0 ? alloc_by_node(size, flags, QUARRY_NUMA_NO_NODE)
@@ -123,7 +128,8 @@ FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
 
 /* Objects that are debugged, and those of atomic contexts, come from where there are some. */
 void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) {
-    bool rules = !kmem_may_block(flags) || (flags & QUARRY___GFP_DMA) != 0 || kmem_debug_kmalloc_on;
+    bool charged = (flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL;
+    bool rules = !kmem_may_block(flags) || (flags & QUARRY___GFP_DMA) != 0 || kmem_debug_kmalloc_on || charged;
     if (node < 0 || UNLIKELY(size - 1 >= QUARRY_KMALLOC_MAX_SIZE))
         return quarry_kmalloc(size, flags);
     if (UNLIKELY(rules)) {

@@ -68,3 +68,18 @@ void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orde
     }
     kmem_text_str(out, "\n");
 }
+
+static void meminfo_row(struct kmem_text *out, const char *name, u64 bytes) {
+    enum { LABEL_WIDTH = 16, VALUE_WIDTH = 8 };
+    kmem_text_left(out, name, LABEL_WIDTH);
+    kmem_text_dec(out, bytes / KIB, VALUE_WIDTH);
+    kmem_text_str(out, " kB\n");
+}
+
+void kmem_meminfo_rows(struct kmem_text *out, const struct kmem_meminfo *m) {
+    meminfo_row(out, "KReclaimable:", m->reclaimable_bytes);
+    meminfo_row(out, "Slab:", m->slab_bytes);
+    meminfo_row(out, "SReclaimable:", m->reclaimable_bytes);
+    meminfo_row(out, "SUnreclaim:", m->slab_bytes - m->reclaimable_bytes);
+    meminfo_row(out, "VmallocUsed:", m->vmalloc_bytes);
+}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The rows of the views, in the kernel's formats: what a process writes of itself and what the quarry command writes of
- * another are the same text. Facts are those of Linux 6.12: mm/slab_common.c, mm/vmalloc.c, mm/vmstat.c.
+ * another are the same text. Facts are those of Linux 6.12: mm/slab_common.c, mm/vmalloc.c,
+ * mm/vmstat.c, fs/proc/meminfo.c.
  */
 #ifndef QUARRY_KMEM_ROWS_H
 #define QUARRY_KMEM_ROWS_H
@@ -43,5 +44,13 @@ struct kmem_area_row {
 };
 void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row);
 void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orders_nr);
+
+/* --- /proc/meminfo: those of its rows that a heap has --- */
+
+struct kmem_meminfo {
+    u64 slab_bytes, reclaimable_bytes; /* of all slabs; of those of SLAB_RECLAIM_ACCOUNT */
+    u64 vmalloc_bytes;                 /* of areas, without guard pages */
+};
+void kmem_meminfo_rows(struct kmem_text *out, const struct kmem_meminfo *m);
 
 #endif

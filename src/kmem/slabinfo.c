@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* /proc/slabinfo of the process itself: caches by their names, newest first, then malloc's size classes, largest first.
- * Owns the table the heap's figures are gathered in. */
+/* /proc/slabinfo and /proc/meminfo of the process itself: caches by their names, newest first, then malloc's size
+ * classes, largest first; and their sums. Owns the table the heap's figures are gathered in. */
+#include "big/area.h"
 #include "kmem/cache.h"
 #include "slab/slab.h"
 
@@ -36,9 +37,10 @@ static void cache_put(void *listing, const struct quarry_kmem_cache *s) {
     l->rows[s->heap.id].info.slabs = 0;
 }
 
-/* Under the lock of the caches, for which the table is there once. */
+/* Under the lock of the caches. */
+static struct quarry_core1_class_row rows[QUARRY_CORE1_CLASSES_MAX];
+
 static void listing_put(void *listing) {
-    static struct quarry_core1_class_row rows[QUARRY_CORE1_CLASSES_MAX];
     struct listing *l = listing;
     char name[KMEM_NAME_BYTES];
     l->rows = rows;
@@ -61,5 +63,43 @@ size_t quarry_slabinfo(char *text, size_t cap) {
     struct listing l = {.out = &out};
     kmem_slabinfo_head(&out);
     kmem_caches_locked(listing_put, &l);
+    return out.len;
+}
+
+/* --- /proc/meminfo --- */
+
+struct sums {
+    struct kmem_meminfo m;
+    unsigned rows_nr;
+};
+
+static u64 slabs_bytes(const struct quarry_core1_class_row *class) {
+    return class->info.slabs * class->info.slab_bytes;
+}
+
+static void reclaimable_add(void *sums, const struct quarry_kmem_cache *s) {
+    struct sums *all = sums;
+    if ((s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0 && s->heap.id < all->rows_nr)
+        all->m.reclaimable_bytes += slabs_bytes(&rows[s->heap.id]);
+}
+
+static void slabs_add(void *sums) {
+    struct sums *all = sums;
+    all->rows_nr = quarry_core1_classes_look(rows, QUARRY_CORE1_CLASSES_MAX);
+    for (unsigned id = 1; id < all->rows_nr; id++)
+        all->m.slab_bytes += slabs_bytes(&rows[id]);
+    kmem_caches_each(reclaimable_add, all);
+}
+
+static void area_add(void *sums, const struct area_info *info) {
+    ((struct sums *)sums)->m.vmalloc_bytes += info->bytes;
+}
+
+size_t quarry_meminfo(char *text, size_t cap) {
+    struct kmem_text out = {text, cap, 0};
+    struct sums all = {.rows_nr = 0};
+    kmem_caches_locked(slabs_add, &all);
+    quarry_core1_areas_each(area_add, &all);
+    kmem_meminfo_rows(&out, &all.m);
     return out.len;
 }

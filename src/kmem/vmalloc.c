@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* vmalloc's names and edge rules. Areas are the core's (front/core.h); owns nothing. */
+#include "kmem/account.h"
 #include "kmem/gfp.h"
 #include "kmem/kmem.h"
 
@@ -25,11 +26,39 @@ struct wanted {
     const void *caller;
 };
 
+/* Of an area that is charged: room in its account first. What it then has is charged in any case. */
+static void *charged_resize(void *p, size_t size, quarry_gfp_t flags) {
+    size_t before = quarry_core1_area_bytes(p), want = MAX(round_up(size, QUARRY_PAGE_SIZE), before);
+    u16 number = kmem_account_area_take(p);
+    bool room = kmem_account_area_resize(number, before, want, flags);
+    void *q = room ? quarry_core1_area_resize(p, size) : NULL, *now = q != NULL ? q : p;
+    size_t bytes = quarry_core1_area_bytes(now);
+    if (room)
+        (void)kmem_account_area_resize(number, want, bytes, QUARRY_GFP_KERNEL | QUARRY___GFP_NOFAIL);
+    kmem_account_area_put(now, number, bytes);
+    return q;
+}
+
+static void *resize(void *p, size_t size, quarry_gfp_t flags) {
+    return UNLIKELY(kmem_account_area_is_charged(p)) ? charged_resize(p, size, flags)
+                                                     : quarry_core1_area_resize(p, size);
+}
+
 static void *wanted_try(const void *what, quarry_gfp_t flags) {
     const struct wanted *w = what;
-    (void)flags;
-    return w->old != NULL ? quarry_core1_area_resize(w->old, w->size)
-                          : quarry_core1_area_alloc(w->size, w->align, w->how, w->node, w->caller);
+    if (w->old != NULL)
+        return resize(w->old, w->size, flags);
+    void *p = quarry_core1_area_alloc(w->size, w->align, w->how, w->node, w->caller);
+    if (p == NULL || (flags & QUARRY___GFP_ACCOUNT) == 0 ||
+        kmem_account_area_charge(p, quarry_core1_area_bytes(p), flags))
+        return p;
+    quarry_core1_area_free(p);
+    return NULL;
+}
+
+static void uncharge(const void *p) {
+    if (UNLIKELY(kmem_account_area_is_charged(p)))
+        kmem_account_area_uncharge(p, quarry_core1_area_bytes(p));
 }
 
 /* More than the process may ever have, which no effort brings; the kernel looks at all the memory there is. */
@@ -63,7 +92,7 @@ static void *area(size_t size, size_t align, quarry_gfp_t flags, unsigned how, i
     void *p = area_get(&(struct wanted){NULL, size, align, how, node, caller}, flags);
     if (p == NULL || (flags & QUARRY___GFP_THISNODE) == 0 || quarry_core1_settle_on(p, size, node))
         return p;
-    quarry_core1_area_free(p);
+    quarry_vfree(p);
     return NULL;
 }
 
@@ -89,13 +118,17 @@ void *quarry___vmalloc_node(unsigned long size, unsigned long align, quarry_gfp_
 }
 
 void quarry_vfree(const void *p) {
-    if (p != NULL)
-        quarry_core1_area_free((void *)(uintptr_t)p);
+    if (p == NULL)
+        return;
+    uncharge(p);
+    quarry_core1_area_free((void *)(uintptr_t)p);
 }
 
 void quarry_vfree_atomic(const void *p) {
-    if (p != NULL)
-        quarry_core1_area_free_atomic((void *)(uintptr_t)p);
+    if (p == NULL)
+        return;
+    uncharge(p);
+    quarry_core1_area_free_atomic((void *)(uintptr_t)p);
 }
 
 bool quarry_is_vmalloc_addr(const void *p) { return quarry_core1_in_area(p); }
@@ -103,7 +136,7 @@ bool quarry_is_vmalloc_addr(const void *p) { return quarry_core1_in_area(p); }
 /* What is left beyond the end is zeroed, so that a later call finds zeros when it grows into it again. */
 static void *vrealloc_here(char *p, size_t size, size_t usable, quarry_gfp_t flags) {
     if (kmem_may_block(flags))
-        (void)quarry_core1_area_resize(p, size);
+        (void)resize(p, size, flags);
     if ((flags & QUARRY___GFP_ZERO) != 0)
         memset(p + size, 0, MIN(quarry_core1_area_bytes(p), usable) - size);
     return p;

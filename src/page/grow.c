@@ -133,8 +133,8 @@ static bool hugepage_has_turn(const struct page_tier *t, const char *p) {
 }
 
 static bool hugepage_earned(struct page_tier *t) {
-    return rt_opt.thp == OPT_THP_EARNED &&
-           t->used_granules * GRANULE_BYTES >= page_huge_min_bytes(rt_opt.thp_after) && huge_ask(1) != HUGE_NOT_NOW;
+    return rt_opt.thp == OPT_THP_EARNED && t->used_granules * GRANULE_BYTES >= page_huge_min_bytes(rt_opt.thp_after) &&
+           huge_ask(1) != HUGE_NOT_NOW;
 }
 
 bool tier_hugepage_ask(struct page_tier *t, char *p) {

@@ -8,6 +8,7 @@
 
 #include <linux/filter.h>
 #include <linux/gfp.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/seccomp.h>
 #include <linux/vmalloc.h>
@@ -25,6 +26,10 @@ enum { STEPS = 1000000, SOAK_STEPS = 100000000, BURST = 64, GIFT_NR = 512, GIFT_
 /* Objects of GFP_KERNEL that the atomic thread gives back: so many that another free would purge memory. */
 static void *gift[GIFT_NR];
 static atomic_int gift_ready;
+
+/* Set and entered by both threads, if all is to be charged. */
+static struct mem_cgroup *account;
+static gfp_t charged;
 
 static struct box box = {.rng = {1}, .large = 30000};
 static atomic_int finished;
@@ -48,7 +53,7 @@ static atomic_int mapped_ready;
 static void mapped_make(void) {
     for (int i = 0; i < MAPPED_NR; i++) {
         CHECK((mapped[i].object = kmalloc(opaque_size(3 << 20), GFP_KERNEL)) != NULL);
-        CHECK((mapped[i].area = vmalloc(300000)) != NULL);
+        CHECK((mapped[i].area = __vmalloc(300000, GFP_KERNEL | charged)) != NULL);
         CHECK((mapped[i].pages = __get_free_pages(GFP_KERNEL, 2)) != 0);
         CHECK((mapped[i].block = __get_free_pages(GFP_KERNEL, MAPPED_ORDER)) != 0);
         CHECK((mapped[i].mapping = __get_free_pages(GFP_KERNEL, MAX_PAGE_ORDER)) != 0);
@@ -83,12 +88,13 @@ static void all_is_given_back(void) {
 static void *atomic_run(void *steps) {
     size_t left = (size_t)steps;
     void *burst[BURST];
+    (void)set_active_memcg(account);
     forbid_all();
     while (left > 0) {
         for (int i = 0; i < 1000 && left > 0; i++, left--)
-            box_step(&box, i % 2 ? GFP_ATOMIC : GFP_ATOMIC | __GFP_ZERO);
+            box_step(&box, charged | (i % 2 ? GFP_ATOMIC : GFP_ATOMIC | __GFP_ZERO));
         size_t size = box_size(&box), got = 0;
-        while (got < BURST && (burst[got] = kmalloc(size, GFP_NOWAIT)) != NULL)
+        while (got < BURST && (burst[got] = kmalloc(size, GFP_NOWAIT | charged)) != NULL)
             got++;
         kfree_bulk(got, burst);
         if (atomic_load(&gift_ready)) {
@@ -107,18 +113,33 @@ static void *atomic_run(void *steps) {
     return NULL;
 }
 
-/* atomic_seccomp [STEPS] */
+static void charge_all(void) {
+    CHECK((account = quarry_account_create("all", 0)) != NULL);
+    charged = __GFP_ACCOUNT;
+    (void)set_active_memcg(account);
+}
+
+static void nothing_is_charged(void) {
+    struct quarry_account_info info;
+    quarry_account_info_get(account, &info);
+    CHECK_MSG(info.objects == 0 && info.charged_bytes == 0 && info.peak_bytes > 0,
+              "%zu objects of %zu bytes are charged", info.objects, info.charged_bytes);
+}
+
+/* atomic_seccomp [STEPS [charged]] */
 int main(int argc, char **argv) {
     size_t steps = argc > 1 ? strtoul(argv[1], NULL, 10) : getenv("SOAK") != NULL ? SOAK_STEPS : STEPS;
     static struct box own = {.rng = {2}, .large = 200000};
     pthread_t thread;
+    if (argc > 2)
+        charge_all();
     CHECK(pthread_create(&thread, NULL, atomic_run, (void *)steps) == 0);
     while (!atomic_load(&finished)) {
         for (int i = 0; i < 200; i++)
-            box_step(&own, GFP_KERNEL);
+            box_step(&own, GFP_KERNEL | charged);
         if (!atomic_load(&gift_ready)) {
             for (int i = 0; i < GIFT_NR; i++)
-                CHECK((gift[i] = kmalloc(GIFT_BYTES, GFP_KERNEL)) != NULL);
+                CHECK((gift[i] = kmalloc(GIFT_BYTES, GFP_KERNEL | charged)) != NULL);
             atomic_store(&gift_ready, 1);
         }
         if (!atomic_load(&mapped_ready)) {
@@ -132,6 +153,8 @@ int main(int argc, char **argv) {
     kfree_bulk(atomic_load(&gift_ready) ? GIFT_NR : 0, gift);
     box_empty(&own);
     all_is_given_back();
+    if (account != NULL)
+        nothing_is_charged();
     CHECK_MSG(own.refused == 0, "GFP_KERNEL was refused %lu times", own.refused);
     CHECK_MSG(box.served > box.refused, "%lu served, %lu refused", box.served, box.refused);
     _exit(0);

@@ -429,6 +429,46 @@ static void buckets_valloc(size_t unused) {
     kvfree(p);
 }
 
+enum { FIRSTS_NR = 2, SETS_NR = 200 };
+static pthread_barrier_t first_done;
+static _Atomic(kmem_buckets *) first_sets[SETS_NR];
+
+static void *first_alloc(void *unused) {
+    (void)unused;
+    for (int i = 0; i < SETS_NR; i++) {
+        kmem_buckets *b;
+        while ((b = atomic_load(&first_sets[i])) == NULL) /* awake, so that they come together */
+            continue;
+        void *p = kmem_buckets_alloc(b, 100, GFP_KERNEL);
+        CHECK(p != NULL && ksize(p) == 128);
+        kfree(p);
+        (void)pthread_barrier_wait(&first_done);
+    }
+    return NULL;
+}
+
+/* Of several first allocations at once each gets an object of the one cache that is made: nothing is said of its name.
+ */
+static void buckets_at_once(size_t unused) {
+    (void)unused;
+    pthread_t threads[FIRSTS_NR];
+    CHECK(kmem_buckets_create("wrong", 1u << 31, 0, 0, NULL) == NULL &&
+          kmem_buckets_create(NULL, 0, 0, 0, NULL) == NULL);
+    (void)pthread_barrier_init(&first_done, NULL, FIRSTS_NR + 1);
+    for (int i = 0; i < FIRSTS_NR; i++)
+        CHECK(pthread_create(&threads[i], NULL, first_alloc, NULL) == 0);
+    for (int i = 0; i < SETS_NR; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "set-%d", i);
+        kmem_buckets *set = kmem_buckets_create(name, 0, 0, 0, NULL);
+        CHECK(set != NULL);
+        atomic_store(&first_sets[i], set);
+        (void)pthread_barrier_wait(&first_done);
+    }
+    for (int i = 0; i < FIRSTS_NR; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
 static void buckets(size_t unused) {
     (void)unused;
     kmem_buckets *b = kmem_buckets_create("bucket", 0, 0, 8, NULL);
@@ -515,6 +555,7 @@ static const struct test_case table[] = {
     {"sheaves", sheaves, 0, CASE_QUARRY},
     {"buckets", buckets, 0, CASE_QUARRY},
     {"buckets, valloc", buckets_valloc, 0, CASE_QUARRY},
+    {"buckets, at once", buckets_at_once, 0, CASE_QUARRY},
     {"fork", fork_works, 0, CASE_QUARRY},
 };
 

@@ -6,6 +6,7 @@
  */
 #include "kernel.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 enum {
@@ -150,6 +151,43 @@ static void destroy_twice(void) {
     destroyer();
 }
 
+/* --- looking at all of them: each is found once, and nothing else is --- */
+
+static void validated(long found) {
+    CHECK(quarry_kmem_cache_validate(cache) == found);
+    CHECK(quarry_kmem_cache_validate(cache) == 0 && quarry_kmem_cache_validate(NULL) == 0);
+}
+
+static void validate_right(void) {
+    char *p = used_object();
+    p[SIZE] = 'x';
+    validated(1);
+    giver(p);
+}
+
+static void validate_write_after_free(void) {
+    char *p = freed_object();
+    p[8] = 'x';
+    validated(1);
+    CHECK(taker() == p);
+}
+
+static void validate_freelist(void) {
+    char *p = used_object();
+    void *target = &cache;
+    memcpy(p + SIZE + 8, &target, sizeof(target));
+    validated(1);
+    giver(p);
+}
+
+static void validate_slab_padding(void) {
+    struct quarry_kmem_cache_info info;
+    char *slab = (char *)((uintptr_t)used_object() / 16384 * 16384);
+    quarry_kmem_cache_info_get(cache, &info);
+    slab[info.slab_bytes - 1] = 'x';
+    validated(1);
+}
+
 /* --- kmalloc --- */
 
 static char *kmalloc_used(size_t size) {
@@ -163,6 +201,13 @@ static char *kmalloc_used(size_t size) {
 static void kmalloc_right(void) {
     char *p = kmalloc_used(KMALLOC_SIZE);
     p[KMALLOC_SIZE] = 'x';
+    kmalloc_giver(p);
+}
+
+static void kmalloc_validate(void) {
+    char *p = kmalloc_used(KMALLOC_SIZE);
+    p[KMALLOC_SIZE] = 'x';
+    CHECK(quarry_kmem_cache_validate(NULL) == 1 && quarry_kmem_cache_validate(NULL) == 0);
     kmalloc_giver(p);
 }
 
@@ -214,7 +259,12 @@ static void innocent(void) {
     CHECK(kmem_cache_alloc_bulk(cache, GFP_KERNEL, 100, all) == 100);
     for (int i = 0; i < 100; i++)
         memset(all[i], i, SIZE);
+    struct kmem_cache *plain = kmem_cache_create("plain", SIZE, 0, SLAB_NO_USER_FLAGS, NULL);
+    CHECK(quarry_kmem_cache_validate(plain) == -EINVAL);
+    kmem_cache_destroy(plain);
+    CHECK(quarry_kmem_cache_validate(cache) == 0 && quarry_kmem_cache_validate(NULL) == 0);
     kmem_cache_free_bulk(cache, 100, all);
+    CHECK(quarry_kmem_cache_validate(cache) == 0);
     CHECK(kmem_cache_shrink(cache) == 0);
     for (size_t size = 1; size <= 9000; size += 1 + size / 3) {
         p = kmalloc_used(size);
@@ -250,7 +300,12 @@ static const struct crime {
     {"leak", leak},
     {"use_after_destroy", use_after_destroy},
     {"destroy_twice", destroy_twice},
+    {"validate_right", validate_right},
+    {"validate_write_after_free", validate_write_after_free},
+    {"validate_freelist", validate_freelist},
+    {"validate_slab_padding", validate_slab_padding},
     {"kmalloc_right", kmalloc_right},
+    {"kmalloc_validate", kmalloc_validate},
     {"krealloc_right", krealloc_right},
     {"krealloc_over", krealloc_over},
     {"krealloc_free", krealloc_free},

@@ -75,6 +75,12 @@ CRIMES = {
     "destroy_twice": (bug("Cache destroyed twice") + f"INFO: Created in maker{SIZE}{WHEN}{REST}"
                       + f"INFO: Destroyed in destroyer{SIZE}{WHEN}{REST}" + TRACE, None),
     "kmalloc_right": (span("kmalloc Redzone", "0x78", "0xcc", "allocated", NOT_FREED, **KMALLOC), None),
+    "validate_right": (span("Right Redzone", "0x78", "0xcc", "allocated"), None),
+    "validate_write_after_free": (span("Poison", "0x78", "0x6b", "free"), None),
+    "validate_freelist": (victim(bug("Freepointer corrupt"), "of unknown state", f"Restoring free pointer {HEX}"), None),
+    "validate_slab_padding": (bug(f"Padding overwritten\\. {HEX}-{HEX} @offset=\\d+") + f"INFO: Slab {HEX} objects=\\d+ used=1\n"
+                              + f"Padding  {HEX}: 78 +x\n" + TRACE + fixed(f"Restoring slab padding {HEX}-{HEX}=0x5a"), None),
+    "kmalloc_validate": (span("kmalloc Redzone", "0x78", "0xcc", "allocated", **KMALLOC), None),
     "krealloc_right": (span("kmalloc Redzone", "0x78", "0xcc", "allocated", NOT_FREED, **KMALLOC), None),
     "krealloc_over": (span("kmalloc Redzone", "0x78", "0xcc", "allocated", **KMALLOC), None),
     "krealloc_free": (victim(bug("krealloc of an object that is free", "kmalloc-64"), "free", **KMALLOC), None),

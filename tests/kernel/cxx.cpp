@@ -47,7 +47,8 @@ static void caches() {
     args.ctor = construct;
     struct kmem_cache *five = kmem_cache_create("five", sizeof(item), 0, SLAB_NO_MERGE, construct);
     struct kmem_cache *four = kmem_cache_create("four", sizeof(item), &args, SLAB_NO_MERGE);
-    struct kmem_cache *named = KMEM_CACHE(item, SLAB_NO_MERGE), *copied = KMEM_CACHE_USERCOPY(copied_item, SLAB_PANIC, name);
+    struct kmem_cache *named = KMEM_CACHE(item, SLAB_NO_MERGE),
+                      *copied = KMEM_CACHE_USERCOPY(copied_item, SLAB_PANIC, name);
     item *a = static_cast<item *>(kmem_cache_alloc(five, GFP_KERNEL));
     item *b = static_cast<item *>(kmem_cache_alloc(four, GFP_KERNEL));
     CHECK(a->number == 7 && b->number == 7 && constructed_nr > 1);
@@ -77,5 +78,10 @@ int main() {
     kfree(values);
     kfree(new int(1));
     CHECK(kmalloc(0, GFP_KERNEL) == ZERO_SIZE_PTR);
+    item *object = kzalloc_obj(item), *objects = kvmalloc_objs(*object, 10, GFP_KERNEL);
+    CHECK(object->number == 0 && objects != nullptr);
+    kfree(object);
+    kvfree(objects);
+    CHECK(kmalloc_objs(item, SIZE_MAX, GFP_KERNEL | __GFP_NOWARN) == nullptr);
     return 0;
 }

@@ -53,16 +53,20 @@ static unsigned long held_scan(struct shrinker *s, struct shrink_control *sc) {
 }
 
 static void fill(void) {
-    static struct shrinker shrinker = {.count_objects = held_count, .scan_objects = held_scan, .seeks = DEFAULT_SEEKS};
     CHECK((cache = kmem_cache_create("effort", OBJECT_BYTES, 0, SLAB_NO_MERGE, NULL)) != NULL);
     CHECK((area = vmalloc(4096)) != NULL);
     thread_stack_is_there();
-    CHECK(register_shrinker(&shrinker, "held") == 0);
     (void)take_all(GFP_KERNEL | __GFP_NORETRY);
+}
+
+static void held_register(void) {
+    static struct shrinker shrinker = {.count_objects = held_count, .scan_objects = held_scan, .seeks = DEFAULT_SEEKS};
+    CHECK(register_shrinker(&shrinker, "held") == 0);
 }
 
 /* Flag by flag, with nothing to be had; then the shrinker has something. */
 static void efforts(size_t kind) {
+    held_register();
     fill();
     counts = 0;
     CHECK(want(kind, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) == NULL);
@@ -75,8 +79,33 @@ static void efforts(size_t kind) {
     unwant(kind, p);
 }
 
+/* A shrinker that has something to give in the third round of asking. The limit itself has one. */
+enum { LATE_ROUND = 3 };
+
+static unsigned long late_scan(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    if (counts < LATE_ROUND)
+        return 1;
+    give_all();
+    return SHRINK_STOP;
+}
+
+/* Plain requests, which go to the heap themselves, ask as often as any other of GFP_KERNEL. */
+static void plain(size_t kind) {
+    static struct shrinker late = {.count_objects = held_count, .scan_objects = late_scan, .seeks = DEFAULT_SEEKS};
+    fill();
+    CHECK(register_shrinker(&late, "late") == 0);
+    gives = true;
+    counts = 0;
+    void *p = kind == OBJECT ? kmem_cache_alloc(cache, GFP_KERNEL) : kmalloc(OBJECT_BYTES, GFP_KERNEL);
+    CHECK_MSG(p != NULL, "nothing, after the shrinker was asked %lu times", counts);
+    CHECK(counts >= LATE_ROUND);
+    kfree(p);
+}
+
 static void nofail(size_t kind) {
     pthread_t thread;
+    held_register();
     fill();
     CHECK(pthread_create(&thread, NULL, free_later, NULL) == 0);
     void *p = want(kind, GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN);
@@ -92,6 +121,7 @@ static void never(size_t unused) {
     CHECK(__vmalloc(opaque_size((size_t)1 << 50), GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN) == NULL);
     CHECK(__get_free_pages(GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN, MAX_PAGE_ORDER + 1) == 0);
     CHECK(kvmalloc(opaque_size((size_t)1 << 40), GFP_KERNEL | __GFP_NOFAIL | __GFP_NOWARN) == NULL);
+    held_register();
     fill();
     CHECK(__get_free_page(GFP_NOWAIT | __GFP_NOFAIL) == 0);
     CHECK(kmem_cache_alloc(cache, GFP_NOWAIT | __GFP_NOFAIL) == NULL);
@@ -104,6 +134,8 @@ static const struct test_case table[] = {
     {"efforts, growth", efforts, AREA_GROWS, CASE_QUARRY},
     {"efforts, kvmalloc", efforts, KV, CASE_QUARRY},
     {"efforts, a cache", efforts, OBJECT, CASE_QUARRY},
+    {"plain, kmalloc", plain, PAGE, CASE_QUARRY},
+    {"plain, a cache", plain, OBJECT, CASE_QUARRY},
     {"nofail, a page", nofail, PAGE, CASE_QUARRY},
     {"nofail, pages", nofail, PAGES, CASE_QUARRY},
     {"nofail, an area", nofail, AREA, CASE_QUARRY},

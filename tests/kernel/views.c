@@ -151,6 +151,33 @@ static void slabinfo_check(void) {
               left);
 }
 
+/* The kernel's rows; what they count is in the rows of slabinfo, and three areas were made. */
+static void meminfo_check(void) {
+    unsigned long reclaimable, slab, also, unreclaimable, areas, slabs_kib = 0, reclaimable_kib = 0;
+    char again[256];
+    struct row r;
+    (void)quarry_slabinfo(text, sizeof(text));
+    for (const char *line = text + strlen(head); *line != '\0' && row_read(line, &r); line = strchr(line, '\n') + 1) {
+        unsigned long kib = r.slabs * (unsigned)r.pages * (PAGE_SIZE >> 10);
+        slabs_kib += kib;
+        reclaimable_kib += strcmp(r.name, "reclaim") == 0 ? kib : 0;
+    }
+    size_t len = quarry_meminfo(text, sizeof(text));
+    CHECK(sscanf(text,
+                 "KReclaimable: %lu kB\nSlab: %lu kB\nSReclaimable: %lu kB\nSUnreclaim: %lu kB\nVmallocUsed: %lu kB\n",
+                 &reclaimable, &slab, &also, &unreclaimable, &areas) == 5);
+    (void)snprintf(
+        again, sizeof(again),
+        "KReclaimable:   %8lu kB\nSlab:           %8lu kB\nSReclaimable:   %8lu kB\nSUnreclaim:     %8lu kB\n"
+        "VmallocUsed:    %8lu kB\n",
+        reclaimable, slab, also, unreclaimable, areas);
+    CHECK_MSG(strcmp(again, text) == 0 && len == strlen(text), "not the kernel's form: %s", text);
+    CHECK_MSG(slab == slabs_kib && reclaimable == reclaimable_kib && also == reclaimable && reclaimable > 0 &&
+                  unreclaimable == slab - reclaimable,
+              "%lu and %lu KiB of slabs, by slabinfo %lu and %lu", slab, reclaimable, slabs_kib, reclaimable_kib);
+    CHECK_MSG(areas == (size_t)(100 + (3 << 10) + 4), "%lu KiB of areas", areas);
+}
+
 /* Cut at every length: what is there is the beginning of the whole, and ends. */
 static void cut_check(void) {
     static char part[1000];
@@ -189,6 +216,7 @@ static void all_print(void) {
     view_print("slabinfo", quarry_slabinfo);
     view_print("vmallocinfo", quarry_vmallocinfo);
     view_print("buddyinfo", quarry_buddyinfo);
+    view_print("meminfo", quarry_meminfo);
     dprintf(STDOUT_FILENO, "end\n");
 }
 
@@ -216,6 +244,7 @@ int main(int argc, char **argv) {
     make();
     if (argc == 1) {
         slabinfo_check();
+        meminfo_check();
         cut_check();
     }
     CHECK(write(STDOUT_FILENO, "ready\n", 6) == 6);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""`quarry slabinfo`, `slab`, `vmallocinfo`, `buddyinfo`, `explain` and `slabtop` of a process against what it says of itself; while it makes and
+"""`quarry slabinfo`, `slab`, `vmallocinfo`, `buddyinfo`, `meminfo`, `explain` and `slabtop` of a process against what it says of itself; while it makes and
 destroys caches; while it is killed or becomes another program; and what is refused. views.py TOOL PROGRAM STATIC_PROGRAM KMEM_LIBRARY PLAIN_PROGRAM named|numbered"""
 import json
 import os
@@ -95,7 +95,7 @@ def explain_problems(tool, pid, infos):
 def rest_problems(tool, program, named):
     child, line = watched.start([], program)
     infos, views = own_views(child)
-    if line != "ready\n" or len(infos) < 50 or not views.get("vmallocinfo") or not views["slabinfo"].startswith(HEAD):
+    if line != "ready\n" or len(infos) < 50 or not views.get("vmallocinfo") or not views.get("meminfo") or not views["slabinfo"].startswith(HEAD):
         return [f"the program says {line!r}, {len(infos)} caches, {list(views)}"]
     # First, because a program that counts its slabs reads pages nobody wrote to, which the kernel gives page tables for.
     faults = explain_problems(tool, child.pid, infos)

@@ -29,6 +29,7 @@ const struct command commands[] = {
      command_vmallocinfo},
     {"buddyinfo", "PID", "print the free pages of a process's page allocator in the format of /proc/buddyinfo",
      command_buddyinfo},
+    {"meminfo", "PID", "print slabs and vmalloc areas of a process in the format of /proc/meminfo", command_meminfo},
     {"numa", "PID",
      "print what of a process's heap is of which NUMA node, by size class, where it lies, and what was freed elsewhere",
      command_numa},

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernel's views of memory, of a process on quarry: `quarry slabinfo|vmallocinfo|buddyinfo PID`. The rows are
- * kmem/rows.h, the figures caches.h and buddies.h. */
+/* The kernel's views of memory, of a process on quarry: `quarry slabinfo|vmallocinfo|buddyinfo|meminfo PID`. The
+ * rows are kmem/rows.h, the figures caches.h and buddies.h. */
 #include "views.h"
 
 #include "big/area.h"
 #include "buddies.h"
 #include "caches.h"
+#include "kmem/view.h"
 #include "quarry.h"
 #include "symbols.h"
 
@@ -84,6 +85,31 @@ static bool view_vmallocinfo(struct target *t, struct kmem_text *text) {
     return target_is_same(t) && w.whole;
 }
 
+static void area_count(const struct target *t, const struct chunk *at, const struct hpage *h, void *arg) {
+    struct kmem_meminfo *m = arg;
+    (void)t, (void)at;
+    if (h->state == HPAGE_BIG && (h->big_flags & BIG_AREA) != 0)
+        m->vmalloc_bytes += h->big_bytes;
+}
+
+static bool view_meminfo(struct target *t, struct kmem_text *text) {
+    static struct caches caches;
+    struct kmem_meminfo m = {0};
+    bool read = caches_read(t, &caches) && text_room(text, ROW_BYTES);
+    for (size_t i = 0; read && i < caches.nr; i++) {
+        const struct cache *c = &caches.rows[i];
+        u64 bytes = c->class->stats.slabs * c->class->geometry.granules * GRANULE_BYTES;
+        m.slab_bytes += bytes;
+        m.reclaimable_bytes += (c->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0 ? bytes : 0;
+    }
+    caches_free(&caches);
+    if (!read)
+        return false;
+    target_hpages_each(t, area_count, &m);
+    kmem_meminfo_rows(text, &m);
+    return target_is_same(t);
+}
+
 /* Nothing is printed of what could not be read to the end. */
 static int view_command(int argc, char **argv, bool (*view)(struct target *t, struct kmem_text *text)) {
     struct target t;
@@ -102,3 +128,4 @@ static int view_command(int argc, char **argv, bool (*view)(struct target *t, st
 int command_slabinfo(int argc, char **argv) { return view_command(argc, argv, view_slabinfo); }
 int command_vmallocinfo(int argc, char **argv) { return view_command(argc, argv, view_vmallocinfo); }
 int command_buddyinfo(int argc, char **argv) { return view_command(argc, argv, view_buddyinfo); }
+int command_meminfo(int argc, char **argv) { return view_command(argc, argv, view_meminfo); }

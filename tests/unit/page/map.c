@@ -96,7 +96,8 @@ Test(map, every_chunk_is_visited_once_by_address, .init = start) {
     enum { FAR_CHUNKS = 5000, NR = 4 };
     static const unsigned at[NR] = {0, 1, FAR_CHUNKS, 2 * FAR_CHUNKS - 1};
     const struct chunk *chunks[NR] = {NULL};
-    /* Records are made for an address whether there is anything or not; to reserve so much takes an emulator minutes. */
+    /* Records are made for an address whether there is anything or not; to reserve so much takes an emulator minutes.
+     */
     char *p = (char *)((uintptr_t)1 << 44); // NOLINT(performance-no-int-to-ptr)
     expect_visits(chunks, 0);
     for (unsigned i = NR; i-- > 0;) {

@@ -31,7 +31,30 @@ static inline unsigned long alloc_pages_bulk(gfp_t flags, unsigned long nr, stru
 static inline unsigned long alloc_pages_bulk_array(gfp_t flags, unsigned long nr, struct page **pages) {
     return alloc_pages_bulk(flags, nr, pages);
 }
+/* Each page from the node, or the nearest with memory. */
+static inline unsigned long alloc_pages_bulk_node(gfp_t flags, int node, unsigned long nr, struct page **pages) {
+    for (unsigned long i = 0; i < nr; i++) {
+        if (pages[i] == NULL && (pages[i] = alloc_pages_node(node, flags, 0)) == NULL)
+            return i;
+    }
+    return nr;
+}
 static inline void *alloc_pages_exact(size_t bytes, gfp_t flags) { return quarry_alloc_pages_exact(bytes, flags); }
+static inline void *alloc_pages_exact_nid(int node, size_t bytes, gfp_t flags) {
+    if (node < 0 || bytes == 0)
+        return quarry_alloc_pages_exact(bytes, flags);
+    unsigned int order = quarry_get_order(bytes);
+    struct quarry_page *page = quarry_alloc_pages_node(node, flags & ~__GFP_COMP, order);
+    if (page == NULL)
+        return NULL;
+    quarry_split_page(page, order);
+    for (size_t i = (size_t)1 << order; i-- > (bytes + QUARRY_PAGE_SIZE - 1) >> QUARRY_PAGE_SHIFT;)
+        quarry___free_pages(page + i, 0);
+    return page->quarry_addr;
+}
+static inline unsigned long __get_dma_pages(gfp_t flags, unsigned int order) {
+    return quarry___get_free_pages(flags | GFP_DMA, order);
+}
 
 static inline void __free_pages(struct page *page, unsigned int order) {
     quarry___free_pages(quarry_of_page(page), order);

@@ -22,6 +22,10 @@
 #define SLAB_NOLEAKTRACE QUARRY_SLAB_NOLEAKTRACE
 #define SLAB_NO_MERGE QUARRY_SLAB_NO_MERGE
 #define SLAB_ACCOUNT QUARRY_SLAB_ACCOUNT
+/* As in a kernel without what they are for. */
+#define SLAB_SKIP_KFENCE 0u
+#define SLAB_KASAN 0u
+#define SLAB_DEBUG_OBJECTS 0u
 
 typedef quarry_slab_flags_t slab_flags_t;
 

@@ -26,5 +26,6 @@ static inline size_t size_sub(size_t a, size_t b) {
 /* Bytes of the structure at p with nr elements in its last member, and of that member alone. */
 #define flex_array_size(p, member, nr) size_mul(nr, sizeof(*(p)->member))
 #define struct_size(p, member, nr) size_add(sizeof(*(p)), flex_array_size(p, member, nr))
+#define struct_size_t(type, member, nr) struct_size((type *)NULL, member, nr)
 
 #endif

@@ -57,6 +57,16 @@ static inline void free_percpu(void *p) { quarry_free_percpu(p); }
 #define this_cpu_xchg(pcp, value) quarry_this_cpu_xchg(pcp, value)
 #define this_cpu_cmpxchg(pcp, expected, value) quarry_this_cpu_cmpxchg(pcp, expected, value)
 
+/* True and *expected as it was, or false and in it what is there. */
+#define this_cpu_try_cmpxchg(pcp, expected, value)                                                                     \
+    __extension__({                                                                                                    \
+        __typeof__(pcp) *quarry_expected = (expected), quarry_seen = *quarry_expected;                                 \
+        quarry_seen = this_cpu_cmpxchg(pcp, quarry_seen, value);                                                       \
+        bool quarry_done = quarry_seen == *quarry_expected;                                                            \
+        *quarry_expected = quarry_seen;                                                                                \
+        quarry_done;                                                                                                   \
+    })
+
 /* The forms for callers that have preemption off, or do not care: no cheaper here. */
 #define __this_cpu_read(pcp) this_cpu_read(pcp)
 #define __this_cpu_write(pcp, value) this_cpu_write(pcp, value)

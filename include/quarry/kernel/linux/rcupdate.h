@@ -20,6 +20,12 @@ static inline void synchronize_rcu(void) { quarry_synchronize_rcu(); }
 static inline void kfree_rcu_mightsleep(const void *p) { quarry_kvfree_rcu_mightsleep(p); }
 static inline void kvfree_rcu_mightsleep(const void *p) { quarry_kvfree_rcu_mightsleep(p); }
 static inline void kvfree_rcu_barrier(void) { quarry_kvfree_rcu_barrier(); }
+/* Waits for all caches' objects. */
+struct quarry_kmem_cache;
+static inline void kvfree_rcu_barrier_on_cache(struct quarry_kmem_cache *s) {
+    (void)s;
+    quarry_kvfree_rcu_barrier();
+}
 static inline void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head)) { quarry_call_rcu(head, func); }
 static inline void rcu_barrier(void) { quarry_kvfree_rcu_barrier(); }
 

@@ -12,6 +12,12 @@
 #define ZERO_SIZE_PTR QUARRY_ZERO_SIZE_PTR
 #define ZERO_OR_NULL_PTR(p) QUARRY_ZERO_OR_NULL_PTR(p)
 #define KMALLOC_MAX_SIZE QUARRY_KMALLOC_MAX_SIZE
+#define KMALLOC_MAX_ORDER MAX_PAGE_ORDER
+/* Up to here kmalloc_nolock serves, and buckets; classes go on. */
+#define KMALLOC_MAX_CACHE_SIZE QUARRY_KMALLOC_NOLOCK_MAX
+#define KMALLOC_SHIFT_LOW 4
+#define KMALLOC_MIN_SIZE (1 << KMALLOC_SHIFT_LOW)
+#define ARCH_KMALLOC_MINALIGN KMALLOC_MIN_SIZE
 
 /* With flags, and perhaps a size, that the compiler knows, the rules are applied at compile time. */
 static inline void *kmalloc(size_t size, gfp_t flags) {
@@ -73,5 +79,7 @@ static inline void kvfree_atomic(const void *p) { quarry_kvfree_atomic(p); }
 static inline void kvfree_sensitive(const void *p, size_t len) { quarry_kvfree_sensitive(p, len); }
 static inline size_t ksize(const void *p) { return quarry_ksize(p); }
 static inline size_t kmalloc_size_roundup(size_t size) { return quarry_kmalloc_size_roundup(size); }
+
+#include <linux/slab_obj.h>
 
 #endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* Names of the kernel API that are forms of others, each once with what it promises beyond its model; the programs
+ * named after a family have the rest. tests/lint/kernel_names.py wants every name in one of them. */
+#include "cases.h"
+#include "kernel.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/dmapool.h>
+#include <linux/list.h>
+#include <linux/mempool.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/vmalloc.h>
+
+struct thing {
+    struct list_head link;
+    unsigned nr;
+    u64 parts[];
+};
+
+static void by_type(size_t unused) {
+    (void)unused;
+    struct thing *t = kmalloc_obj(struct thing), *u = kzalloc_obj(*t, GFP_ATOMIC | __GFP_NOWARN);
+    CHECK(t != NULL && ksize(t) >= sizeof(*t) && ksize(t) < 2 * sizeof(*t));
+    CHECK(u != NULL && bytes_are(u, 0, ksize(u), 0));
+    kfree(t);
+    kfree(u);
+    u64 *words = kzalloc_objs(u64, 100), *many = kmalloc_objs(*words, opaque_size(SIZE_MAX / 2), __GFP_NOWARN);
+    CHECK(words != NULL && bytes_are(words, 0, 100 * sizeof(u64), 0) && many == NULL);
+    kfree(words);
+    CHECK((words = kmalloc_objs(u64, 3, GFP_KERNEL)) != NULL && ksize(words) == 32);
+    kfree(words);
+    t = kmalloc_flex(struct thing, parts, 13);
+    u = kzalloc_flex(*t, parts, opaque_size(14), GFP_KERNEL);
+    CHECK(t != NULL && ksize(t) >= struct_size(t, parts, 13) && bytes_are(u, 0, struct_size(u, parts, 14), 0));
+    kfree(t);
+    kfree(u);
+    CHECK(kmalloc_flex(struct thing, parts, opaque_size(SIZE_MAX / 8), GFP_KERNEL | __GFP_NOWARN) == NULL);
+}
+
+static void by_type_large(size_t unused) {
+    (void)unused;
+    struct thing *t = kvmalloc_obj(struct thing), *u = kvzalloc_obj(*t);
+    CHECK(t != NULL && u != NULL && bytes_are(u, 0, sizeof(*u), 0));
+    kvfree(t);
+    kvfree(u);
+    u64 *words = kvmalloc_objs(u64, 1 << 20), *zeros = kvzalloc_objs(u64, 1 << 20, GFP_KERNEL);
+    CHECK(is_vmalloc_addr(words) && is_vmalloc_addr(zeros) && bytes_are(zeros, 0, 8 << 20, 0));
+    kvfree_atomic(words);
+    kvfree(zeros);
+    t = kvmalloc_flex(*t, parts, 1 << 20);
+    u = kvzalloc_flex(struct thing, parts, 4);
+    CHECK(is_vmalloc_addr(t) && u != NULL && bytes_are(u, 0, struct_size_t(struct thing, parts, 4), 0));
+    kvfree(t);
+    kvfree(u);
+}
+
+static void arrays(size_t unused) {
+    size_t sum;
+    (void)unused;
+    CHECK(check_add_overflow((size_t)1, SIZE_MAX, &sum) && check_sub_overflow((size_t)1, (size_t)2, &sum));
+    CHECK(check_mul_overflow(SIZE_MAX, (size_t)2, &sum) && !check_mul_overflow((size_t)6, (size_t)7, &sum) &&
+          sum == 42);
+    CHECK(array_size(3, 4) == 12 && array3_size(3, 4, 5) == 60 && array3_size(SIZE_MAX, 2, 1) == SIZE_MAX);
+    const struct thing *t = NULL;
+    CHECK(flex_array_size(t, parts, 5) == 40 && flex_array_size(t, parts, SIZE_MAX) == SIZE_MAX);
+    CHECK(struct_size(t, parts, SIZE_MAX / 8) == SIZE_MAX && struct_size_t(struct thing, parts, 1) == sizeof(*t) + 8);
+    void *p = kvmalloc_array_node(100, 1000, GFP_KERNEL, NUMA_NO_NODE), *q = kvcalloc_node(100, 1000, GFP_KERNEL, 0);
+    CHECK(p != NULL && q != NULL && bytes_are(q, 0, 100000, 0));
+    CHECK(kvmalloc_array_node(SIZE_MAX / 2, 3, GFP_KERNEL, 0) == NULL);
+    CHECK(kvcalloc_node(SIZE_MAX / 2, 3, GFP_KERNEL, 0) == NULL);
+    kvfree(p);
+    kvfree_atomic(q);
+    kvfree_atomic(NULL);
+    kvfree_atomic(kmalloc(10, GFP_KERNEL));
+}
+
+/* Flags that say nothing to a heap, and the names for several: an object as of any other. */
+static void flags(size_t unused) {
+    static const gfp_t all[] = {GFP_USER,
+                                GFP_HIGHUSER,
+                                GFP_HIGHUSER_MOVABLE,
+                                GFP_KERNEL_ACCOUNT,
+                                GFP_KERNEL | __GFP_RECLAIMABLE,
+                                GFP_KERNEL | __GFP_WRITE | __GFP_NOLOCKDEP | __GFP_HARDWALL,
+                                GFP_KERNEL | __GFP_HIGHMEM | __GFP_MOVABLE,
+                                GFP_KERNEL | __GFP_ACCOUNT,
+                                __GFP_RECLAIM,
+                                __GFP_KSWAPD_RECLAIM};
+    (void)unused;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        gfp_t wanted = (gfp_t)opaque_size(all[i]);
+        char *p = kmalloc(100, wanted), *q = kzalloc(300000, wanted | __GFP_DIRECT_RECLAIM);
+        CHECK(p != NULL && ksize(p) == kmalloc_size_roundup(100) && q != NULL && bytes_are(q, 0, 300000, 0));
+        kfree(p);
+        kfree(q);
+        unsigned long page = __get_free_page(all[i] | __GFP_DIRECT_RECLAIM);
+        CHECK(page != 0 && (page & ~PAGE_MASK) == 0);
+        free_page(page);
+    }
+    CHECK(GFP_DMA == __GFP_DMA && kmalloc(100, GFP_KERNEL | __GFP_DMA | __GFP_NOWARN) == NULL);
+    CHECK((GFP_KERNEL & __GFP_RECLAIM) == (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM));
+    CHECK(!gfpflags_allow_blocking(__GFP_KSWAPD_RECLAIM) && gfpflags_allow_blocking(GFP_KERNEL_ACCOUNT));
+}
+
+static void limits(size_t unused) {
+    (void)unused;
+    CHECK(KMALLOC_MIN_SIZE == ARCH_KMALLOC_MINALIGN && 1 << KMALLOC_SHIFT_LOW == KMALLOC_MIN_SIZE);
+    CHECK(kmalloc_size_roundup(1) == KMALLOC_MIN_SIZE);
+    void *p = kmalloc_nolock(KMALLOC_MAX_CACHE_SIZE, 0, NUMA_NO_NODE);
+    CHECK(kmalloc_nolock(KMALLOC_MAX_CACHE_SIZE + 1, 0, NUMA_NO_NODE) == NULL);
+    kfree_nolock(p);
+    CHECK(kmalloc_size_roundup(KMALLOC_MAX_SIZE) == KMALLOC_MAX_SIZE);
+    CHECK(get_order(KMALLOC_MAX_SIZE) == MAX_PAGE_ORDER && KMALLOC_MAX_ORDER == MAX_PAGE_ORDER);
+}
+
+static void pages(size_t unused) {
+    enum { NR = 5 };
+    struct page *array[NR] = {NULL}, *other[NR] = {NULL};
+    (void)unused;
+    CHECK(alloc_pages_bulk_array(GFP_KERNEL, NR, array) == NR);
+    other[2] = array[2];
+    CHECK(alloc_pages_bulk_node(GFP_KERNEL, 0, NR, other) == NR && other[2] == array[2]);
+    for (int i = 0; i < NR; i++) {
+        CHECK(page_address(array[i]) != NULL && (i == 2 || other[i] != array[i]));
+        __free_page(array[i]);
+        if (i != 2)
+            __free_page(other[i]);
+    }
+    for (int node = NUMA_NO_NODE; node <= 0; node++) {
+        void *p = alloc_pages_exact_nid(node, 3 * PAGE_SIZE, GFP_KERNEL);
+        CHECK(p != NULL && ((uintptr_t)p & ~PAGE_MASK) == 0);
+        CHECK(page_count(virt_to_page((char *)p + 2 * PAGE_SIZE)) == 1);
+        free_pages_exact(p, 3 * PAGE_SIZE);
+        CHECK(alloc_pages_exact_nid(node, (size_t)8 << 20, GFP_KERNEL | __GFP_NOWARN) == NULL);
+    }
+    unsigned long dma = __get_dma_pages(GFP_KERNEL | __GFP_NOWARN, 1);
+    if (dma != 0) /* with the rights alone */
+        free_pages(dma, 1);
+}
+
+static void pools(size_t unused) {
+    (void)unused;
+    struct kmem_cache *s = kmem_cache_create_usercopy("pooled", 40, 0, SLAB_TEMPORARY, 8, 16, NULL);
+    struct quarry_kmem_cache_info info;
+    mempool_t pool, *large;
+    CHECK(s != NULL && mempool_init_slab_pool(&pool, 3, s) == 0);
+    quarry_kmem_cache_info_get(s, &info);
+    CHECK(info.useroffset == 8 && info.usersize == 16 && (info.flags & SLAB_RECLAIM_ACCOUNT) != 0);
+    CHECK(info.active_objs == 3);
+    mempool_exit(&pool);
+    quarry_kmem_cache_info_get(s, &info);
+    CHECK(info.active_objs == 0);
+    kvfree_rcu_barrier_on_cache(s);
+    kmem_cache_destroy(s);
+    CHECK((large = mempool_create(1, mempool_kvmalloc, mempool_kvfree, (void *)(uintptr_t)(5 << 20))) != NULL);
+    void *p = mempool_alloc(large, GFP_KERNEL);
+    CHECK(is_vmalloc_addr(p));
+    mempool_free(p, large);
+    mempool_destroy(large);
+}
+
+/* Flags of kernels that are built without what they are for are 0 there, too. */
+static void cache_flags(size_t unused) {
+    enum { NOTHING = SLAB_SKIP_KFENCE | SLAB_KASAN | SLAB_DEBUG_OBJECTS };
+    (void)unused;
+    struct kmem_cache *s = kmem_cache_create("flags", 64, 0, NOTHING | SLAB_FAILSLAB, NULL);
+    struct quarry_kmem_cache_info info;
+    CHECK(s != NULL && NOTHING == 0);
+    quarry_kmem_cache_info_get(s, &info);
+    CHECK(info.flags == SLAB_FAILSLAB);
+    kmem_cache_destroy(s);
+}
+
+static DEFINE_PER_CPU_SHARED_ALIGNED(long, counter);
+static DEFINE_PER_CPU(u8, bits);
+
+static void percpu(size_t unused) {
+    unsigned cpu, nr = 0;
+    (void)unused;
+    __this_cpu_write(counter, 5);
+    __this_cpu_add(counter, 10);
+    __this_cpu_sub(counter, 1);
+    __this_cpu_inc(counter);
+    __this_cpu_dec(counter);
+    raw_cpu_add(counter, 2);
+    raw_cpu_inc(counter);
+    long sum = 0;
+    for_each_online_cpu(cpu) {
+        sum += per_cpu(counter, cpu);
+        CHECK((uintptr_t)per_cpu_ptr(&counter, cpu) % 64 == 0);
+        nr++;
+    }
+    CHECK_MSG(sum == 17 && nr == num_possible_cpus(), "%ld on %u CPUs", sum, nr);
+    get_cpu();
+    CHECK(raw_smp_processor_id() == smp_processor_id() && raw_cpu_ptr(&bits) == this_cpu_ptr(&bits));
+    raw_cpu_write(bits, 0xf0);
+    __this_cpu_and(bits, 0x3f);
+    __this_cpu_or(bits, 1);
+    CHECK(__this_cpu_read(bits) == 0x31 && __this_cpu_xchg(bits, 7) == 0x31);
+    CHECK(__this_cpu_cmpxchg(bits, 8, 9) == 7 && __this_cpu_add_return(bits, 250) == 1);
+    u8 old = 3;
+    CHECK(!this_cpu_try_cmpxchg(bits, &old, 4) && old == 1 && this_cpu_try_cmpxchg(bits, &old, 4) && old == 1);
+    CHECK(this_cpu_read(bits) == 4);
+    put_cpu();
+    long *p = alloc_percpu_gfp(long, GFP_KERNEL | __GFP_ZERO);
+    CHECK(p != NULL && *per_cpu_ptr(p, 0) == 0);
+    free_percpu(p);
+}
+
+static void embedded(size_t unused) {
+    struct thing t;
+    (void)unused;
+    CHECK(container_of(&t.nr, struct thing, nr) == &t);
+}
+
+static const struct test_case table[] = {
+    {"by type", by_type, 0, CASE_QUARRY},
+    {"by type, large", by_type_large, 0, CASE_QUARRY},
+    {"arrays", arrays, 0, CASE_QUARRY},
+    {"flags", flags, 0, CASE_QUARRY},
+    {"limits", limits, 0, CASE_QUARRY},
+    {"pages", pages, 0, CASE_QUARRY},
+    {"pools", pools, 0, CASE_QUARRY},
+    {"flags of caches", cache_flags, 0, CASE_QUARRY},
+    {"per-CPU variables", percpu, 0, CASE_QUARRY},
+    {"embedded", embedded, 0, CASE_QUARRY},
+};
+
+int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }
