@@ -85,6 +85,6 @@ enum sys_barrier sys_membarrier_register(void) {
     long err = SYS3(SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0);
     if (err == 0)
         return SYS_BARRIER_READY;
-    return err == -ENOMEM || err == -EAGAIN || err == -EINTR ? SYS_BARRIER_REFUSED : SYS_BARRIER_NONE;
+    return err == -EINVAL || err == -ENOSYS ? SYS_BARRIER_NONE : SYS_BARRIER_REFUSED;
 }
 int sys_membarrier_rseq(void) { return (int)SYS3(SYS_membarrier, MEMBARRIER_RSEQ, 0, 0); }

@@ -184,8 +184,7 @@ enum sys_rseq { SYS_RSEQ_NONE, SYS_RSEQ_CPU_ID, SYS_RSEQ_MM_CID };
 enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset);
 
 /* Registers for expedited rseq barriers; must have been answered with READY before the next is called. NONE: this
- * kernel has none, or a filter forbids it, which is for good. REFUSED: not now, for lack of memory; it may be asked
- * again. */
+ * kernel has none. REFUSED: not now, for lack of memory or by a filter; it may be asked again. */
 enum sys_barrier { SYS_BARRIER_REFUSED, SYS_BARRIER_NONE, SYS_BARRIER_READY };
 enum sys_barrier sys_membarrier_register(void);
 /* On return every restartable sequence that was running in this process has been aborted or finished. 0 or -errno. */

@@ -47,7 +47,7 @@ enum sys_barrier sys_membarrier_register(void) {
     many_registered_nr++;
     if (registering == 0)
         return SYS_BARRIER_READY;
-    return registering == -ENOMEM ? SYS_BARRIER_REFUSED : SYS_BARRIER_NONE;
+    return registering == -ENOSYS ? SYS_BARRIER_NONE : SYS_BARRIER_REFUSED;
 }
 
 int sys_membarrier_rseq(void) {
