@@ -43,10 +43,10 @@ void engine_count(enum engine_call call, s64 bytes) {
 /* By the clock, not by ticks: where few threads are left to tick, idle ids are many. Under the tick lock. */
 static bool drain_is_due(u64 now_ms) {
     static u64 drained_ms;
-    if (now_ms - drained_ms < DRAIN_MS)
-        return false;
-    drained_ms = now_ms;
-    return true;
+    bool due = drained_ms != 0 && now_ms - drained_ms >= DRAIN_MS;
+    if (due || drained_ms == 0) /* a process that just began has nothing idle */
+        drained_ms = now_ms;
+    return due;
 }
 
 static void tick_run(u64 now_ms) {
