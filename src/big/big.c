@@ -79,30 +79,20 @@ static bool wants_hugepages(size_t bytes, enum big_use use) {
            (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= page_huge_min_bytes(HUGE_MIN_BYTES));
 }
 
-/* What a region is made of. */
-struct region_want {
-    size_t bytes, reserve_bytes, align;
-    size_t kept_bytes; /* of bytes, the beginning: memory that will be moved here */
-    enum big_use use;
-    int node; /* by the kernel's number, or ANY_NODE */
-};
-enum { ANY_NODE = -1 };
-
 /* For a region of so many bytes, of which those beyond kept_bytes are new. */
 static enum huge_answer hugepages_ask(size_t bytes, size_t kept_bytes, enum big_use use) {
     if (!wants_hugepages(bytes, use))
         return HUGE_NOT_NOW;
-    return rt_opt.thp == OPT_THP_ALWAYS ? HUGE_ASK : huge_ask((bytes - kept_bytes) >> HPAGE_SHIFT);
+    return rt_opt.thp == OPT_THP_ALWAYS ? HUGE_ASK : huge_ask(MAX((bytes - kept_bytes) >> HPAGE_SHIFT, 1));
 }
 
-/* The first hugepage of what is new is touched. One slow touch may be another process's turn on the CPU: a large
- * region, which gets small pages for all its life, has a second trial. */
-static bool hugepages_are_quick(char *p, const struct region_want *want) {
-    size_t at = round_up(want->kept_bytes, HPAGE_BYTES);
-    if (at + HPAGE_BYTES > want->bytes || huge_touch(p + at))
-        return true;
-    return want->bytes - at >= HUGE_RETRY_BYTES && huge_touch(p + at + HPAGE_BYTES);
-}
+/* What a region is made of. */
+struct region_want {
+    size_t bytes, reserve_bytes, align;
+    enum huge_answer huge;
+    int node; /* by the kernel's number, or ANY_NODE */
+};
+enum { ANY_NODE = -1 };
 
 static void region_place(char *p, const struct region_want *want) {
     page_place(p, want->reserve_bytes);
@@ -120,8 +110,7 @@ static char *region_map(const struct region_want *want) {
     char *p = sys_vm_reserve(want->reserve_bytes, MAX(want->align, HPAGE_BYTES));
     if (p == NULL)
         return NULL;
-    enum huge_answer huge = hugepages_ask(want->bytes, want->kept_bytes, want->use);
-    if (huge != HUGE_NOT_NOW)
+    if (want->huge != HUGE_NOT_NOW)
         (void)sys_vm_huge(p, want->reserve_bytes); /* before the split into two mappings, so that both agree */
     else if (page_huge_unwanted())
         small_pages(p, want);
@@ -130,10 +119,22 @@ static char *region_map(const struct region_want *want) {
         rt_release(p, want->reserve_bytes, 0);
         return NULL;
     }
-    if (huge == HUGE_ASK_TIMED && !hugepages_are_quick(p, want))
-        small_pages(p, want);
     atomic_fetch_add_explicit(&own_nr, 1, memory_order_relaxed);
     return p;
+}
+
+/* The first hugepage of what is new, that beyond kept_bytes, is touched. One slow touch may be another process's turn
+ * on the CPU: a large region, which gets small pages for all its life, has a second trial. */
+static bool hugepages_are_quick(char *p, size_t bytes, size_t kept_bytes) {
+    size_t at = round_up(kept_bytes, HPAGE_BYTES);
+    if (at + HPAGE_BYTES > bytes || huge_touch(p + at))
+        return true;
+    return bytes - at >= HUGE_RETRY_BYTES && huge_touch(p + at + HPAGE_BYTES);
+}
+
+static void hugepages_try(char *p, const struct region_want *want, size_t kept_bytes) {
+    if (want->huge == HUGE_ASK_TIMED && !hugepages_are_quick(p, want->bytes, kept_bytes))
+        small_pages(p, want);
 }
 
 static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
@@ -141,19 +142,33 @@ static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
     atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
 }
 
+/* Cut from a lot, whole hugepages. Where they turn out to be slow, the next one gets small pages. */
+static char *lot_region_make(size_t bytes, size_t align, enum huge_answer huge) {
+    enum lot_kind kind = huge != HUGE_NOT_NOW ? LOT_HUGE : LOT_PLAIN;
+    char *p = lot_take(bytes, MAX(align, HPAGE_BYTES), kind);
+    if (p == NULL)
+        return NULL;
+    lot_flags_set(region_record(p), LOT_REGION | (kind == LOT_HUGE ? LOT_IS_HUGE : 0));
+    if (huge == HUGE_ASK_TIMED)
+        (void)huge_touch(p);
+    return p;
+}
+
 /* A region of a lot, or with a mapping and a guard of its own. */
 static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *ret_reserve_bytes) {
+    enum huge_answer huge = hugepages_ask(bytes, 0, use);
     if (!rt_opt.harden && atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER) {
-        enum lot_kind kind = hugepages_ask(bytes, 0, use) != HUGE_NOT_NOW ? LOT_HUGE : LOT_PLAIN;
         *ret_reserve_bytes = round_up(bytes, HPAGE_BYTES);
-        char *p = lot_take(*ret_reserve_bytes, MAX(align, HPAGE_BYTES), kind);
-        if (p != NULL) {
-            lot_flags_set(region_record(p), LOT_REGION | (kind == LOT_HUGE ? LOT_IS_HUGE : 0));
+        char *p = lot_region_make(*ret_reserve_bytes, align, huge);
+        if (p != NULL)
             return p;
-        }
     }
     *ret_reserve_bytes = bytes + sys_page_bytes();
-    return region_map(&(struct region_want){bytes, *ret_reserve_bytes, align, 0, use, ANY_NODE});
+    const struct region_want want = {bytes, *ret_reserve_bytes, align, huge, ANY_NODE};
+    char *p = region_map(&want);
+    if (p != NULL)
+        hugepages_try(p, &want, 0);
+    return p;
 }
 
 /* A part of a lot becomes free. It is purged as a whole: a hugepage may have brought more than was asked for. */
@@ -365,17 +380,21 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
     return p;
 }
 
+bool big_may_place(void) { return atomic_load_explicit(&own_nr, memory_order_relaxed) < MOVE_UNTIL; }
+
 void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
     size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = bytes + sys_page_bytes();
     if (!rt_usage_reserve(bytes))
         return NULL;
-    char *p = region_map(&(struct region_want){bytes, reserve_bytes, align, 0, use, id});
+    const struct region_want want = {bytes, reserve_bytes, align, hugepages_ask(bytes, 0, use), id};
+    char *p = region_map(&want);
     if (p == NULL) {
         rt_usage_add(-(s64)bytes);
         return NULL;
     }
+    hugepages_try(p, &want, 0);
     lot_flags_set(region_record(p), BIG_IS_PLACED);
     region_publish(p, bytes, reserve_bytes);
     return p;
@@ -400,17 +419,20 @@ static void *region_move(struct hpage *h, size_t bytes) {
     size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
     char *from = h->addr;
     bool in_lot = is_in_lot(h);
-    u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages */
+    u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages, and what is new gets the same */
     /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens. */
     if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(bytes - old_bytes))
         return NULL;
-    char *p = region_map(&(struct region_want){bytes, reserve_bytes, HPAGE_BYTES, old_bytes, BIG_ANY, ANY_NODE});
+    const struct region_want want = {bytes, reserve_bytes, HPAGE_BYTES, hugepages_ask(bytes, old_bytes, BIG_ANY),
+                                     placed != 0 ? sys_node_of(from) : ANY_NODE};
+    char *p = region_map(&want);
     /* First of all: once its pages have moved the old place, and its record, may be another thread's. */
     bool withdrawn = p != NULL && region_withdraw(h);
     if (withdrawn && placed != 0)
         lot_flags_set(h, 0);
     if (withdrawn && (in_lot ? sys_vm_move_out(from, old_bytes, p) : sys_vm_move(from, old_bytes, p)) == 0) {
         place_leave(h, in_lot, from, old_bytes, old_reserve);
+        hugepages_try(p, &want, old_bytes);
         lot_flags_set(region_record(p), placed);
         region_publish(p, bytes, reserve_bytes);
         return p;

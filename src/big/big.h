@@ -25,6 +25,8 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
 /* The same with a mapping of its own whose memory comes from a node, by the kernel's number, or the nearest with room;
  * freed, it is not used again. */
 void *big_alloc_near(size_t size, size_t align, enum big_use use, int id);
+/* Whether the kernel has few enough mappings of ours for that where it is no more than a wish. */
+bool big_may_place(void);
 
 /* p: as big_alloc returned it. False when it is no live region: not ours, inside one, or freed already. In an atomic
  * context it is without system call: the mapping waits for big_deferred_give(), big_alloc() or big_tick(), by somebody

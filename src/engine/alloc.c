@@ -37,7 +37,7 @@ static void *alloc_region(size_t size, size_t align, enum zero_wanted zero) {
     size_t dirty_bytes = 0;
     enum big_use use = zero == ZERO_YES ? BIG_SPARSE : BIG_ANY;
     int hinted = page_node_hinted();
-    void *p = LIKELY(hinted == PAGE_NODE_ANY)
+    void *p = LIKELY(hinted == PAGE_NODE_ANY) || !big_may_place()
                   ? NULL
                   : big_alloc_near(MAX(size, (size_t)1), align, use, page_node_id((unsigned)hinted));
     if (p != NULL) /* a mapping of its own, which reads as zeros */
@@ -203,9 +203,9 @@ int engine_node_sole(void) {
     return page_node_sole();
 }
 
-/* Another thread may be finding the nodes just now. */
+/* Another thread may be finding the nodes just now, or a fork of a large process may keep them from being opened. */
 static unsigned nodes_start_surely(void) {
-    enum { TRIES = 1000 };
+    enum { TRIES = 10000 };
     unsigned nr = mag_nodes_start();
     for (unsigned i = 0; i < TRIES && nr == 1 && page_nodes_decided() != 1; i++) {
         sys_sleep_ms(1);

@@ -29,7 +29,7 @@ unsigned mag_nodes_start(void) {
         atomic_exchange_explicit(&starting, true, memory_order_acquire))
         return page_nodes_nr();
     unsigned nodes_nr = page_nodes_nr() > 1 ? 0 : page_nodes_decide();
-    if (nodes_nr > 1 && all_make(nodes_nr) == 0) {
+    if (nodes_nr > 1 && all_make(nodes_nr) == 0 && page_nodes_nr() == 1) { /* a handler may have forked, and opened */
         regions_open(nodes_nr);
         page_nodes_open();
     }

@@ -175,7 +175,8 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
     t->fresh += HPAGE_BYTES;
     if (t->low != NULL) /* more than one record */
         page_nodes_want();
-    t->low = t->low == NULL || p < t->low ? p : t->low;
+    if (t->low == NULL || p < t->low)
+        __atomic_store_n(&t->low, p, __ATOMIC_RELAXED); /* for who looks without the lock */
     t->high = MAX(t->high, t->fresh);
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;

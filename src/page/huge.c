@@ -11,8 +11,9 @@
  * come in stretches, and each costs what eight quick ones save. */
 enum { SKIP_FIRST = 8, SKIP_GROWTH = 4, SKIP_MAX = 128 };
 
-/* After a quick one so many may be asked for without being timed: 128 MiB. */
-enum { TRUST_NR = 64 };
+/* After a quick one so many may be asked for without being timed: 32 MiB. More would cost more where quick ones end;
+ * fewer would be touched for nobody where a program never uses what it asked for. */
+enum { TRUST_NR = 16 };
 
 static _Atomic(u32) skip;      /* to do without before the next is asked for */
 static _Atomic(u32) skip_last; /* how many it was when one last was slow; 0: the last was not */
@@ -33,10 +34,11 @@ enum huge_answer huge_ask(u64 nr) {
 }
 
 bool huge_touch(char *p) {
+    u32 last = atomic_load_explicit(&skip_last, memory_order_relaxed);
     u64 start = sys_clock_ns();
     __atomic_store_n(p, 0, __ATOMIC_RELAXED);
     bool quick = sys_clock_ns() - start < HUGE_SLOW_NS;
-    u32 last = atomic_load_explicit(&skip_last, memory_order_relaxed);
+    /* What several threads wait for at once is one slow stretch: it is taken from what there was before. */
     u32 next = quick ? 0 : CLAMP(last * SKIP_GROWTH, (u32)SKIP_FIRST, (u32)SKIP_MAX);
     atomic_store_explicit(&skip_last, next, memory_order_relaxed);
     atomic_store_explicit(&skip, next, memory_order_relaxed);

@@ -36,12 +36,7 @@ static unsigned swapped(unsigned node) { return node == 0 ? first : node == firs
 
 /* What the heap's first pages lie on, which are labelled with index 0. */
 static int first_id(void) {
-    struct page_tier *t = tier_at(0);
-    const char *low = NULL;
-    if (sys_lock_acquire(&t->lock)) {
-        low = t->low;
-        tier_unlock(t);
-    }
+    const char *low = __atomic_load_n(&tier_at(0)->low, __ATOMIC_RELAXED); /* any will do */
     int id = low == NULL ? -1 : sys_node_of(low);
     return id >= 0 ? id : sys_node_racy();
 }

@@ -65,7 +65,7 @@ static inline struct page_tier *tier_at(unsigned index) {
 static inline unsigned tier_node(const struct page_tier *t) { return t->index / NODE_TIERS_NR; }
 /* Those of one node. 0 or -ENOMEM. */
 int tiers_make(unsigned node);
-/* Memory of the first node's tiers that is still to come shall come from that node. */
+/* Memory of the first node's tiers that is still to come shall come from that node. Waits for each. */
 void tiers_place_first(void);
 
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */

@@ -85,7 +85,7 @@ static uint64_t bytes_next(struct run *r, unsigned nr) {
 /* One byte before, on, or behind an edge: classes change at eighths of powers of two, or at some of them. */
 static size_t edge_next(uint64_t value) {
     size_t power = (size_t)1 << (value % 64 == 0 ? value / 64 % 22 : 4 + value % 12);
-    return power + power / 8 * (value >> 12) % 8 + (size_t)(value >> 8) % 3 - 1;
+    return power + power / 8 * (size_t)((value >> 16) % 8) + (size_t)(value >> 8) % 3 - 1;
 }
 
 /* Sizes of every tier, and those around the edges of classes. */

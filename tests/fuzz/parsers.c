@@ -20,11 +20,14 @@
 
 enum { INPUT_BYTES = 8192, CHANGED_NR = 100, SOAK_FACTOR = 100, CHANGES_MAX = 6, NAME_BYTES = 64, ENV_NR = 32 };
 
-/* stderr is given away, because parsers complain there. */
+/* The input that is being run, for whoever wants to run it again. */
+static const char *input_path = "";
+static unsigned long input_nr;
+
 #define MUST(condition)                                                                                                \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
-            printf("fuzz-parsers: must hold: %s\n", #condition);                                                       \
+            printf("fuzz-parsers: must hold: %s (%s, change %lu)\n", #condition, input_path, input_nr);                \
             (void)fflush(stdout);                                                                                      \
             abort();                                                                                                   \
         }                                                                                                              \
@@ -54,6 +57,18 @@ static void options_judge(const char *text, const char *end) {
 #undef OPT_ENUM
 }
 
+/* It complains of nearly everything. What a sanitizer has to say of any other line is seen. */
+static void options_read_silently(const char *text, char **envp) {
+    static int nothing = -1, standard = -1;
+    if (nothing < 0) {
+        nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        standard = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    }
+    MUST(nothing >= 0 && standard >= 0 && dup2(nothing, STDERR_FILENO) >= 0);
+    rt_options_read(text, envp);
+    MUST(dup2(standard, STDERR_FILENO) >= 0);
+}
+
 static void target_options(const uint8_t *data, size_t bytes) {
     /* Of its own size, so that reading behind it is seen. */
     char *text = malloc(bytes + 1), *envp[ENV_NR + 1];
@@ -64,7 +79,7 @@ static void target_options(const uint8_t *data, size_t bytes) {
     for (char *at = text + strlen(text) + 1; at < text + bytes && nr < ENV_NR; at += strlen(at) + 1)
         envp[nr++] = at;
     envp[nr] = NULL;
-    rt_options_read(text, envp);
+    options_read_silently(text, envp);
     options_judge(text, text + bytes + 1);
     free(text);
 }
@@ -223,8 +238,11 @@ static unsigned long input_run(void (*target)(const uint8_t *data, size_t bytes)
     MUST(file != NULL);
     size_t bytes = fread(kept, 1, sizeof(kept), file);
     (void)fclose(file);
+    input_path = path;
+    input_nr = 0;
     target(kept, bytes);
     for (unsigned long i = 0; i < changed_nr; i++) {
+        input_nr = i + 1;
         size_t changed_bytes = bytes;
         memcpy(changed, kept, bytes);
         for (size_t k = 1 + random_below(CHANGES_MAX); k > 0; k--)
@@ -254,11 +272,10 @@ static unsigned long folder_run(void (*target)(const uint8_t *data, size_t bytes
 
 int main(int argc, char **argv) {
     unsigned long changed_nr = getenv("SOAK") != NULL ? CHANGED_NR * SOAK_FACTOR : CHANGED_NR;
-    int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (argc < 2)
         return 2;
     random_state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    MUST(random_state != 0 && nothing >= 0 && dup2(nothing, STDERR_FILENO) >= 0);
+    MUST(random_state != 0);
     bool all = folder_run(target_options, argv[1], "options", changed_nr) != 0;
     all = folder_run(target_cgroup, argv[1], "cgroup", changed_nr / 4) != 0 && all;
     all = folder_run(target_trace, argv[1], "trace", changed_nr / 8) != 0 && all;

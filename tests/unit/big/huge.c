@@ -10,7 +10,7 @@
 
 #define SMALLEST (8 * MIB) /* that asks for hugepages */
 #define FIRST_SKIP (8 * HPAGE_BYTES)
-#define TRUSTED (64 * HPAGE_BYTES)
+#define TRUSTED (16 * HPAGE_BYTES)
 
 static void start(void) {
     rt_options_read(NULL, NULL);
