@@ -123,8 +123,8 @@ void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
      QUARRY___GFP_THISNODE | QUARRY___GFP_DMA | QUARRY___GFP_ACCOUNT)
 
 /* For a thread that must wait for nothing, a signal handler on top of anything included: as with GFP_NOWAIT, and NULL
- * above QUARRY_KMALLOC_NOLOCK_MAX. flags: 0 or __GFP_ZERO, anything else is refused with one line on stderr. The node
- * is not looked at. */
+ * above QUARRY_KMALLOC_NOLOCK_MAX. flags: of __GFP_ZERO and __GFP_ACCOUNT, anything else is refused with one line on
+ * stderr. The node is not looked at. */
 #define QUARRY_KMALLOC_NOLOCK_MAX ((size_t)8192)
 void *quarry_kmalloc_nolock(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
 /* As quarry_kfree, which waits for nothing. */

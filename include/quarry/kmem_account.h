@@ -7,7 +7,9 @@
  * A thread enters an account; from then on what it allocates with __GFP_ACCOUNT by kmalloc or __vmalloc, or with any
  * flags from a cache of SLAB_ACCOUNT, is charged to it by the size of its slot or area, until it is freed, by whichever
  * thread. Where that would pass the account's limit, the allocation fails as when memory is out, after the shrinkers
- * were asked; __GFP_NOFAIL is charged beyond the limit, as in the kernel. Sizes are bytes. Valid as C11 and C++17.
+ * were asked; as in the kernel, __GFP_NOFAIL, __GFP_HIGH (GFP_ATOMIC) and all in a scope of
+ * QUARRY_MEMALLOC_NORECLAIM are charged beyond the limit, and so is __GFP_MEMALLOC. Sizes are bytes. Valid as C11 and
+ * C++17.
  */
 #ifndef QUARRY_KMEM_ACCOUNT_H
 #define QUARRY_KMEM_ACCOUNT_H
@@ -25,9 +27,10 @@ enum { QUARRY_ACCOUNTS_MAX = 1024 };
 
 struct quarry_account;
 
-/* limit_bytes 0: none. name is copied, cut to 63 bytes. NULL for no name, without memory, and while there are
- * QUARRY_ACCOUNTS_MAX accounts, those among them that were destroyed and are charged for something. The first one takes
- * caches of SLAB_ACCOUNT off the fast path, for good. Takes a lock and may sleep; not for signal handlers. */
+/* limit_bytes 0: none. name is copied, cut to 63 bytes. NULL for no name, without memory, when there is no class left
+ * for a cache that is to be charged, and while there are QUARRY_ACCOUNTS_MAX accounts, those among them that were
+ * destroyed and are charged for something. The first one takes caches of SLAB_ACCOUNT off the fast path, for good.
+ * Takes a lock and may sleep; not for signal handlers. */
 struct quarry_account *quarry_account_create(const char *name, size_t limit_bytes) QUARRY_NOTHROW;
 /* Nobody may be in it or enter it any more. What is charged stays charged until it is freed; then the account is gone.
  * NULL does nothing. Async-signal-safe. */

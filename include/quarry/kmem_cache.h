@@ -147,8 +147,12 @@ struct quarry_core1_class;
 void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHROW;
 void quarry_core1_class_free(const struct quarry_core1_class *c, void *p) QUARRY_NOTHROW;
 #define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
-    (((flags) & (QUARRY___GFP_ZERO | QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL |         \
-                 QUARRY___GFP_THISNODE | QUARRY___GFP_DIRECT_RECLAIM)) == QUARRY___GFP_DIRECT_RECLAIM)
+    (((flags)&QUARRY_CACHE_RULES) == (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS))
+/* The flags that say what GFP_KERNEL does not: shrinkers of a request that goes to the heap itself see GFP_KERNEL. */
+#define QUARRY_CACHE_RULES                                                                                             \
+    (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
+     QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
+     QUARRY___GFP_THISNODE)
 
 /* --- sheaves: objects set aside for allocations that must not fail --- */
 

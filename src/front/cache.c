@@ -22,13 +22,16 @@ void quarry_core1_class_failed(void *(*fn)(const struct quarry_core1_class *clas
 static ALWAYS_INLINE unsigned slot_of(const struct quarry_core1_class *class) {
     return __atomic_load_n(&class->slot, __ATOMIC_RELAXED);
 }
+/* Who finds a handle finds what it leads to. The fast path reads no id. */
 static ALWAYS_INLINE unsigned id_of(const struct quarry_core1_class *class) {
-    return __atomic_load_n(&class->id, __ATOMIC_RELAXED);
+    /* order: acquire: what a handle leads to.                                             pairs: [kmem.cache.handle] */
+    return __atomic_load_n(&class->id, __ATOMIC_ACQUIRE);
 }
 
 static COLD NOINLINE void *class_alloc_slow(const struct quarry_core1_class *class) {
-    void *p = engine_class_alloc_slow(id_of(class));
-    if (LIKELY(p != NULL) || engine_is_debug_handle(id_of(class)))
+    unsigned id = id_of(class); /* once: what failed is what is asked about */
+    void *p = engine_class_alloc_slow(id);
+    if (LIKELY(p != NULL) || engine_is_debug_handle(id))
         return p;
     void *(*failed)(const struct quarry_core1_class *) = atomic_load_explicit(&class_failed, memory_order_relaxed);
     return failed == NULL ? NULL : failed(class);

@@ -5,7 +5,8 @@
  *
  * Invariants  [A1] refs is one for the account itself, until it is destroyed, and one for each object charged to it;
  *             an account with none is free to be made again, so a number in an owner's entry is never another's.
- *             [A2] charged is the sum of what its objects were charged with, and, unless forced, at most the limit.
+ *             [A2] charged is the sum of what its objects were charged with, and at most the limit but for what passes
+ *             it (kmem_gfp_passes_limit).
  * Ordering    The last reference dropped happens before the account is made again. [kmem.account]
  * Progress    Lock-free, but for making: no lock, no system call, no waiting in charging and freeing.
  * Reclamation [A1].
@@ -104,7 +105,7 @@ static void peak_raise(struct quarry_account *a, size_t bytes) {
 static bool sum_add(struct quarry_account *a, size_t bytes, quarry_gfp_t flags) {
     size_t limit = atomic_load_explicit(&a->limit_bytes, memory_order_relaxed);
     size_t charged = atomic_load_explicit(&a->charged_bytes, memory_order_relaxed);
-    bool forced = limit == 0 || ((flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags));
+    bool forced = limit == 0 || kmem_gfp_passes_limit(flags);
     do {
         if (!forced && (bytes > limit || charged > limit - bytes)) {
             atomic_fetch_add_explicit(&a->refused, 1, memory_order_relaxed);

@@ -53,8 +53,7 @@ bool kmem_accounted_start(void) {
     }
     quarry_core1_debug_options(&options);
     atomic_store_explicit(&zeroing, options.zero, memory_order_relaxed);
-    kmem_caches_account();
-    return true;
+    return kmem_caches_account();
 }
 
 /* --- allocating --- */
@@ -103,8 +102,13 @@ void *kmem_accounted_alloc(const struct quarry_kmem_cache *s, enum quarry_core1_
                    kmem_may_block(flags) ? kmem_gfp_try_inside(charged_try, charged) : charged_try(charged, flags));
 }
 
-COLD static void *kmalloc_refused(quarry_gfp_t flags) {
-    static _Atomic(bool) said;
+/* What may not fail is served, and nobody's. */
+COLD static void *kmalloc_too_large(size_t size, quarry_gfp_t flags) {
+    static _Atomic(bool) said, said_served;
+    if ((flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags)) {
+        kmem_warn_once(&said_served, flags, "quarry: warning: kmalloc of more than 1 MiB is not charged\n");
+        return quarry_kmalloc(size, flags & ~QUARRY___GFP_ACCOUNT);
+    }
     kmem_warn_once(&said, flags, "quarry: warning: kmalloc of more than 1 MiB with __GFP_ACCOUNT refused\n");
     return NULL;
 }
@@ -114,7 +118,7 @@ void *kmem_accounted_kmalloc(size_t size, quarry_gfp_t flags) {
     while (i < ARRAY_NR(kmalloc_bytes) && kmalloc_bytes[i] < size)
         i++;
     if (i == ARRAY_NR(kmalloc_bytes))
-        return kmalloc_refused(flags);
+        return kmalloc_too_large(size, flags);
     const struct quarry_kmem_cache *s = kmalloc_cache(i);
     void *p = kmem_may_block(flags) ? kmem_gfp_try(charged_try, s, flags) : charged_try(s, flags);
     if (p != NULL && !kmem_gfp_node_holds(p, size, flags)) {

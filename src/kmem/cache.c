@@ -183,33 +183,40 @@ static void cache_list(struct quarry_kmem_cache *s) {
 
 /* Beside s, which is of SLAB_ACCOUNT: a cache for what is charged; and a handle for s, so that each allocation asks
  * first. Its head is read meanwhile: each of old and new, and one of each, leads to objects of s. */
-static void cache_account(struct quarry_kmem_cache *s) {
+static bool cache_account(struct quarry_kmem_cache *s) {
     char name[KMEM_NAME_BYTES];
     struct quarry_kmem_cache like = *s;
     if ((s->flags & QUARRY_SLAB_ACCOUNT) == 0 || is_accounted(s) || s->accounted != NULL || s->debug != NULL)
-        return;
+        return true;
     (void)snprintf(name, sizeof(name), "%.*s(charged)", KMEM_NAME_BYTES - 10, s->name);
     like.flags |= KMEM_SLAB_ACCOUNTED;
     like.users = 1;
     struct quarry_kmem_cache *charged = cache_new(name, &like);
     if (charged == NULL) {
         kmem_print("quarry: warning: no memory to charge objects of the cache %s\n", s->name);
-        return;
+        return false;
     }
     cache_list(charged);
-    s->accounted = charged;
+    /* order: release: the cache of charged objects.                                       pairs: [kmem.cache.handle] */
+    __atomic_store_n(&s->accounted, charged, __ATOMIC_RELEASE);
     kmem_debug_hook(s);
-    __atomic_store_n(&s->class.id, kmem_debug_handle(s), __ATOMIC_RELAXED);
+    /* order: release: the hook, and what it looks at.                                     pairs: [kmem.cache.handle] */
+    __atomic_store_n(&s->class.id, kmem_debug_handle(s), __ATOMIC_RELEASE);
     __atomic_store_n(&s->class.slot, charged->heap.slot, __ATOMIC_RELAXED);
+    return true;
 }
 
-void kmem_caches_account(void) {
+bool kmem_caches_account(void) {
+    bool all = true;
     lock_to_change();
     for (struct quarry_kmem_cache *s = caches; s != NULL; s = s->next)
-        cache_account(s);
-    /* order: release: what was made.                                                         pairs: [kmem.accounted] */
-    atomic_store_explicit(&kmem_accounts_on, true, memory_order_release);
+        all = cache_account(s) && all;
+    if (all) {
+        /* order: release: what was made.                                                     pairs: [kmem.accounted] */
+        atomic_store_explicit(&kmem_accounts_on, true, memory_order_release);
+    }
     unlock_changed();
+    return all;
 }
 
 /* Under the lock. NULL: no memory, or no class left. */
@@ -231,7 +238,7 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
     if (s != NULL)
         cache_list(s);
     if (s != NULL && atomic_load_explicit(&kmem_accounts_on, memory_order_relaxed))
-        cache_account(s);
+        (void)cache_account(s);
     return s;
 }
 
@@ -436,6 +443,7 @@ static void *cache_try(const void *cache, quarry_gfp_t flags) {
 }
 
 static bool is_strict(quarry_gfp_t flags) { return (flags & QUARRY___GFP_THISNODE) != 0; }
+static bool is_sure(quarry_gfp_t flags) { return (flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags); }
 
 static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if (kmem_may_block(flags))
@@ -460,15 +468,32 @@ struct wanted {
 
 static void *alloc_on(const void *what, quarry_gfp_t flags) {
     const struct wanted *w = what;
-    return quarry_core1_class_alloc_node(&w->cache->class, w->node, is_strict(flags));
+    return quarry_core1_class_alloc_node(&w->cache->heap, w->node, is_strict(flags));
 }
 
-/* What may not block, is debugged or charged comes from where there is some: of a node only where there is no other. */
+/* A handle may take the place of the class at any time: no question of this file's is answered by it. */
+static bool is_to_charge(const struct quarry_kmem_cache *s) {
+    /* order: acquire: the cache of charged objects.                                       pairs: [kmem.cache.handle] */
+    return __atomic_load_n(&s->accounted, __ATOMIC_ACQUIRE) != NULL && quarry_account_current() != NULL;
+}
+
+/* From where there is some. What must lie on a node, and nobody knows whether it does, is moved there; what may not
+ * block or is debugged cannot be, and is NULL. What may not fail may lie anywhere then. */
+static void *alloc_then_settle(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
+    int sole = quarry_core1_node_sole();
+    bool holds = !is_strict(flags) || is_sure(flags) || (sole >= 0 && (node < 0 || node == sole));
+    bool may_move = sole < 0 && kmem_may_block(flags) && s->debug == NULL;
+    void *p = holds || may_move ? alloc_by_context(s, flags) : NULL;
+    if (p == NULL || holds || quarry_core1_settle_on(p, s->slot_bytes, node))
+        return p;
+    quarry_kmem_cache_free(s, p);
+    return NULL;
+}
+
 static void *alloc_by_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
-    if (LIKELY(kmem_may_block(flags) && s->class.id == s->heap.id))
+    if (LIKELY(kmem_may_block(flags) && s->debug == NULL && !is_to_charge(s)))
         return kmem_gfp_try(alloc_on, &(struct wanted){s, node}, flags);
-    bool elsewhere = is_strict(flags) && node >= 0 && quarry_core1_node_sole() != node;
-    return elsewhere || !kmem_gfp_node_holds(NULL, 0, flags) ? NULL : alloc_by_context(s, flags);
+    return alloc_then_settle(s, flags, node);
 }
 
 static void *alloc_by_rules(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
@@ -502,8 +527,18 @@ static size_t bulk_by_one(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_
     return got;
 }
 
+/* One attempt. Limits and shrinkers go by the flags, which the heap does not know. */
+static size_t bulk_by_run(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
+    if (LIKELY(QUARRY_GFP_IS_PLAIN(flags & ~QUARRY___GFP_ZERO)))
+        return quarry_core1_class_alloc_bulk(&s->class, nr, objs);
+    quarry_gfp_t before = kmem_gfp_inside_set(flags);
+    size_t got = quarry_core1_class_alloc_bulk(&s->class, nr, objs);
+    (void)kmem_gfp_inside_set(before);
+    return got;
+}
+
 int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
-    size_t got = kmem_may_block(flags) && !is_strict(flags) ? quarry_core1_class_alloc_bulk(&s->class, nr, objs) : 0;
+    size_t got = kmem_may_block(flags) && !is_strict(flags) ? bulk_by_run(s, flags, nr, objs) : 0;
     got += bulk_by_one(s, flags, nr - got, objs + got);
     if (got < nr) {
         quarry_core1_class_free_bulk(&s->class, got, objs);

@@ -35,8 +35,9 @@ void kmem_grace_fork_child(void) __attribute__((weak));
 
 /* Of the caches that charged objects come from (accounted.c), no program's either. */
 #define KMEM_SLAB_ACCOUNTED 0x4000u
-/* Gives all caches of SLAB_ACCOUNT, and those made from now on, one for charged objects. */
-void kmem_caches_account(void);
+/* Gives all caches of SLAB_ACCOUNT, and those made from now on, one for charged objects. False: not all, for want of
+ * memory or classes; it may be called again. */
+bool kmem_caches_account(void);
 
 /* A cache of arguments that are known to be good; NULL: no memory, or no class left. */
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,

@@ -227,19 +227,29 @@ static void *charged(const struct quarry_kmem_cache *s, char *object, enum quarr
     return charged_by(s, object, kmem_accounted_flags(context));
 }
 
+static void *whole_try(const void *cache, quarry_gfp_t flags) {
+    const struct quarry_kmem_cache *s = cache;
+    return charged_by(s, object_alloc(s, QUARRY_CORE1_MAY_BLOCK, s->object_bytes, KMEM_NOT_ZEROED), flags);
+}
+
+/* What meets a limit tries again as what meets the end of memory. */
+static void *whole_alloc(const struct quarry_kmem_cache *s, enum quarry_core1_context context) {
+    bool is_charged = (s->flags & QUARRY_SLAB_ACCOUNT) != 0 && quarry_account_current() != NULL;
+    if (context == QUARRY_CORE1_MAY_BLOCK && is_charged)
+        return kmem_gfp_try_inside(whole_try, s);
+    return charged(s, object_alloc(s, context, s->object_bytes, KMEM_NOT_ZEROED), context);
+}
+
 static void *hook_alloc(unsigned handle, enum quarry_core1_context context) {
     if (handle >= DEAD_HANDLES)
         return dead_alloc(graves[handle - DEAD_HANDLES]);
     const struct quarry_kmem_cache *s = cache_of(handle - IDS_NR);
     if (s->debug == NULL)
         return kmem_accounted_alloc(s, context);
-    return fails(s) ? NULL : charged(s, object_alloc(s, context, s->object_bytes, KMEM_NOT_ZEROED), context);
+    return fails(s) ? NULL : whole_alloc(s, context);
 }
 
-void *kmem_debug_alloc_sure(const struct quarry_kmem_cache *s) {
-    return charged(s, object_alloc(s, QUARRY_CORE1_MAY_BLOCK, s->object_bytes, KMEM_NOT_ZEROED),
-                   QUARRY_CORE1_MAY_BLOCK);
-}
+void *kmem_debug_alloc_sure(const struct quarry_kmem_cache *s) { return whole_alloc(s, QUARRY_CORE1_MAY_BLOCK); }
 
 /* --- freeing --- */
 
@@ -516,6 +526,17 @@ static void *kmalloc_try(const void *what, quarry_gfp_t flags) {
     return (flags & QUARRY___GFP_ACCOUNT) == 0 ? object : charged_by(s, object, flags);
 }
 
+/* The reserve's objects are nobody's: what is to be charged is not taken from there. */
+static void *kmalloc_blocking(size_t size, quarry_gfp_t flags) {
+    if ((flags & QUARRY___GFP_ACCOUNT) == 0 || quarry_account_current() == NULL)
+        return kmem_gfp_alloc(kmalloc_try, size, flags);
+    void *p = kmem_gfp_try(kmalloc_try, &size, flags);
+    if (p == NULL || kmem_gfp_node_holds(p, size, flags))
+        return p;
+    quarry_core1_free(p);
+    return NULL;
+}
+
 bool kmem_debug_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p) {
     const struct quarry_kmem_cache *s = size == 0 ? NULL : kmalloc_cache(size);
     if (s == NULL)
@@ -524,7 +545,7 @@ bool kmem_debug_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p) {
     if ((flags & QUARRY___GFP_NOFAIL) == 0 && fails(s))
         return true;
     if (kmem_may_block(flags))
-        *ret_p = kmem_gfp_alloc(kmalloc_try, size, flags);
+        *ret_p = kmalloc_blocking(size, flags);
     else if (kmem_gfp_node_holds(NULL, size, flags))
         *ret_p = kmalloc_try(&size, flags);
     return true;

@@ -52,6 +52,13 @@ bool kmem_gfp_has_reserve(quarry_gfp_t flags) {
     return (flags & (QUARRY___GFP_HIGH | QUARRY___GFP_MEMALLOC)) != 0 || (scope & QUARRY_MEMALLOC_NORECLAIM) != 0;
 }
 
+/* The kernel's try_charge_memcg(): what may not fail, or stands for others who wait. __GFP_MEMALLOC is refused there,
+ * which has no reserve for each flag; here who has the reserve has it whole. */
+bool kmem_gfp_passes_limit(quarry_gfp_t flags) {
+    return (flags & (QUARRY___GFP_HIGH | QUARRY___GFP_MEMALLOC)) != 0 || (scope & QUARRY_MEMALLOC_NORECLAIM) != 0 ||
+           ((flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags));
+}
+
 /* --- nodes --- */
 
 bool kmem_gfp_node_holds(void *p, size_t size, quarry_gfp_t flags) {
@@ -84,9 +91,14 @@ static bool make_room(quarry_gfp_t flags, unsigned tried) {
     return true;
 }
 
-void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags) {
+quarry_gfp_t kmem_gfp_inside_set(quarry_gfp_t flags) {
     quarry_gfp_t before = inside;
     inside = flags;
+    return before;
+}
+
+void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags) {
+    quarry_gfp_t before = kmem_gfp_inside_set(flags);
     unsigned left = tries_nr(flags);
     void *p = try(what, flags);
     for (unsigned tried = 0; p == NULL && --left > 0 && make_room(flags, tried); tried++)

@@ -16,6 +16,8 @@
 quarry_gfp_t kmem_gfp_in_scope(quarry_gfp_t flags);
 /* Whether an allocation that may not block may draw on the reserve. */
 bool kmem_gfp_has_reserve(quarry_gfp_t flags);
+/* Whether an account is charged for it beyond its limit. */
+bool kmem_gfp_passes_limit(quarry_gfp_t flags);
 /* One attempt at what is wanted. */
 typedef void *kmem_try_fn(const void *what, quarry_gfp_t flags);
 /* An allocation that may block: try(what, flags), and, while it gives NULL, as much effort to make room as the flags
@@ -26,6 +28,8 @@ void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags);
 void *kmem_gfp_try_inside(kmem_try_fn *try, const void *what);
 /* Flags of the allocation this thread is inside, or GFP_KERNEL. */
 quarry_gfp_t kmem_gfp_inside(void);
+/* From now on this thread is inside one of these flags; 0: none. Returns what to set afterwards. Async-signal-safe. */
+quarry_gfp_t kmem_gfp_inside_set(quarry_gfp_t flags);
 /* kmem_gfp_try of size bytes, which what points to; then the reserve for those who may. With __GFP_THISNODE only memory
  * of this thread's node. */
 void *kmem_gfp_alloc(kmem_try_fn *try, size_t size, quarry_gfp_t flags);

@@ -39,9 +39,23 @@ static void *charged_resize(void *p, size_t size, quarry_gfp_t flags) {
     return q;
 }
 
+/* Nobody's area that grows with __GFP_ACCOUNT is this thread's account's from then on, whole; nobody's again if it does
+ * not grow. */
+static void *charge_and_resize(void *p, size_t size, quarry_gfp_t flags) {
+    if (!kmem_account_area_charge(p, quarry_core1_area_bytes(p), flags))
+        return NULL;
+    void *q = charged_resize(p, size, flags);
+    if (q == NULL)
+        kmem_account_area_uncharge(p, quarry_core1_area_bytes(p));
+    return q;
+}
+
 static void *resize(void *p, size_t size, quarry_gfp_t flags) {
-    return UNLIKELY(kmem_account_area_is_charged(p)) ? charged_resize(p, size, flags)
-                                                     : quarry_core1_area_resize(p, size);
+    if (UNLIKELY(kmem_account_area_is_charged(p)))
+        return charged_resize(p, size, flags);
+    bool wanted = (flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL;
+    return UNLIKELY(wanted && size > quarry_core1_area_bytes(p)) ? charge_and_resize(p, size, flags)
+                                                                 : quarry_core1_area_resize(p, size);
 }
 
 static void *wanted_try(const void *what, quarry_gfp_t flags) {

@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 #include <limits.h>
-#include <linux/memcontrol.h>
+#include <linux/sched/mm.h> /* has set_active_memcg() */
 #include <linux/shrinker.h>
 #include <linux/vmalloc.h>
 #include <pthread.h>
@@ -38,6 +38,14 @@ static void charged(const struct mem_cgroup *a, size_t nr, size_t usable_bytes) 
     CHECK(info.peak_bytes >= info.charged_bytes);
 }
 
+static bool debugged(void) { return getenv("QUARRY_SLAB_DEBUG") != NULL; }
+
+/* The same of slots that have nothing beside their objects. */
+static void charged_exactly(const struct mem_cgroup *a, size_t nr, size_t ksizes) {
+    charged(a, nr, 0);
+    CHECK_MSG(debugged() || info_of(a).charged_bytes == ksizes, "%zu bytes, not %zu", info_of(a).charged_bytes, ksizes);
+}
+
 static void *elsewhere_free(void *p) {
     kfree(p);
     return NULL;
@@ -52,6 +60,7 @@ static void who(size_t unused) {
     CHECK(set_active_memcg(a) == NULL && quarry_account_current() == a);
     void *mine = kmalloc(100, GFP_KERNEL_ACCOUNT), *plain = kmalloc(100, GFP_KERNEL);
     charged(a, 1, 100);
+    charged_exactly(a, 1, ksize(mine));
     CHECK(set_active_memcg(b) == a);
     void *other = kmalloc(opaque_size(5000), GFP_ATOMIC | __GFP_ACCOUNT);
     charged(b, 1, 5000);
@@ -86,9 +95,9 @@ static void sizes(size_t unused) {
         CHECK(p != NULL && ksize(p) >= size && aligned(p, size));
         memset(p, 'x', size);
         objs[nr] = p;
-        usable += size;
+        usable += ksize(p);
     }
-    charged(a, nr, usable);
+    charged_exactly(a, nr, usable);
     kfree_bulk(nr, objs);
     charged(a, 0, 0);
     for (size_t size = 1; size <= 70000; size *= 3) {
@@ -106,6 +115,7 @@ static void sizes(size_t unused) {
     void *p = kvmalloc(9000, GFP_KERNEL_ACCOUNT), *q = kmalloc_nolock(700, __GFP_ACCOUNT, NUMA_NO_NODE);
     void *r = kmalloc_node(60, GFP_KERNEL_ACCOUNT, 0), *s = kmemdup("copy", 5, GFP_KERNEL_ACCOUNT);
     charged(a, 4, 9000 + 700 + 60 + 5);
+    charged_exactly(a, 4, ksize(p) + ksize(q) + ksize(r) + ksize(s));
     kvfree(p);
     kfree_nolock(q);
     kfree_sensitive(r);
@@ -113,6 +123,10 @@ static void sizes(size_t unused) {
     charged(a, 0, 0);
     /* No slot is that large, and no limit is passed in silence. */
     CHECK(kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT | __GFP_NOWARN) == NULL);
+    p = kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_NOFAIL);
+    CHECK(p != NULL);
+    charged(a, 0, 0);
+    kfree(p);
     CHECK(kmalloc(opaque_size(0), GFP_KERNEL_ACCOUNT) == ZERO_SIZE_PTR);
     (void)set_active_memcg(NULL);
     p = kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT);
@@ -146,6 +160,19 @@ static void areas(size_t unused) {
     charged(a, 2, 12 << 20);
     kvfree(q);
     kvfree_atomic(r);
+    charged(a, 0, 0);
+    /* Nobody's that grows for the tenant is the tenant's whole, or as it was. */
+    CHECK((p = vmalloc(1 << 20)) != NULL && (p = vrealloc(p, 2 << 20, GFP_KERNEL)) != NULL);
+    charged(a, 0, 0);
+    memset(p, 'x', 2 << 20);
+    CHECK(vrealloc(p, 41 << 20, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN) == NULL);
+    charged(a, 0, 0);
+    CHECK((p = vrealloc(p, 1 << 20, GFP_KERNEL_ACCOUNT)) != NULL);
+    charged(a, 0, 0);
+    CHECK((p = kvrealloc(p, 3 << 20, GFP_KERNEL_ACCOUNT)) != NULL && bytes_are(p, 0, 1 << 20, 'x'));
+    charged(a, 1, 3 << 20);
+    CHECK(info_of(a).charged_bytes == 3 << 20);
+    vfree(p);
     charged(a, 0, 0);
     /* What comes to lie where they were is nobody's. */
     for (int i = 0; i < 20; i++) {
@@ -183,6 +210,35 @@ static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc) 
     return freed;
 }
 
+/* Who may not wait meets the limit, unless the reserve is for him; so does nobody in the scope of who frees memory. */
+static void contexts(size_t unused) {
+    (void)unused;
+    struct mem_cgroup *a = tenant("contexts", 0);
+    (void)set_active_memcg(a);
+    size_t nr = 0, before;
+    for (; nr < 400; nr++)
+        CHECK((objs[nr] = kmalloc(200, GFP_KERNEL_ACCOUNT)) != NULL);
+    size_t slot = info_of(a).charged_bytes / nr;
+    for (size_t i = 0; i < nr; i += 2)
+        kfree(objs[i]); /* so that there is room in slabs */
+    quarry_account_limit(a, before = info_of(a).charged_bytes);
+    CHECK(kmalloc(200, GFP_NOWAIT | __GFP_ACCOUNT) == NULL && info_of(a).refused == 1);
+    CHECK((objs[0] = kmalloc(200, GFP_ATOMIC | __GFP_ACCOUNT)) != NULL);
+    CHECK(info_of(a).charged_bytes == before + slot && info_of(a).refused == 1);
+    CHECK((objs[2] = kmalloc(200, GFP_KERNEL_ACCOUNT | __GFP_HIGH)) != NULL);
+    unsigned scope = memalloc_noreclaim_save();
+    CHECK((objs[4] = kmalloc(200, GFP_NOWAIT | __GFP_ACCOUNT)) != NULL);
+    memalloc_noreclaim_restore(scope);
+    CHECK(info_of(a).charged_bytes == before + 3 * slot && info_of(a).refused == 1);
+    CHECK(kmalloc(200, GFP_NOWAIT | __GFP_ACCOUNT) == NULL && info_of(a).refused == 2);
+    quarry_account_limit(a, before + 4 * slot);
+    CHECK((objs[6] = kmalloc(200, GFP_NOWAIT | __GFP_ACCOUNT)) != NULL);
+    CHECK(kmalloc(200, GFP_NOWAIT | __GFP_ACCOUNT) == NULL);
+    for (size_t i = 0; i < nr; i++)
+        kfree(i % 2 != 0 || i < 8 ? objs[i] : NULL);
+    charged(a, 0, 0);
+}
+
 static void limits(size_t flags) {
     static struct shrinker shrinker = {
         .count_objects = shrink_count, .scan_objects = shrink_scan, .seeks = DEFAULT_SEEKS};
@@ -194,6 +250,7 @@ static void limits(size_t flags) {
     CHECK_MSG(info.charged_bytes <= LIMIT_BYTES && info.charged_bytes > LIMIT_BYTES * 9 / 10 && info.refused > 0,
               "%zu bytes of %d", info.charged_bytes, LIMIT_BYTES);
     CHECK(info.limit_bytes == LIMIT_BYTES && info.objects == nr);
+    CHECK_MSG(nr == LIMIT_BYTES / (info.charged_bytes / nr), "%zu objects", nr);
     /* It is this account that is full, and what is freed is there again. */
     void *p = kmalloc(200, GFP_KERNEL), *q;
     (void)set_active_memcg(b);
@@ -220,7 +277,7 @@ static void limits(size_t flags) {
     CHECK(register_shrinker(&shrinker, "accounts") == 0);
     shrink_nr = nr;
     p = kmalloc(200, gfp);
-    CHECK((p != NULL) == ((gfp & __GFP_DIRECT_RECLAIM) != 0) && (p == NULL || asked > 0));
+    CHECK(p != NULL && asked > 0);
     kfree(p);
     kfree_bulk(shrink_nr, objs);
     charged(a, 0, 0);
@@ -309,6 +366,68 @@ static void caches(size_t late) {
     charged(a, 0, 0);
 }
 
+/* Shrinkers of who holds a lock of the file system must not need it. */
+static gfp_t seen;
+
+static unsigned long mask_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s;
+    asked++;
+    seen |= sc->gfp_mask;
+    return 0;
+}
+
+static size_t cache_fill(struct kmem_cache *s, gfp_t flags, size_t bulk) {
+    size_t nr = 0;
+    while (nr < MANY_NR && (bulk != 0 ? kmem_cache_alloc_bulk(s, flags, 1, &objs[nr]) == 1
+                                      : (objs[nr] = kmem_cache_alloc(s, flags)) != NULL))
+        nr++;
+    CHECK_MSG(nr < MANY_NR, "there is no limit");
+    return nr;
+}
+
+static void masks(size_t bulk) {
+    static struct shrinker shrinker = {
+        .count_objects = mask_count, .scan_objects = shrink_scan, .seeks = DEFAULT_SEEKS};
+    struct kmem_cache *s = kmem_cache_create("things", sizeof(struct thing), 0, SLAB_ACCOUNT, construct);
+    (void)set_active_memcg(tenant("masks", LIMIT_BYTES));
+    CHECK(s != NULL && register_shrinker(&shrinker, "masks") == 0);
+    size_t nr = cache_fill(s, GFP_NOFS, bulk);
+    CHECK_MSG(asked > 0 && (seen & __GFP_FS) == 0 && (seen & __GFP_IO) != 0, "%lu times by %#x", asked, seen);
+    seen = 0;
+    CHECK(kmem_cache_alloc(s, GFP_NOIO) == NULL && seen != 0 && (seen & (__GFP_FS | __GFP_IO)) == 0);
+    CHECK(kmem_cache_alloc_node(s, GFP_NOIO, 0) == NULL && (seen & (__GFP_FS | __GFP_IO)) == 0);
+    CHECK(kmem_cache_alloc(s, GFP_KERNEL) == NULL && (seen & __GFP_FS) != 0);
+    asked = 0;
+    CHECK(kmem_cache_alloc(s, GFP_KERNEL | __GFP_NORETRY) == NULL && asked == 0);
+    CHECK(kmem_cache_alloc_bulk(s, GFP_KERNEL | __GFP_NORETRY, 2, objs + nr) == 0 && asked == 0);
+    /* And what passes the limit asks nobody. */
+    void *p = kmem_cache_alloc(s, GFP_KERNEL | __GFP_NOFAIL),
+         *q = kmem_cache_alloc_node(s, GFP_KERNEL | __GFP_NOFAIL, 0);
+    CHECK(p != NULL && q != NULL && asked == 0);
+    kmem_cache_free(s, p);
+    kmem_cache_free(s, q);
+    kmem_cache_free_bulk(s, nr, objs);
+    unregister_shrinker(&shrinker);
+    kmem_cache_destroy(s);
+}
+
+/* The plain request of a cache at the limit gets what a shrinker gives. */
+static void gift(size_t unused) {
+    static struct shrinker shrinker = {
+        .count_objects = shrink_count, .scan_objects = shrink_scan, .seeks = DEFAULT_SEEKS};
+    struct kmem_cache *s = kmem_cache_create("things", sizeof(struct thing), 0, SLAB_ACCOUNT, construct);
+    struct mem_cgroup *a = tenant("gift", LIMIT_BYTES);
+    (void)unused;
+    (void)set_active_memcg(a);
+    shrink_nr = cache_fill(s, GFP_KERNEL, 0);
+    CHECK(register_shrinker(&shrinker, "gift") == 0);
+    struct thing *t = kmem_cache_alloc(s, GFP_KERNEL);
+    CHECK_MSG(t != NULL && t->mark == MARK, "nothing, after the shrinker was asked %lu times", asked);
+    kmem_cache_free(s, t);
+    kfree_bulk(shrink_nr, objs);
+    charged(a, 0, 0);
+}
+
 /* --- the accounts themselves --- */
 
 static void ends(size_t unused) {
@@ -363,7 +482,10 @@ static const struct test_case table[] = {
     {"sizes", sizes, 0, CASE_QUARRY},
     {"areas", areas, 0, CASE_QUARRY},
     {"limits", limits, GFP_KERNEL_ACCOUNT, CASE_QUARRY},
-    {"limits, atomic", limits, GFP_ATOMIC | __GFP_ACCOUNT, CASE_QUARRY},
+    {"limits, contexts", contexts, 0, CASE_QUARRY},
+    {"masks", masks, 0, CASE_QUARRY},
+    {"masks, bulk", masks, 1, CASE_QUARRY},
+    {"a shrinker's gift", gift, 0, CASE_QUARRY},
     {"caches", caches, 0, CASE_QUARRY},
     {"caches, late", caches, 1, CASE_QUARRY},
     {"ends", ends, 0, CASE_QUARRY},

@@ -40,7 +40,7 @@ static uint64_t random_next(uint64_t *seed) {
 
 static struct thing *thing_new(uint64_t *seed, unsigned account) {
     uint64_t dice = random_next(seed);
-    gfp_t flags = (dice & 1) != 0 ? GFP_KERNEL_ACCOUNT | __GFP_NORETRY : GFP_ATOMIC | __GFP_ACCOUNT;
+    gfp_t flags = (dice & 1) != 0 ? GFP_KERNEL_ACCOUNT | __GFP_NORETRY : GFP_NOWAIT | __GFP_ACCOUNT;
     struct thing *t = (dice & 0x3f1) == 1 ? __vmalloc(20000, flags)
                       : (dice & 6) == 0   ? kmem_cache_alloc(cache, flags)
                                           : kmalloc(sizeof(*t) + (dice >> 8) % (dice >> 40 & 1 ? 3000 : 100), flags);

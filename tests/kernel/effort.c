@@ -5,6 +5,7 @@
 #include "fill.h"
 
 #include <linux/gfp.h>
+#include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/vmalloc.h>
 #include <stdatomic.h>
@@ -103,6 +104,64 @@ static void plain(size_t kind) {
     kfree(p);
 }
 
+/* What shrinkers are told when memory is out: no more than who asks may do. */
+static gfp_t seen;
+
+static unsigned long mask_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s;
+    counts++;
+    seen |= sc->gfp_mask;
+    return 0;
+}
+
+static void masks(size_t bulk) {
+    static struct shrinker shrinker = {.count_objects = mask_count, .scan_objects = late_scan, .seeks = DEFAULT_SEEKS};
+    void *objs[3];
+    fill();
+    CHECK(register_shrinker(&shrinker, "masks") == 0);
+    counts = 0;
+    CHECK(bulk ? kmem_cache_alloc_bulk(cache, GFP_NOFS, 3, objs) == 0 : kmem_cache_alloc(cache, GFP_NOFS) == NULL);
+    CHECK_MSG(counts > 0 && (seen & __GFP_FS) == 0 && (seen & __GFP_IO) != 0, "%lu times by %#x", counts, seen);
+    seen = 0;
+    CHECK(bulk ? kmem_cache_alloc_bulk(cache, GFP_NOIO, 3, objs) == 0 : kmem_cache_alloc(cache, GFP_NOIO) == NULL);
+    CHECK_MSG(seen != 0 && (seen & (__GFP_FS | __GFP_IO)) == 0, "by %#x", seen);
+    CHECK(kmem_cache_alloc(cache, GFP_KERNEL) == NULL && (seen & __GFP_FS) != 0);
+}
+
+/* A shrinker's own requests are plain ones, whoever waits for it. */
+static struct kmem_cache *things;
+static struct mem_cgroup *full;
+
+static unsigned long charge_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    counts++;
+    struct mem_cgroup *before = set_active_memcg(full);
+    CHECK_MSG(kmem_cache_alloc(things, GFP_KERNEL) == NULL, "the limit was passed");
+    (void)set_active_memcg(before);
+    return held_nr;
+}
+
+static void nested(size_t unused) {
+    static struct shrinker shrinker = {
+        .count_objects = charge_count, .scan_objects = held_scan, .seeks = DEFAULT_SEEKS};
+    struct quarry_account_info info;
+    void *objs[20];
+    (void)unused;
+    CHECK((things = kmem_cache_create("things", 200, 0, SLAB_ACCOUNT, NULL)) != NULL);
+    CHECK((full = quarry_account_create("full", 0)) != NULL);
+    (void)set_active_memcg(full);
+    for (int i = 0; i < 20; i++)
+        CHECK((objs[i] = kmem_cache_alloc(things, GFP_KERNEL)) != NULL);
+    (void)set_active_memcg(NULL);
+    kmem_cache_free_bulk(things, 10, objs); /* there is room in the slab */
+    quarry_account_info_get(full, &info);
+    quarry_account_limit(full, info.charged_bytes);
+    fill();
+    CHECK(register_shrinker(&shrinker, "nested") == 0);
+    counts = 0;
+    CHECK(want(OBJECT, GFP_KERNEL | __GFP_NOFAIL) != NULL && counts > 0);
+}
+
 static void nofail(size_t kind) {
     pthread_t thread;
     held_register();
@@ -136,6 +195,9 @@ static const struct test_case table[] = {
     {"efforts, a cache", efforts, OBJECT, CASE_QUARRY},
     {"plain, kmalloc", plain, PAGE, CASE_QUARRY},
     {"plain, a cache", plain, OBJECT, CASE_QUARRY},
+    {"masks", masks, 0, CASE_QUARRY},
+    {"masks, bulk", masks, 1, CASE_QUARRY},
+    {"nested", nested, 0, CASE_QUARRY},
     {"nofail, a page", nofail, PAGE, CASE_QUARRY},
     {"nofail, pages", nofail, PAGES, CASE_QUARRY},
     {"nofail, an area", nofail, AREA, CASE_QUARRY},

@@ -33,6 +33,7 @@ void quarry_core1_free(void *p) {
     free(p);
 }
 bool kmem_gfp_has_reserve(quarry_gfp_t flags) { return (flags & QUARRY___GFP_HIGH) != 0; }
+bool kmem_gfp_passes_limit(quarry_gfp_t flags) { return (flags & QUARRY___GFP_HIGH) != 0; }
 bool kmem_accounted_start(void) { return true; }
 
 static void *object(unsigned slab, unsigned index) {

@@ -5,6 +5,7 @@
 #define QUARRY_KERNEL_LINUX_SCHED_MM_H
 
 #include <linux/gfp.h>
+#include <linux/memcontrol.h> /* set_active_memcg() */
 
 static inline unsigned int memalloc_noio_save(void) { return quarry_memalloc_save(QUARRY_MEMALLOC_NOIO); }
 static inline void memalloc_noio_restore(unsigned int flags) { quarry_memalloc_restore(QUARRY_MEMALLOC_NOIO, flags); }
