@@ -83,6 +83,6 @@ mode_result() {
     output=$(guest_output "$2" "$3")
     grep -q "per-CPU mode $4\b" <<<"$output" && good=0
     [ "$4" = locked ] || [ "$(figure fallback_ops <<<"$output")" -le $((1000 * $(figure drains <<<"$output"))) ] || good=1
-    [ $good = 0 ] || printf '%s\n' "$output" | head -20
+    [ $good = 0 ] || printf '%s\n' "$output" | grep -E 'per-CPU mode|fallback_ops|drains|FAILED' | sed 's/^/# /'
     result "$1: $3 is $4" $good
 }
