@@ -141,10 +141,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--test", choices=MODES, metavar="MODE", help=", ".join(MODES))
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("library")
-    parser.add_argument("program")
+    parser.add_argument("lib", metavar="LIBRARY")
+    parser.add_argument("program", metavar="PROGRAM")
     args = parser.parse_args()
-    return table(args.library, args.program) if args.table else test(args.test, args.library, args.program)
+    return table(args.lib, args.program) if args.table else test(args.test, args.lib, args.program)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
  */
 #include "check.h"
 #include "oracle.h"
+#include "timer.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -40,27 +41,13 @@ static void on_timer(int signal_nr) {
     errno = saved;
 }
 
-static timer_t timer_start(void) {
-    struct sigevent event;
-    struct itimerspec every = {{0, TIMER_NS}, {0, TIMER_NS}};
-    timer_t timer;
-
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGRTMIN;
-    event._sigev_un._tid = (int)syscall(SYS_gettid);
-    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    CHECK(timer_settime(timer, 0, &every, NULL) == 0);
-    return timer;
-}
-
 static void *thread_run(void *index) {
     size_t i = (size_t)index;
     sigset_t blocked;
     timer_t timer;
 
     handler_pool = &handler_pools[i];
-    timer = timer_start();
+    timer = timer_start(SIGRTMIN, TIMER_NS);
     while (!atomic_load_explicit(&stopping, memory_order_relaxed))
         pool_steps(&thread_pools[i], 64);
     CHECK(timer_delete(timer) == 0);

@@ -5,6 +5,7 @@
  * end every page is back. SOAK=1 runs a minute.
  */
 #include "check.h"
+#include "timer.h"
 
 #include <errno.h>
 #include <linux/mm.h>
@@ -104,19 +105,6 @@ static void on_timer(int signal_nr) {
     errno = saved;
 }
 
-static timer_t timer_start(void) {
-    struct itimerspec every = {{0, TIMER_NS}, {0, TIMER_NS}};
-    struct sigevent event;
-    timer_t timer;
-    memset(&event, 0, sizeof(event));
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGRTMIN;
-    event._sigev_un._tid = (int)syscall(SYS_gettid);
-    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    CHECK(timer_settime(timer, 0, &every, NULL) == 0);
-    return timer;
-}
-
 static void drain(struct holder *h) {
     while (h->held_nr > 0)
         give(h, h->held_nr - 1);
@@ -126,7 +114,7 @@ static void *thread_run(void *index) {
     size_t i = (size_t)index;
     sigset_t blocked;
     of_handler = &holders[1][i];
-    timer_t timer = timer_start();
+    timer_t timer = timer_start(SIGRTMIN, TIMER_NS);
     while (!atomic_load_explicit(&stopping, memory_order_relaxed))
         step(&holders[0][i]);
     CHECK(timer_delete(timer) == 0);

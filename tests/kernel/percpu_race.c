@@ -7,6 +7,7 @@
  */
 #include "check.h"
 #include "oracle.h"
+#include "timer.h"
 
 #include <linux/percpu.h>
 #include <pthread.h>
@@ -102,17 +103,6 @@ static void on_timer(int signal_nr) {
     step_compare();
 }
 
-static void timer_begin(timer_t *timer) {
-    struct sigevent event;
-    struct itimerspec every = {{0, TIMER_NS}, {0, TIMER_NS}};
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGRTMIN;
-    event._sigev_un._tid = (int)syscall(SYS_gettid);
-    CHECK(timer_create(CLOCK_MONOTONIC, &event, timer) == 0);
-    CHECK(timer_settime(*timer, 0, &every, NULL) == 0);
-}
-
 static void unregister(void) {
     CHECK(&__rseq_offset != NULL);
     char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
@@ -124,7 +114,7 @@ static void *thread_run(void *index) {
     sigset_t blocked;
     timer_t timer;
     tally = &tallies[(size_t)index];
-    timer_begin(&timer);
+    timer = timer_start(SIGRTMIN, TIMER_NS);
     while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
         switch (rng_below(&rng, 64)) {
         case 0: hop((unsigned)rng_next(&rng)); break;

@@ -13,6 +13,7 @@
 #include "history.h"
 #include "options.h"
 #include "oracle.h"
+#include "timer.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -210,19 +211,6 @@ static void on_timer(int signal_nr) {
     errno = saved;
 }
 
-static timer_t timer_start(void) {
-    struct itimerspec every = {{0, SIGNAL_EVERY_NS}, {0, SIGNAL_EVERY_NS}};
-    struct sigevent event;
-    timer_t timer;
-    memset(&event, 0, sizeof(event));
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGALRM;
-    event._sigev_un._tid = (int)syscall(SYS_gettid);
-    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    CHECK(timer_settime(timer, 0, &every, NULL) == 0);
-    return timer;
-}
-
 static void signals_set(int how) {
     sigset_t timer;
     sigemptyset(&timer);
@@ -273,7 +261,7 @@ static void *worker_run(void *argument) {
     handler = &w->handler;
     signals_set(SIG_BLOCK);
     if (options.signals)
-        timer = timer_start();
+        timer = timer_start(SIGALRM, SIGNAL_EVERY_NS);
     for (;;) {
         (void)pthread_barrier_wait(&barrier);
         (void)pthread_barrier_wait(&barrier);

@@ -9,6 +9,7 @@
 #include "options.h"
 #include "oracle.h"
 #include "proc.h"
+#include "timer.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -91,20 +92,6 @@ static void on_timer(int signal_nr) {
     errno = saved;
 }
 
-static timer_t timer_start(void) {
-    struct sigevent event;
-    struct itimerspec every = {{0, SIGNAL_EVERY_NS}, {0, SIGNAL_EVERY_NS}};
-    timer_t timer;
-
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGALRM;
-    event._sigev_un._tid = (int)syscall(SYS_gettid);
-    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    CHECK(timer_settime(timer, 0, &every, NULL) == 0);
-    return timer;
-}
-
 static void timer_stop(timer_t timer) {
     sigset_t blocked;
 
@@ -138,7 +125,7 @@ static void *worker_run(void *argument) {
 
     handler_pool = &worker->handler_pool;
     if (options.signals)
-        timer = timer_start();
+        timer = timer_start(SIGALRM, SIGNAL_EVERY_NS);
     while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
         pool_steps(&worker->pool, STEPS_PER_TURN);
         for (int i = 0; i < 8; i++)
