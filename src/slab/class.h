@@ -38,8 +38,10 @@ _Static_assert(sizeof(struct slab) == sizeof(struct page_desc), "a slab descript
 enum { SLAB_ID_BITS = 10 };
 _Static_assert(SLAB_IDS_NR <= 1 << SLAB_ID_BITS, "ids fit into a slab descriptor");
 static inline u16 slab_kind(unsigned cls, unsigned node) { return (u16)(cls | node << SLAB_ID_BITS); }
-static ALWAYS_INLINE unsigned slab_cls(const struct slab *s) { return s->kind & (((unsigned)1 << SLAB_ID_BITS) - 1); }
-static ALWAYS_INLINE unsigned slab_node(const struct slab *s) { return s->kind >> SLAB_ID_BITS; }
+static ALWAYS_INLINE unsigned slab_kind_cls(unsigned kind) { return kind & (((unsigned)1 << SLAB_ID_BITS) - 1); }
+static ALWAYS_INLINE unsigned slab_kind_node(unsigned kind) { return kind >> SLAB_ID_BITS; }
+static ALWAYS_INLINE unsigned slab_cls(const struct slab *s) { return slab_kind_cls(s->kind); }
+static ALWAYS_INLINE unsigned slab_node(const struct slab *s) { return slab_kind_node(s->kind); }
 
 /* One cache line for each class and node. */
 struct slab_class {

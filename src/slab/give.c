@@ -18,10 +18,13 @@ enum {
     BITMAP_WORDS_MAX = (int)(GRANULE_BYTES / 16 / WORD_BITS),
     PART_NR = 255, /* so many objects of a batch are sorted at once: their numbers fit into bytes */
     SLOTS_NR = 256,
+    SLOT_SHIFT = 32 - 8,
     MARKS_IN_STEP = (int)sizeof(u64),
-    MARKED_PER_WORD = 4, /* a stretch of so many objects for each word of the bitmap is marked byte by byte */
+    MARKED_PER_WORD = 4, /* so many objects for each word of the bitmap are marked byte by byte */
 };
 
+/* 2^32 by the golden ratio: neighbours get slots far apart. */
+#define SLOT_MULTIPLIER ((u32)0x9e3779b1)
 #define ONE_IN_EACH_BYTE (~(u64)0 / 255)
 /* Times eight bytes of 0 or 1, its highest byte has the bit of each. */
 #define BITS_OF_BYTES ((u64)0x0102040810204080)
@@ -29,22 +32,22 @@ enum {
 /* A part of a batch in stretches: objects one behind the other that lie in one granule. Stretches of one slab get the
  * same slot, and few slabs share one. */
 struct part {
-    u8 start[PART_NR + 1]; /* and where the last one ends */
+    void *const *objs;
+    meta_ref_t slab[PART_NR]; /* the descriptor of each stretch's slab */
+    u8 start[PART_NR + 1];    /* in objs, and where the last one ends */
     u8 slot[PART_NR];
     u8 sorted[PART_NR]; /* stretches, by slot */
     u8 end[SLOTS_NR];   /* of each slot in sorted */
 };
 
-/* Objects of one slab, not given yet. */
+/* Objects of one slab: the stretches sorted[first] to sorted[last - 1] of a part. */
 struct group {
-    struct slab *slab;
+    const struct part *part;
     const struct slab_geometry *geometry;
-    struct slab_class *class;
+    struct slab *slab;
     char *base;
-    unsigned carved; /* as of the first object: all were taken before any of them came here */
-    unsigned nr;
-    u64 touched; /* words of masks that have bits; the others are not set */
-    u64 masks[BITMAP_WORDS_MAX];
+    unsigned carved; /* as of now: all were taken before any of them came here */
+    unsigned first, last, nr;
 };
 
 static const char *state_name(const struct slab *s, const struct slab_geometry *g) {
@@ -115,11 +118,11 @@ static void slab_count(struct slab_class *c, struct slab *s, char *base, const s
         atomic_fetch_add_explicit(&c->sparse, 1, memory_order_relaxed);
 }
 
-/* What a batch gave back of one class, not yet in the accounts. */
+/* What a batch gave back of one class on one node, not yet in the accounts. */
 struct tally {
     struct slab_class *class;
     const struct slab_geometry *geometry;
-    unsigned cls;
+    unsigned kind; /* slab_kind() */
     unsigned objs;
 };
 
@@ -138,62 +141,19 @@ static void tally_settle(struct tally *t) {
         return;
     }
     if (UNLIKELY(many))
-        slab_sweep(t->cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+        slab_sweep(slab_kind_cls(t->kind), SLAB_KEEP_SOME, SLAB_PURGE_NO);
     if (UNLIKELY(sparse_enough(c, g)))
-        slab_sweep(t->cls, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
+        slab_sweep(slab_kind_cls(t->kind), SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
 }
 
-static void tally_add(struct tally *t, const struct group *gr) {
-    if (UNLIKELY(t->class != gr->class || t->geometry == NULL)) {
-        tally_settle(t);
-        t->class = gr->class;
-        t->geometry = gr->geometry;
-        t->cls = slab_cls(gr->slab);
-    }
-    t->objs += gr->nr;
-}
-
-COLD _Noreturn static void report_bit(const struct group *gr, unsigned word, u64 twice) {
-    size_t index = (size_t)word * WORD_BITS + bits_lowest(twice);
-    report(MISUSE_DOUBLE_FREE, gr->base + index * gr->geometry->size_bytes, gr->slab);
-}
-
-/* Adding sets bits that are all clear, by one instruction, where the or of a word not known is a loop. */
-static void word_give(const struct group *gr, _Atomic(u64) *words, unsigned word) {
-    u64 mask = gr->masks[word];
-    /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
-     */
-    u64 old = atomic_fetch_add_explicit(&words[word], mask, memory_order_release);
-    if (UNLIKELY((old & mask) != 0))
-        report_bit(gr, word, old & mask);
-}
-
-static void group_finish(const struct group *gr, struct tally *t) {
-    _Atomic(u64) *words = slab_bitmap(gr->slab, gr->geometry);
-    for (u64 left = gr->touched; left != 0; left &= left - 1)
-        word_give(gr, words, bits_lowest(left));
-    tally_add(t, gr);
-    slab_count(gr->class, gr->slab, gr->base, gr->geometry, (int)gr->nr); /* the slab may be gone after this */
-}
-
-static void group_start(struct group *gr, struct slab *s, char *base) {
-    gr->slab = s;
-    gr->geometry = slab_geometry_of(slab_cls(s));
-    gr->class = slab_class_at(slab_node(s), slab_cls(s));
-    gr->base = base;
-    gr->carved = slab_carved(s, gr->geometry);
-    gr->nr = 0;
-    gr->touched = 0;
-}
-
-/* Goes on with p's slab, after finishing any other. */
-static void group_enter(struct group *gr, struct tally *t, void *p) {
-    char *base;
-    struct slab *s = slab_of(p, &base);
-    if (gr->slab == s)
+/* Goes on with objects of a slab of this kind. */
+static ALWAYS_INLINE void tally_enter(struct tally *t, unsigned kind) {
+    if (LIKELY(t->kind == kind && t->geometry != NULL))
         return;
-    group_finish(gr, t);
-    group_start(gr, s, base);
+    tally_settle(t);
+    t->kind = kind;
+    t->geometry = slab_geometry_of(slab_kind_cls(kind));
+    t->class = slab_class_at(slab_kind_node(kind), slab_kind_cls(kind));
 }
 
 COLD _Noreturn static void report_object(const struct group *gr, const void *p) {
@@ -204,14 +164,39 @@ COLD _Noreturn static void report_object(const struct group *gr, const void *p) 
     report(is_start ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR, p, gr->slab);
 }
 
+COLD _Noreturn static void report_bit(const struct group *gr, unsigned word, u64 twice) {
+    size_t index = (size_t)word * WORD_BITS + bits_lowest(twice);
+    report(MISUSE_DOUBLE_FREE, gr->base + index * gr->geometry->size_bytes, gr->slab);
+}
+
 /* Where p, which lies in the group's slab, begins as one of its objects; what does not is reported. */
-static inline unsigned index_of(const struct group *gr, const struct slab_geometry *g, const char *base,
-                                unsigned carved, const void *p) {
-    u64 offset = (u64)((const char *)p - base);
+static ALWAYS_INLINE unsigned index_of(const struct group *gr, const void *p) {
+    const struct slab_geometry *g = gr->geometry;
+    u64 offset = (u64)((const char *)p - gr->base);
     unsigned index = slab_index(g, offset);
-    if (UNLIKELY(index >= carved || (u64)index * g->size_bytes != offset))
+    if (UNLIKELY(index >= gr->carved || (u64)index * g->size_bytes != offset))
         report_object(gr, p);
     return index;
+}
+
+/* Adding sets bits that are all clear, by one instruction, where the or of a word not known is a loop. */
+static ALWAYS_INLINE void word_give(const struct group *gr, _Atomic(u64) *words, unsigned word, u64 mask) {
+    /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
+     */
+    u64 old = atomic_fetch_add_explicit(&words[word], mask, memory_order_release);
+    if (UNLIKELY((old & mask) != 0))
+        report_bit(gr, word, old & mask);
+}
+
+/* Few objects, which have most words to themselves. */
+static ALWAYS_INLINE void group_give_few(const struct group *gr, _Atomic(u64) *words) {
+    for (unsigned i = gr->first; i < gr->last; i++) {
+        unsigned stretch = gr->part->sorted[i], at = gr->part->start[stretch], end = gr->part->start[stretch + 1];
+        do {
+            unsigned index = index_of(gr, gr->part->objs[at]);
+            word_give(gr, words, index / WORD_BITS, (u64)1 << (index % WORD_BITS));
+        } while (++at < end);
+    }
 }
 
 static u64 bits_of_marks(const u8 marks[WORD_BITS]) {
@@ -224,65 +209,46 @@ static u64 bits_of_marks(const u8 marks[WORD_BITS]) {
     return bits;
 }
 
-/* Fewer places than objects. */
-COLD static void report_twice(const struct group *gr, void *const *objs, unsigned nr) {
-    for (unsigned i = 1; i < nr; i++)
-        for (unsigned j = 0; j < i; j++)
-            if (objs[i] == objs[j])
-                report_object(gr, objs[i]);
+/* Marks the objects of a stretch; what is marked already is in the group twice. */
+static void stretch_mark(const struct group *gr, unsigned stretch, u8 *marks) {
+    unsigned at = gr->part->start[stretch], end = gr->part->start[stretch + 1];
+    do {
+        u8 *mark = &marks[index_of(gr, gr->part->objs[at])];
+        if (UNLIKELY(*mark != 0))
+            report_object(gr, gr->part->objs[at]);
+        *mark = 1;
+    } while (++at < end);
 }
 
 /*
- * Neighbours in memory share a word of the bitmap, and a word is read, changed and written for each in turn: each would
- * wait for the one before. So each marks a byte of its own first.
+ * Many objects share a word of the bitmap, and a word is read, changed and written for each in turn: each would wait
+ * for the one before. So each marks a byte of its own first, and a word is changed once.
  */
-static void group_mark(struct group *gr, void *const *objs, unsigned nr) {
-    const struct slab_geometry *g = gr->geometry;
-    const char *const base = gr->base;
-    const unsigned carved = gr->carved, words = (carved + WORD_BITS - 1) / WORD_BITS;
+static NOINLINE void group_give_many(const struct group *gr, _Atomic(u64) *words) {
+    const unsigned words_nr = (gr->carved + WORD_BITS - 1) / WORD_BITS;
     u8 marks[BITMAP_WORDS_MAX * WORD_BITS];
-    memset(marks, 0, (size_t)words * WORD_BITS);
-    for (unsigned i = 0; i < nr; i++)
-        marks[index_of(gr, g, base, carved, objs[i])] = 1;
-    unsigned marked = 0;
-    for (unsigned word = 0; word < words; word++) {
+    memset(marks, 0, (size_t)words_nr * WORD_BITS);
+    for (unsigned i = gr->first; i < gr->last; i++)
+        stretch_mark(gr, gr->part->sorted[i], marks);
+    for (unsigned word = 0; word < words_nr; word++) {
         u64 bits = bits_of_marks(marks + (size_t)word * WORD_BITS);
-        u64 mask = ((gr->touched >> word) & 1) != 0 ? gr->masks[word] : 0;
-        if (bits == 0)
-            continue;
-        if (UNLIKELY((bits & mask) != 0)) /* given in another stretch, too */
-            report_bit(gr, word, bits & mask);
-        marked += bits_count(bits);
-        gr->masks[word] = mask | bits;
-        gr->touched |= (u64)1 << word;
+        if (bits != 0)
+            word_give(gr, words, word, bits);
     }
-    if (UNLIKELY(marked != nr))
-        report_twice(gr, objs, nr);
-    gr->nr += nr;
 }
 
-/* Adds a stretch of objects, which lie in the group's slab. */
-static void group_add(struct group *gr, void *const *objs, unsigned nr) {
-    if (nr * (WORD_BITS / MARKED_PER_WORD) >= gr->carved) {
-        group_mark(gr, objs, nr);
-        return;
-    }
-    const struct slab_geometry *g = gr->geometry;
-    const char *const base = gr->base;
-    const unsigned carved = gr->carved;
-    u64 touched = gr->touched;
-    for (unsigned i = 0; i < nr; i++) {
-        unsigned index = index_of(gr, g, base, carved, objs[i]);
-        unsigned word = index / WORD_BITS;
-        u64 bit = (u64)1 << (index % WORD_BITS);
-        u64 mask = ((touched >> word) & 1) != 0 ? gr->masks[word] : 0;
-        if (UNLIKELY((mask & bit) != 0))
-            report_object(gr, objs[i]);
-        gr->masks[word] = mask | bit;
-        touched |= (u64)1 << word;
-    }
-    gr->touched = touched;
-    gr->nr += nr;
+static ALWAYS_INLINE void group_give(struct group *gr, struct tally *t) {
+    gr->slab = slab_of(gr->part->objs[gr->part->start[gr->part->sorted[gr->first]]], &gr->base);
+    tally_enter(t, gr->slab->kind);
+    gr->geometry = t->geometry;
+    gr->carved = slab_carved(gr->slab, gr->geometry);
+    _Atomic(u64) *words = slab_bitmap(gr->slab, gr->geometry);
+    if (gr->nr * (WORD_BITS / MARKED_PER_WORD) < gr->carved)
+        group_give_few(gr, words);
+    else
+        group_give_many(gr, words);
+    t->objs += gr->nr;
+    slab_count(t->class, gr->slab, gr->base, gr->geometry, (int)gr->nr); /* the slab may be gone after this */
 }
 
 /* A byte for each slot: from how many stretches it has to where the slot before it ends. Eight at a time. */
@@ -302,22 +268,25 @@ static void ends_from_counts(u8 end[SLOTS_NR]) {
  * Objects freed in no order lie each in a slab of its own, whose descriptor and bitmap are in no near cache; the
  * atomics would wait for each in turn, so all are read, or asked for, here. Returns how many stretches there are.
  */
-static unsigned part_split(struct part *part, void *const *objs, unsigned nr) {
+static unsigned part_split(struct part *part, unsigned nr) {
     unsigned stretches = 0;
     u64 last = 0;
     for (unsigned i = 0; i < nr; i++) {
-        u64 granule = (uintptr_t)objs[i] >> GRANULE_SHIFT;
+        void *p = part->objs[i];
+        u64 granule = (uintptr_t)p >> GRANULE_SHIFT;
         if (granule == last)
             continue;
         last = granule;
-        if (UNLIKELY(!slab_entry_is_slab(page_map_get(objs[i]) % PAGE_MAP_CLASSES)))
-            rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
-        char *base;
-        struct slab *s = slab_of(objs[i], &base);
+        if (UNLIKELY(!slab_entry_is_slab(page_map_get(p) % PAGE_MAP_CLASSES)))
+            rt_misuse(MISUSE_DOUBLE_FREE, p, 0, "released");
+        struct slab *s = slab_at(p);
+        s -= s->back;
         __builtin_prefetch(slab_bitmap(s, slab_geometry_of(slab_cls(s))), 1);
-        u8 slot = (u8)((uintptr_t)base >> GRANULE_SHIFT);
-        part->start[stretches] = (u8)i;
-        part->slot[stretches++] = slot;
+        meta_ref_t ref = rt_meta_ref(s);
+        u8 slot = (u8)((u32)(ref * SLOT_MULTIPLIER) >> SLOT_SHIFT);
+        part->slab[stretches] = ref;
+        part->slot[stretches] = slot;
+        part->start[stretches++] = (u8)i;
         part->end[slot]++;
     }
     part->start[stretches] = (u8)nr;
@@ -336,19 +305,21 @@ static void part_sort(struct part *part, unsigned stretches) {
 
 static void part_give(void *const *objs, unsigned nr, struct tally *tally) {
     struct part part;
-    struct group group;
+    part.objs = objs;
     memset(part.end, 0, sizeof(part.end));
-    char *base;
-    unsigned stretches = part_split(&part, objs, nr);
+    unsigned stretches = part_split(&part, nr);
     part_sort(&part, stretches);
-    struct slab *first = slab_of(objs[part.start[part.sorted[0]]], &base);
-    group_start(&group, first, base);
-    for (unsigned i = 0; i < stretches; i++) {
-        unsigned at = part.start[part.sorted[i]], end = part.start[part.sorted[i] + 1];
-        group_enter(&group, tally, objs[at]);
-        group_add(&group, objs + at, end - at);
+    struct group group = {.part = &part};
+    for (; group.first < stretches; group.first = group.last) {
+        meta_ref_t slab = part.slab[part.sorted[group.first]];
+        group.last = group.first;
+        group.nr = 0;
+        do {
+            unsigned stretch = part.sorted[group.last++];
+            group.nr += part.start[stretch + 1] - (unsigned)part.start[stretch];
+        } while (group.last < stretches && part.slab[part.sorted[group.last]] == slab);
+        group_give(&group, tally);
     }
-    group_finish(&group, tally);
 }
 
 void slab_give(void *const *objs, unsigned nr) {
