@@ -24,7 +24,11 @@
 enum { PRESSED_PART = 64 };
 enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
 
-static u64 waves_granules(const struct page_tier *t) { return rt_usage_in_waves() ? t->regret_granules : 0; }
+/* Of what was regretted, as much as another wave as high as the last could take. */
+static u64 waves_granules(const struct page_tier *t) {
+    u64 below_peak = t->peak_granules - MIN(t->peak_granules, t->used_granules);
+    return rt_usage_in_waves() ? MIN(t->regret_granules, below_peak) : 0;
+}
 
 u64 tier_allowance(const struct page_tier *t) {
     if (rt_opt.purge_delay == 0)

@@ -192,6 +192,26 @@ Test(purge, regret_widens_the_allowance_and_fades, .init = start) {
     cr_expect_leq(page_tiers[0].regret_granules, 1u);
 }
 
+/* Free runs that the next wave cannot use are not kept for it, or there would be memory for two. */
+Test(purge, regret_keeps_no_more_than_another_wave_takes, .init = start) {
+    enum { LARGE = 64, LARGE_NR = 32, ALLOWANCE_PART = 8 };
+    const size_t wave = RUNS_MAX * RUN_BYTES;
+    take_and_touch(RUNS_MAX);
+    free_runs(0, RUNS_MAX);
+    take_and_touch(RUNS_MAX);
+    for (unsigned i = 0; i < RUNS_MAX; i += 2)
+        free_runs(i, i + 1);
+    cr_assert_eq(stats().run_free_bytes, wave / 2);
+    for (unsigned i = 0; i < LARGE_NR; i++) {
+        enum page_content content;
+        cr_assert_not_null(page_run_alloc(0, LARGE, 1, &content));
+    }
+    size_t used = stats().run_used_bytes;
+    cr_assert_eq(used, wave / 2 + LARGE_NR * LARGE * GRANULE_BYTES);
+    cr_expect_leq(stats().run_free_bytes, wave - used + used / ALLOWANCE_PART);
+    cr_expect_gt(stats().run_free_bytes, used / ALLOWANCE_PART);
+}
+
 Test(purge, memory_pressure_keeps_next_to_nothing, .init = start) {
     take_and_touch(8);
     rt_opt.limit_soft = 1 * MIB;
