@@ -73,7 +73,8 @@ Test(lots, each_hugepage_has_one_owner) {
     for (int i = 0; i < THREADS_NR; i++)
         cr_assert_eq(pthread_join(threads[i], NULL), 0);
     size_t space = lot_free_bytes_racy();
-    cr_expect_leq(space, (size_t)1 * GIB, "%zu MiB for at most 400", space / MIB);
+    /* Lots of 64, 128, 256 and 512 MiB, and in the worst case each thread makes the largest while another does. */
+    cr_expect_leq(space, (size_t)1 * GIB + (THREADS_NR - 1) * (512 * MIB), "%zu MiB for at most 400", space / MIB);
     cr_expect_eq(lot_release(), space, "an extent was lost");
     cr_expect_eq(rt_leftover_bytes(), 0u);
 }
