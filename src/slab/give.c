@@ -164,7 +164,7 @@ static void word_give(const struct group *gr, _Atomic(u64) *words, unsigned word
     /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
      */
     u64 old = atomic_fetch_add_explicit(&words[word], mask, memory_order_release);
-    if (UNLIKELY((old & mask) != 0))
+    if (MISUSED((old & mask) != 0))
         report_bit(gr, word, old & mask);
 }
 
@@ -209,7 +209,7 @@ static inline unsigned index_of(const struct group *gr, const struct slab_geomet
                                 unsigned carved, const void *p) {
     u64 offset = (u64)((const char *)p - base);
     unsigned index = slab_index(g, offset);
-    if (UNLIKELY(index >= carved || (u64)index * g->size_bytes != offset))
+    if (MISUSED(index >= carved || (u64)index * g->size_bytes != offset))
         report_object(gr, p);
     return index;
 }
@@ -250,13 +250,13 @@ static void group_mark(struct group *gr, void *const *objs, unsigned nr) {
         u64 mask = ((gr->touched >> word) & 1) != 0 ? gr->masks[word] : 0;
         if (bits == 0)
             continue;
-        if (UNLIKELY((bits & mask) != 0)) /* given in another stretch, too */
+        if (MISUSED((bits & mask) != 0)) /* given in another stretch, too */
             report_bit(gr, word, bits & mask);
         marked += bits_count(bits);
         gr->masks[word] = mask | bits;
         gr->touched |= (u64)1 << word;
     }
-    if (UNLIKELY(marked != nr))
+    if (MISUSED(marked != nr))
         report_twice(gr, objs, nr);
     gr->nr += nr;
 }
@@ -276,7 +276,7 @@ static void group_add(struct group *gr, void *const *objs, unsigned nr) {
         unsigned word = index / WORD_BITS;
         u64 bit = (u64)1 << (index % WORD_BITS);
         u64 mask = ((touched >> word) & 1) != 0 ? gr->masks[word] : 0;
-        if (UNLIKELY((mask & bit) != 0))
+        if (MISUSED((mask & bit) != 0))
             report_object(gr, objs[i]);
         gr->masks[word] = mask | bit;
         touched |= (u64)1 << word;
@@ -310,7 +310,7 @@ static unsigned part_split(struct part *part, void *const *objs, unsigned nr) {
         if (granule == last)
             continue;
         last = granule;
-        if (UNLIKELY(!slab_entry_is_slab(page_map_get(objs[i]) % PAGE_MAP_CLASSES)))
+        if (MISUSED(!slab_entry_is_slab(page_map_get(objs[i]) % PAGE_MAP_CLASSES)))
             rt_misuse(MISUSE_DOUBLE_FREE, objs[i], 0, "released");
         char *base;
         struct slab *s = slab_of(objs[i], &base);
