@@ -25,6 +25,12 @@ typedef int64_t s64;
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* Whether a program misused its memory, where only that is asked. Without the build's option checks nobody asks: for
+ * measuring what it costs (docs/security.md). */
+#ifndef QUARRY_CHECKS
+#define QUARRY_CHECKS 1
+#endif
+#define MISUSED(x) UNLIKELY(QUARRY_CHECKS && (x))
 #define NOINLINE __attribute__((noinline))
 #define COLD __attribute__((noinline, cold))
 #define ALWAYS_INLINE inline __attribute__((always_inline))

@@ -95,7 +95,8 @@ static void check_sized(const void *p, size_t size, size_t align) {
 void engine_free_sized(void *p, size_t size, size_t align) {
     if (p == NULL || !engine_ready())
         return;
-    check_sized(p, size, align);
+    if (QUARRY_CHECKS)
+        check_sized(p, size, align);
     engine_free_slow(p);
 }
 

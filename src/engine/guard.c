@@ -21,6 +21,7 @@
  */
 #include "engine/guard.h"
 
+#include "base/fill.h"
 #include "engine/engine.h"
 #include "engine/guard_pool.h"
 #include "engine/start.h"
@@ -93,7 +94,7 @@ static struct guard_pool *pool_make(void) {
     pool->page_bytes = page_bytes;
     pool->slots_nr = nr;
     atomic_fetch_xor_explicit(&random_state, sys_clock_ns(), memory_order_relaxed);
-    pool->fill = (u8)(random_next() | 1);
+    pool->fill_seed = (u8)random_next();
     return pool;
 }
 
@@ -147,21 +148,14 @@ static void stack_record(struct guard_stack *stack) {
 /* --- what is not the object's on its page is filled, and was written to when it is not so any more --- */
 
 static void page_fill(const struct guard_pool *pool, char *page, const struct guard_slot *slot) {
-    char *end = slot->object + slot->size_bytes;
-    memset(page, pool->fill, (size_t)(slot->object - page));
-    memset(end, pool->fill, (size_t)(page + pool->page_bytes - end));
-}
-
-static const char *damage_find(const char *from, const char *to, u8 fill) {
-    while (from < to && (u8)*from == fill)
-        from++;
-    return from < to ? from : NULL;
+    fill_write(pool->fill_seed, page, slot->object);
+    fill_write(pool->fill_seed, slot->object + slot->size_bytes, page + pool->page_bytes);
 }
 
 static void page_check(const struct guard_pool *pool, const char *page, const struct guard_slot *slot) {
-    const char *damage = damage_find(slot->object + slot->size_bytes, page + pool->page_bytes, pool->fill);
+    const char *damage = fill_damage(pool->fill_seed, slot->object + slot->size_bytes, page + pool->page_bytes);
     if (damage == NULL)
-        damage = damage_find(page, slot->object, pool->fill);
+        damage = fill_damage(pool->fill_seed, page, slot->object);
     if (UNLIKELY(damage != NULL))
         guard_report(MISUSE_OVERFLOW, damage, slot, NULL);
 }

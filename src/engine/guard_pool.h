@@ -36,7 +36,7 @@ struct guard_pool {
     char *base;
     size_t bytes, page_bytes;
     unsigned slots_nr;
-    u8 fill; /* of a page what is not the object's */
+    u8 fill_seed; /* of a page what is not the object's (base/fill.h) */
     _Atomic(u32) next;
     struct guard_slot slots[];
 };

@@ -16,6 +16,8 @@
  */
 #include "engine/harden.h"
 
+#include "base/bits.h"
+#include "base/fill.h"
 #include "big/big.h"
 #include "engine/engine.h"
 #include "engine/start.h"
@@ -34,7 +36,7 @@ _Static_assert(SLAB_OBJECT_MAX <= SLACK_MASK, "what is left of a slot is told by
 
 enum seal_kind { SEAL_LIVE, SEAL_FREE, SEAL_KINDS_NR };
 static u64 secrets[SEAL_KINDS_NR];
-static u8 fill;
+static u8 fill_seed;
 static _Atomic(u64) random_state;
 
 void harden_init(void) {
@@ -42,7 +44,7 @@ void harden_init(void) {
     sys_random(seed, sizeof(seed));
     secrets[SEAL_LIVE] = seed[0];
     secrets[SEAL_FREE] = seed[1] | 1;
-    fill = (u8)(seed[2] >> 56 | 1);
+    fill_seed = (u8)(seed[2] >> 56);
     atomic_store_explicit(&random_state, seed[2] | 1, memory_order_relaxed);
 }
 
@@ -104,7 +106,7 @@ void *harden_seal(void *p, size_t size) {
     struct slot s;
     (void)slot_find(p, &s);
     size = MAX(size, (size_t)1);
-    memset(s.p + size, fill, (size_t)(end_of(&s) - (s.p + size)));
+    fill_write(fill_seed, s.p + size, end_of(&s));
     atomic_store_explicit(seal_at(&s), seal_of(&s, s.bytes - size, SEAL_LIVE), memory_order_relaxed);
     return p;
 }
@@ -116,18 +118,12 @@ size_t harden_usable(const void *p) {
 
 /* --- what is nobody's --- */
 
-static const char *byte_other_than(u8 value, const char *from, const char *to) {
-    while (from < to && (u8)*from == value)
-        from++;
-    return from < to ? from : NULL;
-}
-
 /* The first byte that is not zero, looked for by the word: slots are multiples of 16 bytes. */
 static const char *not_zero(const char *from, const char *to) {
     u64 word = 0;
     for (; from < to && word == 0; from += sizeof(word))
         memcpy(&word, from, sizeof(word));
-    return word == 0 ? NULL : byte_other_than(0, from - sizeof(word), to);
+    return word == 0 ? NULL : from - sizeof(word) + bits_lowest(word) / 8; /* little-endian */
 }
 
 void *harden_look(void *p) {
@@ -212,7 +208,7 @@ void harden_audit(void) {
 /* --- free --- */
 
 static void check_fill(const struct slot *s, size_t size) {
-    const char *written = byte_other_than(fill, s->p + size, end_of(s));
+    const char *written = fill_damage(fill_seed, s->p + size, end_of(s));
     if (UNLIKELY(written != NULL))
         rt_misuse(MISUSE_OVERFLOW, written, s->bytes, slot_name(s));
 }

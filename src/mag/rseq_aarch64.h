@@ -21,9 +21,10 @@
 #include "mag/tabs.h"
 
 /* Descriptor of the section 1..2 with abort handler 4, which is preceded by the signature the kernel wants, a brk
- * instruction. */
+ * instruction. It holds addresses of code that the kernel jumps to, so it lies where nobody writes once the loader is
+ * done. */
 #define RSEQ_SECTION_DESCRIPTOR                                                                                        \
-    ".pushsection __rseq_cs, \"aw\"\n\t"                                                                               \
+    ".pushsection .data.rel.ro.rseq_cs, \"aw\"\n\t"                                                                    \
     ".balign 32\n\t"                                                                                                   \
     "3: .word 0, 0\n\t"                                                                                                \
     ".quad 1f, 2f - 1f, 4f\n\t"                                                                                        \

@@ -174,7 +174,7 @@ static ALWAYS_INLINE unsigned index_of(const struct group *gr, const void *p) {
     const struct slab_geometry *g = gr->geometry;
     u64 offset = (u64)((const char *)p - gr->base);
     unsigned index = slab_index(g, offset);
-    if (UNLIKELY(index >= gr->carved || (u64)index * g->size_bytes != offset))
+    if (MISUSED(index >= gr->carved || (u64)index * g->size_bytes != offset))
         report_object(gr, p);
     return index;
 }
@@ -184,7 +184,7 @@ static ALWAYS_INLINE void word_give(const struct group *gr, _Atomic(u64) *words,
     /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
      */
     u64 old = atomic_fetch_add_explicit(&words[word], mask, memory_order_release);
-    if (UNLIKELY((old & mask) != 0))
+    if (MISUSED((old & mask) != 0))
         report_bit(gr, word, old & mask);
 }
 
@@ -214,7 +214,7 @@ static void stretch_mark(const struct group *gr, unsigned stretch, u8 *marks) {
     unsigned at = gr->part->start[stretch], end = gr->part->start[stretch + 1];
     do {
         u8 *mark = &marks[index_of(gr, gr->part->objs[at])];
-        if (UNLIKELY(*mark != 0))
+        if (MISUSED(*mark != 0))
             report_object(gr, gr->part->objs[at]);
         *mark = 1;
     } while (++at < end);
@@ -277,7 +277,7 @@ static unsigned part_split(struct part *part, unsigned nr) {
         if (granule == last)
             continue;
         last = granule;
-        if (UNLIKELY(!slab_entry_is_slab(page_map_get(p) % PAGE_MAP_CLASSES)))
+        if (MISUSED(!slab_entry_is_slab(page_map_get(p) % PAGE_MAP_CLASSES)))
             rt_misuse(MISUSE_DOUBLE_FREE, p, 0, "released");
         struct slab *s = slab_at(p);
         s -= s->back;

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """What of the library an attacker who can write anywhere could make it jump to: pointers to code in memory that stays writable after start.
 The loader's part is closed; what is left is looked at in a process that used the library, word for word, and each word that points to code
-is one of those below, with its reason. Usage: writable.py LIBRARY NAME PROGRAM [PRELOADED...]
+is one of those below, with its reason. Usage: writable.py LIBRARY [NAME PROGRAM [PRELOADED...]]
 
-Also by the file: no relocation outside of the closed part points to code."""
+Also by the file, and without a program by the file alone, which may be another machine's: no relocation outside of the closed part points to
+code."""
 import os
 import re
 import sys
@@ -80,11 +81,15 @@ def words(library, name, program, preloaded, parts):
 
 
 def main():
-    library, name, program, *preloaded = sys.argv[1:]
-    if os.uname().machine != "x86_64":
+    library, *process = sys.argv[1:]
+    if process and os.uname().machine != "x86_64":
         sys.exit(STATUS_SKIP)
     parts = sections(library)
-    fail_all(list(relocations(library, parts)) + list(words(library, name, program, preloaded, parts)))
+    wrong = list(relocations(library, parts))
+    if process:
+        name, program, *preloaded = process
+        wrong += words(library, name, program, preloaded, parts)
+    fail_all(wrong)
 
 
 if __name__ == "__main__":

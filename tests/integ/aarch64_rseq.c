@@ -48,7 +48,8 @@ ptrdiff_t mag_id_offset;
 extern const ptrdiff_t __rseq_offset;
 extern const unsigned __rseq_size;
 
-/* What the section's descriptor is, see linux/rseq.h. The linker gives a section with such a name two symbols. */
+/* What the section's descriptor is, see linux/rseq.h. In this program's object their section was renamed
+ * (aarch64_guest), and the linker gives a section with such a name two symbols. */
 struct descriptor {
     u32 version, flags;
     u64 start, length, abort;

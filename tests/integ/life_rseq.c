@@ -6,47 +6,24 @@
  */
 #include "check.h"
 #include "oracle.h"
+#include "registration.h"
 
-#include <dlfcn.h>
-#include <errno.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#ifdef __aarch64__
-#define RSEQ_SIGNATURE 0xd428bc00u
-#else
-#define RSEQ_SIGNATURE 0x53053053u
-#endif
-
-enum { THREADS = 8, STEPS = 150000, SIZE_LIMIT = 300, RSEQ_UNREGISTER = 1 };
+enum { THREADS = 8, STEPS = 150000, SIZE_LIMIT = 300 };
 
 static struct pool pools[THREADS];
-static const ptrdiff_t *rseq_offset;
-static const unsigned *rseq_size;
-
-/* The length must be the registered one: 32 bytes, or more where libc knows of more features. */
-static void rseq_unregister(void) {
-    char *area = (char *)__builtin_thread_pointer() + *rseq_offset;
-
-    for (unsigned bytes = 32; bytes <= 256; bytes += 32) {
-        if (syscall(SYS_rseq, area, bytes, RSEQ_UNREGISTER, RSEQ_SIGNATURE) == 0)
-            return;
-    }
-    check_fail(__FILE__, __LINE__, "unregistering failed with errno %d", errno);
-}
 
 /* glibc unregisters nothing at thread exit: the kernel forgets the thread with its registration. */
 static void *thread_run(void *index) {
     size_t i = (size_t)index;
 
     if (i % 4 == 0)
-        rseq_unregister();
+        (void)rseq_unregister();
     pool_steps(&pools[i], STEPS);
     if (i % 4 == 1)
-        rseq_unregister();
+        (void)rseq_unregister();
     pool_steps(&pools[i], STEPS);
     pool_drain(&pools[i]);
     return NULL;
@@ -55,10 +32,7 @@ static void *thread_run(void *index) {
 int main(void) {
     pthread_t threads[THREADS];
 
-    rseq_offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
-    rseq_size = dlsym(RTLD_DEFAULT, "__rseq_size");
-    if (!rseq_offset || !rseq_size || *rseq_size == 0)
-        check_skip("this libc registers no rseq area");
+    (void)rseq_area();
     for (size_t i = 0; i < THREADS; i++) {
         pool_init(&pools[i], 9, i, SIZE_LIMIT);
         CHECK(pthread_create(&threads[i], NULL, thread_run, (void *)i) == 0);

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 EXIT_SKIP = 77
 EXIT_TIMEOUT = 124
-# `meson test --setup soak` sets SOAK=1: three seconds become two minutes.
+# `meson test --setup soak` sets SOAK=1: three seconds become two minutes, and what looks at SOAK itself has as many times the time.
 SOAK_FACTOR = 40
 # Everything that would change the child behind the test's back. QUARRY_TEST_* must not reach it either:
 # the library reports names it does not know.
@@ -202,12 +202,11 @@ def report_child(args, out, report):
 
 def apply_seconds(args):
     """--seconds is for time-boxed programs: the environment may lengthen them, the time limit follows."""
-    if os.environ.get("SOAK"):
-        args.timeout += args.seconds_more
+    factor = SOAK_FACTOR if os.environ.get("SOAK") else 1
+    args.timeout *= factor
     if args.seconds is None:
         return
-    usual = args.seconds * (SOAK_FACTOR if os.environ.get("SOAK") else 1)
-    seconds = int(os.environ.get("QUARRY_TEST_SECONDS", usual))
+    seconds = int(os.environ.get("QUARRY_TEST_SECONDS", args.seconds * factor))
     args.command += ["--seconds", str(seconds)]
     args.timeout += 2 * seconds
 
@@ -218,8 +217,6 @@ def parse_args(argv):
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="set in the child")
     parser.add_argument("--rlimit", action="append", default=[], metavar="NAME=BYTES", help="e.g. as=64M")
     parser.add_argument("--timeout", type=float, default=30, help="seconds until the child counts as hung")
-    parser.add_argument("--seconds-more", type=float, default=0,
-                        help="added to --timeout when SOAK is set: the program does more then by itself")
     parser.add_argument("--seconds", type=int, help="pass --seconds on; QUARRY_TEST_SECONDS overrides it")
     parser.add_argument("--exit", type=int, default=0, help="expected exit status")
     parser.add_argument("--signal", help="expected signal instead, e.g. SIGABRT")

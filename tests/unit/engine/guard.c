@@ -5,7 +5,9 @@
  */
 #include "engine/guard.h"
 #include "engine/engine.h"
+#include "engine/fast.h"
 #include "engine/start.h"
+#include "mag/mag.h"
 #include "rt/context.h"
 #include "rt/options.h"
 #include "sys/sys.h"
@@ -14,6 +16,8 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SLOTS = 8 };
@@ -78,6 +82,58 @@ Test(guard, calloc_realloc_and_sized_free_know_them) {
     engine_free_slow(big);
     engine_free_slow(plain);
     cr_assert_eq(objects(), 0);
+}
+
+/* On each CPU this process may use, one after the other. */
+static unsigned on_each_cpu(void (*visit)(void)) {
+    cpu_set_t mine;
+    unsigned nr = 0;
+    cr_assert_eq(sched_getaffinity(0, sizeof(mine), &mine), 0);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (!CPU_ISSET(cpu, &mine))
+            continue;
+        cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+        visit();
+        nr++;
+    }
+    cr_assert_eq(sched_setaffinity(0, sizeof(mine), &mine), 0);
+    return nr;
+}
+
+enum { STOCK = 200 };
+
+static void stock_up(void) {
+    void *p[STOCK];
+    for (unsigned i = 0; i < STOCK; i++)
+        cr_assert_not_null(p[i] = engine_alloc_slow(100));
+    for (unsigned i = 0; i < STOCK; i++) {
+        if (!engine_free_fast(p[i]))
+            engine_free_slow(p[i]);
+    }
+}
+
+static void is_guarded_here(void) {
+    cr_assert_null(engine_malloc_fast(100));
+    void *p = engine_alloc_slow(100);
+    cr_assert(guard_has(p));
+    engine_free_slow(p);
+}
+
+/* By cpu_id each CPU has magazines of its own, with objects from before the guard is armed: none of them is handed out
+ * to a thread that comes there. */
+Test(guard, every_allocation_is_one_on_whatever_cpu) {
+    cr_assert_eq(setenv("QUARRY_PERCPU", "cpu_id", 1), 0);
+    cr_assert(engine_ready());
+    unsigned nr = on_each_cpu(stock_up);
+    void *p = engine_malloc_fast(100);
+    /* Without rseq nobody has a fast path. */
+    cr_assert_eq(p != NULL, strcmp(mag_mode_name(), "cpu_id") == 0);
+    engine_free_slow(p);
+    start(SLOTS);
+    cr_assert_eq(on_each_cpu(is_guarded_here), nr);
 }
 
 /* A slot that was freed is the last to be used again. */
