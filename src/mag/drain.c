@@ -200,8 +200,15 @@ static void drain_locked_class(struct mag_region *r, unsigned cls) {
     atomic_store_explicit(&r->lock, 0, memory_order_release);
 }
 
+/* in_reach becomes false where there is no barrier, for no other id either. */
+static bool drain_percpu_class(struct mag_region *r, unsigned id, unsigned cls, bool *in_reach) {
+    bool emptied = *in_reach && barrier_ready() && region_stop_and_empty(r, id, cls);
+    *in_reach = atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
+    return emptied;
+}
+
 bool mag_class_drain(unsigned cls) {
-    bool all = true;
+    bool all = true, in_reach = true; /* the ids, as in mag_drain() */
     if (!sys_lock_acquire(&stop_lock))
         return false;
     for (unsigned i = 0; i < regions_nr(); i++) {
@@ -211,7 +218,7 @@ bool mag_class_drain(unsigned cls) {
         if (region_has_class(r, cls) && region_is_locked_kind(i))
             drain_locked_class(r, cls);
         else if (region_has_class(r, cls))
-            all = barrier_ready() && region_stop_and_empty(r, i, cls) && all;
+            all = drain_percpu_class(r, i, cls, &in_reach) && all;
         mag_level_reset(r, cls);
     }
     sys_lock_release(&stop_lock);

@@ -365,28 +365,31 @@ static void cache_everywhere(void) {
         machine_round_on(&machine, cpu, all_classes);
 }
 
-/* How often the barrier is asked for, and passed, by three times that all ids are to be emptied. */
-static void barrier_run(unsigned unused) {
+static void drain_all(void) { mag_drain(MAG_DRAIN_ALL); }
+static void drain_class(void) { (void)mag_class_drain(1); }
+
+/* How often the barrier is asked for, and passed, by three times that all ids are to be emptied, of all or a class. */
+static void barrier_run(unsigned index) {
     enum { DRAINS = 3 };
-    (void)unused;
+    void (*drain)(void) = index == 0 ? drain_all : drain_class;
     machine = idle_machines[0];
     heap_start();
     cache_everywhere();
     many_barrier_answers(-EPERM, 0);
     many_registered_nr = 0;
     for (unsigned i = 0; i < DRAINS; i++)
-        mag_drain(MAG_DRAIN_ALL);
+        drain();
     CHECK(many_registered_nr == DRAINS, "%u times for %d drains behind a filter", many_registered_nr, DRAINS);
     many_barrier_answers(0, -EPERM);
     many_registered_nr = many_barriers_nr = 0;
     for (unsigned i = 0; i < DRAINS; i++)
-        mag_drain(MAG_DRAIN_ALL);
+        drain();
     CHECK(many_registered_nr == DRAINS && many_barriers_nr == DRAINS, "%u and %u times for %d drains refused",
           many_registered_nr, many_barriers_nr, DRAINS);
     many_barrier_answers(-ENOSYS, 0);
     many_registered_nr = many_barriers_nr = 0;
     for (unsigned i = 0; i < DRAINS; i++)
-        mag_drain(MAG_DRAIN_ALL);
+        drain();
     CHECK(many_registered_nr == 1 && many_barriers_nr == 0, "%u times although the kernel has none",
           many_registered_nr);
 }
