@@ -54,9 +54,9 @@ enum {
 
 /* More than the usual: nodes to be looked for, or a thread that is not where its id was. The fast path alone would not
  * find out: what it frees it hands out again. */
-static NOINLINE unsigned node_settle(void) {
+static NOINLINE unsigned node_settle(enum page_open how) {
     if (page_nodes_are_wanted())
-        (void)mag_nodes_start();
+        (void)mag_nodes_start(how);
     unsigned node = page_node_here();
     if (page_nodes_nr() > 1 && page_node_hinted() == PAGE_NODE_ANY)
         region_follow(node);
@@ -247,7 +247,7 @@ static void node_rest(struct mag_region *r, unsigned node) {
 }
 
 void mag_rest(void) {
-    (void)node_settle();
+    (void)node_settle(PAGE_OPEN_TRY);
     struct mag_region *r = region_mine_racy();
     if (r == NULL)
         return;
@@ -421,7 +421,7 @@ void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_
 /* The region first: when it is the second, nodes are looked for, and nothing comes from the wrong one meanwhile. */
 void *mag_alloc(unsigned cls, bool *ret_zero) {
     struct mag_region *r = region_for(cls);
-    unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle();
+    unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle(PAGE_OPEN_WAIT);
     return alloc_in(r, cls, node, MAG_NEAR, ret_zero);
 }
 
@@ -488,7 +488,7 @@ static void objects_follow(unsigned slot, u64 old_full) {
 void mag_free(unsigned slot, void *p) {
     bool bare = slot_class(slot) == SLAB_BARE;
     if (UNLIKELY(page_nodes_nr() != 1))
-        (void)node_settle();
+        (void)node_settle(PAGE_OPEN_TRY);
     struct mag_region *r = bare ? NULL : region_mine_racy();
     if (r != NULL) {
         COUNT(r, slow_frees);

@@ -67,8 +67,9 @@ void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs);
 /* --- nodes (node.c) --- */
 
 /* Looks how many NUMA nodes there are, and keeps objects apart by node from then on if there are several. Returns how
- * many are kept apart. Enters the system the first time. */
-unsigned mag_nodes_start(void);
+ * many are kept apart. Enters the system the first time. With PAGE_OPEN_TRY it waits for nobody, and where somebody is
+ * in the way the next call goes on. */
+unsigned mag_nodes_start(enum page_open how);
 /* Objects of one node freed by threads of another, counted as they leave the magazines. from, node: indices. */
 u64 mag_remote_frees(unsigned from, unsigned node);
 extern HIDDEN _Atomic(u64) *mag_remote_matrix; /* a row for each from; NULL while nodes are not kept apart */

@@ -130,7 +130,7 @@ int page_nodes_make(void) {
  * them held here, nodes are open to both sides of a fork or to none. Were they opened in between, another thread could
  * be inside a further node's tier as it is copied.
  */
-void page_nodes_open(void) {
+void page_nodes_open(enum page_open how) {
     unsigned nr = page_nodes_decided();
     struct page_tier *t = tier_at(0);
     if (nr < 2) {
@@ -138,9 +138,8 @@ void page_nodes_open(void) {
         return;
     }
     /* What of the first node's address space holds no memory yet shall come from there. */
-    tiers_place_first();
-    if (!sys_lock_acquire(&t->lock))
-        return; /* on top of its holder, or within a fork: the next one who wants them opens them */
+    if (!tiers_place_first(how) || !tier_lock_for(t, how))
+        return;
     /* order: release: all that was made of the nodes.                                             pairs: [page.nodes]
      */
     atomic_store_explicit(&page_nodes_opened, nr, memory_order_release);

@@ -5,6 +5,7 @@
  */
 #include "fakes/fake.h"
 #include "mag/region.h"
+#include "page/tier.h"
 #include "unit/handover.h"
 #include "unit/mag/magazines.h"
 
@@ -30,7 +31,7 @@ static void start(void) {
 
 static void start_open(void) {
     start();
-    MUST(mag_nodes_start() == NODES);
+    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
 }
 
 static void start_open_locked(void) {
@@ -38,7 +39,7 @@ static void start_open_locked(void) {
     rt_opt.percpu = OPT_PERCPU_OFF;
     rt_opt.fake_cpus = 3;
     magazines_start_with_options();
-    MUST(mag_nodes_start() == NODES);
+    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
 }
 
 static unsigned node_of(const void *p) { return slot_node(page_map_get(p)); }
@@ -349,9 +350,44 @@ static void wait_for(const _Atomic(bool) *flag) {
         sched_yield();
 }
 
+/* Another thread holds the lock of a tier, as it does in a system call; a free goes on, and nothing is done twice. */
+Test(node, a_free_opens_them_step_by_step_and_waits_for_nobody, .init = start, .timeout = 60) {
+    enum { HOLDER = 1 << 12, TIMES = 3 };
+    struct page_tier *held[] = {tier_at(2), tier_at(0)};
+    magazines_give(magazines_alloc(SMALL));
+    page_nodes_want();
+    for (unsigned i = 0; i < ARRAY_NR(held); i++) {
+        unsigned placed = 0;
+        MUST(sys_lock_try_as(&held[i]->lock, HOLDER));
+        for (unsigned times = 0; times < TIMES; times++) {
+            mag_rest(); /* as a free's tick does */
+            cr_expect_eq(page_nodes_nr(), 1u, "opened under a held tier");
+            cr_expect(page_nodes_are_wanted());
+            cr_expect(times == 0 || fake_calls_nr(FAKE_PLACE) == placed, "placed once more");
+            placed = fake_calls_nr(FAKE_PLACE);
+        }
+        sys_lock_reset(&held[i]->lock);
+        mag_rest();
+        cr_expect_eq(page_nodes_nr(), NODES, "nobody is in the way, and they are not open");
+        if (i == 0) { /* once more from before the last step */
+            atomic_store(&page_nodes_opened, 1);
+            atomic_store(&page_nodes_wanted, true);
+        }
+    }
+    fill(SMALL);
+    cr_expect_eq(misplaced_nr(ids[0]), 0u);
+    drop();
+    expect_all_back();
+}
+
+static bool is_hugepage(const void *addr) {
+    const struct chunk *c = chunk_of(addr);
+    return c != NULL && chunk_hpage(chunk_of(addr), addr)->state == HPAGE_RUNS;
+}
+
 /* Whoever opens stops where it places the first record, which is past the lock. */
 static void stop_at_record(void *addr) {
-    if (!opens || chunk_hpage(chunk_of(addr), addr)->state != HPAGE_RUNS)
+    if (!opens || !is_hugepage(addr))
         return;
     atomic_store(&placing, true);
     wait_for(&go_on);
@@ -360,7 +396,7 @@ static void stop_at_record(void *addr) {
 static void *open_nodes(void *unused) {
     (void)unused;
     opens = true;
-    (void)mag_nodes_start();
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
     return NULL;
 }
 
@@ -431,7 +467,7 @@ static void make_record(void *addr) {
 }
 
 static void make_record_after(void *addr) {
-    if (opens && chunk_hpage(chunk_of(addr), addr)->state == HPAGE_RUNS)
+    if (opens && is_hugepage(addr))
         make_record(addr);
     atomic_store(&placing, true);
 }
