@@ -327,7 +327,7 @@ static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) 
         mag_unmake(empty);
         empty = 0;
     }
-    u64 m = empty != 0 ? empty : mag_make(cap);
+    u64 m = empty != 0 ? empty : mag_make(cap, region_home(r));
     if (m == 0)
         return 0;
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
@@ -451,7 +451,7 @@ static u64 find_empty(struct mag_region *r, unsigned slot) {
         magazine_flush(r, spare);
     else if (spare != 0)
         magazine_dispose(r, cls, spare);
-    return cap == 0 ? 0 : mag_make(cap);
+    return cap == 0 ? 0 : mag_make(cap, region_home(r));
 }
 
 /* Frees of objects of a class this id never allocated, at first: their cache lines are better left to those who share

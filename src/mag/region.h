@@ -120,7 +120,7 @@ extern u64 mag_null[2];
 static inline bool mag_is_null(u64 m) { return m == (u64)&mag_null[0]; }
 
 /* An empty magazine for cap objects, or 0. */
-u64 mag_make(unsigned cap);
+u64 mag_make(unsigned cap, unsigned node); /* its block near that node */
 /* An empty one goes back to the pool. The null magazine is ignored. */
 void mag_unmake(u64 m);
 u64 *mag_header(u64 m); /* walks down */

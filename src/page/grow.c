@@ -120,7 +120,7 @@ static bool tier_reserve(struct page_tier *t) {
         bytes = round_down(bytes / 2, HPAGE_BYTES);
     if (p == NULL)
         return false;
-    if (chunk_cover(p, bytes) != 0) {
+    if (chunk_cover_near(p, bytes, tier_node(t)) != 0) {
         rt_release(p, bytes, 0);
         return false;
     }

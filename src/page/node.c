@@ -76,6 +76,8 @@ static unsigned decide(void) {
     int id = first_id();
     first = id < 0 || id >= SYS_NODE_IDS_NR ? 0 : read->home[id];
     numa = read;
+    for (unsigned node = 0; node < read->nr; node++)
+        rt_meta_near(node, read->id[swapped(node)]);
     return read->nr;
 }
 
@@ -161,6 +163,11 @@ unsigned page_node_far(void) {
     if (UNLIKELY(node >= 0))
         return (unsigned)node;
     return page_node_nearest(sys_node_racy());
+}
+
+unsigned page_node_decided_here(void) {
+    int id = page_nodes_decided() < 2 ? -1 : sys_node_racy();
+    return id < 0 || id >= SYS_NODE_IDS_NR ? 0 : swapped(numa->home[id]);
 }
 
 int page_node_index(int id) {

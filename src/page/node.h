@@ -49,6 +49,8 @@ void page_nodes_fork_child(void);
 /* The index of this thread's node: what page_node_hint() said, or where it runs. Stale on return. */
 unsigned page_node_far(void);
 static ALWAYS_INLINE unsigned page_node_here(void) { return LIKELY(page_nodes_nr() == 1) ? 0 : page_node_far(); }
+/* The same from the decision on, before they are open. */
+unsigned page_node_decided_here(void);
 /* The index of a node by the kernel's number; PAGE_NODE_ANY: it has no memory of ours, or nodes are not kept apart. */
 int page_node_index(int id);
 /* The same of the nearest node with memory of ours; 0 while nodes are not kept apart. */

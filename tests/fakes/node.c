@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { PLACED_MAX = 256, WORD_BITS = 64 };
+enum { PLACED_MAX = 4096, WORD_BITS = 64 };
 
 static u16 node_ids[SYS_NODES_MAX];
 static unsigned nodes_nr = 1;

@@ -6,6 +6,8 @@
 #include "fakes/fake.h"
 #include "mag/region.h"
 #include "page/tier.h"
+#include "rt/context.h"
+#include "slab/class.h"
 #include "unit/handover.h"
 #include "unit/mag/magazines.h"
 
@@ -274,6 +276,93 @@ Test(node, a_hint_holds_for_its_thread, .init = start_open) {
     for (unsigned i = 0; i <= 1000; i++)
         magazines_give(live[i]);
     expect_all_back();
+}
+
+/* --- records --- */
+
+static u64 header_of_home(unsigned node) {
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        u64 m = r == NULL || region_home(r) != node ? 0 : r->slot[slot_at(slab_class_for(SMALL), node)];
+        if (m != 0 && !mag_is_null(m))
+            return (u64)mag_header(m);
+    }
+    return 0;
+}
+
+/* What is written with a node's objects lies there: descriptors, bitmaps, depots, the magazines of who runs there. */
+Test(node, records_lie_near_their_objects, .init = start_open) {
+    for (unsigned node = 0; node < NODES; node++) {
+        int id = page_node_id(node);
+        fake_node_go(id);
+        fill(SMALL);
+        for (unsigned i = 0; i < LIVE; i += SMALL) {
+            char *base;
+            struct slab *s = slab_of(live[i], &base);
+            const void *bitmap = slab_bitmap(s, slab_geometry_of(slab_class_for(SMALL)));
+            if (node_of(live[i]) != node)
+                continue;
+            MUST(fake_node_preferred(bitmap) == id);
+            MUST(fake_node_preferred(&rt_meta.map[((uintptr_t)live[i] >> GRANULE_SHIFT) & rt_meta.map_mask]) == id ||
+                 node == 0);
+            MUST(fake_node_preferred(s) == id || node == 0); /* those of the first chunk were there before */
+        }
+        MUST(header_of_home(node) != 0);
+        cr_expect_eq(fake_node_preferred((const void *)header_of_home(node)), id); // NOLINT(performance-no-int-to-ptr)
+        drop();
+        if (node != 0) {
+            cr_expect_eq(fake_node_preferred(mag_depots_view.nodes[node]), id);
+            cr_expect_eq(fake_node_preferred(slab_classes[node]), id);
+            cr_expect_eq(fake_node_preferred(page_node_tiers[node]), id);
+        }
+    }
+    expect_all_back();
+}
+
+/* What a block was made for is where it goes when it is given back, whoever gives it. */
+Test(node, blocks_go_back_to_their_node, .init = start_open) {
+    u64 m = mag_make(6, 1);
+    fake_node_go(ids[2]);
+    mag_unmake(m);
+    cr_expect_neq(mag_make(6, 2), m);
+    cr_expect_neq(mag_make(6, 0), m);
+    cr_expect_eq(mag_make(6, 1), m);
+}
+
+/* The reserve of each node is its own, and its runs lie there. */
+Test(node, each_node_has_a_reserve, .init = start_open) {
+    enum page_content content;
+    rt_opt.reserve = 1 << 20;
+    page_reserve_fill();
+    cr_expect_eq(page_reserve_bytes_racy(), NODES * rt_opt.reserve);
+    for (unsigned node = 0; node < NODES; node++) {
+        void *run;
+        unsigned nr = 0;
+        while ((run = page_reserve_take(node, 1, 1, &content)) != NULL) {
+            MUST(tier_node(tier_of(run)) == node && fake_node_preferred(run) == page_node_id(node));
+            page_run_free(run, 1);
+            nr++;
+        }
+        cr_expect_eq(nr * GRANULE_BYTES, rt_opt.reserve);
+    }
+}
+
+/* Where a node's own is used up, and nothing may block, the nearest serves. */
+Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
+    enum page_content content;
+    rt_opt.reserve = 1 << 20;
+    page_reserve_fill();
+    fake_node_go(ids[1]);
+    enum rt_context before = rt_context_enter(RT_ATOMIC_RESERVE);
+    void *near = mag_alloc(slab_class_for(SMALL), NULL);
+    while (page_reserve_take(1, 1, 1, &content) != NULL)
+        continue;
+    void *far = mag_alloc(slab_class_for(2 * SMALL), NULL);
+    rt_context_leave(before);
+    MUST(near != NULL && far != NULL);
+    cr_expect_eq(node_of(near), 1u);
+    cr_expect_eq(node_of(far), 0u);
+    cr_expect_eq(stats().astray_objs, 1u);
 }
 
 /* --- nothing to be had --- */
