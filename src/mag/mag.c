@@ -57,6 +57,8 @@ enum {
 static NOINLINE unsigned node_settle(enum page_open how) {
     if (page_nodes_are_wanted())
         (void)mag_nodes_start(how);
+    if (how == PAGE_OPEN_WAIT)
+        page_node_heed();
     unsigned node = page_node_here();
     if (page_nodes_nr() > 1 && page_node_hinted() == PAGE_NODE_ANY)
         region_follow(node);

@@ -46,7 +46,9 @@ enum page_open { PAGE_OPEN_TRY, PAGE_OPEN_WAIT };
 void page_nodes_open(enum page_open how);
 void page_nodes_fork_child(void);
 
-/* The index of this thread's node: what page_node_hint() said, or where it runs. Stale on return. */
+/* The thread's memory policy is asked for now and then, in the course of allocations that leave the fast path. */
+void page_node_heed(void);
+/* The index of this thread's node: what page_node_hint() said, its memory policy, or where it runs. Stale on return. */
 unsigned page_node_far(void);
 static ALWAYS_INLINE unsigned page_node_here(void) { return LIKELY(page_nodes_nr() == 1) ? 0 : page_node_far(); }
 /* The same from the decision on, before they are open. */

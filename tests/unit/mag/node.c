@@ -44,6 +44,16 @@ static void start_open_locked(void) {
     MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
 }
 
+/* A bit for each of ids. */
+static void set_policy(enum sys_policy policy, unsigned which) {
+    struct sys_nodes nodes = {{0}};
+    for (unsigned i = 0; i < NODES; i++) {
+        if ((which >> i & 1) != 0)
+            sys_nodes_add(&nodes, ids[i]);
+    }
+    fake_policy(policy, &nodes);
+}
+
 static unsigned node_of(const void *p) { return slot_node(page_map_get(p)); }
 
 static void fill(size_t size) {
@@ -158,7 +168,7 @@ Test(node, index_0_is_where_the_process_began) {
 
 Test(node, a_policy_of_the_process_is_respected) {
     machine();
-    fake_nodes_rule();
+    set_policy(SYS_POLICY_NODES, 1u << 1);
     magazines_start_with_options();
     fill(SMALL);
     cr_expect_eq(page_nodes_nr(), 1u);
@@ -363,6 +373,60 @@ Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
     cr_expect_eq(node_of(near), 1u);
     cr_expect_eq(node_of(far), 0u);
     cr_expect_eq(stats().astray_objs, 1u);
+}
+
+/* --- policies of threads --- */
+
+/* The first object on, and from one look to the next at most when it changes. */
+Test(node, a_policy_of_a_thread_is_heeded, .init = start_open) {
+    enum { SLOW = 70, CLASS_OBJS = 600 }; /* slow calls until it is asked for again at the latest */
+    set_policy(SYS_POLICY_NODES, 1u << 2);
+    fill(SMALL);
+    cr_expect_eq(misplaced_nr(ids[2]), 0u, "%u objects are of other nodes", misplaced_nr(ids[2]));
+    drop();
+    set_policy(SYS_POLICY_NODES, 1u << 1 | 1u << 2);
+    for (unsigned i = 0; i < SLOW; i++)
+        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
+    cr_expect_eq(page_node_here(), 1u, "of several the nearest");
+    set_policy(SYS_POLICY_NONE, 0);
+    for (unsigned i = SLOW; i < 2 * SLOW; i++)
+        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
+    cr_expect_eq(page_node_here(), 0u, "a policy that was given up holds on");
+    for (unsigned i = 0; i < 2 * SLOW; i++)
+        magazines_give(live[i]);
+    expect_all_back();
+}
+
+Test(node, nodes_in_turn_have_the_same, .init = start_open) {
+    unsigned of_node[NODES] = {0};
+    set_policy(SYS_POLICY_TURNS, 1u << 0 | 1u << 2);
+    fill(2048);
+    for (unsigned i = 0; i < LIVE; i++)
+        of_node[node_of(live[i])]++;
+    cr_expect_eq(of_node[1], 0u);
+    cr_expect(of_node[0] > LIVE * 45ul / 100 && of_node[2] > LIVE * 45ul / 100, "%u and %u", of_node[0], of_node[2]);
+    for (unsigned i = 0; i < LIVE; i++)
+        magazines_give(live[i]);
+    expect_all_back();
+}
+
+/* No system call that nobody expects: not without libnuma, nor where nothing may block, nor on each call. */
+Test(node, it_is_asked_for_now_and_then_alone, .init = start_open) {
+    enum { CALLS = 6400, EVERY = 64 };
+    unsigned cls = slab_class_for(SMALL), asked = fake_policy_asked_nr();
+    for (unsigned i = 0; i < CALLS; i++)
+        live[i] = mag_alloc(cls, NULL);
+    cr_expect_eq(fake_policy_asked_nr(), asked, "asked in a program that has no libnuma");
+    set_policy(SYS_POLICY_NODES, 1u << 1);
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    for (unsigned i = 0; i < CALLS; i++)
+        magazines_give(mag_alloc(cls, NULL));
+    rt_context_leave(before);
+    cr_expect_eq(fake_policy_asked_nr(), asked, "asked where nothing may block");
+    for (unsigned i = 0; i < CALLS; i++)
+        magazines_give(mag_alloc(cls, NULL));
+    cr_expect_leq(fake_policy_asked_nr() - asked, CALLS / EVERY + 1);
+    cr_expect_gt(fake_policy_asked_nr(), asked);
 }
 
 /* --- nothing to be had --- */
