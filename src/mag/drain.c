@@ -169,15 +169,36 @@ void mag_watch(enum mag_watch which) {
 void region_follow(unsigned node) {
     int id = rseq_id_racy();
     struct mag_region *r = id < 0 || !rt_may_block() ? NULL : region_at((unsigned)id);
-    if (r == NULL || atomic_load_explicit(&r->home, memory_order_relaxed) == node)
+    if (r == NULL)
+        return;
+    bool moves = atomic_load_explicit(&r->home, memory_order_relaxed) != node;
+    if (LIKELY(!moves && !atomic_load_explicit(&r->nudged, memory_order_relaxed)))
         return;
     /* order: acquire                                                                           pairs: [mag.settled] */
     if (!atomic_load_explicit(&r->settled, memory_order_acquire) || !sys_lock_try(&stop_lock))
         return;
     atomic_store_explicit(&r->home, (u8)node, memory_order_relaxed);
+    atomic_store_explicit(&r->nudged, false, memory_order_relaxed);
     regions_publish(r, (unsigned)id);
     sys_lock_release(&stop_lock);
-    node_count_move();
+    if (moves)
+        node_count_move();
+}
+
+/* [D1] No barrier: a section that read the old view may still commit. An id that nobody uses stays as it is until
+ * somebody does. */
+void mag_nodes_nudge(void) {
+    if (page_nodes_nr() == 1 || !sys_lock_try(&stop_lock))
+        return;
+    for (unsigned id = 0; id < regions_nr() && !region_is_locked_kind(id); id++) {
+        struct mag_region *r = region_at(id);
+        /* order: acquire                                                                       pairs: [mag.settled] */
+        if (r == NULL || !atomic_load_explicit(&r->settled, memory_order_acquire))
+            continue;
+        atomic_store_explicit(&r->nudged, true, memory_order_relaxed);
+        regions_stop_allocs(id);
+    }
+    sys_lock_release(&stop_lock);
 }
 
 /* --- one class --- */

@@ -155,6 +155,10 @@ static void region_publish(struct mag_region *r, unsigned id, bool slow) {
     __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
 }
 
+void regions_stop_allocs(unsigned id) {
+    __atomic_store_n(&mag_tabs.alloc_view[id], mag_stopped_slots, __ATOMIC_RELAXED);
+}
+
 void regions_publish(struct mag_region *r, unsigned id) { region_publish(r, id, allocs_are_slow()); }
 
 /* Two threads may make one id's region at once: the second's block is wasted. */

@@ -211,6 +211,39 @@ static void expect_local_everywhere(void) {
 Test(node, a_thread_is_served_from_the_node_it_runs_on, .init = start_open) { expect_local_everywhere(); }
 Test(node, and_from_locked_magazines, .init = start_open_locked) { expect_local_everywhere(); }
 
+/* A thread that leaves its node and never the fast path: from the next tick on it has objects of the new one, and goes
+ * on without slow calls. */
+Test(node, who_lives_on_the_fast_path_is_told_to_look, .init = start_open) {
+    enum { ROUNDS = 1000 };
+    void *p;
+    for (unsigned i = 0; i < 100; i++)
+        live[i] = magazines_alloc(SMALL);
+    for (unsigned i = 0; i < 100; i++)
+        magazines_give(live[i]);
+    if (strcmp(mag_mode_name(), "locked") == 0)
+        return; /* no fast path */
+    fake_node_go(ids[1]);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        MUST((p = engine_malloc_fast(SMALL)) != NULL && node_of(p) == 0);
+        MUST(engine_free_fast(p));
+    }
+    for (unsigned time = 0; time < 2; time++) { /* the second time it has not moved */
+        mag_nodes_nudge();
+        cr_expect_null(engine_malloc_fast(SMALL), "not told");
+        MUST(node_of(p = magazines_alloc(SMALL)) == 1);
+        magazines_give(p);
+        for (unsigned i = 0; i < regions_nr(); i++)
+            MUST(region_at(i) == NULL || region_home(region_at(i)) != 1 || !region_at(i)->nudged);
+        u64 slow = stats().slow_allocs;
+        for (unsigned i = 0; i < ROUNDS; i++) {
+            MUST(node_of(p = magazines_alloc(SMALL)) == 1);
+            magazines_give(p);
+        }
+        cr_expect_leq(stats().slow_allocs - slow, 2u, "the fast path does not come back");
+    }
+    expect_all_back();
+}
+
 /* All that is freed far away comes home, nothing of it is handed out there, and each is counted once. */
 static void expect_remote_frees_come_home(void) {
     u64 slabs = 0;
