@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 
-enum { OBJECTS = 24000, SIZES = 4, PERCENT_MIN = 99, EVEN_PERCENT = 5, LATE_OBJECTS = 30000 };
+enum { OBJECTS = 24000, SIZES = 4, PERCENT_MIN = 99, EVEN_PERCENT = 10, /* by magazines */ LATE_OBJECTS = 30000 };
 enum { DEFAULT = 0, PREFERRED = 1, BIND = 2, INTERLEAVE = 3 }; /* of linux/mempolicy.h */
 static const size_t sizes[SIZES] = {48, 400, 2000, 5000};
 
