@@ -170,7 +170,7 @@ static void *node_settled(void *p, size_t size, int id, enum engine_node how) {
 /* Sealed objects come from wherever one is; a strict request asks their pages to move. */
 COLD static void *alloc_node_hardened(size_t size, int id, enum engine_node how) {
     void *p = engine_alloc_unguarded(size, ENGINE_ANY_CONTENT);
-    (void)mag_nodes_start();
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
     return node_settled(p, size, id < 0 ? sys_node_racy() : id, how);
 }
 
@@ -180,7 +180,7 @@ void *engine_alloc_node(size_t size, int id, enum engine_node how) {
     if (UNLIKELY(rt_opt.harden))
         return alloc_node_hardened(size, id, how);
     enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
-    (void)mag_nodes_start();
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
     id = id < 0 ? sys_node_racy() : id;
     void *p = node_once(size, id, how);
     if (UNLIKELY(p == NULL) && !page_is_busy_here()) {
@@ -199,17 +199,17 @@ void *engine_alloc_node(size_t size, int id, enum engine_node how) {
 
 int engine_node_sole(void) {
     if (engine_ready())
-        (void)mag_nodes_start();
+        (void)mag_nodes_start(PAGE_OPEN_WAIT);
     return page_node_sole();
 }
 
 /* Another thread may be finding the nodes just now, or a fork of a large process may keep them from being opened. */
 static unsigned nodes_start_surely(void) {
     enum { TRIES = 10000 };
-    unsigned nr = mag_nodes_start();
+    unsigned nr = mag_nodes_start(PAGE_OPEN_WAIT);
     for (unsigned i = 0; i < TRIES && nr == 1 && page_nodes_decided() != 1; i++) {
         sys_sleep_ms(1);
-        nr = mag_nodes_start();
+        nr = mag_nodes_start(PAGE_OPEN_WAIT);
     }
     return nr;
 }

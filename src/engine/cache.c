@@ -50,7 +50,7 @@ void *engine_class_alloc_slow(unsigned cls) {
 void *engine_class_alloc_node(unsigned cls, int id, enum engine_node how) {
     if (engine_is_debug_handle(cls) || !engine_ready())
         return NULL;
-    (void)mag_nodes_start();
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
     id = id < 0 ? sys_node_racy() : id;
     bool strict = how == ENGINE_NODE_STRICT;
     int node = strict && page_nodes_nr() != 1 ? page_node_index(id) : (int)page_node_nearest(id);

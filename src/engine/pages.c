@@ -50,7 +50,7 @@ COLD static struct buddy_page *pages_alloc_strict(unsigned order, unsigned flags
 struct buddy_page *engine_pages_alloc_node(unsigned order, unsigned flags, int id) {
     if (order > BUDDY_ORDER_MAX || !((flags & BUDDY_AT_HAND) == 0 ? engine_ready() : engine_started()))
         return NULL;
-    (void)mag_nodes_start();
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
     if (id < 0)
         id = sys_node_racy();
     if ((flags & BUDDY_STRICT) != 0)

@@ -53,6 +53,7 @@ static void tick_run(u64 now_ms) {
     atomic_fetch_add_explicit(&engine_ticks_nr, 1, memory_order_relaxed);
     mag_depot_trim(MAG_DRAIN_IDLE);
     mag_rest();
+    mag_nodes_nudge();
     engine_chores_look();
     if (drain_is_due(now_ms)) {
         mag_drain(MAG_DRAIN_IDLE);

@@ -40,7 +40,7 @@ const struct mag_depots_view mag_depots_view = {&depots[0].objs, sizeof(depots[0
 int depots_make(unsigned nodes_nr) {
     for (unsigned node = 1; node < nodes_nr; node++) {
         if (node_depots[node] == NULL)
-            node_depots[node] = rt_meta_alloc(sizeof(depots), CACHE_LINE);
+            node_depots[node] = rt_meta_alloc_near(node, sizeof(depots), CACHE_LINE);
         if (node_depots[node] == NULL)
             return -1;
     }

@@ -169,15 +169,36 @@ void mag_watch(enum mag_watch which) {
 void region_follow(unsigned node) {
     int id = rseq_id_racy();
     struct mag_region *r = id < 0 || !rt_may_block() ? NULL : region_at((unsigned)id);
-    if (r == NULL || atomic_load_explicit(&r->home, memory_order_relaxed) == node)
+    if (r == NULL)
+        return;
+    bool moves = atomic_load_explicit(&r->home, memory_order_relaxed) != node;
+    if (LIKELY(!moves && !atomic_load_explicit(&r->nudged, memory_order_relaxed)))
         return;
     /* order: acquire                                                                           pairs: [mag.settled] */
     if (!atomic_load_explicit(&r->settled, memory_order_acquire) || !sys_lock_try(&stop_lock))
         return;
     atomic_store_explicit(&r->home, (u8)node, memory_order_relaxed);
+    atomic_store_explicit(&r->nudged, false, memory_order_relaxed);
     regions_publish(r, (unsigned)id);
     sys_lock_release(&stop_lock);
-    node_count_move();
+    if (moves)
+        node_count_move();
+}
+
+/* [D1] No barrier: a section that read the old view may still commit. An id that nobody uses stays as it is until
+ * somebody does. */
+void mag_nodes_nudge(void) {
+    if (page_nodes_nr() == 1 || !sys_lock_try(&stop_lock))
+        return;
+    for (unsigned id = 0; id < regions_nr() && !region_is_locked_kind(id); id++) {
+        struct mag_region *r = region_at(id);
+        /* order: acquire                                                                       pairs: [mag.settled] */
+        if (r == NULL || !atomic_load_explicit(&r->settled, memory_order_acquire))
+            continue;
+        atomic_store_explicit(&r->nudged, true, memory_order_relaxed);
+        regions_stop_allocs(id);
+    }
+    sys_lock_release(&stop_lock);
 }
 
 /* --- one class --- */
@@ -200,8 +221,15 @@ static void drain_locked_class(struct mag_region *r, unsigned cls) {
     atomic_store_explicit(&r->lock, 0, memory_order_release);
 }
 
+/* in_reach becomes false where there is no barrier, for no other id either. */
+static bool drain_percpu_class(struct mag_region *r, unsigned id, unsigned cls, bool *in_reach) {
+    bool emptied = *in_reach && barrier_ready() && region_stop_and_empty(r, id, cls);
+    *in_reach = atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
+    return emptied;
+}
+
 bool mag_class_drain(unsigned cls) {
-    bool all = true;
+    bool all = true, in_reach = true; /* the ids, as in mag_drain() */
     if (!sys_lock_acquire(&stop_lock))
         return false;
     for (unsigned i = 0; i < regions_nr(); i++) {
@@ -211,7 +239,7 @@ bool mag_class_drain(unsigned cls) {
         if (region_has_class(r, cls) && region_is_locked_kind(i))
             drain_locked_class(r, cls);
         else if (region_has_class(r, cls))
-            all = barrier_ready() && region_stop_and_empty(r, i, cls) && all;
+            all = drain_percpu_class(r, i, cls, &in_reach) && all;
         mag_level_reset(r, cls);
     }
     sys_lock_release(&stop_lock);

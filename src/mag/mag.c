@@ -54,9 +54,11 @@ enum {
 
 /* More than the usual: nodes to be looked for, or a thread that is not where its id was. The fast path alone would not
  * find out: what it frees it hands out again. */
-static NOINLINE unsigned node_settle(void) {
+static NOINLINE unsigned node_settle(enum page_open how) {
     if (page_nodes_are_wanted())
-        (void)mag_nodes_start();
+        (void)mag_nodes_start(how);
+    if (how == PAGE_OPEN_WAIT)
+        page_node_heed();
     unsigned node = page_node_here();
     if (page_nodes_nr() > 1 && page_node_hinted() == PAGE_NODE_ANY)
         region_follow(node);
@@ -247,7 +249,7 @@ static void node_rest(struct mag_region *r, unsigned node) {
 }
 
 void mag_rest(void) {
-    (void)node_settle();
+    (void)node_settle(PAGE_OPEN_TRY);
     struct mag_region *r = region_mine_racy();
     if (r == NULL)
         return;
@@ -327,7 +329,7 @@ static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) 
         mag_unmake(empty);
         empty = 0;
     }
-    u64 m = empty != 0 ? empty : mag_make(cap);
+    u64 m = empty != 0 ? empty : mag_make(cap, region_home(r));
     if (m == 0)
         return 0;
     u64 *w = (u64 *)m; // NOLINT(performance-no-int-to-ptr)
@@ -421,7 +423,7 @@ void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_
 /* The region first: when it is the second, nodes are looked for, and nothing comes from the wrong one meanwhile. */
 void *mag_alloc(unsigned cls, bool *ret_zero) {
     struct mag_region *r = region_for(cls);
-    unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle();
+    unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle(PAGE_OPEN_WAIT);
     return alloc_in(r, cls, node, MAG_NEAR, ret_zero);
 }
 
@@ -451,7 +453,7 @@ static u64 find_empty(struct mag_region *r, unsigned slot) {
         magazine_flush(r, spare);
     else if (spare != 0)
         magazine_dispose(r, cls, spare);
-    return cap == 0 ? 0 : mag_make(cap);
+    return cap == 0 ? 0 : mag_make(cap, region_home(r));
 }
 
 /* Frees of objects of a class this id never allocated, at first: their cache lines are better left to those who share
@@ -488,7 +490,7 @@ static void objects_follow(unsigned slot, u64 old_full) {
 void mag_free(unsigned slot, void *p) {
     bool bare = slot_class(slot) == SLAB_BARE;
     if (UNLIKELY(page_nodes_nr() != 1))
-        (void)node_settle();
+        (void)node_settle(PAGE_OPEN_TRY);
     struct mag_region *r = bare ? NULL : region_mine_racy();
     if (r != NULL) {
         COUNT(r, slow_frees);

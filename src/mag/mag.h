@@ -67,8 +67,12 @@ void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs);
 /* --- nodes (node.c) --- */
 
 /* Looks how many NUMA nodes there are, and keeps objects apart by node from then on if there are several. Returns how
- * many are kept apart. Enters the system the first time. */
-unsigned mag_nodes_start(void);
+ * many are kept apart. Enters the system the first time. With PAGE_OPEN_TRY it waits for nobody, and where somebody is
+ * in the way the next call goes on. */
+unsigned mag_nodes_start(enum page_open how);
+/* Where nodes are kept apart, the next allocation of each id takes the slow path, once, and so finds out where its
+ * thread runs: one that lives on the fast path alone would go on with objects of the node it, or its id, came from. */
+void mag_nodes_nudge(void);
 /* Objects of one node freed by threads of another, counted as they leave the magazines. from, node: indices. */
 u64 mag_remote_frees(unsigned from, unsigned node);
 extern HIDDEN _Atomic(u64) *mag_remote_matrix; /* a row for each from; NULL while nodes are not kept apart */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One magazine at a time. Its header word keeps, above the mark that ends a pop, the block's size and capacity; while
- * it lies in a stack the high half links it (rt/pool.h). Its trailer keeps, above the mark that ends a push, the
+ * One magazine at a time. Its header word keeps, above the mark that ends a pop, the block's capacity, size and node;
+ * while it lies in a stack the high half links it (rt/pool.h). Its trailer keeps, above the mark that ends a push, the
  * block's address.
  *
  *   [M1] Between header and trailer no word is odd, above the top neither: a push would take it for the trailer.
@@ -14,18 +14,26 @@
 #include "rt/options.h"
 #include "rt/pool.h"
 
-enum { HEADER_CAP_SHIFT = 8, HEADER_CAP_MASK = 0xfff, HEADER_SHIFT_SHIFT = 20, HEADER_SHIFT_MASK = 0xf };
+enum {
+    HEADER_CAP_SHIFT = 8,
+    HEADER_CAP_MASK = 0xfff,
+    HEADER_SHIFT_SHIFT = 20,
+    HEADER_SHIFT_MASK = 0xf,
+    HEADER_NODE_SHIFT = 24,
+    HEADER_NODE_MASK = PAGE_NODES_MAX - 1
+};
 
 /* In slots of ids that have no magazine yet: empty and full at once, replaceable. */
 u64 mag_null[2] = {MAG_WORD_END, MAG_WORD_END};
 
-u64 mag_make(unsigned cap) {
+u64 mag_make(unsigned cap, unsigned node) {
     unsigned shift = MAX(bits_log2_up((cap + 2) * sizeof(u64)), (unsigned)MAG_SHIFT_MIN);
-    u64 *w = rt_pool_get(RT_POOL_MAGAZINES, shift);
+    u64 *w = rt_pool_get(RT_POOL_MAGAZINES, node, shift);
     if (w == NULL)
         return 0;
     /* Atomic, because a thread may still read the link that was here through an old head of the pool (rt/pool.c). */
-    ref_store(&w[0], MAG_WORD_END | (u64)cap << HEADER_CAP_SHIFT | (u64)shift << HEADER_SHIFT_SHIFT);
+    ref_store(&w[0], MAG_WORD_END | (u64)cap << HEADER_CAP_SHIFT | (u64)shift << HEADER_SHIFT_SHIFT |
+                         (u64)node << HEADER_NODE_SHIFT);
     w[cap + 1] = (u64)w | MAG_WORD_END;
     return (u64)w;
 }
@@ -79,7 +87,8 @@ void mag_unmake(u64 m) {
         return;
     u64 *w = mag_header(m);
     w[mag_cap(m) + 1] = 0;
-    rt_pool_put(RT_POOL_MAGAZINES, w, (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK);
+    rt_pool_put(RT_POOL_MAGAZINES, (unsigned)(w[0] >> HEADER_NODE_SHIFT) & HEADER_NODE_MASK, w,
+                (unsigned)(w[0] >> HEADER_SHIFT_SHIFT) & HEADER_SHIFT_MASK);
 }
 
 void mag_flush(u64 m) {

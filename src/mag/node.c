@@ -16,23 +16,28 @@ static _Atomic(bool) starting;
 _Atomic(u64) *mag_remote_matrix;
 static _Atomic(u64) astray, moves;
 
-static int all_make(unsigned nodes_nr) {
+/* All that nodes need, once. Nobody uses it before they are open. */
+static bool all_make(unsigned nodes_nr) {
+    static bool made;
+    if (made)
+        return true;
     if (mag_remote_matrix == NULL)
         mag_remote_matrix = rt_meta_alloc((size_t)nodes_nr * nodes_nr * sizeof(u64), CACHE_LINE);
-    return mag_remote_matrix == NULL || page_nodes_make() != 0 || slab_nodes_make() != 0 ? -1 : depots_make(nodes_nr);
+    if (mag_remote_matrix == NULL || page_nodes_make() != 0 || slab_nodes_make() != 0 || depots_make(nodes_nr) != 0)
+        return false;
+    regions_open(nodes_nr);
+    return made = true;
 }
 
-unsigned mag_nodes_start(void) {
+unsigned mag_nodes_start(enum page_open how) {
     /* order: acquire, and release below: one thread after the other makes what is missing.       pairs: [node.starting]
      */
     if (page_nodes_nr() > 1 || page_nodes_decided() == 1 || !rt_may_block() ||
         atomic_exchange_explicit(&starting, true, memory_order_acquire))
         return page_nodes_nr();
     unsigned nodes_nr = page_nodes_nr() > 1 ? 0 : page_nodes_decide();
-    if (nodes_nr > 1 && all_make(nodes_nr) == 0 && page_nodes_nr() == 1) { /* a handler may have forked, and opened */
-        regions_open(nodes_nr);
-        page_nodes_open();
-    }
+    if (nodes_nr > 1 && all_make(nodes_nr) && page_nodes_nr() == 1) /* a handler may have forked, and opened */
+        page_nodes_open(how);
     /* order: release                                                                             pairs: [node.starting]
      */
     atomic_store_explicit(&starting, false, memory_order_release);

@@ -66,9 +66,8 @@ static struct mag_region *region_make(void) {
     unsigned nodes_nr = page_nodes_decide();
     if (nodes_nr == 0)
         return NULL;
-    /* Several nodes' regions share no page, so that each lies where its id first runs. */
-    r = rt_meta_alloc(sizeof(*r) + (nodes_nr - 1) * PAGE_MAP_CLASSES * sizeof(u64),
-                      nodes_nr == 1 ? CACHE_LINE : sys_page_bytes());
+    r = rt_meta_alloc_near(page_node_decided_here(), sizeof(*r) + (nodes_nr - 1) * PAGE_MAP_CLASSES * sizeof(u64),
+                           CACHE_LINE);
     if (r != NULL)
         banks_fill(r, 0, nodes_nr, mag_null);
     return r;
@@ -154,6 +153,10 @@ static void region_publish(struct mag_region *r, unsigned id, bool slow) {
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.alloc_view[id], slow ? mag_stopped_slots : bank, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
+}
+
+void regions_stop_allocs(unsigned id) {
+    __atomic_store_n(&mag_tabs.alloc_view[id], mag_stopped_slots, __ATOMIC_RELAXED);
 }
 
 void regions_publish(struct mag_region *r, unsigned id) { region_publish(r, id, allocs_are_slow()); }

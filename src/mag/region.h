@@ -33,6 +33,7 @@ struct mag_region {
     _Atomic(u8) lock;                          /* locked regions only */
     bool locked_kind;
     _Atomic(u8) home;        /* node whose bank the view for allocations shows; of a locked region meaningless */
+    _Atomic(bool) nudged;    /* its allocations take the slow path, until one of them has said where it runs */
     _Atomic(bool) settled;   /* its maker publishes it no more: from then on only who has the stop lock does */
     _Atomic(u64) drained_at; /* sum of counts when last looked at; drainer only */
     /*
@@ -69,6 +70,8 @@ bool region_is_locked_kind(unsigned index);
 void regions_open(unsigned nodes_nr);
 /* Makes the views of an id show its region, or the stopped slots if there is a reason to. */
 void regions_publish(struct mag_region *r, unsigned id);
+/* Its allocations take the slow path until it is published again. */
+void regions_stop_allocs(unsigned id);
 /* From now on regions_publish publishes stopped slots only. */
 void regions_close(void);
 void regions_divert_allocs(void);
@@ -120,7 +123,7 @@ extern u64 mag_null[2];
 static inline bool mag_is_null(u64 m) { return m == (u64)&mag_null[0]; }
 
 /* An empty magazine for cap objects, or 0. */
-u64 mag_make(unsigned cap);
+u64 mag_make(unsigned cap, unsigned node); /* its block near that node */
 /* An empty one goes back to the pool. The null magazine is ignored. */
 void mag_unmake(u64 m);
 u64 *mag_header(u64 m); /* walks down */

@@ -79,18 +79,34 @@ static void chunk_place_first(void *unused, struct chunk *c) {
     }
 }
 
-/* First what is to come, then what has come: records are made out of what is to come, under the lock, and one that is
- * made between the two steps was placed by the first. The other way round it would be missed by both. */
-void tiers_place_first(void) {
-    for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
-        struct page_tier *t = tier_at(i);
-        if (!sys_lock_acquire(&t->lock))
-            continue;
-        if (t->fresh != t->reserved_end)
-            place_on_node(0, t->fresh, (size_t)(t->reserved_end - t->fresh));
-        tier_unlock(t);
+static bool tier_place_first(struct page_tier *t, enum page_open how) {
+    if (t->placed)
+        return true;
+    if (!tier_lock_for(t, how))
+        return false;
+    if (t->fresh != t->reserved_end)
+        place_on_node(0, t->fresh, (size_t)(t->reserved_end - t->fresh));
+    t->placed = true;
+    tier_unlock(t);
+    return true;
+}
+
+/*
+ * First what is to come, then what has come: records are made out of what is to come, under the lock, and one that is
+ * made between the two steps was placed by the first. The other way round it would be missed by both. What is reserved
+ * once it was decided that there are nodes is placed as it comes (tier_reserve()), so that no tier is to be gone to
+ * twice, however long the last of them makes the others wait.
+ */
+bool tiers_place_first(enum page_open how) {
+    static bool records_placed;
+    bool all = true;
+    for (unsigned i = 0; i < NODE_TIERS_NR; i++)
+        all = tier_place_first(tier_at(i), how) && all;
+    if (all && !records_placed) {
+        chunks_each(chunk_place_first, NULL);
+        records_placed = true;
     }
-    chunks_each(chunk_place_first, NULL);
+    return all;
 }
 
 /* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
@@ -104,7 +120,7 @@ static bool tier_reserve(struct page_tier *t) {
         bytes = round_down(bytes / 2, HPAGE_BYTES);
     if (p == NULL)
         return false;
-    if (chunk_cover(p, bytes) != 0) {
+    if (chunk_cover_near(p, bytes, tier_node(t)) != 0) {
         rt_release(p, bytes, 0);
         return false;
     }

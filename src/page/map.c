@@ -3,6 +3,7 @@
 #include "page/page.h"
 
 #include "base/bits.h"
+#include "page/node.h"
 #include "sys/sys.h"
 
 /*
@@ -46,11 +47,11 @@ void page_map_set(const void *addr, size_t granules_nr, unsigned value) {
         __atomic_store_n(&rt_meta.map[(index + i) & rt_meta.map_mask], (u16)value, __ATOMIC_RELAXED);
 }
 
-static int chunk_make(const void *addr) {
+static int chunk_make(const void *addr, unsigned node) {
     _Atomic(meta_ref_t) *slot = &rt_meta.chunks[((uintptr_t)addr >> CHUNK_SHIFT) & rt_meta.chunks_mask];
     if (atomic_load_explicit(slot, memory_order_relaxed) != 0)
         return 0;
-    struct chunk *c = rt_meta_alloc(sizeof(struct chunk), sys_page_bytes());
+    struct chunk *c = rt_meta_alloc_near(node, sizeof(struct chunk), sys_page_bytes());
     if (c == NULL)
         return -1;
     part_mark((u64)(slot - rt_meta.chunks));
@@ -63,19 +64,34 @@ static int chunk_make(const void *addr) {
     return 0;
 }
 
+/* A page of the map is of 32 MiB: those at the ends may be others' as well. The first is this one's, which is used from
+ * its beginning on. */
+static void map_place_near(const void *addr, size_t bytes, unsigned node) {
+    u64 first = ((uintptr_t)addr >> GRANULE_SHIFT) & rt_meta.map_mask;
+    u64 end = MIN(first + (bytes >> GRANULE_SHIFT), rt_meta.map_mask + 1);
+    uintptr_t from = round_down((uintptr_t)(rt_meta.map + first), sys_page_bytes());
+    uintptr_t to = round_down((uintptr_t)(rt_meta.map + end), sys_page_bytes());
+    if (from < to)
+        page_place_near((void *)from, to - from, page_node_id(node)); // NOLINT(performance-no-int-to-ptr)
+}
+
 /* A chunk that exists has all of its part of the map writable, because the map is made writable in larger pieces. */
 static bool chunk_is_covered(const void *addr, size_t bytes) {
     return chunk_of(addr) != NULL && chunk_of((const char *)addr + bytes - 1) != NULL && bytes <= CHUNK_BYTES;
 }
 
-int chunk_cover(const void *addr, size_t bytes) {
+int chunk_cover(const void *addr, size_t bytes) { return chunk_cover_near(addr, bytes, 0); }
+
+int chunk_cover_near(const void *addr, size_t bytes, unsigned node) {
     uintptr_t end = (uintptr_t)addr + bytes;
     if (chunk_is_covered(addr, bytes))
         return 0;
     if (rt_meta_map_commit(addr, bytes) != 0)
         return -1;
+    if (node != 0)
+        map_place_near(addr, bytes, node);
     for (uintptr_t p = round_down((uintptr_t)addr, CHUNK_BYTES); p < end; p += CHUNK_BYTES) {
-        if (chunk_make((const void *)p) != 0)
+        if (chunk_make((const void *)p, node) != 0)
             return -1;
     }
     return 0;

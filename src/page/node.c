@@ -29,7 +29,9 @@ static int sole = -1; /* written by who decides */
 
 const struct page_nodes_view page_nodes_view = {&numa, &first};
 
-static __thread s16 hint; /* index + 1; 0: none */
+/* Index + 1, 0: none. Of this thread's hint, and of what its policy said when it was last asked for. */
+static __thread s16 hint, ruled_by;
+static __thread u8 calls_left; /* until it is asked for again */
 
 /* Index 0 is where the process began: the two change places, which is its own reverse. */
 static unsigned swapped(unsigned node) { return node == 0 ? first : node == first ? 0 : node; }
@@ -59,7 +61,7 @@ static void decide_unknown(void) {
 }
 
 static unsigned decide(void) {
-    struct sys_nodes allowed;
+    struct sys_nodes allowed, ruled;
     if (!sys_nodes_allowed(&allowed)) {
         decide_unknown();
         return 1;
@@ -68,7 +70,7 @@ static unsigned decide(void) {
         sole = (int)MIN(sys_nodes_next(&allowed, 0), SYS_NODE_IDS_NR - 1u);
         return 1;
     }
-    if (rt_opt.numa != OPT_NUMA_AUTO || sys_nodes_ruled())
+    if (rt_opt.numa != OPT_NUMA_AUTO || sys_thread_policy(&ruled) != SYS_POLICY_NONE)
         return 1;
     struct sys_numa *read = numa_read(&allowed);
     if (read == NULL || read->nr < 2)
@@ -76,6 +78,8 @@ static unsigned decide(void) {
     int id = first_id();
     first = id < 0 || id >= SYS_NODE_IDS_NR ? 0 : read->home[id];
     numa = read;
+    for (unsigned node = 0; node < read->nr; node++)
+        rt_meta_near(node, read->id[swapped(node)]);
     return read->nr;
 }
 
@@ -130,7 +134,7 @@ int page_nodes_make(void) {
  * them held here, nodes are open to both sides of a fork or to none. Were they opened in between, another thread could
  * be inside a further node's tier as it is copied.
  */
-void page_nodes_open(void) {
+void page_nodes_open(enum page_open how) {
     unsigned nr = page_nodes_decided();
     struct page_tier *t = tier_at(0);
     if (nr < 2) {
@@ -138,9 +142,8 @@ void page_nodes_open(void) {
         return;
     }
     /* What of the first node's address space holds no memory yet shall come from there. */
-    tiers_place_first();
-    if (!sys_lock_acquire(&t->lock))
-        return; /* on top of its holder, or within a fork: the next one who wants them opens them */
+    if (!tiers_place_first(how) || !tier_lock_for(t, how))
+        return;
     /* order: release: all that was made of the nodes.                                             pairs: [page.nodes]
      */
     atomic_store_explicit(&page_nodes_opened, nr, memory_order_release);
@@ -153,15 +156,55 @@ void page_nodes_open(void) {
 void page_nodes_fork_child(void) {
     unsigned deciding = DECIDING;
     (void)atomic_compare_exchange_strong_explicit(&decision, &deciding, 0, memory_order_relaxed, memory_order_relaxed);
-    if (page_nodes_decided() > 1 && page_nodes_nr() == 1)
-        atomic_store_explicit(&page_nodes_wanted, true, memory_order_relaxed);
+    if (page_nodes_decided() > 1)
+        atomic_store_explicit(&page_nodes_wanted, page_nodes_nr() == 1, memory_order_relaxed);
+}
+
+/* Of several nodes the nearest. Of nodes in turn the one that follows, by the kernel's numbers. */
+static unsigned policy_node(enum sys_policy policy, const struct sys_nodes *nodes) {
+    unsigned here = page_node_nearest(sys_node_racy());
+    if (policy == SYS_POLICY_TURNS) {
+        unsigned last = ruled_by == 0 ? 0 : (unsigned)page_node_id((unsigned)ruled_by - 1) + 1;
+        unsigned next = sys_nodes_next(nodes, last);
+        return page_node_nearest((int)(next < SYS_NODE_IDS_NR ? next : sys_nodes_next(nodes, 0)));
+    }
+    for (unsigned nth = 0; nth < page_nodes_nr(); nth++) {
+        unsigned node = page_node_near(here, nth);
+        if (sys_nodes_have(nodes, (unsigned)page_node_id(node)))
+            return node;
+    }
+    return here;
+}
+
+/*
+ * A thread may change its policy without a word, and asking is a system call: the first slow allocation of a thread
+ * asks, and one in so many after it. A program that could not set one is never asked: what confines itself by a filter
+ * to the calls it knows is not ended by this one.
+ */
+void page_node_heed(void) {
+    enum { CALLS = 64, TURN_CALLS = 8 };
+    struct sys_nodes nodes;
+    if (LIKELY(calls_left > 0)) {
+        calls_left--;
+        return;
+    }
+    if (page_nodes_nr() == 1 || !sys_policies_are_used() || !rt_may_block())
+        return;
+    enum sys_policy policy = sys_thread_policy(&nodes);
+    ruled_by = policy == SYS_POLICY_NONE ? 0 : (s16)(policy_node(policy, &nodes) + 1);
+    calls_left = policy == SYS_POLICY_TURNS ? TURN_CALLS : CALLS;
 }
 
 unsigned page_node_far(void) {
-    int node = hint - 1;
+    int node = (hint != 0 ? hint : ruled_by) - 1;
     if (UNLIKELY(node >= 0))
         return (unsigned)node;
     return page_node_nearest(sys_node_racy());
+}
+
+unsigned page_node_decided_here(void) {
+    int id = page_nodes_decided() < 2 ? -1 : sys_node_racy();
+    return id < 0 || id >= SYS_NODE_IDS_NR ? 0 : swapped(numa->home[id]);
 }
 
 int page_node_index(int id) {

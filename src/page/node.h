@@ -39,14 +39,20 @@ static ALWAYS_INLINE bool page_nodes_are_wanted(void) {
 void page_nodes_want(void);
 /* Makes the tiers of all nodes that were decided upon. 0 or -ENOMEM, then to be tried again. One caller at a time. */
 int page_nodes_make(void);
-/* From now on page_nodes_nr() tells. Everything that is kept by node is there. Waits for a fork of another thread to be
- * over; does nothing, and leaves it to the next caller, on top of a holder of the page tier. */
-void page_nodes_open(void);
+/* From now on page_nodes_nr() tells. Everything that is kept by node is there. WAIT: for who holds a tier of the first
+ * node, be it a fork of another thread. TRY waits for nobody, as a free must not. What is left undone, by either on top
+ * of a holder, is remembered, and for the next caller: no step is done twice. One caller at a time. */
+enum page_open { PAGE_OPEN_TRY, PAGE_OPEN_WAIT };
+void page_nodes_open(enum page_open how);
 void page_nodes_fork_child(void);
 
-/* The index of this thread's node: what page_node_hint() said, or where it runs. Stale on return. */
+/* The thread's memory policy is asked for now and then, in the course of allocations that leave the fast path. */
+void page_node_heed(void);
+/* The index of this thread's node: what page_node_hint() said, its memory policy, or where it runs. Stale on return. */
 unsigned page_node_far(void);
 static ALWAYS_INLINE unsigned page_node_here(void) { return LIKELY(page_nodes_nr() == 1) ? 0 : page_node_far(); }
+/* The same from the decision on, before they are open. */
+unsigned page_node_decided_here(void);
 /* The index of a node by the kernel's number; PAGE_NODE_ANY: it has no memory of ours, or nodes are not kept apart. */
 int page_node_index(int id);
 /* The same of the nearest node with memory of ours; 0 while nodes are not kept apart. */

@@ -95,6 +95,9 @@ static ALWAYS_INLINE struct page_desc *chunk_desc(struct chunk *c, const void *p
 }
 /* Chunks for [addr, addr + bytes), made where missing. 0 or -ENOMEM. Thread-safe. */
 int chunk_cover(const void *addr, size_t bytes);
+/* The same of address space that is placed on a node, by index: its records, and its entries of the page map, lie near.
+ */
+int chunk_cover_near(const void *addr, size_t bytes, unsigned node);
 /* Calls fn for each chunk there is, by address; one that is made meanwhile may be missed. Reads no more of the table
  * than what was written. */
 void chunks_each(void (*fn)(void *arg, struct chunk *c), void *arg);
@@ -148,16 +151,16 @@ size_t page_release(void);
 
 /* --- the reserve (reserve.c): runs in memory already, for atomic contexts (rt/context.h) --- */
 
-/* As page_run_alloc, of up to 32 granules, without system call or lock; NULL when the reserve has none. Such a run is
- * one as any other from then on. */
-void *page_reserve_take(unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
+/* As page_run_alloc, of up to 32 granules, without system call or lock; NULL when the node's reserve has none. Such a
+ * run is one as any other from then on. */
+void *page_reserve_take(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
 /* Fills it up to what the reserve option says, which may enter the system; the first call makes it. Nothing where
  * another thread fills, or on top of the page lock's holder. */
 void page_reserve_fill(void);
 size_t page_reserve_bytes_racy(void);
 void page_reserve_fork_child(void);
-/* For obs/view.h: a pointer to blocks, so many, so many bytes from one to the next; the low half of the first word of
- * each has a bit for each free granule. */
+/* For obs/view.h: by node a pointer to blocks, so many, so many bytes from one to the next; the low half of the first
+ * word of each has a bit for each free granule. */
 struct page_reserve_view {
     const void *blocks_at;
     const unsigned *blocks_nr;

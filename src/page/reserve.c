@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reserve: runs that are in memory already, for those who must not enter the system or wait. Blocks of 32 granules,
- * each with a word of its own:
+ * The reserve: runs that are in memory already, for those who must not enter the system or wait. Each node has its own,
+ * in blocks of 32 granules, each with a word of its own:
  *
  *   word   free granules, a bit each: 32 | tag: 32
  *
@@ -17,6 +17,7 @@
  * Called by slab/ (taking) and engine/ (filling, which may enter the system).
  */
 #include "base/bits.h"
+#include "page/node.h"
 #include "page/page.h"
 #include "rt/context.h"
 #include "rt/options.h"
@@ -32,15 +33,15 @@ struct block {
     _Atomic(bool) zero;
 };
 
-static struct block *_Atomic blocks; /* NULL until there is a reserve */
-static unsigned blocks_nr;
+static struct block *_Atomic blocks[PAGE_NODES_MAX]; /* by node; NULL until there is a reserve */
+static unsigned blocks_nr;                           /* of each node */
 static _Atomic(bool) filling;
 
 static u32 word_bits(u64 word) { return (u32)word; }
 static u64 word_next(u64 word, u32 bits) { return ((word >> TAG_SHIFT) + 1) << TAG_SHIFT | bits; }
 
 /* order: acquire: the blocks are zeroed, and counted.                                        pairs: [page.reserve] */
-static struct block *blocks_get(void) { return atomic_load_explicit(&blocks, memory_order_acquire); }
+static struct block *blocks_get(unsigned node) { return atomic_load_explicit(&blocks[node], memory_order_acquire); }
 
 /* nr neighbouring granules at a multiple of align, as a mask; 0: none. */
 static u32 mask_find(u32 bits, unsigned nr, unsigned align) {
@@ -71,13 +72,13 @@ static char *block_take(struct block *b, unsigned nr, unsigned align, enum page_
     }
 }
 
-void *page_reserve_take(unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
-    struct block *all = blocks_get();
+void *page_reserve_take(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
+    struct block *all = blocks_get(node);
     char *run = NULL;
-    if (all == NULL || granules_nr > BLOCK_GRANULES || align_nr > BLOCK_GRANULES)
+    if (blocks_get(0) == NULL || granules_nr > BLOCK_GRANULES || align_nr > BLOCK_GRANULES)
         return NULL;
-    rt_chore_note(RT_CHORE_RESERVE);
-    for (unsigned i = 0; i < blocks_nr && run == NULL; i++)
+    rt_chore_note(RT_CHORE_RESERVE); /* of a node that was opened since the last filling, too */
+    for (unsigned i = 0; all != NULL && i < blocks_nr && run == NULL; i++)
         run = block_take(&all[i], granules_nr, align_nr, ret_content);
     return run;
 }
@@ -102,12 +103,12 @@ static void run_touch(char *run) {
 }
 
 /* False: memory is out. What little is left goes only when there is a new run, which may be needed to make room. */
-static bool block_fill(struct block *b) {
+static bool block_fill(struct block *b, unsigned node) {
     u64 word = atomic_load_explicit(&b->word, memory_order_relaxed);
     enum page_content content = PAGE_DIRTY;
     if (bits_count(word_bits(word)) > LOW_GRANULES)
         return true;
-    char *run = page_run_alloc(0, BLOCK_GRANULES, BLOCK_GRANULES, &content);
+    char *run = page_run_alloc(node, BLOCK_GRANULES, BLOCK_GRANULES, &content);
     if (run == NULL)
         return false;
     run_touch(run);
@@ -124,25 +125,32 @@ static bool block_fill(struct block *b) {
     return true;
 }
 
-static bool blocks_make(void) {
+static bool blocks_make(unsigned node) {
     unsigned nr = (unsigned)((rt_opt.reserve + BLOCK_BYTES - 1) / BLOCK_BYTES);
-    struct block *made = nr == 0 ? NULL : rt_meta_alloc(nr * sizeof(*made), CACHE_LINE);
+    struct block *made = nr == 0 ? NULL : rt_meta_alloc_near(node, nr * sizeof(*made), CACHE_LINE);
     if (made == NULL)
         return false;
-    blocks_nr = nr;
+    if (node == 0)
+        blocks_nr = nr;
     /* order: release                                                                         pairs: [page.reserve] */
-    atomic_store_explicit(&blocks, made, memory_order_release);
+    atomic_store_explicit(&blocks[node], made, memory_order_release);
     return true;
+}
+
+static void node_fill(unsigned node) {
+    bool more = blocks_get(node) != NULL || blocks_make(node);
+    (void)rt_meta_headroom(node, blocks_nr * RECORDS_BYTES);
+    for (unsigned i = 0; i < blocks_nr && more; i++)
+        more = block_fill(&blocks_get(node)[i], node);
 }
 
 void page_reserve_fill(void) {
     /* order: acquire, and release below: one filler after the other.                         pairs: [page.filling] */
     if (page_is_busy_here() || atomic_exchange_explicit(&filling, true, memory_order_acquire))
         return;
-    bool more = blocks_get() != NULL || blocks_make();
-    (void)rt_meta_headroom(blocks_nr * RECORDS_BYTES);
-    for (unsigned i = 0; i < blocks_nr && more; i++)
-        more = block_fill(&blocks_get()[i]);
+    unsigned nodes_nr = page_nodes_nr();
+    for (unsigned node = 0; node < nodes_nr; node++)
+        node_fill(node);
     /* order: release                                                                         pairs: [page.filling] */
     atomic_store_explicit(&filling, false, memory_order_release);
 }
@@ -150,13 +158,19 @@ void page_reserve_fill(void) {
 /* Another thread's filling does not go on in the child; at worst its run is lost to it, and one block stays empty. */
 void page_reserve_fork_child(void) { atomic_store_explicit(&filling, false, memory_order_relaxed); }
 
-size_t page_reserve_bytes_racy(void) {
-    struct block *all = blocks_get();
+static size_t granules_of(const struct block *all) {
     size_t granules = 0;
     for (unsigned i = 0; all != NULL && i < blocks_nr; i++)
         granules += bits_count(word_bits(atomic_load_explicit(&all[i].word, memory_order_relaxed)));
+    return granules;
+}
+
+size_t page_reserve_bytes_racy(void) {
+    size_t granules = 0;
+    for (unsigned node = 0; node < page_nodes_nr(); node++)
+        granules += granules_of(blocks_get(node));
     return granules * GRANULE_BYTES;
 }
 
 _Static_assert(offsetof(struct block, word) == 0, "what the view says");
-const struct page_reserve_view page_reserve_view = {&blocks, &blocks_nr, sizeof(struct block)};
+const struct page_reserve_view page_reserve_view = {blocks, &blocks_nr, sizeof(struct block)};

@@ -16,7 +16,7 @@ struct page_tier *page_node_tiers[PAGE_NODES_MAX];
 int tiers_make(unsigned node) {
     struct page_tier *made = page_node_tiers[node];
     if (made == NULL)
-        made = rt_meta_alloc(NODE_TIERS_NR * sizeof(struct page_tier), CACHE_LINE);
+        made = rt_meta_alloc_near(node, NODE_TIERS_NR * sizeof(struct page_tier), CACHE_LINE);
     if (made == NULL)
         return -1;
     for (unsigned i = 0; i < NODE_TIERS_NR; i++)

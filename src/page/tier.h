@@ -28,6 +28,7 @@ enum {
 struct page_tier {
     struct sys_lock lock;
     bool held_by_fork;
+    bool placed;                      /* of the first node: what was reserved before there were others prefers it */
     u8 index;                         /* tier_at() */
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
@@ -65,8 +66,13 @@ static inline struct page_tier *tier_at(unsigned index) {
 static inline unsigned tier_node(const struct page_tier *t) { return t->index / NODE_TIERS_NR; }
 /* Those of one node. 0 or -ENOMEM. */
 int tiers_make(unsigned node);
-/* Memory of the first node's tiers that is still to come shall come from that node. Waits for each. */
-void tiers_place_first(void);
+/* Memory of the first node's tiers that is still to come shall come from that node, step by step; false: some step is
+ * left. One caller at a time. */
+bool tiers_place_first(enum page_open how);
+/* Without waiting, or waiting: then false in a signal handler on top of the holder. */
+static inline bool tier_lock_for(struct page_tier *t, enum page_open how) {
+    return how == PAGE_OPEN_TRY ? sys_lock_try(&t->lock) : sys_lock_acquire(&t->lock);
+}
 
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
 struct hpage *tier_fresh_locked(struct page_tier *t);

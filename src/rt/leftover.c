@@ -42,7 +42,7 @@ static void leftover_push(struct leftover *l) {
 void rt_release(void *addr, size_t bytes, size_t counted_bytes) {
     if (range_is_gone(addr, bytes, &counted_bytes))
         return;
-    struct leftover *l = rt_pool_get(RT_POOL_LEFTOVERS, BLOCK_SHIFT);
+    struct leftover *l = rt_pool_get(RT_POOL_LEFTOVERS, 0, BLOCK_SHIFT);
     if (l == NULL)
         return;
     l->addr = addr;
@@ -57,7 +57,7 @@ static bool leftover_retry(struct leftover *l) {
         leftover_push(l);
         return false;
     }
-    rt_pool_put(RT_POOL_LEFTOVERS, l, BLOCK_SHIFT);
+    rt_pool_put(RT_POOL_LEFTOVERS, 0, l, BLOCK_SHIFT);
     return true;
 }
 

@@ -110,7 +110,95 @@ void *rt_meta_alloc(size_t bytes, size_t align) {
     return rt_meta.base + start;
 }
 
-bool rt_meta_headroom(size_t bytes) {
+/* --- pieces near a node --- */
+
+/*
+ * What of a node's newest piece is left: first place and end, as meta_ref_t, in one word that is only replaced whole.
+ * What is left of the piece before is lost, and of the second of two that are taken at once: never touched, it is
+ * address space. A piece grows with the pool, of which all together so have some hundred, each two mappings more.
+ */
+static struct {
+    _Atomic(u64) left;
+    _Atomic(u32) id; /* the kernel's number + 1; 0: not told */
+} near[SYS_NODES_MAX];
+
+enum { REF_BITS = 32, PIECE_PART = 32 };
+#define PIECE_MIN_BYTES (64 * KIB)
+#define PIECE_MAX_BYTES (4 * MIB)
+
+static u64 left_make(u64 start, u64 end) { return end >> META_UNIT_SHIFT << REF_BITS | start >> META_UNIT_SHIFT; }
+static u64 left_start(u64 left) { return (left & UINT32_MAX) << META_UNIT_SHIFT; }
+static u64 left_end(u64 left) { return left >> REF_BITS << META_UNIT_SHIFT; }
+
+static void place_near(void *p, size_t bytes, unsigned node) {
+    struct sys_nodes where = {{0}};
+    sys_nodes_add(&where, atomic_load_explicit(&near[node].id, memory_order_relaxed) - 1);
+    (void)sys_vm_place(p, bytes, SYS_NUMA_PREFER, &where);
+}
+
+static void *piece_cut(unsigned node, size_t bytes, size_t align) {
+    u64 left = atomic_load_explicit(&near[node].left, memory_order_relaxed), start;
+    do {
+        start = round_up(left_start(left), MAX(align, META_UNIT));
+        if (start + bytes > left_end(left))
+            return NULL;
+        /* relaxed: the block is not shared until its new owner publishes it. */
+    } while (!atomic_compare_exchange_weak_explicit(&near[node].left, &left,
+                                                    left_make(round_up(start + bytes, META_UNIT), left_end(left)),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return rt_meta.base + start;
+}
+
+static size_t piece_bytes(void) {
+    u64 used = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed);
+    return round_up(CLAMP(used / PIECE_PART, PIECE_MIN_BYTES, PIECE_MAX_BYTES), sys_page_bytes());
+}
+
+static char *piece_take(unsigned node, size_t bytes) {
+    char *piece = rt_meta_alloc(bytes, sys_page_bytes());
+    if (piece != NULL)
+        place_near(piece, bytes, node);
+    return piece;
+}
+
+/* At least bytes are left of the node's piece, unless others are quicker. */
+static bool piece_renew(unsigned node, size_t bytes) {
+    size_t whole = MAX(piece_bytes(), round_up(bytes, sys_page_bytes()));
+    char *piece = piece_take(node, whole);
+    if (piece == NULL)
+        return false;
+    u64 start = (u64)(piece - rt_meta.base);
+    atomic_store_explicit(&near[node].left, left_make(start, start + whole), memory_order_relaxed);
+    return true;
+}
+
+static bool is_near(unsigned node) {
+    return node != 0 && atomic_load_explicit(&near[node].id, memory_order_relaxed) != 0;
+}
+
+void rt_meta_near(unsigned node, unsigned id) {
+    atomic_store_explicit(&near[node].id, id + 1, memory_order_relaxed);
+    if (node != 0)
+        return;
+    size_t used = round_up(atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed), sys_page_bytes());
+    if (used < rt_meta.reserved_bytes)
+        place_near(rt_meta.base + used, rt_meta.reserved_bytes - used, 0);
+}
+
+void *rt_meta_alloc_near(unsigned node, size_t bytes, size_t align) {
+    void *block = is_near(node) ? piece_cut(node, bytes, align) : NULL;
+    if (block != NULL || !is_near(node) || !rt_may_block())
+        return block != NULL ? block : rt_meta_alloc(bytes, align);
+    if (bytes >= piece_bytes() / 4)
+        return bytes > rt_meta.reserved_bytes ? NULL : piece_take(node, round_up(bytes, sys_page_bytes()));
+    block = piece_renew(node, bytes) ? piece_cut(node, bytes, align) : NULL;
+    return block != NULL ? block : rt_meta_alloc(bytes, align);
+}
+
+bool rt_meta_headroom(unsigned node, size_t bytes) {
+    u64 left = is_near(node) ? atomic_load_explicit(&near[node].left, memory_order_relaxed) : 0;
+    if (is_near(node))
+        return left_end(left) - left_start(left) >= bytes || piece_renew(node, bytes);
     u64 end = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed) + bytes;
     return end <= rt_meta.reserved_bytes && pool_commit(end);
 }

@@ -43,8 +43,17 @@ int rt_meta_init(void);
  * and where that would take a system call in an atomic context (rt/context.h). Lock-free. */
 void *rt_meta_alloc(size_t bytes, size_t align);
 
-/* Makes bytes more of the pool usable without a system call, for atomic contexts to come. */
-bool rt_meta_headroom(size_t bytes);
+/* Makes bytes more usable without a system call for records near a node, for atomic contexts to come. */
+bool rt_meta_headroom(unsigned node, size_t bytes);
+
+/* --- records of a NUMA node, by its index (page/node.h) --- */
+
+/* From now on records near the node are in memory that prefers it, by the kernel's number; for node 0 that is all of
+ * the pool but for the pieces that others get. Before, they lie where they are first touched. */
+void rt_meta_near(unsigned node, unsigned id);
+/* As rt_meta_alloc, near a node: cut from a piece of the pool that was placed there. From anywhere where no new piece
+ * is to be had, as in an atomic context. */
+void *rt_meta_alloc_near(unsigned node, size_t bytes, size_t align);
 
 static inline void *rt_meta_at(meta_ref_t ref) { return rt_meta.base + ((size_t)ref << META_UNIT_SHIFT); }
 static inline meta_ref_t rt_meta_ref(const void *p) {

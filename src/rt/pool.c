@@ -2,6 +2,8 @@
 /* Tagged stacks and block pools. Contract and argument in pool.h. */
 #include "rt/pool.h"
 
+#include "sys/sys.h"
+
 enum { SHIFT_MIN = 4, SHIFT_MAX = 12, REF_BITS = 32 };
 
 #define TAG_ONE ((u64)1 << REF_BITS)
@@ -55,11 +57,16 @@ void *rt_stack_take_all(struct rt_stack *stack) {
     return head_ref(head) == 0 ? NULL : rt_meta_at(head_ref(head));
 }
 
-static struct rt_stack pool_free[RT_POOL_KINDS_NR][SHIFT_MAX + 1];
+/* Of nodes that are not kept apart nothing is ever touched. */
+static struct pools {
+    _Alignas(CACHE_LINE) struct rt_stack blocks[RT_POOL_KINDS_NR][SHIFT_MAX + 1];
+} pools[SYS_NODES_MAX];
 
-void *rt_pool_get(enum rt_pool_kind kind, unsigned shift) {
-    void *block = rt_stack_pop(&pool_free[kind][shift]);
-    return block != NULL ? block : rt_meta_alloc((size_t)1 << shift, (size_t)1 << shift);
+void *rt_pool_get(enum rt_pool_kind kind, unsigned node, unsigned shift) {
+    void *block = rt_stack_pop(&pools[node].blocks[kind][shift]);
+    return block != NULL ? block : rt_meta_alloc_near(node, (size_t)1 << shift, (size_t)1 << shift);
 }
 
-void rt_pool_put(enum rt_pool_kind kind, void *block, unsigned shift) { rt_stack_push(&pool_free[kind][shift], block); }
+void rt_pool_put(enum rt_pool_kind kind, unsigned node, void *block, unsigned shift) {
+    rt_stack_push(&pools[node].blocks[kind][shift], block);
+}

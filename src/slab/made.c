@@ -61,7 +61,7 @@ struct slab_class *slab_made_class(unsigned node, unsigned cls) {
 
 int slab_made_node_make(unsigned node) {
     if (made_nodes[node] == NULL)
-        made_nodes[node] = rt_meta_alloc(SLAB_MADE_NR * sizeof(struct slab_class), CACHE_LINE);
+        made_nodes[node] = rt_meta_alloc_near(node, SLAB_MADE_NR * sizeof(struct slab_class), CACHE_LINE);
     return made_nodes[node] != NULL ? 0 : -1;
 }
 

@@ -26,7 +26,7 @@ _Atomic(s64) slab_regret_bytes;
 
 static int row_make(unsigned node) {
     if (slab_classes[node] == NULL)
-        slab_classes[node] = rt_meta_alloc(SLAB_CLASSES_NR * sizeof(struct slab_class), CACHE_LINE);
+        slab_classes[node] = rt_meta_alloc_near(node, SLAB_CLASSES_NR * sizeof(struct slab_class), CACHE_LINE);
     return slab_classes[node] != NULL ? 0 : -1;
 }
 
@@ -73,10 +73,10 @@ bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g
 /* A bitmap of its own stays untouched until an object comes back: blocks are all zeros but for the pool's link. What
  * the descriptor's bits are to be; ~0: there is none. */
 #define NO_BITMAP (~(u64)0)
-static u64 bitmap_make(const struct slab_geometry *g) {
+static u64 bitmap_make(const struct slab_geometry *g, unsigned node) {
     if (g->bitmap_shift == 3)
         return 0;
-    u64 *words = rt_pool_get(RT_POOL_BITMAPS, g->bitmap_shift);
+    u64 *words = rt_pool_get(RT_POOL_BITMAPS, node, g->bitmap_shift);
     if (words == NULL)
         return NO_BITMAP;
     /* Atomic, because a thread may still read the link through an old head (rt/pool.c). */
@@ -91,7 +91,7 @@ static void bitmap_unmake(struct slab *s, const struct slab_geometry *g) {
         return;
     for (unsigned i = 0; i < (1u << g->bitmap_shift) / sizeof(u64); i++)
         atomic_store_explicit(&words[i], 0, memory_order_relaxed);
-    rt_pool_put(RT_POOL_BITMAPS, words, g->bitmap_shift);
+    rt_pool_put(RT_POOL_BITMAPS, slab_node(s), words, g->bitmap_shift);
 }
 
 /* Where nothing may block there is the reserve, for those who may draw on it and have nothing yet. */
@@ -99,7 +99,7 @@ static char *run_get(unsigned node, const struct slab_geometry *g, unsigned take
     if (rt_may_block())
         return page_run_alloc(node, g->granules, g->align, ret_content);
     bool reserve = rt_context() == RT_ATOMIC_RESERVE && taken == 0;
-    return reserve ? page_reserve_take(g->granules, g->align, ret_content) : NULL;
+    return reserve ? page_reserve_take(node, g->granules, g->align, ret_content) : NULL;
 }
 
 /* What a made class is does not change while it has slabs, or is used. */
@@ -116,11 +116,11 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
     const struct slab_geometry *g = slab_geometry_of(cls);
     enum page_content content = PAGE_DIRTY;
     /* First, because a run cannot be given back everywhere. */
-    u64 bitmap = bitmap_make(g);
+    u64 bitmap = bitmap_make(g, node);
     char *base = bitmap == NO_BITMAP ? NULL : run_get(node, g, taken, &content);
     if (base == NULL) {
         if (bitmap != NO_BITMAP && bitmap != 0)
-            rt_pool_put(RT_POOL_BITMAPS, rt_meta_at((meta_ref_t)bitmap), g->bitmap_shift);
+            rt_pool_put(RT_POOL_BITMAPS, node, rt_meta_at((meta_ref_t)bitmap), g->bitmap_shift);
         return NULL;
     }
     class_follow(c, slab_class_at(0, cls));

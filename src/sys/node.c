@@ -71,14 +71,22 @@ bool sys_nodes_allowed(struct sys_nodes *ret_nodes) {
     return SYS6(SYS_get_mempolicy, NULL, ret_nodes->words, SYS_NODE_IDS_NR, 0, MPOL_F_MEMS_ALLOWED, 0) == 0;
 }
 
-bool sys_nodes_ruled(void) {
-    enum { LOCAL = 4 }; /* MPOL_LOCAL is not in every header */
-    struct sys_nodes ignored;
+enum sys_policy sys_thread_policy(struct sys_nodes *ret_nodes) {
+    enum { LOCAL = 4, WEIGHTED_INTERLEAVE = 6, FLAGS = 7 << 13 }; /* not in every header */
     int mode = MPOL_DEFAULT;
-    if (SYS6(SYS_get_mempolicy, &mode, ignored.words, SYS_NODE_IDS_NR, 0, 0, 0) != 0)
-        return false;
-    return mode != MPOL_DEFAULT && mode != LOCAL;
+    *ret_nodes = (struct sys_nodes){{0}};
+    if (SYS6(SYS_get_mempolicy, &mode, ret_nodes->words, SYS_NODE_IDS_NR, 0, 0, 0) != 0)
+        return SYS_POLICY_NONE;
+    mode &= ~FLAGS;
+    if (mode == MPOL_DEFAULT || mode == LOCAL || sys_nodes_count(ret_nodes) == 0)
+        return SYS_POLICY_NONE;
+    return mode == MPOL_INTERLEAVE || mode == WEIGHTED_INTERLEAVE ? SYS_POLICY_TURNS : SYS_POLICY_NODES;
 }
+
+/* libnuma's, which sets policies for a program that is linked with it. */
+extern long set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_node) __attribute__((weak));
+
+bool sys_policies_are_used(void) { return &set_mempolicy != NULL; }
 
 /* --- topology --- */
 

@@ -50,8 +50,9 @@ extern void (*fake_placing)(void *addr);
 
 /* Nodes with memory, by the kernel's numbers; the distance between the ith and the jth is 10 + 10 * |i - j|. */
 void fake_nodes(unsigned nr, const u16 *ids);
-/* The process has a memory policy of its own. */
-void fake_nodes_rule(void);
+/* This thread has a memory policy from now on; and how often any was asked for its own. */
+void fake_policy(enum sys_policy set, const struct sys_nodes *nodes);
+unsigned fake_policy_asked_nr(void);
 /* Where this thread runs from now on, by the kernel's number. */
 void fake_node_go(int id);
 /* The node that a range was said to prefer last, or -1. */

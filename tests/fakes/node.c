@@ -4,11 +4,14 @@
 
 #include <stdlib.h>
 
-enum { PLACED_MAX = 256, WORD_BITS = 64 };
+enum { PLACED_MAX = 4096, WORD_BITS = 64 };
 
 static u16 node_ids[SYS_NODES_MAX];
 static unsigned nodes_nr = 1;
-static bool ruled;
+static _Atomic(bool) policies_used;
+static __thread enum sys_policy policy;
+static __thread struct sys_nodes policy_nodes;
+static _Atomic(unsigned) policy_asked;
 static __thread int here;
 static _Atomic(int) began = -1; /* where the first thread said it was */
 
@@ -24,7 +27,12 @@ void fake_nodes(unsigned nr, const u16 *ids) {
         node_ids[i] = ids[i];
 }
 
-void fake_nodes_rule(void) { ruled = true; }
+void fake_policy(enum sys_policy set, const struct sys_nodes *nodes) {
+    atomic_store(&policies_used, true);
+    policy = set;
+    policy_nodes = *nodes;
+}
+unsigned fake_policy_asked_nr(void) { return atomic_load(&policy_asked); }
 void fake_node_go(int id) {
     int never = -1;
     here = id;
@@ -57,7 +65,12 @@ bool sys_nodes_allowed(struct sys_nodes *ret_nodes) {
     return true;
 }
 
-bool sys_nodes_ruled(void) { return ruled; }
+enum sys_policy sys_thread_policy(struct sys_nodes *ret_nodes) {
+    atomic_fetch_add(&policy_asked, 1);
+    *ret_nodes = policy_nodes;
+    return policy;
+}
+bool sys_policies_are_used(void) { return atomic_load(&policies_used); }
 
 static int by_distance(const void *a, const void *b, void *from) {
     int i = *(const u8 *)a, j = *(const u8 *)b, here_idx = *(const int *)from;

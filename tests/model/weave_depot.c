@@ -92,7 +92,7 @@ static void hand_take_apart(struct hand *h) {
 }
 
 static u64 mag_of(void *object) {
-    u64 *w = (u64 *)mag_make(CAP);
+    u64 *w = (u64 *)mag_make(CAP, 0);
     weave_must(w != NULL && (w[0] & MAG_WORD_END) != 0 && (w[CAP + 1] & MAG_WORD_END) != 0);
     w[CAP] = (u64)object;
     return (u64)(w + CAP);

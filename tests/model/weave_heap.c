@@ -36,6 +36,11 @@ void *rt_meta_alloc(size_t bytes, size_t align) {
     return heap + round_up(at, align);
 }
 
+void *rt_meta_alloc_near(unsigned node, size_t bytes, size_t align) {
+    weave_must(node == 0);
+    return rt_meta_alloc(bytes, align);
+}
+
 /* --- what models without classes made at run time never reach --- */
 
 #define NEVER __attribute__((weak))

@@ -52,6 +52,7 @@ int sys_membarrier_rseq(void) {
 }
 u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
 /* One node. */
+unsigned page_node_decided_here(void) { return 0; }
 unsigned page_nodes_decide(void) { return 1; }
 unsigned page_node_far(void) { return 0; }
 size_t sys_page_bytes(void) { return (size_t)1 << 12; }

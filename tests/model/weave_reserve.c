@@ -24,8 +24,8 @@ static const char *scripts[WEAVE_THREADS_MAX]; /* t take half a run, f fill */
 /* --- what reserve.c calls --- */
 
 size_t sys_page_bytes(void) { return RUN_GRANULES * GRANULE_BYTES; }
-bool rt_meta_headroom(size_t bytes) {
-    (void)bytes;
+bool rt_meta_headroom(unsigned node, size_t bytes) {
+    (void)node, (void)bytes;
     return true;
 }
 _Atomic(u32) rt_chores; /* a flag that more wants done: nothing here asks */
@@ -61,7 +61,7 @@ void page_run_free(void *run, unsigned granules_nr) {
 
 static void take(void) {
     enum page_content content;
-    char *run = page_reserve_take(PART_GRANULES, PART_GRANULES, &content);
+    char *run = page_reserve_take(0, PART_GRANULES, PART_GRANULES, &content);
     if (run == NULL)
         return;
     struct part *p = part_of(run);
@@ -137,7 +137,8 @@ static const struct weave_excuse excuses[] = {
     {"page_reserve_fill", "exchange &filling", WEAVE_NO_ACQUIRE, COVERED},
     {"page_reserve_fill", "store &filling", WEAVE_NO_RELEASE, COVERED},
     {"page_reserve_fill", "store &filling", WEAVE_LATE, "who comes meanwhile leaves it to the next"},
-    {"blocks_make", "store &blocks", WEAVE_LATE, "who comes meanwhile finds no reserve"},
+    {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
+    {"blocks_make", "store &blocks[node]", WEAVE_LATE, "who comes meanwhile finds no reserve"},
     {"block_fill", "store &b->base", WEAVE_LATE, "before the bits all the same"},
     {"block_fill", "swap &b->word", WEAVE_NO_ACQUIRE, NO_FUTURE},
     {"block_take", "swap &b->word", WEAVE_NO_RELEASE, NO_FUTURE},

@@ -12,8 +12,8 @@ enum { BLOCKS_NR = 3, HAND_MAX = 4, TAG_BITS = 3 };
 #define TAG_MASK ((((u64)1 << TAG_BITS) - 1) << 32)
 
 struct rt_meta rt_meta;
-void *rt_meta_alloc(size_t bytes, size_t align) {
-    (void)bytes, (void)align;
+void *rt_meta_alloc_near(unsigned node, size_t bytes, size_t align) {
+    (void)node, (void)bytes, (void)align;
     return NULL;
 }
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the numa option says of placement, as the kernel sees it: interleaved pages lie evenly, hugepages among them and
- * in large objects too; bound and preferred ones where they should. Owns the judging; the nodes are nodes.h's.
- * Arguments: how many MiB of small objects, of a large one, and the node that all of it must be on.
+ * in large objects too; bound and preferred ones where they should; with the option off where they
+ * are touched first. Owns the judging; the nodes are nodes.h's. Arguments: how many MiB of small objects, of a large
+ * one, and the node that all of it must be on.
  *
  * guest interleave: QUARRY_NUMA=interleave QUARRY_THP=never 48 24
  * guest interleave-thp: QUARRY_NUMA=interleave 48 24
  * guest interleave-hugepages: QUARRY_NUMA=interleave 260 0
  * guest interleave-large: QUARRY_NUMA=interleave 0 260
+ * guest off: QUARRY_NUMA=off 48 24 0
  * guest bind: QUARRY_NUMA=bind:1 48 24 1
  * guest prefer: QUARRY_NUMA=prefer:1 48 24 1
  */

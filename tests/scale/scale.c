@@ -78,14 +78,19 @@ static size_t some_size(void) {
 }
 
 /* Frees what it allocated itself, in any order. */
-static void own(unsigned thread, unsigned node) {
-    for (unsigned i = 0; i < STEPS; i++) {
+static void own_steps(unsigned thread, unsigned node, unsigned steps) {
+    for (unsigned i = 0; i < steps; i++) {
         void **at = &threads[thread].held[machine_random(HELD)];
         if (*at != NULL)
             give(*at);
         *at = take(some_size(), node);
     }
 }
+
+static void own(unsigned thread, unsigned node) { own_steps(thread, node, STEPS); }
+static void own_2k(unsigned thread, unsigned node) { own_steps(thread, node, 1000); }
+static void own_20k(unsigned thread, unsigned node) { own_steps(thread, node, 10000); }
+static void own_100k(unsigned thread, unsigned node) { own_steps(thread, node, 50000); }
 
 /* The thread half the machine away, on another node. */
 static struct thread *partner(unsigned thread) { return &threads[(thread + machine.cpus_nr / 2) % machine.threads_nr]; }
@@ -219,6 +224,9 @@ static const struct row {
     ROW_OF("one way", 256, 8, 4096, PINNED, CPU_ID, one_way, 400, false),
     ROW_OF("32 threads, by CPU", 256, 8, 32, WANDERING, CPU_ID, own, 1200, false),
     ROW_OF("32 threads, by mm_cid", 256, 8, 32, WANDERING, MM_CID, own, 1200, false),
+    ROW_OF("2,000 calls a turn", 256, 8, 32, WANDERING, MM_CID, own_2k, 240, false),
+    ROW_OF("20,000 calls a turn", 256, 8, 32, WANDERING, MM_CID, own_20k, 80, false),
+    ROW_OF("100,000 calls a turn", 256, 8, 32, WANDERING, MM_CID, own_100k, 20, false),
 };
 enum { ROWS_NR = sizeof(rows) / sizeof(*rows) };
 
@@ -365,28 +373,31 @@ static void cache_everywhere(void) {
         machine_round_on(&machine, cpu, all_classes);
 }
 
-/* How often the barrier is asked for, and passed, by three times that all ids are to be emptied. */
-static void barrier_run(unsigned unused) {
+static void drain_all(void) { mag_drain(MAG_DRAIN_ALL); }
+static void drain_class(void) { (void)mag_class_drain(1); }
+
+/* How often the barrier is asked for, and passed, by three times that all ids are to be emptied, of all or a class. */
+static void barrier_run(unsigned index) {
     enum { DRAINS = 3 };
-    (void)unused;
+    void (*drain)(void) = index == 0 ? drain_all : drain_class;
     machine = idle_machines[0];
     heap_start();
     cache_everywhere();
     many_barrier_answers(-EPERM, 0);
     many_registered_nr = 0;
     for (unsigned i = 0; i < DRAINS; i++)
-        mag_drain(MAG_DRAIN_ALL);
+        drain();
     CHECK(many_registered_nr == DRAINS, "%u times for %d drains behind a filter", many_registered_nr, DRAINS);
     many_barrier_answers(0, -EPERM);
     many_registered_nr = many_barriers_nr = 0;
     for (unsigned i = 0; i < DRAINS; i++)
-        mag_drain(MAG_DRAIN_ALL);
+        drain();
     CHECK(many_registered_nr == DRAINS && many_barriers_nr == DRAINS, "%u and %u times for %d drains refused",
           many_registered_nr, many_barriers_nr, DRAINS);
     many_barrier_answers(-ENOSYS, 0);
     many_registered_nr = many_barriers_nr = 0;
     for (unsigned i = 0; i < DRAINS; i++)
-        mag_drain(MAG_DRAIN_ALL);
+        drain();
     CHECK(many_registered_nr == 1 && many_barriers_nr == 0, "%u times although the kernel has none",
           many_registered_nr);
 }
@@ -419,6 +430,6 @@ int main(int argc, char **argv) {
          "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for (unsigned i = 0; i < (quick ? (unsigned)IDLE_QUICK_NR : (unsigned)IDLE_NR); i++)
         good = in_child(run_idle, i) && good;
-    good = in_child(barrier_run, 0) && good;
+    good = in_child(barrier_run, 0) && in_child(barrier_run, 1) && good;
     return good ? 0 : 1;
 }

@@ -47,13 +47,15 @@ static u64 reserve_bytes(const struct target *t) {
     struct page_reserve_view reserve;
     unsigned nr = 0;
     u64 granules = 0, word;
-    const char *blocks =
-        target_peek(t, &reserve, t->view.reserve, sizeof(reserve)) ? target_peek_pointer(t, reserve.blocks_at) : NULL;
-    if (blocks == NULL || !target_peek(t, &nr, reserve.blocks_nr, sizeof(nr)))
+    if (!target_peek(t, &reserve, t->view.reserve, sizeof(reserve)) ||
+        !target_peek(t, &nr, reserve.blocks_nr, sizeof(nr)))
         return 0;
-    for (unsigned i = 0; i < MIN(nr, (unsigned)RESERVE_BLOCKS_MAX); i++) {
-        if (target_peek(t, &word, blocks + i * reserve.stride_bytes, sizeof(word)))
-            granules += bits_count((u32)word);
+    for (unsigned node = 0; node < nodes_nr(t); node++) {
+        const char *blocks = target_peek_pointer(t, (const char *)reserve.blocks_at + node * sizeof(void *));
+        for (unsigned i = 0; blocks != NULL && i < MIN(nr, (unsigned)RESERVE_BLOCKS_MAX); i++) {
+            if (target_peek(t, &word, blocks + i * reserve.stride_bytes, sizeof(word)))
+                granules += bits_count((u32)word);
+        }
     }
     return granules * GRANULE_BYTES;
 }

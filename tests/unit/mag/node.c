@@ -5,6 +5,9 @@
  */
 #include "fakes/fake.h"
 #include "mag/region.h"
+#include "page/tier.h"
+#include "rt/context.h"
+#include "slab/class.h"
 #include "unit/handover.h"
 #include "unit/mag/magazines.h"
 
@@ -30,7 +33,7 @@ static void start(void) {
 
 static void start_open(void) {
     start();
-    MUST(mag_nodes_start() == NODES);
+    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
 }
 
 static void start_open_locked(void) {
@@ -38,7 +41,17 @@ static void start_open_locked(void) {
     rt_opt.percpu = OPT_PERCPU_OFF;
     rt_opt.fake_cpus = 3;
     magazines_start_with_options();
-    MUST(mag_nodes_start() == NODES);
+    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
+}
+
+/* A bit for each of ids. */
+static void set_policy(enum sys_policy policy, unsigned which) {
+    struct sys_nodes nodes = {{0}};
+    for (unsigned i = 0; i < NODES; i++) {
+        if ((which >> i & 1) != 0)
+            sys_nodes_add(&nodes, ids[i]);
+    }
+    fake_policy(policy, &nodes);
 }
 
 static unsigned node_of(const void *p) { return slot_node(page_map_get(p)); }
@@ -155,7 +168,7 @@ Test(node, index_0_is_where_the_process_began) {
 
 Test(node, a_policy_of_the_process_is_respected) {
     machine();
-    fake_nodes_rule();
+    set_policy(SYS_POLICY_NODES, 1u << 1);
     magazines_start_with_options();
     fill(SMALL);
     cr_expect_eq(page_nodes_nr(), 1u);
@@ -197,6 +210,39 @@ static void expect_local_everywhere(void) {
 
 Test(node, a_thread_is_served_from_the_node_it_runs_on, .init = start_open) { expect_local_everywhere(); }
 Test(node, and_from_locked_magazines, .init = start_open_locked) { expect_local_everywhere(); }
+
+/* A thread that leaves its node and never the fast path: from the next tick on it has objects of the new one, and goes
+ * on without slow calls. */
+Test(node, who_lives_on_the_fast_path_is_told_to_look, .init = start_open) {
+    enum { ROUNDS = 1000 };
+    void *p;
+    for (unsigned i = 0; i < 100; i++)
+        live[i] = magazines_alloc(SMALL);
+    for (unsigned i = 0; i < 100; i++)
+        magazines_give(live[i]);
+    if (strcmp(mag_mode_name(), "locked") == 0)
+        return; /* no fast path */
+    fake_node_go(ids[1]);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        MUST((p = engine_malloc_fast(SMALL)) != NULL && node_of(p) == 0);
+        MUST(engine_free_fast(p));
+    }
+    for (unsigned time = 0; time < 2; time++) { /* the second time it has not moved */
+        mag_nodes_nudge();
+        cr_expect_null(engine_malloc_fast(SMALL), "not told");
+        MUST(node_of(p = magazines_alloc(SMALL)) == 1);
+        magazines_give(p);
+        for (unsigned i = 0; i < regions_nr(); i++)
+            MUST(region_at(i) == NULL || region_home(region_at(i)) != 1 || !region_at(i)->nudged);
+        u64 slow = stats().slow_allocs;
+        for (unsigned i = 0; i < ROUNDS; i++) {
+            MUST(node_of(p = magazines_alloc(SMALL)) == 1);
+            magazines_give(p);
+        }
+        cr_expect_leq(stats().slow_allocs - slow, 2u, "the fast path does not come back");
+    }
+    expect_all_back();
+}
 
 /* All that is freed far away comes home, nothing of it is handed out there, and each is counted once. */
 static void expect_remote_frees_come_home(void) {
@@ -275,6 +321,147 @@ Test(node, a_hint_holds_for_its_thread, .init = start_open) {
     expect_all_back();
 }
 
+/* --- records --- */
+
+static u64 header_of_home(unsigned node) {
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        u64 m = r == NULL || region_home(r) != node ? 0 : r->slot[slot_at(slab_class_for(SMALL), node)];
+        if (m != 0 && !mag_is_null(m))
+            return (u64)mag_header(m);
+    }
+    return 0;
+}
+
+/* What is written with a node's objects lies there: descriptors, bitmaps, depots, the magazines of who runs there. */
+Test(node, records_lie_near_their_objects, .init = start_open) {
+    for (unsigned node = 0; node < NODES; node++) {
+        int id = page_node_id(node);
+        fake_node_go(id);
+        fill(SMALL);
+        for (unsigned i = 0; i < LIVE; i += SMALL) {
+            char *base;
+            struct slab *s = slab_of(live[i], &base);
+            const void *bitmap = slab_bitmap(s, slab_geometry_of(slab_class_for(SMALL)));
+            if (node_of(live[i]) != node)
+                continue;
+            MUST(fake_node_preferred(bitmap) == id);
+            MUST(fake_node_preferred(&rt_meta.map[((uintptr_t)live[i] >> GRANULE_SHIFT) & rt_meta.map_mask]) == id ||
+                 node == 0);
+            MUST(fake_node_preferred(s) == id || node == 0); /* those of the first chunk were there before */
+        }
+        MUST(header_of_home(node) != 0);
+        cr_expect_eq(fake_node_preferred((const void *)header_of_home(node)), id); // NOLINT(performance-no-int-to-ptr)
+        drop();
+        if (node != 0) {
+            cr_expect_eq(fake_node_preferred(mag_depots_view.nodes[node]), id);
+            cr_expect_eq(fake_node_preferred(slab_classes[node]), id);
+            cr_expect_eq(fake_node_preferred(page_node_tiers[node]), id);
+        }
+    }
+    expect_all_back();
+}
+
+/* What a block was made for is where it goes when it is given back, whoever gives it. */
+Test(node, blocks_go_back_to_their_node, .init = start_open) {
+    u64 m = mag_make(6, 1);
+    fake_node_go(ids[2]);
+    mag_unmake(m);
+    cr_expect_neq(mag_make(6, 2), m);
+    cr_expect_neq(mag_make(6, 0), m);
+    cr_expect_eq(mag_make(6, 1), m);
+}
+
+/* The reserve of each node is its own, and its runs lie there. */
+Test(node, each_node_has_a_reserve, .init = start_open) {
+    enum page_content content;
+    rt_opt.reserve = 1 << 20;
+    page_reserve_fill();
+    cr_expect_eq(page_reserve_bytes_racy(), NODES * rt_opt.reserve);
+    for (unsigned node = 0; node < NODES; node++) {
+        void *run;
+        unsigned nr = 0;
+        while ((run = page_reserve_take(node, 1, 1, &content)) != NULL) {
+            MUST(tier_node(tier_of(run)) == node && fake_node_preferred(run) == page_node_id(node));
+            page_run_free(run, 1);
+            nr++;
+        }
+        cr_expect_eq(nr * GRANULE_BYTES, rt_opt.reserve);
+    }
+}
+
+/* Where a node's own is used up, and nothing may block, the nearest serves. */
+Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
+    enum page_content content;
+    rt_opt.reserve = 1 << 20;
+    page_reserve_fill();
+    fake_node_go(ids[1]);
+    enum rt_context before = rt_context_enter(RT_ATOMIC_RESERVE);
+    void *near = mag_alloc(slab_class_for(SMALL), NULL);
+    while (page_reserve_take(1, 1, 1, &content) != NULL)
+        continue;
+    void *far = mag_alloc(slab_class_for(2 * SMALL), NULL);
+    rt_context_leave(before);
+    MUST(near != NULL && far != NULL);
+    cr_expect_eq(node_of(near), 1u);
+    cr_expect_eq(node_of(far), 0u);
+    cr_expect_eq(stats().astray_objs, 1u);
+}
+
+/* --- policies of threads --- */
+
+/* The first object on, and from one look to the next at most when it changes. */
+Test(node, a_policy_of_a_thread_is_heeded, .init = start_open) {
+    enum { SLOW = 70, CLASS_OBJS = 600 }; /* slow calls until it is asked for again at the latest */
+    set_policy(SYS_POLICY_NODES, 1u << 2);
+    fill(SMALL);
+    cr_expect_eq(misplaced_nr(ids[2]), 0u, "%u objects are of other nodes", misplaced_nr(ids[2]));
+    drop();
+    set_policy(SYS_POLICY_NODES, 1u << 1 | 1u << 2);
+    for (unsigned i = 0; i < SLOW; i++)
+        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
+    cr_expect_eq(page_node_here(), 1u, "of several the nearest");
+    set_policy(SYS_POLICY_NONE, 0);
+    for (unsigned i = SLOW; i < 2 * SLOW; i++)
+        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
+    cr_expect_eq(page_node_here(), 0u, "a policy that was given up holds on");
+    for (unsigned i = 0; i < 2 * SLOW; i++)
+        magazines_give(live[i]);
+    expect_all_back();
+}
+
+Test(node, nodes_in_turn_have_the_same, .init = start_open) {
+    unsigned of_node[NODES] = {0};
+    set_policy(SYS_POLICY_TURNS, 1u << 0 | 1u << 2);
+    fill(2048);
+    for (unsigned i = 0; i < LIVE; i++)
+        of_node[node_of(live[i])]++;
+    cr_expect_eq(of_node[1], 0u);
+    cr_expect(of_node[0] > LIVE * 45ul / 100 && of_node[2] > LIVE * 45ul / 100, "%u and %u", of_node[0], of_node[2]);
+    for (unsigned i = 0; i < LIVE; i++)
+        magazines_give(live[i]);
+    expect_all_back();
+}
+
+/* No system call that nobody expects: not without libnuma, nor where nothing may block, nor on each call. */
+Test(node, it_is_asked_for_now_and_then_alone, .init = start_open) {
+    enum { CALLS = 6400, EVERY = 64 };
+    unsigned cls = slab_class_for(SMALL), asked = fake_policy_asked_nr();
+    for (unsigned i = 0; i < CALLS; i++)
+        live[i] = mag_alloc(cls, NULL);
+    cr_expect_eq(fake_policy_asked_nr(), asked, "asked in a program that has no libnuma");
+    set_policy(SYS_POLICY_NODES, 1u << 1);
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    for (unsigned i = 0; i < CALLS; i++)
+        magazines_give(mag_alloc(cls, NULL));
+    rt_context_leave(before);
+    cr_expect_eq(fake_policy_asked_nr(), asked, "asked where nothing may block");
+    for (unsigned i = 0; i < CALLS; i++)
+        magazines_give(mag_alloc(cls, NULL));
+    cr_expect_leq(fake_policy_asked_nr() - asked, CALLS / EVERY + 1);
+    cr_expect_gt(fake_policy_asked_nr(), asked);
+}
+
 /* --- nothing to be had --- */
 
 Test(node, the_nearest_serves_when_a_node_has_nothing, .init = start_open) {
@@ -349,9 +536,44 @@ static void wait_for(const _Atomic(bool) *flag) {
         sched_yield();
 }
 
+/* Another thread holds the lock of a tier, as it does in a system call; a free goes on, and nothing is done twice. */
+Test(node, a_free_opens_them_step_by_step_and_waits_for_nobody, .init = start, .timeout = 60) {
+    enum { HOLDER = 1 << 12, TIMES = 3 };
+    struct page_tier *held[] = {tier_at(2), tier_at(0)};
+    magazines_give(magazines_alloc(SMALL));
+    page_nodes_want();
+    for (unsigned i = 0; i < ARRAY_NR(held); i++) {
+        unsigned placed = 0;
+        MUST(sys_lock_try_as(&held[i]->lock, HOLDER));
+        for (unsigned times = 0; times < TIMES; times++) {
+            mag_rest(); /* as a free's tick does */
+            cr_expect_eq(page_nodes_nr(), 1u, "opened under a held tier");
+            cr_expect(page_nodes_are_wanted());
+            cr_expect(times == 0 || fake_calls_nr(FAKE_PLACE) == placed, "placed once more");
+            placed = fake_calls_nr(FAKE_PLACE);
+        }
+        sys_lock_reset(&held[i]->lock);
+        mag_rest();
+        cr_expect_eq(page_nodes_nr(), NODES, "nobody is in the way, and they are not open");
+        if (i == 0) { /* once more from before the last step */
+            atomic_store(&page_nodes_opened, 1);
+            atomic_store(&page_nodes_wanted, true);
+        }
+    }
+    fill(SMALL);
+    cr_expect_eq(misplaced_nr(ids[0]), 0u);
+    drop();
+    expect_all_back();
+}
+
+static bool is_hugepage(const void *addr) {
+    const struct chunk *c = chunk_of(addr);
+    return c != NULL && chunk_hpage(chunk_of(addr), addr)->state == HPAGE_RUNS;
+}
+
 /* Whoever opens stops where it places the first record, which is past the lock. */
 static void stop_at_record(void *addr) {
-    if (!opens || chunk_hpage(chunk_of(addr), addr)->state != HPAGE_RUNS)
+    if (!opens || !is_hugepage(addr))
         return;
     atomic_store(&placing, true);
     wait_for(&go_on);
@@ -360,7 +582,7 @@ static void stop_at_record(void *addr) {
 static void *open_nodes(void *unused) {
     (void)unused;
     opens = true;
-    (void)mag_nodes_start();
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
     return NULL;
 }
 
@@ -431,7 +653,7 @@ static void make_record(void *addr) {
 }
 
 static void make_record_after(void *addr) {
-    if (opens && chunk_hpage(chunk_of(addr), addr)->state == HPAGE_RUNS)
+    if (opens && is_hugepage(addr))
         make_record(addr);
     atomic_store(&placing, true);
 }

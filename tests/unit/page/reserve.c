@@ -22,14 +22,14 @@ static void start_none(void) { start_with(0); }
 
 static char *take(unsigned nr, unsigned align) {
     enum page_content content;
-    return page_reserve_take(nr, align, &content);
+    return page_reserve_take(0, nr, align, &content);
 }
 
 Test(reserve, runs_are_aligned_and_in_memory, .init = start) {
     cr_assert_eq(page_reserve_bytes_racy(), 1 * MIB);
     for (unsigned shift = 0; shift <= SHIFT_MAX; shift++) {
         enum page_content content = PAGE_DIRTY;
-        char *run = page_reserve_take(1u << shift, 1u << shift, &content);
+        char *run = page_reserve_take(0, 1u << shift, 1u << shift, &content);
         size_t bytes = GRANULE_BYTES << shift, pages = bytes / (size_t)sys_page_bytes();
         unsigned char resident[256];
         cr_assert_not_null(run);

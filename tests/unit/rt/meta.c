@@ -66,7 +66,7 @@ Test(meta, an_atomic_context_commits_nothing, .init = start) {
     cr_expect_not_null(rt_meta_alloc(16, 16), "small blocks still fit");
     cr_expect_eq(atomic_load(&rt_chores), (u32)RT_CHORE_RESERVE);
     rt_context_leave(before);
-    cr_expect(rt_meta_headroom(64 * KIB));
+    cr_expect(rt_meta_headroom(0, 64 * KIB));
     before = rt_context_enter(RT_ATOMIC);
     for (int i = 0; i < 8; i++)
         cr_expect_not_null(rt_meta_alloc(4096, 16));

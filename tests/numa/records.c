@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the heap's own records lie: one node's thread makes objects, another node's frees half of them, and so is the
+ * first to touch the bitmaps of their slabs. They must be memory of the first node all the same. The records are the
+ * one mapping of a process that is of gigabytes; which of its pages lie where is in numa_maps. Owns the threads and the
+ * judging; the nodes are nodes.h's.
+ *
+ * guest:
+ * guest cpu_id: QUARRY_PERCPU=cpu_id
+ */
+#include "nodes.h"
+
+#include <pthread.h>
+
+enum { OBJECTS = 1500000, SIZE = 32, SLAB_OBJS = 512, PAGE_KIB = 4, PERCENT_MIN = 90 };
+/* A bit for each object, and 32 bytes for each slab. */
+enum { BITMAPS_KIB = OBJECTS / 8 / 1024, DESCS_KIB = OBJECTS / SLAB_OBJS * 32 / 1024 };
+
+static void *objects[OBJECTS];
+static unsigned makers, freers;
+
+/* From where the address space is reserved to where it ends: neighbours with as much as a page between them are apart.
+ */
+static void records_find(uintptr_t *ret_from, uintptr_t *ret_to) {
+    uintptr_t from, to, run_from = 0, run_to = 0;
+    char line[512];
+    FILE *file = fopen("/proc/self/maps", "r");
+    CHECK(file != NULL);
+    *ret_from = *ret_to = 0;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        CHECK(sscanf(line, "%lx-%lx", &from, &to) == 2);
+        run_from = from == run_to ? run_from : from;
+        run_to = to;
+        if (run_to - run_from > *ret_to - *ret_from) {
+            *ret_from = run_from;
+            *ret_to = run_to;
+        }
+    }
+    fclose(file);
+    CHECK(*ret_to - *ret_from > (uintptr_t)4 << 30);
+}
+
+/* KiB of records by node. */
+static void records_count(unsigned long *ret_kib) {
+    char line[1024], key[16];
+    uintptr_t from, to, at;
+    records_find(&from, &to);
+    memset(ret_kib, 0, NODES_MAX * sizeof(*ret_kib));
+    FILE *file = fopen("/proc/self/numa_maps", "r");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "%lx", &at) != 1 || at < from || at >= to)
+            continue;
+        for (unsigned node = 0; node < nodes_nr; node++) {
+            (void)snprintf(key, sizeof(key), " N%u=", node);
+            const char *count = strstr(line, key);
+            ret_kib[node] += count == NULL ? 0 : strtoul(count + strlen(key), NULL, 10) * PAGE_KIB;
+        }
+    }
+    fclose(file);
+}
+
+static void *make(void *unused) {
+    (void)unused;
+    nodes_go(makers);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        CHECK((objects[i] = malloc(SIZE)) != NULL);
+    return NULL;
+}
+
+static void *drop(void *unused) {
+    (void)unused;
+    nodes_go(freers);
+    for (unsigned i = 0; i < OBJECTS; i += 2)
+        free(objects[i]);
+    return NULL;
+}
+
+static void run(void *(*fn)(void *)) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, fn, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static bool both(unsigned node) { return nodes_memory[node] && nodes_has_cpus(node); }
+
+static void try_pair(unsigned maker, unsigned freer) {
+    unsigned long at_first[NODES_MAX], made[NODES_MAX], freed[NODES_MAX];
+    makers = maker;
+    freers = freer;
+    records_count(at_first);
+    run(make);
+    records_count(made);
+    run(drop);
+    records_count(freed);
+    for (unsigned i = 1; i < OBJECTS; i += 2)
+        free(objects[i]);
+    printf("made on node %u: records there %lu KiB, then %lu, then %lu; freed on node %u: %lu, %lu, %lu\n", makers,
+           at_first[makers], made[makers], freed[makers], freers, at_first[freers], made[freers], freed[freers]);
+    unsigned long made_kib = made[makers] - at_first[makers], bitmaps_kib = freed[makers] - made[makers];
+    CHECK_MSG(made_kib * 100 >= DESCS_KIB * PERCENT_MIN, "%lu KiB on node %u for descriptors of %u", made_kib, makers,
+              DESCS_KIB);
+    CHECK_MSG(bitmaps_kib * 100 >= BITMAPS_KIB * PERCENT_MIN, "%lu KiB on node %u for bitmaps of %u", bitmaps_kib,
+              makers, BITMAPS_KIB);
+}
+
+int main(void) {
+    unsigned first = 0, second;
+    nodes_read();
+    while (!both(first))
+        first++;
+    for (second = first + 1; second < nodes_nr && !both(second);)
+        second++;
+    if (second == nodes_nr)
+        return NODES_SKIPPED;
+    nodes_go(first);
+    try_pair(second, first);
+    return 0;
+}
