@@ -9,7 +9,7 @@
 #include "rt/options.h"
 #include "rt/usage.h"
 
-enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4 };
+enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4, TURNS_MAX = 64 };
 
 struct page_tier *page_node_tiers[PAGE_NODES_MAX];
 
@@ -253,11 +253,15 @@ void tier_unlock(struct page_tier *t) {
 
 /* Waiting is timed, so that it can be known whether there are too few locks. False: in a signal handler on top of the
  * holder. */
+static void wait_count(struct page_tier *t, u64 start_ns) {
+    atomic_fetch_add_explicit(&t->lock_waits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->lock_wait_ns, sys_clock_ns() - start_ns, memory_order_relaxed);
+}
+
 static bool tier_wait(struct page_tier *t) {
     u64 start = sys_clock_ns();
     bool locked = sys_lock_acquire(&t->lock);
-    atomic_fetch_add_explicit(&t->lock_waits, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&t->lock_wait_ns, sys_clock_ns() - start, memory_order_relaxed);
+    wait_count(t, start);
     return locked;
 }
 
@@ -270,6 +274,27 @@ bool page_is_busy_here(void) {
     return mine;
 }
 
+static struct page_tier *node_try(struct page_tier *first) {
+    for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
+        if (sys_lock_try(&first[i].lock))
+            return &first[i];
+    }
+    return NULL;
+}
+
+/* All of the node's tiers are held: their holders do not run, or are inside the system. Who slept on one lock would be
+ * woken for that one alone, behind all who try it; so the holders are let run for some turns, and any tier will do. */
+COLD static struct page_tier *node_wait(struct page_tier *first) {
+    struct page_tier *t = NULL;
+    u64 start = sys_clock_ns();
+    for (int turns = 0; turns < TURNS_MAX && t == NULL; turns++) {
+        sys_yield();
+        t = node_try(first);
+    }
+    wait_count(first, start);
+    return t != NULL ? t : tier_wait(first) ? first : NULL;
+}
+
 /* One of the node's tiers, locked: the first, unless it is not to be had for longer than its holder needs when nothing
  * comes between. NULL: in a signal handler on top of a holder. */
 static struct page_tier *node_lock(struct page_tier *first) {
@@ -277,11 +302,8 @@ static struct page_tier *node_lock(struct page_tier *first) {
         return first;
     if (page_is_busy_here())
         return NULL;
-    for (unsigned i = 1; i < NODE_TIERS_NR; i++) {
-        if (sys_lock_try(&first[i].lock))
-            return &first[i];
-    }
-    return tier_wait(first) ? first : NULL;
+    struct page_tier *t = node_try(first);
+    return t != NULL ? t : node_wait(first);
 }
 
 /* A run of the locked tier, which is unlocked then. */

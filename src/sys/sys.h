@@ -202,6 +202,8 @@ bool sys_lock_acquire(struct sys_lock *lock);
 bool sys_lock_try(struct sys_lock *lock);
 /* Tries for as long as a holder needs who is not interrupted. */
 bool sys_lock_try_spinning(struct sys_lock *lock);
+/* Lets another thread run that is ready to, a lock's holder perhaps. */
+void sys_yield(void);
 /* The same in pieces, for locks that are also taken in other ways (kmem/percpu_cpu.c): word is sys_thread_self(), with
  * SYS_LOCK_WAITED once the caller has slept. */
 #define SYS_LOCK_WAITED ((u64)1)
