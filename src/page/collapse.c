@@ -21,9 +21,8 @@ enum {
     DENSE_PART = 8,  /* of its granules at most one part is free */
     STEPS_MAX = 256, /* records, or chunks without any, looked at with each tick */
     FORK_PAUSE_MS = 60000,
-    SKIP_TICKS_FIRST = 8, /* ticks without a collapse after a slow one; four times as many after the next */
+    SKIP_TICKS_FIRST = 8, /* ticks without a collapse after a slow one */
     SKIP_TICKS_MAX = 512,
-    SKIP_TICKS_GROWTH = 4,
 };
 
 /* What was filled or emptied a moment ago may be gone in another. */
@@ -74,8 +73,7 @@ struct hpage *tier_collapse_choose_locked(struct page_tier *t) {
 static void back_off(struct page_tier *t, int err, u64 took_ns) {
     t->collapse_refused = err == SYS_VM_COLLAPSE_UNKNOWN;
     bool bad = err != 0 || took_ns >= HUGE_SLOW_NS;
-    t->collapse_skip =
-        bad ? CLAMP(t->collapse_skip_last * SKIP_TICKS_GROWTH, (u32)SKIP_TICKS_FIRST, (u32)SKIP_TICKS_MAX) : 0;
+    t->collapse_skip = bad ? huge_skip_next(t->collapse_skip_last, SKIP_TICKS_FIRST, SKIP_TICKS_MAX) : 0;
     t->collapse_skip_last = t->collapse_skip;
 }
 
