@@ -36,6 +36,8 @@ const char *fake_call_name(enum fake_call call);
 size_t fake_reserved_bytes(void);
 /* Memory behind a range, by what the kernel says. */
 size_t fake_resident_bytes(const void *addr, size_t bytes);
+/* Whether small hugepages come unasked; not at first. */
+void fake_thp_unasked_small(bool come);
 /* What sys_vm_limit_bytes says; SIZE_MAX at first. */
 void fake_limit(size_t bytes);
 

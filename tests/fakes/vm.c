@@ -172,6 +172,13 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
 int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
 int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
+static bool small_come;
+void fake_thp_unasked_small(bool come) { small_come = come; }
+bool sys_thp_unasked_small(const char *root, size_t most_bytes) {
+    (void)root, (void)most_bytes;
+    return small_come;
+}
+
 void (*fake_placing)(void *addr);
 
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes) {
