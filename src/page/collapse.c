@@ -33,8 +33,9 @@ static bool record_rests(const struct page_tier *t, const struct hpage *h) {
 static bool record_is_dense(struct page_tier *t, struct hpage *h) {
     /* order: acquire                                                                           pairs: [page.awaited] */
     bool awaited = atomic_load_explicit(&h->awaited, memory_order_acquire);
-    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS && !h->huge && !awaited &&
-           h->used_nr >= HPAGE_GRANULES - HPAGE_GRANULES / DENSE_PART && (h->backed[0] & h->backed[1]) == ~(u64)0 &&
+    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS && hpage_huge(h) == HPAGE_SMALL &&
+           !awaited && h->used_nr >= HPAGE_GRANULES - HPAGE_GRANULES / DENSE_PART &&
+           (h->backed[0] & h->backed[1]) == ~(u64)0 &&
            atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0 && record_rests(t, h);
 }
 
@@ -86,7 +87,7 @@ void tier_collapse(struct page_tier *t, struct hpage *h) {
         return; /* a handler cannot be here: ticks are not taken on top of the lock's holder */
     back_off(t, err, took);
     if (err == 0 && atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0) {
-        h->huge = true;
+        hpage_huge_set(h, HPAGE_THP);
         t->huge_bytes += HPAGE_BYTES;
         t->collapses++;
     }

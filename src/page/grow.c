@@ -192,22 +192,29 @@ static bool tier_commit(struct page_tier *t) {
     return true;
 }
 
-struct hpage *tier_fresh_locked(struct page_tier *t) {
-    if (t->fresh == t->reserved_end && !tier_reserve(t))
-        return NULL;
-    if (t->fresh == t->committed_end && !tier_commit(t))
-        return NULL;
-    char *p = t->fresh;
-    t->fresh += HPAGE_BYTES;
+struct hpage *tier_record_locked(struct page_tier *t, char *p) {
     if (t->low != NULL) /* more than one record */
         page_nodes_want();
     if (t->low == NULL || p < t->low)
         __atomic_store_n(&t->low, p, __ATOMIC_RELAXED); /* for who looks without the lock */
-    t->high = MAX(t->high, t->fresh);
+    t->high = MAX(t->high, p + HPAGE_BYTES);
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;
     h->tier = t->index;
     h->longest = LONGEST_MAX;
     atomic_store_explicit(&h->state, HPAGE_RUNS, memory_order_relaxed);
     return h;
+}
+
+struct hpage *tier_fresh_locked(struct page_tier *t) {
+    struct hpage *h = tier_hugetlb_fresh_locked(t);
+    if (UNLIKELY(h != NULL))
+        return h;
+    if (t->fresh == t->reserved_end && !tier_reserve(t))
+        return NULL;
+    if (t->fresh == t->committed_end && !tier_commit(t))
+        return NULL;
+    char *p = t->fresh;
+    t->fresh += HPAGE_BYTES;
+    return tier_record_locked(t, p);
 }

@@ -20,7 +20,16 @@ size_t sys_page_bytes(void);
 void *sys_vm_reserve(size_t bytes, size_t align);
 /* Address space reservations could not cut to their alignment and lost. */
 size_t sys_vm_lost_bytes(void);
-/* The same below 4 GiB. */
+/* Writable memory in 2 MiB hugepages of the administrator's pool (hugetlbfs), bytes of it (a multiple of 2 MiB),
+ * aligned to one. The pool's pages are set aside for it; they come with sys_vm_populate(), or by being written to,
+ * which ends the process where the kernel then has none after all. NULL: the pool has not so many. */
+void *sys_vm_hugetlb(size_t bytes);
+/* Brings the memory of a writable range as writing to each page would, its contents unchanged, but fails where that
+ * would end the process. -EINVAL before Linux 5.14. */
+int sys_vm_populate(void *addr, size_t bytes);
+/* Zeros that parent and child of a fork both see and write; bytes are rounded up to pages. NULL when memory is out. */
+void *sys_vm_shared(size_t bytes);
+/* The same as sys_vm_reserve, below 4 GiB. */
 void *sys_vm_reserve_low(size_t bytes, size_t align);
 /* The same as sys_vm_reserve, reading as zeros. */
 void *sys_vm_reserve_readable(size_t bytes);

@@ -51,6 +51,12 @@ u64 tier_allowance(const struct page_tier *t) {
     return UINT64_MAX;
 }
 void tier_purge_locked(struct page_tier *t, u64 keep_granules) { (void)t, (void)keep_granules; }
+size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
+    (void)t, (void)before_ms;
+    return 0;
+}
+void tier_hugetlb_rest_locked(struct page_tier *t) { (void)t; }
+u64 page_hugetlb_bytes_racy(void) { return 0; }
 struct hpage *tier_fresh_locked(struct page_tier *t) {
     (void)t;
     return NULL;
