@@ -6,11 +6,14 @@
 #include "big/defer.h"
 #include "big/lot.h"
 #include "page/huge.h"
+#include "page/hugetlb.h"
 #include "rt/context.h"
 #include "rt/leftover.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
+
+#include <string.h>
 
 /* From this size on a region asks for hugepages: at 8 MiB the last, partly used one is at most a fifth. */
 #define HUGE_MIN_BYTES (8 * MIB)
@@ -138,6 +141,9 @@ static void hugepages_try(char *p, const struct region_want *want, size_t kept_b
 }
 
 static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
+    struct hpage *h = region_record(p);
+    if (UNLIKELY(h != NULL && hugetlb_is_region(h)))
+        hugetlb_region_leave(h, reserve_bytes);
     rt_release(p, reserve_bytes, counted_bytes);
     atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
 }
@@ -304,7 +310,8 @@ static bool lot_shrink(struct hpage *h, size_t bytes) {
 /* The end of a shrunk region goes back; its address space stays for growth, but in a lot. */
 static void region_shrink(struct hpage *h, size_t bytes) {
     size_t cut = h->big_bytes - bytes;
-    if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : sys_vm_guard(h->addr + bytes, cut) == 0))
+    if (cut == 0 || hugetlb_is_region(h) ||
+        !(is_in_lot(h) ? lot_shrink(h, bytes) : sys_vm_guard(h->addr + bytes, cut) == 0))
         return;
     h->big_bytes = bytes;
     big_count(0, -(s64)cut);
@@ -359,6 +366,25 @@ static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     return NULL;
 }
 
+/* Whole hugepages of the administrator's pool, all of them usable, without slack or guard. A seal knows of little slack
+ * alone; and each is a mapping. */
+static char *region_of_pool(size_t bytes, size_t align, enum big_use use) {
+    if (LIKELY(!rt_opt.hugetlb) || rt_opt.harden || use != BIG_ANY || bytes < HUGE_MIN_BYTES || align > HPAGE_BYTES ||
+        atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER)
+        return NULL;
+    bytes = round_up(bytes, HPAGE_BYTES);
+    if (!rt_usage_reserve(bytes))
+        return NULL;
+    char *p = hugetlb_region_map(bytes);
+    if (p == NULL) {
+        rt_usage_add(-(s64)bytes);
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&own_nr, 1, memory_order_relaxed);
+    region_publish(p, bytes, bytes);
+    return p;
+}
+
 void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_bytes) {
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
@@ -366,6 +392,9 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
     big_deferred_give(); /* one of them may be what is wanted */
     char *p = region_reuse(bytes, align, ret_dirty_bytes);
     if (p != NULL)
+        return p;
+    *ret_dirty_bytes = 0;
+    if ((p = region_of_pool(bytes, align, use)) != NULL)
         return p;
     size_t reserve_bytes;
     if (!rt_usage_reserve(bytes))
@@ -375,7 +404,6 @@ void *big_alloc(size_t size, size_t align, enum big_use use, size_t *ret_dirty_b
         rt_usage_add(-(s64)bytes);
         return NULL;
     }
-    *ret_dirty_bytes = 0;
     region_publish(p, bytes, reserve_bytes);
     return p;
 }
@@ -412,6 +440,16 @@ static void place_leave(struct hpage *h, bool in_lot, char *from, size_t bytes, 
         rt_release(from, reserve_bytes, 0);
 }
 
+/* The pages of a region, to another place. Those of the pool stay where they are, and are copied: at the new place they
+ * would be followed by pages of another size. What grows once is then ordinary, and moves from there on. */
+static int pages_move(const struct hpage *h, char *from, size_t bytes, char *to) {
+    if (hugetlb_is_region(h)) {
+        memcpy(to, from, bytes);
+        return 0;
+    }
+    return is_in_lot(h) ? sys_vm_move_out(from, bytes, to) : sys_vm_move(from, bytes, to);
+}
+
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
     size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
@@ -430,8 +468,8 @@ static void *region_move(struct hpage *h, size_t bytes) {
     bool withdrawn = p != NULL && region_withdraw(h);
     if (withdrawn && placed != 0)
         lot_flags_set(h, 0);
-    if (withdrawn && (in_lot ? sys_vm_move_out(from, old_bytes, p) : sys_vm_move(from, old_bytes, p)) == 0) {
-        place_leave(h, in_lot, from, old_bytes, old_reserve);
+    if (withdrawn && pages_move(h, from, old_bytes, p) == 0) {
+        place_leave(h, in_lot, from, hugetlb_is_region(h) ? 0 : old_bytes, old_reserve);
         hugepages_try(p, &want, old_bytes);
         lot_flags_set(region_record(p), placed);
         region_publish(p, bytes, reserve_bytes);

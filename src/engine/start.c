@@ -71,11 +71,13 @@ static void fork_prepare(void) {
         return;
     page_fork_prepare();
     big_fork_prepare();
+    page_hugetlb_fork_prepare();
 }
 
 static void fork_done(enum page_forked side) {
     if (!fork_holds)
         return;
+    page_hugetlb_forked(side);
     page_collapse_forked(side);
     big_fork_done();
     page_fork_done();

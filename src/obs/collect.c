@@ -53,6 +53,7 @@ static void collect_pages(struct obs_stats *s) {
     big_stats_get(&b);
     s->run_free_bytes = p.run_free_bytes;
     s->huge_bytes = p.huge_bytes;
+    s->hugetlb_bytes = p.hugetlb_bytes;
     s->purged_bytes_total = p.purged_bytes_total;
     s->purges = p.purges;
     s->page_lock_waits = p.lock_waits;

@@ -66,10 +66,17 @@ void obs_process_read(struct obs_process *ret_process) {
     if (sys_read_file(ROLLUP, text, sizeof(text)) > 0)
         p.rollup_known =
             obs_kb_line_find(text, "Rss", &p.resident_bytes) && obs_kb_line_find(text, "AnonHugePages", &p.huge_bytes);
+    if (p.rollup_known)
+        (void)obs_kb_line_find(text, "Private_Hugetlb", &p.hugetlb_bytes);
     *ret_process = p;
 }
 
 bool obs_anonymous_read(u64 *ret_bytes) {
     char text[FILE_BYTES];
-    return sys_read_file(ROLLUP, text, sizeof(text)) > 0 && obs_kb_line_find(text, "Anonymous", ret_bytes);
+    u64 hugetlb_bytes = 0;
+    if (sys_read_file(ROLLUP, text, sizeof(text)) <= 0 || !obs_kb_line_find(text, "Anonymous", ret_bytes))
+        return false;
+    (void)obs_kb_line_find(text, "Private_Hugetlb", &hugetlb_bytes);
+    *ret_bytes += hugetlb_bytes;
+    return true;
 }

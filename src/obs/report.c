@@ -156,6 +156,11 @@ static void short_hugepages(struct fmt_buf *b, const struct obs_stats *s, const 
         bytes_print(b, p->resident_bytes);
         fmt_str(b, "); for slabs and runs asked for ");
         bytes_print(b, s->huge_bytes);
+        if (p->hugetlb_bytes != 0) {
+            fmt_str(b, "; besides ");
+            bytes_print(b, p->hugetlb_bytes);
+            fmt_str(b, " of the hugetlb pool");
+        }
         fmt_char(b, '\n');
     } else {
         fmt_str(b, "unknown: /proc/self/smaps_rollup cannot be read\n");
@@ -231,6 +236,9 @@ static void text_process(struct writer *w, const struct obs_process *p) {
                  "all memory of the process: heap, code, stacks, files");
         text_row(writer_item(w), "hugepages", UNIT_bytes, p->huge_bytes,
                  "the part of it that is transparent hugepages");
+        if (p->hugetlb_bytes != 0)
+            text_row(writer_item(w), "hugetlb pool", UNIT_bytes, p->hugetlb_bytes,
+                     "private pages of hugetlb pools, which are no part of it");
     }
     if (p->peak_known)
         text_row(writer_item(w), "peak resident", UNIT_bytes, p->peak_resident_bytes, "largest it has been");
@@ -271,8 +279,9 @@ void obs_report_json(int fd) {
     if (process.rollup_known) {
         json_member(&w, "resident_bytes", process.resident_bytes, "");
         json_member(&w, "huge_bytes", process.huge_bytes, ",");
+        json_member(&w, "hugetlb_bytes", process.hugetlb_bytes, ",");
     } else {
-        fmt_str(writer_item(&w), "\"resident_bytes\":null,\"huge_bytes\":null");
+        fmt_str(writer_item(&w), "\"resident_bytes\":null,\"huge_bytes\":null,\"hugetlb_bytes\":null");
     }
     if (process.peak_known)
         json_member(&w, "peak_resident_bytes", process.peak_resident_bytes, ",");

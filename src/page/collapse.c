@@ -21,9 +21,8 @@ enum {
     DENSE_PART = 8,  /* of its granules at most one part is free */
     STEPS_MAX = 256, /* records, or chunks without any, looked at with each tick */
     FORK_PAUSE_MS = 60000,
-    SKIP_TICKS_FIRST = 8, /* ticks without a collapse after a slow one; four times as many after the next */
+    SKIP_TICKS_FIRST = 8, /* ticks without a collapse after a slow one */
     SKIP_TICKS_MAX = 512,
-    SKIP_TICKS_GROWTH = 4,
 };
 
 /* What was filled or emptied a moment ago may be gone in another. */
@@ -34,8 +33,9 @@ static bool record_rests(const struct page_tier *t, const struct hpage *h) {
 static bool record_is_dense(struct page_tier *t, struct hpage *h) {
     /* order: acquire                                                                           pairs: [page.awaited] */
     bool awaited = atomic_load_explicit(&h->awaited, memory_order_acquire);
-    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS && !h->huge && !awaited &&
-           h->used_nr >= HPAGE_GRANULES - HPAGE_GRANULES / DENSE_PART && (h->backed[0] & h->backed[1]) == ~(u64)0 &&
+    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS && hpage_huge(h) == HPAGE_SMALL &&
+           !awaited && h->used_nr >= HPAGE_GRANULES - HPAGE_GRANULES / DENSE_PART &&
+           (h->backed[0] & h->backed[1]) == ~(u64)0 &&
            atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0 && record_rests(t, h);
 }
 
@@ -74,8 +74,7 @@ struct hpage *tier_collapse_choose_locked(struct page_tier *t) {
 static void back_off(struct page_tier *t, int err, u64 took_ns) {
     t->collapse_refused = err == SYS_VM_COLLAPSE_UNKNOWN;
     bool bad = err != 0 || took_ns >= HUGE_SLOW_NS;
-    t->collapse_skip =
-        bad ? CLAMP(t->collapse_skip_last * SKIP_TICKS_GROWTH, (u32)SKIP_TICKS_FIRST, (u32)SKIP_TICKS_MAX) : 0;
+    t->collapse_skip = bad ? huge_skip_next(t->collapse_skip_last, SKIP_TICKS_FIRST, SKIP_TICKS_MAX) : 0;
     t->collapse_skip_last = t->collapse_skip;
 }
 
@@ -88,7 +87,7 @@ void tier_collapse(struct page_tier *t, struct hpage *h) {
         return; /* a handler cannot be here: ticks are not taken on top of the lock's holder */
     back_off(t, err, took);
     if (err == 0 && atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0) {
-        h->huge = true;
+        hpage_huge_set(h, HPAGE_THP);
         t->huge_bytes += HPAGE_BYTES;
         t->collapses++;
     }

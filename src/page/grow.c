@@ -128,12 +128,8 @@ static bool tier_reserve(struct page_tier *t) {
     place_on_node(tier_node(t), p, bytes);
     if (t->now_ms == 0)
         t->now_ms = sys_clock_ms();
-    /* Where hugepages are "always" on, a small process would get 2 MiB for its first byte: they must be earned there
-     * too. */
     if (rt_opt.thp == OPT_THP_ALWAYS)
         (void)sys_vm_huge(p, bytes);
-    else
-        (void)sys_vm_nohuge(p, bytes);
     t->fresh = t->committed_end = p;
     t->reserved_end = p + bytes;
     return true;
@@ -167,10 +163,40 @@ void tier_hugepage_touch(char *p) {
     atomic_store_explicit(&chunk_hpage(chunk_of(p), p)->awaited, false, memory_order_release);
 }
 
+/* Multi-size hugepages bring memory that was not asked for, up to so much: what a few neighbouring runs have. */
+#define SMALL_HUGE_BYTES ((size_t)64 * KIB)
+
+static bool small_hugepages_come(void) {
+    enum { UNKNOWN, NONE, COME };
+    static _Atomic(int) known;
+    int seen = atomic_load_explicit(&known, memory_order_relaxed);
+    if (seen == UNKNOWN) {
+        seen = sys_thp_unasked_small(SYS_THP_ROOT, SMALL_HUGE_BYTES) ? COME : NONE;
+        atomic_store_explicit(&known, seen, memory_order_relaxed);
+    }
+    return seen == COME;
+}
+
+/*
+ * Where 2 MiB come "always", a small process would get them for its first byte: they must be earned there too, and what
+ * is to be small pages says so. But where the administrator lets small sizes alone come, the heap has them until it has
+ * earned the large one: from then on all says no, lest every other record be a mapping of its own. The first step says
+ * it unseen: a small process pays for no look. Exact limits want nothing unasked.
+ */
+static bool step_says_no(const struct page_tier *t) {
+    if (rt_opt.thp == OPT_THP_ALWAYS)
+        return false;
+    bool may_come = rt_opt.thp == OPT_THP_EARNED && rt_opt.numa != OPT_NUMA_INTERLEAVE && rt_opt.limit_hard == 0 &&
+                    t->committed_bytes != 0 && t->used_granules * GRANULE_BYTES < rt_opt.thp_after;
+    return !may_come || !small_hugepages_come();
+}
+
 /* Commit the next step; on failure less, down to one hugepage. */
 static bool tier_commit(struct page_tier *t) {
     size_t left = (size_t)(t->reserved_end - t->committed_end);
     size_t bytes = MIN(MAX(t->step_bytes, STEP_MIN_BYTES), left);
+    if (step_says_no(t))
+        (void)sys_vm_nohuge(t->committed_end, bytes);
     while (sys_vm_commit(t->committed_end, bytes) != 0) {
         if (bytes == HPAGE_BYTES)
             return false;
@@ -182,22 +208,29 @@ static bool tier_commit(struct page_tier *t) {
     return true;
 }
 
-struct hpage *tier_fresh_locked(struct page_tier *t) {
-    if (t->fresh == t->reserved_end && !tier_reserve(t))
-        return NULL;
-    if (t->fresh == t->committed_end && !tier_commit(t))
-        return NULL;
-    char *p = t->fresh;
-    t->fresh += HPAGE_BYTES;
+struct hpage *tier_record_locked(struct page_tier *t, char *p) {
     if (t->low != NULL) /* more than one record */
         page_nodes_want();
     if (t->low == NULL || p < t->low)
         __atomic_store_n(&t->low, p, __ATOMIC_RELAXED); /* for who looks without the lock */
-    t->high = MAX(t->high, t->fresh);
+    t->high = MAX(t->high, p + HPAGE_BYTES);
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;
     h->tier = t->index;
     h->longest = LONGEST_MAX;
     atomic_store_explicit(&h->state, HPAGE_RUNS, memory_order_relaxed);
     return h;
+}
+
+struct hpage *tier_fresh_locked(struct page_tier *t) {
+    struct hpage *h = tier_hugetlb_fresh_locked(t);
+    if (UNLIKELY(h != NULL))
+        return h;
+    if (t->fresh == t->reserved_end && !tier_reserve(t))
+        return NULL;
+    if (t->fresh == t->committed_end && !tier_commit(t))
+        return NULL;
+    char *p = t->fresh;
+    t->fresh += HPAGE_BYTES;
+    return tier_record_locked(t, p);
 }

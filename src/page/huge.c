@@ -7,9 +7,9 @@
 
 #include "sys/sys.h"
 
-/* After a slow hugepage so many are done without before the next is asked for, four times as many each time: slow ones
- * come in stretches, and each costs what eight quick ones save. */
-enum { SKIP_FIRST = 8, SKIP_GROWTH = 4, SKIP_MAX = 128 };
+/* After a slow hugepage so many are done without before the next is asked for: slow ones come in stretches, and each
+ * costs what eight quick ones save. */
+enum { SKIP_FIRST = 8, SKIP_MAX = 128 };
 
 /* After a quick one so many may be asked for without being timed: 32 MiB. More would cost more where quick ones end;
  * fewer would be touched for nobody where a program never uses what it asked for. */
@@ -39,7 +39,7 @@ bool huge_touch(char *p) {
     __atomic_store_n(p, 0, __ATOMIC_RELAXED);
     bool quick = sys_clock_ns() - start < HUGE_SLOW_NS;
     /* What several threads wait for at once is one slow stretch: it is taken from what there was before. */
-    u32 next = quick ? 0 : CLAMP(last * SKIP_GROWTH, (u32)SKIP_FIRST, (u32)SKIP_MAX);
+    u32 next = quick ? 0 : huge_skip_next(last, SKIP_FIRST, SKIP_MAX);
     atomic_store_explicit(&skip_last, next, memory_order_relaxed);
     atomic_store_explicit(&skip, next, memory_order_relaxed);
     atomic_store_explicit(&trust, quick ? TRUST_NR : 0, memory_order_relaxed);

@@ -21,6 +21,12 @@ enum huge_answer huge_ask(u64 nr);
  * it may take milliseconds. */
 bool huge_touch(char *p);
 
+/* How many are done without after a slow one: four times as many as after the last, from first to most. */
+static inline u32 huge_skip_next(u32 last, u32 first, u32 most) {
+    enum { GROWTH = 4 };
+    return CLAMP(last * GROWTH, first, most);
+}
+
 /* What takes longer than this to come costs more than twice the 512 small faults it replaces. */
 #define HUGE_SLOW_NS ((u64)2000000)
 

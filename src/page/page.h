@@ -45,6 +45,13 @@ enum hpage_state {
     HPAGE_WAS_BIG,     /* the same, freed */
 };
 
+/* What it came as, and still is. */
+enum hpage_huge {
+    HPAGE_SMALL = 0,
+    HPAGE_THP,    /* a real hugepage, as far as was asked */
+    HPAGE_HUGETLB /* of the administrator's pool (hugetlb.h); a big region says so in its first record, for all of it */
+};
+
 /* What is known of one 2 MiB of address space. Under the page lock, but for state and the big fields (see big/). */
 struct hpage {
     u64 used[2];    /* granules handed out */
@@ -56,7 +63,7 @@ struct hpage {
     u16 used_nr;
     u8 longest; /* longest free run, granules; also the list it is on */
     u8 tier;    /* tier_at() */
-    bool huge;  /* came as a real hugepage, and is whole */
+    u8 huge;    /* hpage_huge() */
     bool listed;
     _Atomic(bool) awaited; /* a real hugepage whose first touch, which brings it, is still to come */
     _Atomic(u8) state;
@@ -70,6 +77,15 @@ struct hpage {
     u32 big_seq;            /* of a lot's free extent, see big/lot.h */
     const void *big_caller; /* of an area, see big/area.h */
 };
+
+/* Written under the page lock, or by a big region's owner; who has a run of it may look without, and then knows of
+ * HPAGE_HUGETLB alone, which does not change while anything of it is handed out. */
+static inline enum hpage_huge hpage_huge(const struct hpage *h) {
+    return (enum hpage_huge)__atomic_load_n(&h->huge, __ATOMIC_RELAXED);
+}
+static inline void hpage_huge_set(struct hpage *h, enum hpage_huge huge) {
+    __atomic_store_n(&h->huge, (u8)huge, __ATOMIC_RELAXED);
+}
 
 #define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
 enum { CHUNK_HPAGES = 1 << (CHUNK_SHIFT - HPAGE_SHIFT), CHUNK_GRANULES = 1 << (CHUNK_SHIFT - GRANULE_SHIFT) };
@@ -170,7 +186,7 @@ extern HIDDEN const struct page_reserve_view page_reserve_view;
 
 struct page_stats {
     u64 committed_bytes, run_used_bytes, run_free_bytes, huge_bytes, purged_bytes_total, purges, inside_purged_bytes;
-    u64 lock_waits, lock_wait_ms, collapses;
+    u64 lock_waits, lock_wait_ms, collapses, hugetlb_bytes;
 };
 void page_stats_get(struct page_stats *ret_stats);
 /* Bytes of the tier that may be backed by memory: used and free runs less what was purged. Racy. */
@@ -182,5 +198,10 @@ void page_fork_done(void); /* in parent and child */
 /* Memory is shared with the child, or was with the parent, and stays small pages. */
 enum page_forked { PAGE_FORK_PARENT, PAGE_FORK_CHILD };
 void page_collapse_forked(enum page_forked side);
+/* Bytes of the administrator's pool that slabs, runs and big regions are in. Racy. */
+u64 page_hugetlb_bytes_racy(void);
+/* With the locks of page/ and big/ held, as far as they are this thread's: see hugetlb.c. */
+void page_hugetlb_fork_prepare(void);
+void page_hugetlb_forked(enum page_forked side);
 
 #endif

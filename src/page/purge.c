@@ -47,8 +47,9 @@ u64 tier_allowance(const struct page_tier *t) {
 
 /* A part or all of it is given back: it is no real hugepage any more. */
 static void hpage_break(struct page_tier *t, struct hpage *h) {
-    t->huge_bytes -= h->huge ? HPAGE_BYTES : 0;
-    h->huge = false;
+    t->huge_bytes -= hpage_huge(h) == HPAGE_THP ? HPAGE_BYTES : 0;
+    t->hugetlb_bytes -= hpage_huge(h) == HPAGE_HUGETLB ? HPAGE_BYTES : 0;
+    hpage_huge_set(h, HPAGE_SMALL);
 }
 
 /*
@@ -122,7 +123,7 @@ static void purge_run(struct purge *pu, struct hpage *h, unsigned pos, unsigned 
  * whole. A run of unbacked granules between two of them goes along. */
 static void hpage_purge(struct purge *pu, struct hpage *h, u64 keep_granules) {
     const struct page_tier *t = pu->tier;
-    bool whole = h->huge;
+    bool whole = hpage_huge(h) != HPAGE_SMALL;
     unsigned pos = 0;
     while (pos < HPAGE_GRANULES && (whole || t->free_backed_granules > keep_granules)) {
         bool used = (h->used[pos / WORD_BITS] >> (pos % WORD_BITS)) & 1;
@@ -144,7 +145,7 @@ static void hpage_purge(struct purge *pu, struct hpage *h, u64 keep_granules) {
 static bool hpage_has_waste(const struct hpage *h) {
     /* order: acquire                                                                             pairs: [page.awaited]
      */
-    if (atomic_load_explicit(&h->awaited, memory_order_acquire))
+    if (atomic_load_explicit(&h->awaited, memory_order_acquire) || hpage_huge(h) == HPAGE_HUGETLB)
         return false;
     return (h->backed[0] & ~h->used[0]) != 0 || (h->backed[1] & ~h->used[1]) != 0;
 }
@@ -173,7 +174,8 @@ void tier_purge_old_locked(struct page_tier *t, u64 before_ms) {
     pu.nr = 0;
     for (int list = LONGEST_MAX; list > 0; list--) {
         for (struct hpage *h = t->by_longest[list]; h != NULL; h = h->next) {
-            if (h->freed_ms <= before_ms && hpage_has_waste(h) && (h->used_nr == 0 || !h->huge || may_break))
+            if (h->freed_ms <= before_ms && hpage_has_waste(h) &&
+                (h->used_nr == 0 || hpage_huge(h) == HPAGE_SMALL || may_break))
                 hpage_purge(&pu, h, 0);
         }
     }
@@ -196,7 +198,7 @@ static void inside_count(const void *addr, s64 bytes) {
     atomic_fetch_add_explicit(&inside_tier(addr)->inside_purged_bytes, (u64)bytes, memory_order_relaxed);
 }
 
-u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
+static u64 inside_purge(const struct sys_range *ranges, unsigned nr) {
     size_t bytes = 0;
     /* Before it is done, so that a collapse that fills the holes again finds them counted. */
     for (unsigned i = 0; i < nr; i++)
@@ -211,6 +213,19 @@ u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
     if (bytes != 0) {
         rt_usage_purged();
         rt_usage_add(-(s64)bytes);
+    }
+    return given;
+}
+
+/* Where some may lie in hugepages of the pool, which stay, each is asked for by itself. */
+u64 page_purge_inside(const struct sys_range *ranges, unsigned nr) {
+    u64 given = 0;
+    if (LIKELY(!rt_opt.hugetlb))
+        return inside_purge(ranges, nr);
+    for (unsigned i = 0; i < nr; i++) {
+        const char *addr = ranges[i].addr;
+        if (hpage_huge(chunk_hpage(chunk_of(addr), addr)) != HPAGE_HUGETLB)
+            given |= inside_purge(&ranges[i], 1) << i;
     }
     return given;
 }
@@ -237,15 +252,30 @@ static bool hpage_release(struct page_tier *t, struct hpage *h) {
     if (sys_vm_release(h->addr, HPAGE_BYTES) != 0)
         return false;
     tier_list_del(t, h);
-    t->free_backed_granules -= bits_count(h->backed[0]) + bits_count(h->backed[1]);
+    *tier_free_granules(t, h) -= bits_count(h->backed[0]) + bits_count(h->backed[1]);
     t->committed_bytes -= HPAGE_BYTES;
     hpage_break(t, h);
     *h = (struct hpage){0};
     return true;
 }
 
+/* What is free in one of the pool cannot go by itself: the kernel says it went, and does nothing. All of it goes with
+ * its address space, for memory that comes to such a range a second time is not set aside on every kernel. */
+size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
+    size_t released = 0;
+    for (struct hpage *h = t->hugetlb_bytes == 0 ? NULL : t->by_longest[LONGEST_MAX], *next; h != NULL; h = next) {
+        next = h->next;
+        if (hpage_huge(h) == HPAGE_HUGETLB && h->freed_ms <= before_ms && hpage_release(t, h))
+            released += HPAGE_BYTES;
+    }
+    t->purges += released != 0;
+    t->purged_bytes_total += released;
+    return released;
+}
+
 size_t tier_release_locked(struct page_tier *t) {
     size_t released = 0;
+    tier_hugetlb_rest_locked(t);
     for (struct hpage *h = t->by_longest[LONGEST_MAX], *next; h != NULL; h = next) {
         next = h->next;
         /* order: acquire: a touch or a collapse under way is of this address.                  pairs: [page.awaited] */

@@ -9,7 +9,7 @@
 #include "rt/options.h"
 #include "rt/usage.h"
 
-enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4 };
+enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4, TURNS_MAX = 64 };
 
 struct page_tier *page_node_tiers[PAGE_NODES_MAX];
 
@@ -131,7 +131,7 @@ static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align,
 /* --- allocation --- */
 
 static void backed_publish(struct page_tier *t) {
-    u64 sum = t->used_granules + t->free_backed_granules;
+    u64 sum = t->used_granules + t->free_backed_granules + t->hugetlb_free_granules;
     u64 old = atomic_load_explicit(&t->backed_granules_racy, memory_order_relaxed);
     s64 more = (s64)(sum - old) * (s64)GRANULE_BYTES - (s64)t->admitted_bytes;
     t->admitted_bytes = 0;
@@ -145,13 +145,20 @@ static void backed_publish(struct page_tier *t) {
 static bool run_admit(size_t bytes) { return LIKELY(rt_opt.limit_hard == 0) || rt_usage_reserve(bytes); }
 
 /* A hugepage brings memory nobody asked for yet; that must be admitted as well. */
-static bool hugepage_admit(struct page_tier *t) {
+bool tier_hugepage_admit(struct page_tier *t) {
     if (LIKELY(rt_opt.limit_hard == 0))
         return true;
     if (!rt_usage_reserve(HPAGE_BYTES))
         return false;
     t->admitted_bytes += HPAGE_BYTES;
     return true;
+}
+
+void tier_hugepage_unadmit(struct page_tier *t) {
+    if (rt_opt.limit_hard == 0)
+        return;
+    t->admitted_bytes -= HPAGE_BYTES;
+    rt_usage_add(-(s64)HPAGE_BYTES);
 }
 
 /* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. */
@@ -166,8 +173,9 @@ static void regret_add(struct page_tier *t, const struct hpage *h, unsigned gran
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr, bool *ret_touch) {
     unsigned was_backed = 0;
     u64 was_written = 0;
-    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0 && hugepage_admit(t) && tier_hugepage_ask(t, h->addr)) {
-        *ret_touch = h->huge = true;
+    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0 && tier_hugepage_admit(t) && tier_hugepage_ask(t, h->addr)) {
+        *ret_touch = true;
+        hpage_huge_set(h, HPAGE_THP);
         atomic_store_explicit(&h->awaited, true, memory_order_relaxed);
         t->huge_bytes += HPAGE_BYTES;
         regret_add(t, h, HPAGE_GRANULES);
@@ -185,7 +193,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
     h->used_nr = (u16)(h->used_nr + nr);
     h->taken_s = (u16)(t->now_ms / 1000);
     t->used_granules += nr;
-    t->free_backed_granules -= was_backed;
+    *tier_free_granules(t, h) -= was_backed;
     t->peak_granules = MAX(t->peak_granules, t->used_granules);
     regret_add(t, h, nr - was_backed);
     tier_refile(t, h);
@@ -200,7 +208,7 @@ static void run_free_locked(struct page_tier *t, void *run, unsigned nr) {
     h->used_nr = (u16)(h->used_nr - nr);
     h->freed_ms = t->now_ms;
     t->used_granules -= nr;
-    t->free_backed_granules += nr;
+    *tier_free_granules(t, h) += nr;
     tier_refile(t, h);
 }
 
@@ -253,11 +261,15 @@ void tier_unlock(struct page_tier *t) {
 
 /* Waiting is timed, so that it can be known whether there are too few locks. False: in a signal handler on top of the
  * holder. */
+static void wait_count(struct page_tier *t, u64 start_ns) {
+    atomic_fetch_add_explicit(&t->lock_waits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->lock_wait_ns, sys_clock_ns() - start_ns, memory_order_relaxed);
+}
+
 static bool tier_wait(struct page_tier *t) {
     u64 start = sys_clock_ns();
     bool locked = sys_lock_acquire(&t->lock);
-    atomic_fetch_add_explicit(&t->lock_waits, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&t->lock_wait_ns, sys_clock_ns() - start, memory_order_relaxed);
+    wait_count(t, start);
     return locked;
 }
 
@@ -270,6 +282,27 @@ bool page_is_busy_here(void) {
     return mine;
 }
 
+static struct page_tier *node_try(struct page_tier *first) {
+    for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
+        if (sys_lock_try(&first[i].lock))
+            return &first[i];
+    }
+    return NULL;
+}
+
+/* All of the node's tiers are held: their holders do not run, or are inside the system. Who slept on one lock would be
+ * woken for that one alone, behind all who try it; so the holders are let run for some turns, and any tier will do. */
+COLD static struct page_tier *node_wait(struct page_tier *first) {
+    struct page_tier *t = NULL;
+    u64 start = sys_clock_ns();
+    for (int turns = 0; turns < TURNS_MAX && t == NULL; turns++) {
+        sys_yield();
+        t = node_try(first);
+    }
+    wait_count(first, start);
+    return t != NULL ? t : tier_wait(first) ? first : NULL;
+}
+
 /* One of the node's tiers, locked: the first, unless it is not to be had for longer than its holder needs when nothing
  * comes between. NULL: in a signal handler on top of a holder. */
 static struct page_tier *node_lock(struct page_tier *first) {
@@ -277,11 +310,8 @@ static struct page_tier *node_lock(struct page_tier *first) {
         return first;
     if (page_is_busy_here())
         return NULL;
-    for (unsigned i = 1; i < NODE_TIERS_NR; i++) {
-        if (sys_lock_try(&first[i].lock))
-            return &first[i];
-    }
-    return tier_wait(first) ? first : NULL;
+    struct page_tier *t = node_try(first);
+    return t != NULL ? t : node_wait(first);
 }
 
 /* A run of the locked tier, which is unlocked then. */
@@ -347,6 +377,8 @@ void page_tick(u64 now_ms) {
         t->peak_granules = MAX(t->used_granules, t->peak_granules - t->peak_granules / 16);
         if (now_ms >= rt_opt.purge_delay)
             tier_purge_old_locked(t, now_ms - rt_opt.purge_delay);
+        if (t->hugetlb_bytes != 0 && now_ms >= rt_opt.purge_delay)
+            (void)tier_hugetlb_release_locked(t, now_ms - rt_opt.purge_delay);
         struct hpage *dense = tier_collapse_choose_locked(t);
         tier_unlock(t);
         if (dense != NULL)
@@ -363,6 +395,8 @@ size_t page_purge(size_t keep_bytes) {
         u64 before = t->purged_bytes_total;
         defer_drain_locked(t);
         tier_purge_locked(t, keep_bytes / GRANULE_BYTES);
+        (void)tier_hugetlb_release_locked(t, UINT64_MAX);
+        tier_hugetlb_rest_locked(t);
         given += t->purged_bytes_total - before;
         tier_unlock(t);
     }
@@ -388,7 +422,7 @@ void page_stats_get(struct page_stats *ret_stats) {
         const struct page_tier *t = tier_at(i);
         s.committed_bytes += t->committed_bytes;
         s.run_used_bytes += t->used_granules * GRANULE_BYTES;
-        s.run_free_bytes += t->free_backed_granules * GRANULE_BYTES;
+        s.run_free_bytes += (t->free_backed_granules + t->hugetlb_free_granules) * GRANULE_BYTES;
         s.huge_bytes += t->huge_bytes;
         s.purged_bytes_total += t->purged_bytes_total;
         s.purges += t->purges;
@@ -397,6 +431,7 @@ void page_stats_get(struct page_stats *ret_stats) {
         s.collapses += t->collapses;
         s.inside_purged_bytes += atomic_load_explicit(&t->inside_purged_bytes, memory_order_relaxed);
     }
+    s.hugetlb_bytes = page_hugetlb_bytes_racy();
     /* Whoever counts slabs and free runs has all that is in the tier. */
     s.run_free_bytes += page_reserve_bytes_racy();
     *ret_stats = s;

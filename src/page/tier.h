@@ -7,7 +7,8 @@
  * Invariants, with the lock held:
  *   [P1] a hugepage with a free run is on the list by_longest[longest], any other is on none;
  *   [P2] used_nr is the number of bits in used; longest is the longest run of clear bits;
- *   [P3] used_granules and free_backed_granules are the sums over all hugepages of bits in used, and in backed & ~used.
+ *   [P3] used_granules and free_backed_granules are the sums over all hugepages of bits in used, and in backed & ~used;
+ *        but what is free in hugepages of the administrator's pool is hugetlb_free_granules, for it cannot be purged.
  */
 #ifndef QUARRY_PAGE_TIER_H
 #define QUARRY_PAGE_TIER_H
@@ -34,7 +35,7 @@ struct page_tier {
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
     size_t step_bytes;                          /* how much the next commit takes */
-    u64 used_granules, free_backed_granules;
+    u64 used_granules, free_backed_granules, hugetlb_free_granules;
     u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */
     u64 peak_granules;
     u64 admitted_bytes; /* counted in rt/usage.h already, before the lock was taken; 0 without limit_hard */
@@ -44,8 +45,10 @@ struct page_tier {
     u64 collapse_after_ms;                 /* not before: there was a fork */
     u32 collapse_skip, collapse_skip_last; /* ticks to do without, in the way of huge.c; under the lock */
     bool collapse_refused;                 /* the kernel does not know how */
+    char *hugetlb_fresh, *hugetlb_end;     /* of the pool, never handed out yet and without memory */
+    size_t hugetlb_bytes;                  /* records of the pool */
     _Atomic(u64) inside_purged_bytes;
-    _Atomic(u64) backed_granules_racy;     /* used + free_backed, for readers without the lock */
+    _Atomic(u64) backed_granules_racy;     /* used and both kinds of free, for readers without the lock */
     _Atomic(u64) lock_waits, lock_wait_ns; /* by threads that found the lock held */
     _Atomic(uintptr_t) deferred; /* runs freed while the lock was held; linked through their first descriptor */
 };
@@ -74,6 +77,23 @@ static inline bool tier_lock_for(struct page_tier *t, enum page_open how) {
     return how == PAGE_OPEN_TRY ? sys_lock_try(&t->lock) : sys_lock_acquire(&t->lock);
 }
 
+/* Where free granules of a hugepage are counted. */
+static inline u64 *tier_free_granules(struct page_tier *t, const struct hpage *h) {
+    return hpage_huge(h) == HPAGE_HUGETLB ? &t->hugetlb_free_granules : &t->free_backed_granules;
+}
+
+/* A record made of 2 MiB that never were one, on no list. */
+struct hpage *tier_record_locked(struct page_tier *t, char *p);
+/* 2 MiB that nobody asked for yet are about to come. False: limit_hard forbids. */
+bool tier_hugepage_admit(struct page_tier *t);
+/* Takes that back. */
+void tier_hugepage_unadmit(struct page_tier *t);
+/* One of the administrator's pool, in memory and on no list; NULL: none is to be had, or not wanted. */
+struct hpage *tier_hugetlb_fresh_locked(struct page_tier *t);
+/* Gives those back that have been wholly free since before_ms. Returns bytes. */
+size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms);
+/* And what never was a record. */
+void tier_hugetlb_rest_locked(struct page_tier *t);
 /* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
 struct hpage *tier_fresh_locked(struct page_tier *t);
 static inline bool tier_is_first(const struct page_tier *t) { return t->index % NODE_TIERS_NR == 0; }

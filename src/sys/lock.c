@@ -69,6 +69,8 @@ static void release(struct sys_lock *lock, unsigned wake_nr) {
         (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, wake_nr);
 }
 
+void sys_yield(void) { (void)SYS0(SYS_sched_yield); }
+
 void sys_lock_release(struct sys_lock *lock) { release(lock, 1); }
 void sys_lock_release_all(struct sys_lock *lock) { release(lock, INT_MAX); }
 void sys_wait(_Atomic(u32) *word, u32 expected, unsigned ms) {

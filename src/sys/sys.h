@@ -20,7 +20,16 @@ size_t sys_page_bytes(void);
 void *sys_vm_reserve(size_t bytes, size_t align);
 /* Address space reservations could not cut to their alignment and lost. */
 size_t sys_vm_lost_bytes(void);
-/* The same below 4 GiB. */
+/* Writable memory in 2 MiB hugepages of the administrator's pool (hugetlbfs), bytes of it (a multiple of 2 MiB),
+ * aligned to one. The pool's pages are set aside for it; they come with sys_vm_populate(), or by being written to,
+ * which ends the process where the kernel then has none after all. NULL: the pool has not so many. */
+void *sys_vm_hugetlb(size_t bytes);
+/* Brings the memory of a writable range as writing to each page would, its contents unchanged, but fails where that
+ * would end the process. -EINVAL before Linux 5.14. */
+int sys_vm_populate(void *addr, size_t bytes);
+/* Zeros that parent and child of a fork both see and write; bytes are rounded up to pages. NULL when memory is out. */
+void *sys_vm_shared(size_t bytes);
+/* The same as sys_vm_reserve, below 4 GiB. */
 void *sys_vm_reserve_low(size_t bytes, size_t align);
 /* The same as sys_vm_reserve, reading as zeros. */
 void *sys_vm_reserve_readable(size_t bytes);
@@ -49,6 +58,10 @@ int sys_vm_nohuge(void *addr, size_t bytes);
  * cannot. */
 int sys_vm_collapse(void *addr, size_t bytes);
 #define SYS_VM_COLLAPSE_UNKNOWN (-22) /* -EINVAL, for those who have no errno.h */
+/* Whether memory that was told nothing comes in hugepages of up to most_bytes (multi-size hugepages, Linux 6.8), and in
+ * none larger. root: "/sys/kernel/mm/transparent_hugepage". Reads some ten files. */
+#define SYS_THP_ROOT "/sys/kernel/mm/transparent_hugepage"
+bool sys_thp_unasked_small(const char *root, size_t most_bytes);
 /* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
 int sys_vm_move(void *from, size_t bytes, void *to);
 /* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */
@@ -206,6 +219,8 @@ bool sys_lock_acquire(struct sys_lock *lock);
 bool sys_lock_try(struct sys_lock *lock);
 /* Tries for as long as a holder needs who is not interrupted. */
 bool sys_lock_try_spinning(struct sys_lock *lock);
+/* Lets another thread run that is ready to, a lock's holder perhaps. */
+void sys_yield(void);
 /* The same in pieces, for locks that are also taken in other ways (kmem/percpu_cpu.c): word is sys_thread_self(), with
  * SYS_LOCK_WAITED once the caller has slept. */
 #define SYS_LOCK_WAITED ((u64)1)

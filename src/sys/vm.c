@@ -79,6 +79,24 @@ void *sys_vm_reserve_low(size_t bytes, size_t align) {
 
 void *sys_vm_reserve_readable(size_t bytes) { return vm_map(NULL, bytes, PROT_READ); }
 
+/* Not MAP_NORESERVE: the pool's pages are to be set aside, or none. */
+void *sys_vm_hugetlb(size_t bytes) {
+    enum { HUGE_BITS_SHIFT = 26 }; /* MAP_HUGE_SHIFT is not in every C library's headers. */
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)HPAGE_SHIFT << HUGE_BITS_SHIFT;
+    long ret = SYS6(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
+}
+
+void *sys_vm_shared(size_t bytes) {
+    long ret = SYS6(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
+}
+
+int sys_vm_populate(void *addr, size_t bytes) {
+    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE is not in every C library's headers. */
+    return (int)SYS3(SYS_madvise, addr, bytes, POPULATE_WRITE);
+}
+
 int sys_vm_commit(void *addr, size_t bytes) { return (int)SYS3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE); }
 
 int sys_vm_guard(void *addr, size_t bytes) {

@@ -21,6 +21,9 @@ enum fake_call {
     FAKE_COLLAPSE,
     FAKE_MOVE,
     FAKE_PLACE,
+    FAKE_HUGETLB,
+    FAKE_POPULATE,
+    FAKE_SHARED,
     FAKE_CALLS_NR,
 };
 
@@ -36,6 +39,12 @@ const char *fake_call_name(enum fake_call call);
 size_t fake_reserved_bytes(void);
 /* Memory behind a range, by what the kernel says. */
 size_t fake_resident_bytes(const void *addr, size_t bytes);
+/* The administrator's pool: so many hugepages, 0 at first, of which those mapped are taken. */
+void fake_hugetlb(unsigned hpages_nr);
+/* Left in it. */
+unsigned fake_hugetlb_left(void);
+/* Whether small hugepages come unasked; not at first. */
+void fake_thp_unasked_small(bool come);
 /* What sys_vm_limit_bytes says; SIZE_MAX at first. */
 void fake_limit(size_t bytes);
 

@@ -14,7 +14,8 @@ static const char *const names[FAKE_CALLS_NR] = {
     [FAKE_PURGE] = "purge",       [FAKE_RELEASE] = "release",
     [FAKE_HUGE] = "huge",         [FAKE_NOHUGE] = "nohuge",
     [FAKE_MOVE] = "move",         [FAKE_PLACE] = "place",
-    [FAKE_COLLAPSE] = "collapse",
+    [FAKE_COLLAPSE] = "collapse", [FAKE_HUGETLB] = "hugetlb",
+    [FAKE_POPULATE] = "populate", [FAKE_SHARED] = "shared",
 };
 
 static struct kind {
@@ -25,6 +26,11 @@ static struct kind {
 
 static _Atomic(size_t) reserved_bytes;
 static size_t limit_bytes = SIZE_MAX;
+
+/* A hugepage of the pool, by its number in the address space; 0: none. */
+enum { POOL_MAX = 256 };
+static uintptr_t pool[POOL_MAX];
+static unsigned pool_nr;
 
 unsigned fake_calls_nr(enum fake_call call) { return atomic_load(&kinds[call].calls_nr); }
 unsigned fake_failed_nr(enum fake_call call) { return atomic_load(&kinds[call].failed_nr); }
@@ -89,6 +95,66 @@ void *sys_vm_reserve(size_t bytes, size_t align) {
     return p;
 }
 
+void fake_hugetlb(unsigned hpages_nr) {
+    if (hpages_nr > POOL_MAX)
+        abort();
+    pool_nr = hpages_nr;
+}
+
+unsigned fake_hugetlb_left(void) {
+    unsigned left = 0;
+    for (unsigned i = 0; i < pool_nr; i++)
+        left += pool[i] == 0;
+    return left;
+}
+
+/* Ordinary memory that is in the pool's list. */
+void *sys_vm_hugetlb(size_t bytes) {
+    unsigned nr = (unsigned)(bytes / HPAGE_BYTES), left = fake_hugetlb_left();
+    char *p = fails(FAKE_HUGETLB) || nr > left ? NULL : sys_vm_reserve(bytes, HPAGE_BYTES);
+    if (p == NULL || mprotect(p, bytes, PROT_READ | PROT_WRITE) != 0)
+        return NULL;
+    for (unsigned i = 0, at = 0; i < nr; at++) {
+        if (pool[at] == 0)
+            pool[at] = (uintptr_t)p / HPAGE_BYTES + i++;
+    }
+    return p;
+}
+
+static bool pool_has(const void *addr) {
+    for (unsigned i = 0; i < pool_nr; i++) {
+        if (pool[i] != 0 && pool[i] == (uintptr_t)addr / HPAGE_BYTES)
+            return true;
+    }
+    return false;
+}
+
+/* Unmapped, or another mapping in its place. */
+static void pool_return(const void *addr, size_t bytes) {
+    uintptr_t first = (uintptr_t)addr / HPAGE_BYTES;
+    for (unsigned i = 0; i < pool_nr; i++) {
+        if (pool[i] >= first && pool[i] < first + bytes / HPAGE_BYTES)
+            pool[i] = 0;
+    }
+}
+
+int sys_vm_populate(void *addr, size_t bytes) {
+    if (fails(FAKE_POPULATE))
+        return -ENOMEM;
+    for (size_t at = 0; at < bytes; at += sys_page_bytes())
+        *(_Atomic(char) *)((char *)addr + at) += 0;
+    return 0;
+}
+
+void *sys_vm_shared(size_t bytes) {
+    void *p =
+        fails(FAKE_SHARED) ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    atomic_fetch_add(&reserved_bytes, round_up(bytes, sys_page_bytes()));
+    return p;
+}
+
 void *sys_vm_reserve_low(size_t bytes, size_t align) {
     (void)align;
     void *p = fails(FAKE_RESERVE) ? MAP_FAILED
@@ -112,6 +178,8 @@ int sys_vm_commit(void *addr, size_t bytes) {
 }
 
 int sys_vm_purge(void *addr, size_t bytes) {
+    if (pool_has(addr))
+        abort(); /* the kernel would say it did, and do nothing, or lose what was set aside */
     return fails(FAKE_PURGE) ? -ENOMEM : madvise(addr, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
@@ -133,6 +201,7 @@ int sys_vm_release(void *addr, size_t bytes) {
         return -ENOMEM;
     if (munmap(addr, bytes) != 0)
         return -errno;
+    pool_return(addr, bytes);
     atomic_fetch_sub(&reserved_bytes, bytes);
     return 0;
 }
@@ -146,8 +215,9 @@ static int moved(void *from) {
 }
 
 int sys_vm_move(void *from, size_t bytes, void *to) {
-    if (fails(FAKE_MOVE))
+    if (fails(FAKE_MOVE) || pool_has(from))
         return -ENOMEM;
+    pool_return(to, bytes);
     if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
         return -errno;
     atomic_fetch_sub(&reserved_bytes, bytes);
@@ -172,6 +242,13 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
 int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
 int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
+static bool small_come;
+void fake_thp_unasked_small(bool come) { small_come = come; }
+bool sys_thp_unasked_small(const char *root, size_t most_bytes) {
+    (void)root, (void)most_bytes;
+    return small_come;
+}
+
 void (*fake_placing)(void *addr);
 
 int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct sys_nodes *nodes) {

@@ -362,8 +362,20 @@ static void work_squeezed(void) {
     may_refuse = may_before;
 }
 
+/* A region that may have hugepages, those of a pool too, and grows. */
+static void work_large(void) {
+    struct object held;
+    object_get(&held, 9 * MIB, 1);
+    if (held.memory == NULL)
+        return;
+    pages_stamp(held.memory, held.size);
+    region_resize(&held, 13 * MIB);
+    free(held.memory);
+}
+
 static void work(void) {
     work_mixed(1);
+    work_large();
     work_runs();
     work_holes();
     work_regions();

@@ -5,6 +5,7 @@ one, and then asks of the library itself whether any place that makes this call 
 
 The places are read off the disassembly: calls of the functions of src/sys/vm.c from outside it. Usage: refuse.py LIBRARY PROGRAM CALL
 """
+import contextlib
 import errno
 import os
 import re
@@ -14,12 +15,16 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import driver  # noqa: E402
+import hugepool  # noqa: E402
 
 # Hugepages early, and guarded objects often, so that a small workload has them; from the first call on at the start.
 EARLY = {"QUARRY_THP_AFTER": "2M", "QUARRY_GUARD": "50"}
 AT_ONCE = {"QUARRY_GUARD": "1"}
 ALWAYS = {"QUARRY_THP": "always", "QUARRY_GUARD": "50"}
 NEVER = {"QUARRY_THP": "never", "QUARRY_GUARD": "50"}
+# Memory of the machine's pool of hugepages, which is made for it.
+POOL = {**EARLY, "QUARRY_HUGETLB": "on"}
+POOL_HPAGES = 48
 # Files are read then.
 CGROUP = {"QUARRY_CGROUP": "on"}
 # inject.h
@@ -27,10 +32,11 @@ INJECT_ANY = 100000
 # The number on x86-64 and aarch64; the functions of src/sys that make the call, each call of which must be reached (none: not asked for); settings:
 # environment, arguments before the call.
 CALLS = {
-    "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_reserve_readable"], [(EARLY, [])]),
+    "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_reserve_readable", "sys_vm_hugetlb", "sys_vm_shared"],
+             [(EARLY, []), (POOL, [])]),
     "mprotect": ({"x86_64": 10, "aarch64": 226}, ["sys_vm_commit", "sys_vm_guard"], [(EARLY, [])]),
-    "madvise": ({"x86_64": 28, "aarch64": 233}, ["sys_vm_purge", "sys_vm_huge", "sys_vm_nohuge", "sys_vm_collapse"],
-                [(EARLY, []), (ALWAYS, ["--beside", "process_madvise", "1"]), (NEVER, ["--beside", "munmap", "2"])]),
+    "madvise": ({"x86_64": 28, "aarch64": 233}, ["sys_vm_purge", "sys_vm_huge", "sys_vm_nohuge", "sys_vm_collapse", "sys_vm_populate"],
+                [(EARLY, []), (POOL, []), (ALWAYS, ["--beside", "process_madvise", "1"]), (NEVER, ["--beside", "munmap", "2"])]),
     "process_madvise": ({"x86_64": 440, "aarch64": 440}, ["sys_vm_purge_ranges"], [(EARLY, [])]),
     "mremap": ({"x86_64": 25, "aarch64": 216}, ["sys_vm_move", "sys_vm_move_out"], [(EARLY, [])]),
     "munmap": ({"x86_64": 11, "aarch64": 215}, ["sys_vm_release"], [(EARLY, []), (EARLY, ["--beside", "mprotect", "9"])]),
@@ -44,8 +50,11 @@ AGAIN = 3
 # Calls of the start that are made to fail at most; there are about five.
 START_MAX = 12
 # Which of them reach the kernel is up to the callers. Blocks for devices need privileges, and then a test of their own. Regions are
-# retired in the hardened mode alone, in which what is kept back counts as live.
-EXEMPT = re.compile(r"sys_vm_\w+|dma_hugepage_make|big_retire")
+# retired in the hardened mode alone, in which what is kept back counts as live. range_copy runs in a child of a fork, whose calls
+# nobody counts: tests/unit/page/hugetlb.c makes each of its calls fail.
+EXEMPT = re.compile(r"sys_vm_\w+|dma_hugepage_make|big_retire|range_copy")
+# What only a process with memory of the pool comes to.
+POOL_PLACES = re.compile(r"page_hugetlb_\w+|fresh_take|hugetlb_region_map")
 
 
 def sites_of(text):
@@ -127,8 +136,16 @@ def main():
     numbers, functions, settings = CALLS[call]
     report = driver.Report()
     seen = run_start(report, library, program, call, numbers[os.uname().machine])
+    pool_missing = False
     for env, beside in settings:
-        out = run(report, library, [program, *beside, call], env, " ".join([call, *beside, *env.values()]))
+        name = " ".join([call, *beside, *env.values()])
+        try:
+            with hugepool.grown(POOL_HPAGES) if env is POOL else contextlib.nullcontext():
+                out = run(report, library, [program, *beside, call], env, name)
+        except hugepool.Unavailable as reason:
+            report.line(True, name, f" # SKIP {reason}")
+            pool_missing = True
+            continue
         report.explain(out.stdout.split("\n", maxsplit=1)[0])
         seen |= sites_of(out.stdout)
     if call == "futex":
@@ -140,7 +157,8 @@ def main():
     places = call_sites(library, functions) if functions else {}
 
     def missed_now():
-        return {hex(site): place for site, place in places.items() if site not in seen and not EXEMPT.match(place)}
+        return {hex(site): place for site, place in places.items() if site not in seen and not EXEMPT.match(place)
+                and not (pool_missing and POOL_PLACES.match(place))}
 
     # Where hugepages come slowly few are asked for: then it is tried again, and what is reached counts.
     for again in range(AGAIN if call == "madvise" else 0):

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 enum {
-    MAPS_MAX = 300000, /* where more are allowed the kernel's own memory for them is too much for a test */
+    MAPS_MAX = 1200000, /* where more are allowed the kernel's own memory for them is too much for a test */
     WORKERS_NR = 3,
     STEPS_NR = 3000,
     SMALL_NR = 4000,

@@ -37,6 +37,7 @@ bool sys_lock_try(struct sys_lock *lock) {
                                                    memory_order_relaxed);
 }
 bool sys_lock_try_spinning(struct sys_lock *lock) { return sys_lock_try(lock); }
+void sys_yield(void) { weave_wait(); }
 bool sys_lock_acquire(struct sys_lock *lock) {
     while (!sys_lock_try(lock))
         weave_wait();
@@ -50,6 +51,12 @@ u64 tier_allowance(const struct page_tier *t) {
     return UINT64_MAX;
 }
 void tier_purge_locked(struct page_tier *t, u64 keep_granules) { (void)t, (void)keep_granules; }
+size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
+    (void)t, (void)before_ms;
+    return 0;
+}
+void tier_hugetlb_rest_locked(struct page_tier *t) { (void)t; }
+u64 page_hugetlb_bytes_racy(void) { return 0; }
 struct hpage *tier_fresh_locked(struct page_tier *t) {
     (void)t;
     return NULL;
@@ -135,7 +142,7 @@ static const struct weave_model models[] = {
 static const struct weave_excuse excuses[] = {
     {"backed_publish", "&t->backed_granules_racy", WEAVE_LATE, "a figure, racy for its readers"},
     {"rt_usage_add", "&rt_usage_bytes", WEAVE_ANY, "another file's account"},
-    {"tier_wait", "&t->lock_wait", WEAVE_ANY, "figures"},
+    {"wait_count", "&t->lock_wait", WEAVE_ANY, "figures"},
     {"defer_push", "&d->words[1]", WEAVE_LATE, "before the swap all the same"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
 };

@@ -74,7 +74,8 @@ static void pages_read(const struct target *t, struct obs_stats *s) {
         const struct page_tier *tiers = target_peek_pointer(t, &t->view.tiers[i / NODE_TIERS_NR]);
         if (tiers == NULL || !target_peek(t, &tier, &tiers[i % NODE_TIERS_NR], sizeof(tier)))
             continue;
-        s->run_free_bytes += tier.free_backed_granules * GRANULE_BYTES;
+        s->run_free_bytes += (tier.free_backed_granules + tier.hugetlb_free_granules) * GRANULE_BYTES;
+        s->hugetlb_bytes += tier.hugetlb_bytes;
         pages += obs_minus(tier.backed_granules_racy * GRANULE_BYTES, tier.inside_purged_bytes);
     }
     s->pages_live_bytes = blocks.live_bytes;
@@ -87,14 +88,16 @@ static void pages_read(const struct target *t, struct obs_stats *s) {
 
 static bool kernel_read(const struct target *t, struct obs_stats *s) {
     char path[64], line[256];
-    u64 kib = 0;
+    u64 kib = 0, pool_kib = 0;
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)t->pid);
     FILE *file = fopen(path, "r");
-    while (file != NULL && kib == 0 && fgets(line, sizeof(line), file) != NULL)
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         (void)sscanf(line, "Anonymous: %" SCNu64, &kib);
+        (void)sscanf(line, "Private_Hugetlb: %" SCNu64, &pool_kib);
+    }
     if (file != NULL)
         fclose(file);
-    s->kernel_anon_bytes = kib * KIB;
+    s->kernel_anon_bytes = (kib + pool_kib) * KIB;
     return kib != 0;
 }
 

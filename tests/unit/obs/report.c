@@ -153,9 +153,9 @@ Test(report, json_has_every_stat_on_one_line) {
 #undef STAT
     cr_expect_eq(strchr(out, '\n'), out + out_bytes - 1);
     cr_expect_eq(strncmp(out, "{\"quarry\":\"", 11), 0);
-    cr_expect_not_null(strstr(out,
-                              "\"percpu\":\"mm_cid\",\"process\":{\"resident_bytes\":10485760,\"huge_bytes\":4194304,"
-                              "\"peak_resident_bytes\":20971520},\"stats\":{\"live_bytes\":1000000,"));
+    cr_expect_not_null(
+        strstr(out, "\"percpu\":\"mm_cid\",\"process\":{\"resident_bytes\":10485760,\"huge_bytes\":4194304,"
+                    "\"hugetlb_bytes\":0,\"peak_resident_bytes\":20971520},\"stats\":{\"live_bytes\":1000000,"));
     cr_expect_null(strstr(out, ",,"));
     cr_expect_null(strstr(out, "{,"));
     cr_expect_eq(writes_nr, 1u);
@@ -164,8 +164,8 @@ Test(report, json_has_every_stat_on_one_line) {
 Test(report, json_writes_null_for_what_is_not_known) {
     status_text = rollup_text = NULL;
     obs_report_json(7);
-    cr_expect_not_null(
-        strstr(out, "\"process\":{\"resident_bytes\":null,\"huge_bytes\":null,\"peak_resident_bytes\":null},"));
+    cr_expect_not_null(strstr(out, "\"process\":{\"resident_bytes\":null,\"huge_bytes\":null,\"hugetlb_bytes\":null,"
+                                   "\"peak_resident_bytes\":null},"));
 }
 
 static void xml_sink(void *arg, const char *text, size_t bytes) {
