@@ -23,6 +23,7 @@ static uint64_t clock_read_ns(clockid_t clock) {
 uint64_t clock_now_ns(void) { return clock_read_ns(CLOCK_MONOTONIC); }
 
 uint64_t clock_thread_ns(void) { return clock_read_ns(CLOCK_THREAD_CPUTIME_ID); }
+uint64_t clock_process_ns(void) { return clock_read_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
 void clock_sleep_ms(uint64_t duration_ms) {
     struct timespec left = {

@@ -15,6 +15,9 @@ uint64_t clock_now_ns(void);
 /* CPU time of the calling thread: for work on one thread, which a busy machine interrupts but does not slow. */
 uint64_t clock_thread_ns(void);
 
+/* CPU time of all threads of the process: for work that threads share. */
+uint64_t clock_process_ns(void);
+
 void clock_sleep_ms(uint64_t duration_ms);
 
 /* Sorts values in place and returns the middle one, or the mean of the two middle ones; nr >= 1. */

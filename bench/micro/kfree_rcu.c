@@ -3,8 +3,9 @@
  * kfree_rcu: kfree_rcu beside kfree, one thread that frees as fast as it can, by the wall, until all is freed: the time
  * ends with kvfree_rcu_barrier, so that what other threads of the library do is in it. Blocks of the two sides take
  * turns. "all": objects that are there, freed one after the other. "turns": a thousand are allocated and freed, again
- * and again. Prints ns for each object, medians of the blocks; what the caller alone takes; and the medians of the
- * ratios of neighbours, kfree's time to kfree_rcu's, whose bar is 0.5. Not run by tools/bars, which compares
+ * and again. "tens": the same with ten. Prints ns for each object, medians of the blocks; what the caller alone takes;
+ * and the medians of the ratios of neighbours, kfree's time to kfree_rcu's, whose bar is 0.5: by the wall, which needs
+ * two CPUs to be idle, and in CPU time of all threads, which does not. Not run by tools/bars, which compares
  * allocators.
  */
 #include <linux/rcupdate.h>
@@ -17,7 +18,7 @@
 #include "../lib/die.h"
 #include "../lib/json.h"
 
-enum { BLOCKS_MAX = 1001, HELD = 1000 };
+enum { BLOCKS_MAX = 1001, HELD_MAX = 1000 };
 
 struct object {
     struct rcu_head rcu;
@@ -27,7 +28,11 @@ static const unsigned sizes[] = {64, 256, 1024};
 static struct object **objects;
 
 struct times {
-    double caller_ns, whole_ns; /* for each object */
+    double caller_ns, whole_ns, cpu_ns; /* for each object */
+};
+
+struct moment {
+    uint64_t wall_ns, cpu_ns;
 };
 
 static void objects_make(size_t size, uint64_t nr) {
@@ -48,42 +53,48 @@ static void objects_free(uint64_t nr, bool rcu) {
     }
 }
 
-static struct times times_of(uint64_t from_ns, uint64_t handed_ns, uint64_t nr) {
-    uint64_t end_ns = clock_now_ns();
+static struct moment moment_now(void) { return (struct moment){clock_now_ns(), clock_process_ns()}; }
 
-    return (struct times){(double)(handed_ns - from_ns) / (double)nr, (double)(end_ns - from_ns) / (double)nr};
+static struct times times_until_freed(struct moment from, uint64_t nr, bool rcu) {
+    uint64_t handed_ns = clock_now_ns();
+
+    if (rcu)
+        kvfree_rcu_barrier();
+    struct moment end = moment_now();
+
+    return (struct times){
+        .caller_ns = (double)(handed_ns - from.wall_ns) / (double)nr,
+        .whole_ns = (double)(end.wall_ns - from.wall_ns) / (double)nr,
+        .cpu_ns = (double)(end.cpu_ns - from.cpu_ns) / (double)nr,
+    };
 }
 
 static struct times all_time(size_t size, uint64_t nr, bool rcu) {
     objects_make(size, nr);
-    uint64_t from_ns = clock_now_ns();
+    struct moment from = moment_now();
 
     objects_free(nr, rcu);
-    uint64_t handed_ns = clock_now_ns();
-
-    if (rcu)
-        kvfree_rcu_barrier();
-    return times_of(from_ns, handed_ns, nr);
+    return times_until_freed(from, nr, rcu);
 }
 
-static struct times turns_time(size_t size, uint64_t nr, bool rcu) {
-    uint64_t from_ns = clock_now_ns();
+static struct times turns_time_of(size_t size, uint64_t nr, bool rcu, uint64_t held) {
+    struct moment from = moment_now();
 
-    for (uint64_t done = 0; done < nr; done += HELD) {
-        objects_make(size, HELD);
-        objects_free(HELD, rcu);
+    for (uint64_t done = 0; done < nr; done += held) {
+        objects_make(size, held);
+        objects_free(held, rcu);
     }
-    uint64_t handed_ns = clock_now_ns();
-
-    if (rcu)
-        kvfree_rcu_barrier();
-    return times_of(from_ns, handed_ns, nr);
+    return times_until_freed(from, nr, rcu);
 }
+
+static struct times turns_time(size_t size, uint64_t nr, bool rcu) { return turns_time_of(size, nr, rcu, HELD_MAX); }
+static struct times tens_time(size_t size, uint64_t nr, bool rcu) { return turns_time_of(size, nr, rcu, 10); }
 
 typedef struct times timed_fn(size_t size, uint64_t nr, bool rcu);
 
 static void compare(const char *name, timed_fn *fn, unsigned size, uint64_t nr, uint64_t blocks) {
-    static double plain_ns[BLOCKS_MAX], caller_ns[BLOCKS_MAX], whole_ns[BLOCKS_MAX], ratio[BLOCKS_MAX];
+    static double plain_ns[BLOCKS_MAX], caller_ns[BLOCKS_MAX], whole_ns[BLOCKS_MAX], ratio[BLOCKS_MAX],
+        cpu_ratio[BLOCKS_MAX];
 
     for (uint64_t block = 0; block <= blocks; block++) {
         uint64_t at = block == 0 ? 0 : block - 1; /* the first finds everything cold, and is overwritten */
@@ -93,11 +104,13 @@ static void compare(const char *name, timed_fn *fn, unsigned size, uint64_t nr, 
         caller_ns[at] = rcu.caller_ns;
         whole_ns[at] = rcu.whole_ns;
         ratio[at] = plain.whole_ns / rcu.whole_ns;
+        cpu_ratio[at] = plain.cpu_ns / rcu.cpu_ns;
     }
     json_f64(median_of(plain_ns, blocks), "%s_kfree_ns_%u", name, size);
     json_f64(median_of(caller_ns, blocks), "%s_caller_ns_%u", name, size);
     json_f64(median_of(whole_ns, blocks), "%s_rcu_ns_%u", name, size);
     json_f64(median_of(ratio, blocks), "%s_ratio_%u", name, size);
+    json_f64(median_of(cpu_ratio, blocks), "%s_cpu_ratio_%u", name, size);
 }
 
 int main(int argc, char **argv) {
@@ -117,6 +130,7 @@ int main(int argc, char **argv) {
 
         compare("all", all_time, sizes[at], nr, blocks);
         compare("turns", turns_time, sizes[at], nr, blocks);
+        compare("tens", tens_time, sizes[at], nr, blocks);
     }
     json_close();
     return 0;

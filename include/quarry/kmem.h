@@ -35,7 +35,9 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_DIRECT_RECLAIM 0x400u /* may make system calls and wait; without it see quarry_kmalloc */
 #define QUARRY___GFP_KSWAPD_RECLAIM 0x800u /* no effect: whoever may block refills the reserve without being told */
 #define QUARRY___GFP_RECLAIM (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_KSWAPD_RECLAIM)
-#define QUARRY___GFP_DMA 0x1u       /* of pages: physically contiguous and pinned, see <quarry/kmem_pages.h> */
+#define QUARRY___GFP_DMA 0x1u   /* physically contiguous and pinned, see <quarry/kmem_pages.h> */
+#define QUARRY___GFP_DMA32 0x4u /* the same, and below 4 GiB of physical address, or NULL */
+#define QUARRY_GFP_ZONES (QUARRY___GFP_DMA | QUARRY___GFP_DMA32)
 #define QUARRY___GFP_NOWARN 0x2000u /* no line on stderr when it fails */
 #define QUARRY___GFP_RETRY_MAYFAIL                                                                                     \
     0x4000u                            /* asks the shrinkers a dozen times, and waits for others to free, before NULL */
@@ -44,11 +46,13 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_MEMALLOC 0x20000u /* may draw on the reserve: for who is about to free more than it takes */
 #define QUARRY___GFP_COMP 0x40000u     /* pages whose references are those of the first, see <quarry/kmem_pages.h> */
 #define QUARRY___GFP_NOMEMALLOC 0x80000u /* not on the reserve, whatever else says so but __GFP_HIGH */
-#define QUARRY___GFP_HARDWALL 0x100000u  /* no effect, as those down to WRITE: */
+#define QUARRY___GFP_HARDWALL 0x100000u  /* no effect, as those down to WRITE */
 #define QUARRY___GFP_HIGHMEM 0x2u        /* all memory has an address */
-#define QUARRY___GFP_MOVABLE 0x8u        /* the system may move any page that is not pinned, whoever asked for it */
-#define QUARRY___GFP_RECLAIMABLE 0x10u
 #define QUARRY___GFP_WRITE 0x1000u
+/* Of pages, how long they will be used: each kind has hugepages of its own, so that those of short-lived pages become
+ * free as a whole. Of all else no effect. */
+#define QUARRY___GFP_MOVABLE 0x8u
+#define QUARRY___GFP_RECLAIMABLE 0x10u
 #define QUARRY___GFP_ACCOUNT 0x400000u /* charged to this thread's account: <quarry/kmem_account.h> */
 #define QUARRY___GFP_THISNODE                                                                                          \
     0x200000u /* memory of this thread's node or NULL. With several nodes the kernel is asked                          \
@@ -63,6 +67,7 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY_GFP_NOIO QUARRY___GFP_RECLAIM
 #define QUARRY_GFP_NOFS (QUARRY___GFP_RECLAIM | QUARRY___GFP_IO)
 #define QUARRY_GFP_DMA QUARRY___GFP_DMA /* to be combined with one of the others */
+#define QUARRY_GFP_DMA32 QUARRY___GFP_DMA32
 #define QUARRY_GFP_USER (QUARRY_GFP_KERNEL | QUARRY___GFP_HARDWALL)
 #define QUARRY_GFP_HIGHUSER (QUARRY_GFP_USER | QUARRY___GFP_HIGHMEM)
 #define QUARRY_GFP_HIGHUSER_MOVABLE (QUARRY_GFP_HIGHUSER | QUARRY___GFP_MOVABLE)
@@ -87,7 +92,7 @@ static inline size_t quarry_size_mul(size_t nr, size_t bytes) QUARRY_NOTHROW {
  * QUARRY_KMALLOC_MAX_SIZE: NULL, and one line on stderr without __GFP_NOWARN. Without __GFP_DIRECT_RECLAIM it makes
  * no system call and waits for nobody, and is async-signal-safe: the object comes out of a magazine, the depot, a slab
  * that has room, or with __GFP_HIGH the reserve (up to 512 KiB), else NULL; always NULL above the option
- * vmalloc_threshold. */
+ * vmalloc_threshold. With __GFP_DMA or __GFP_DMA32 it is whole pages, as quarry_alloc_pages() gives them. */
 void *quarry_kmalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* NULL and QUARRY_ZERO_SIZE_PTR are let pass. p may come from malloc, too. Never waits, makes no system call, and is
  * async-signal-safe: what could go back to the system goes with the next allocation of anybody that may block. */
@@ -120,7 +125,7 @@ void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
 #define QUARRY_KMALLOC_RULES                                                                                           \
     (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
      QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
-     QUARRY___GFP_THISNODE | QUARRY___GFP_DMA | QUARRY___GFP_ACCOUNT)
+     QUARRY___GFP_THISNODE | QUARRY_GFP_ZONES | QUARRY___GFP_ACCOUNT)
 
 /* For a thread that must wait for nothing, a signal handler on top of anything included: as with GFP_NOWAIT, and NULL
  * above QUARRY_KMALLOC_NOLOCK_MAX. flags: of __GFP_ZERO and __GFP_ACCOUNT, anything else is refused with one line on
@@ -163,6 +168,11 @@ quarry_gfp_t quarry_current_gfp_context(quarry_gfp_t flags) QUARRY_NOTHROW;
  * without __GFP_DIRECT_RECLAIM, and where kmalloc is debugged: __GFP_THISNODE is NULL then, unless there is one node.
  */
 void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
+/* krealloc whose result lies at a multiple of align, a power of two up to QUARRY_KMALLOC_MAX_SIZE or 0, else NULL; what
+ * moves goes to the node, as kmalloc_node's, and with __GFP_THISNODE it moves in any case. Where kmalloc is debugged
+ * what fits stays on its node. */
+void *quarry_krealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags,
+                                 int node) QUARRY_NOTHROW;
 static inline void *quarry_kzalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
     return quarry_kmalloc_node(size, flags | QUARRY___GFP_ZERO, node);
 }

@@ -80,6 +80,8 @@ static inline void *quarry_vcalloc(size_t nr, size_t size) QUARRY_NOTHROW {
  * __GFP_DIRECT_RECLAIM, too. size 0: QUARRY_ZERO_SIZE_PTR. Above INT_MAX: NULL, and one line on stderr without
  * __GFP_NOWARN. */
 void *quarry_kvmalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
+/* The same at a multiple of align, a power of two up to QUARRY_KMALLOC_MAX_SIZE or 0; else NULL. */
+void *quarry_kvmalloc_node_align(size_t size, unsigned long align, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
 static inline void *quarry_kvmalloc(size_t size, quarry_gfp_t flags) QUARRY_NOTHROW {
     return quarry_kvmalloc_node(size, flags, -1);
 }

@@ -32,12 +32,12 @@ enum { KEEP_MIN = 1, KEEP_PART = 16 };
 
 static struct {
     _Atomic(meta_ref_t) table[BLOCKS_MAX]; /* blocks by index */
-    _Atomic(u32) levels[BLOCKS_MAX]; /* level | KEPT | DMA | node | sequence: apart from the blocks, because searches
-                                        read many */
-    _Atomic(u32) blocks_nr;          /* table entries in use */
-    _Atomic(u32) live_nr;            /* blocks that have an address */
-    _Atomic(u32) kept_nr;            /* and of them, those marked KEPT */
-    _Atomic(u64) now_ms;             /* the clock as of the last tick */
+    _Atomic(u32) levels[BLOCKS_MAX];       /* level | KEPT | kind | sequence: apart from the blocks, because searches
+                                              read many */
+    _Atomic(u32) blocks_nr;                /* table entries in use */
+    _Atomic(u32) live_nr;                  /* blocks that have an address */
+    _Atomic(u32) kept_nr;                  /* and of them, those marked KEPT */
+    _Atomic(u64) now_ms;                   /* the clock as of the last tick */
     struct rt_stack unused[BUDDY_ORDERS_NR];
     _Atomic(u32) hints[HINTS_NR]; /* index + 1 of the block a thread took from last */
 } buddy;
@@ -65,10 +65,12 @@ static u32 level_load(const struct buddy_block *b) { return atomic_load_explicit
 /* Stable for who has a page of the block. */
 static bool is_dma(const struct buddy_block *b) { return (level_load(b) & LEVEL_DMA) != 0; }
 
-/* What requests tell apart: memory for devices, and nodes. */
-static u32 kind_of(u32 level_word) { return level_word & (LEVEL_DMA | LEVEL_NODE); }
+/* What requests tell apart: memory for devices, or node and lifetime. */
+enum { LEVEL_KIND = LEVEL_DMA | LEVEL_NODE | LEVEL_RECLAIMABLE | LEVEL_MOVABLE };
+static u32 kind_of(u32 level_word) { return level_word & LEVEL_KIND; }
 static u32 kind_wanted(unsigned flags) {
-    return (flags & BUDDY_DMA) != 0 ? LEVEL_DMA : buddy_flags_node(flags) << LEVEL_NODE_SHIFT;
+    u32 life = (flags & BUDDY_MOVABLE) != 0 ? LEVEL_MOVABLE : (flags & BUDDY_RECLAIMABLE) != 0 ? LEVEL_RECLAIMABLE : 0;
+    return (flags & BUDDY_DMA) != 0 ? LEVEL_DMA : buddy_flags_node(flags) << LEVEL_NODE_SHIFT | life;
 }
 
 bool block_is_dma(const struct buddy_block *b) { return b->pages_nr == 1u << block_order() && is_dma(b); }
@@ -342,16 +344,16 @@ static void out_add(s64 bytes) { atomic_fetch_add_explicit(&rt_usage_out_bytes, 
 
 /* The block has no free page. */
 static void kind_set(struct buddy_block *b, u32 kind) {
-    atomic_fetch_and_explicit(level_word(b), ~(u32)(LEVEL_DMA | LEVEL_NODE), memory_order_relaxed);
+    atomic_fetch_and_explicit(level_word(b), ~(u32)LEVEL_KIND, memory_order_relaxed);
     atomic_fetch_or_explicit(level_word(b), kind, memory_order_relaxed);
 }
 
-static bool memory_make(struct buddy_block *b, unsigned node) {
+static bool memory_make(struct buddy_block *b, unsigned flags) {
     enum page_content content = PAGE_DIRTY;
-    char *addr = page_run_alloc(node, HPAGE_GRANULES, HPAGE_GRANULES, &content);
+    char *addr = page_run_alloc(buddy_flags_node(flags), HPAGE_GRANULES, HPAGE_GRANULES, &content);
     if (addr == NULL)
         return false;
-    kind_set(b, node << LEVEL_NODE_SHIFT);
+    kind_set(b, kind_wanted(flags));
     describe(b, addr);
     backing_init(b, content);
     out_add(HPAGE_BYTES);
@@ -374,7 +376,7 @@ static struct buddy_block *block_make(unsigned order, unsigned flags) {
     struct buddy_block *b = rt_stack_pop(&buddy.unused[block_order()]);
     if (b == NULL && (b = block_new()) == NULL)
         return NULL;
-    if (!((flags & BUDDY_DMA) != 0 ? memory_make_dma(b) : memory_make(b, buddy_flags_node(flags)))) {
+    if (!((flags & BUDDY_DMA) != 0 ? memory_make_dma(b) : memory_make(b, flags))) {
         rt_stack_push(&buddy.unused[block_order()], b);
         return NULL;
     }
@@ -480,14 +482,32 @@ static struct buddy_block *block_get(unsigned order, unsigned flags, int *ret_id
     return block_make(order, flags);
 }
 
-struct buddy_page *block_take(unsigned order, unsigned flags, bool *ret_zero) {
-    int idx = 0;
+/* Of the node, or the nearest. */
+static struct buddy_block *block_near(unsigned order, unsigned flags, int *ret_idx) {
     unsigned node = buddy_flags_node(flags);
     bool near = (flags & (BUDDY_STRICT | BUDDY_DMA)) == 0;
-    struct buddy_block *b = block_get(order, flags, &idx);
+    struct buddy_block *b = block_get(order, flags, ret_idx);
     for (unsigned nth = 1; b == NULL && near && nth < page_nodes_nr(); nth++)
-        b = block_get(order, buddy_flags_on(flags, page_node_near(node, nth)), &idx);
-    if (b == NULL)
+        b = block_get(order, buddy_flags_on(flags, page_node_near(node, nth)), ret_idx);
+    return b;
+}
+
+/* Rather a block of another lifetime's than none. */
+static struct buddy_block *block_of_others(unsigned order, unsigned flags, int *ret_idx) {
+    static const unsigned lives[] = {0, BUDDY_RECLAIMABLE, BUDDY_MOVABLE};
+    struct buddy_block *b = NULL;
+    if ((flags & BUDDY_DMA) != 0)
+        return NULL;
+    flags = (flags & ~(unsigned)(BUDDY_RECLAIMABLE | BUDDY_MOVABLE)) | BUDDY_AT_HAND;
+    for (unsigned i = 0; b == NULL && i < ARRAY_NR(lives); i++)
+        b = block_near(order, flags | lives[i], ret_idx);
+    return b;
+}
+
+struct buddy_page *block_take(unsigned order, unsigned flags, bool *ret_zero) {
+    int idx = 0;
+    struct buddy_block *b = block_near(order, flags, &idx);
+    if (b == NULL && (b = block_of_others(order, flags, &idx)) == NULL)
         return NULL;
     if (!pages_back(b, (unsigned)idx, order, ret_zero)) {
         block_give(b, (unsigned)idx, order);

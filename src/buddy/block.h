@@ -31,7 +31,9 @@ enum {
     LEVEL_DMA = 0x20,
     LEVEL_NODE_SHIFT = 6, /* index of the node */
     LEVEL_NODE = (SYS_NODES_MAX - 1) << LEVEL_NODE_SHIFT,
-    LEVEL_STEP = LEVEL_NODE + (1 << LEVEL_NODE_SHIFT),
+    LEVEL_RECLAIMABLE = LEVEL_NODE + (1 << LEVEL_NODE_SHIFT), /* what its pages are asked for, or neither */
+    LEVEL_MOVABLE = 2 * LEVEL_RECLAIMABLE,
+    LEVEL_STEP = 2 * LEVEL_MOVABLE,
 };
 
 /* Order of a block: 9 with 4 KiB pages. */

@@ -27,11 +27,15 @@ struct buddy_page {
 _Static_assert(sizeof(struct buddy_page) == CACHE_LINE, "a page's record is a cache line");
 
 enum buddy_flags {
-    BUDDY_ZERO = 1,       /* zeroed */
-    BUDDY_COMPOUND = 2,   /* get, put and count through any of the pages mean the whole */
-    BUDDY_AT_HAND = 4,    /* from the blocks there are, or not at all: no system call, no lock */
-    BUDDY_DMA = 8,        /* physically contiguous, and kept where they are; up to a block's order; of any node */
-    BUDDY_STRICT = 16,    /* of the node, or not at all */
+    BUDDY_ZERO = 1,     /* zeroed */
+    BUDDY_COMPOUND = 2, /* get, put and count through any of the pages mean the whole */
+    BUDDY_AT_HAND = 4,  /* from the blocks there are, or not at all: no system call, no lock */
+    BUDDY_DMA = 8,      /* physically contiguous, and kept where they are; up to a block's order; of any node */
+    BUDDY_STRICT = 16,  /* of the node, or not at all */
+    /* How long they will be used: pages of one kind come from blocks of their own, so that blocks of short-lived ones
+     * become free as a whole; from others' where there is no other room. Neither: for good. */
+    BUDDY_RECLAIMABLE = 32,
+    BUDDY_MOVABLE = 64,
     BUDDY_NODE_SHIFT = 8, /* from here on the index of the node whose memory is wanted */
 };
 static inline unsigned buddy_flags_node(unsigned flags) { return flags >> BUDDY_NODE_SHIFT; }

@@ -2,10 +2,12 @@
 /* What is left of the slow path for objects that are debugged. Contract in debug.h. */
 #include "engine/debug.h"
 
+#include "engine/lent.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 
 const struct engine_debug *_Atomic engine_debug;
+const struct engine_lent *_Atomic engine_lent;
 
 size_t engine_debug_alloc_bulk(unsigned handle, size_t nr, void **objs) {
     size_t got = 0;

@@ -18,7 +18,7 @@
 enum engine_kind {
     ENGINE_NOT_OURS = 0,
     ENGINE_SLAB, /* an object of a size class, up to 1 MiB */
-    ENGINE_BIG,  /* a region of its own */
+    ENGINE_BIG,  /* a region of its own, or lent (lent.h) */
 };
 
 /* malloc and free in full: first the fast path's own work, then everything the fast path could not do.

@@ -7,6 +7,7 @@
 #include "engine/fast.h"
 #include "engine/guard.h"
 #include "engine/harden.h"
+#include "engine/lent.h"
 #include "engine/pressure.h"
 #include "mag/mag.h"
 #include "rt/misuse.h"
@@ -25,7 +26,8 @@ enum engine_kind engine_kind_of(const void *p) {
     unsigned cls = class_of(p);
     if (class_is_slab(cls) || guard_usable(p) != 0)
         return ENGINE_SLAB;
-    return cls == PAGE_MAP_BIG && big_usable(p) != 0 ? ENGINE_BIG : ENGINE_NOT_OURS;
+    size_t bytes = cls == PAGE_MAP_BIG ? big_usable(p) : engine_lent_usable(p, cls);
+    return bytes != 0 ? ENGINE_BIG : ENGINE_NOT_OURS;
 }
 
 /* Usable bytes, or 0 for what is no object of ours. */
@@ -37,7 +39,10 @@ static size_t usable_or_zero(const void *p) {
         return engine_debug_get()->usable(p);
     if (LIKELY(class_is_slab(cls)))
         return slab_geometry_of(slab_id_of(p, cls))->size_bytes;
-    return cls == PAGE_MAP_BIG ? big_usable(p) : guard_usable(p);
+    if (cls == PAGE_MAP_BIG)
+        return big_usable(p);
+    size_t lent = engine_lent_usable(p, cls);
+    return lent != 0 ? lent : guard_usable(p);
 }
 
 size_t engine_usable(const void *p) {
@@ -66,7 +71,7 @@ void engine_free_slow(void *p) {
         mag_free(slot, p);
     else if (cls == PAGE_MAP_NOT_OURS && guard_has(p))
         guard_free(p);
-    else if (cls != PAGE_MAP_BIG || !big_free(p))
+    else if (cls == PAGE_MAP_BIG ? !big_free(p) : !engine_lent_free(p, cls))
         engine_bad_pointer(p);
     engine_chores_look();
     engine_tick_freed(bytes);

@@ -150,6 +150,17 @@ EXPORT unsigned quarry_core1_classes_look(struct quarry_core1_class_row *ret_row
 typedef void quarry_core1_out_fn(void *arg, void *slab, size_t nr, void *object);
 EXPORT void quarry_core1_class_each_out(const struct quarry_core1_class *class, quarry_core1_out_fn *fn, void *arg);
 
+/* --- objects in pages and areas --- */
+
+/* What free and its kin ask about an address in pages or in an area: engine/lent.h. Async-signal-safe, with nothing
+ * held. */
+struct quarry_core1_lent {
+    bool (*free)(void *p);           /* false: no object begins there */
+    size_t (*usable)(const void *p); /* 0: no object begins there */
+};
+/* Before the first such object is handed out; again is no matter. The table is not copied. */
+EXPORT void quarry_core1_lent_start(const struct quarry_core1_lent *lent);
+
 /* --- debugging --- */
 
 /*

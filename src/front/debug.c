@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The functions of core.h by which libquarry-kmem debugs caches. Owns nothing. */
+/* The functions of core.h by which libquarry-kmem debugs caches, and has objects of its own. Owns nothing. */
 #include "engine/debug.h"
 
 #include "engine/engine.h"
+#include "engine/lent.h"
 #include "engine/start.h"
 #include "front/core.h"
 #include "rt/options.h"
@@ -23,6 +24,16 @@ void quarry_core1_debug_start(const struct quarry_core1_debug *debug) {
     hooks = (struct engine_debug){.alloc = hook_alloc, .free = debug->free, .usable = debug->usable};
     /* order: release: the table.                                                               pairs: [engine.debug] */
     atomic_store_explicit(&engine_debug, &hooks, memory_order_release);
+}
+
+/* Of several threads that come here first all write the same. */
+void quarry_core1_lent_start(const struct quarry_core1_lent *lent) {
+    static struct engine_lent table;
+    if (atomic_load_explicit(&engine_lent, memory_order_relaxed) != NULL)
+        return;
+    table = (struct engine_lent){.free = lent->free, .usable = lent->usable};
+    /* order: release: the table.                                                                pairs: [engine.lent] */
+    atomic_store_explicit(&engine_lent, &table, memory_order_release);
 }
 
 void quarry_core1_debug_free(void *slot) { engine_debug_slot_free(slot); }

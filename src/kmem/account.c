@@ -139,17 +139,41 @@ bool kmem_account_charge(const void *p, quarry_gfp_t flags) {
     return current == NULL || !quarry_core1_debug_look(p, &slab) || charge(&slab, flags);
 }
 
+/* Whose number stands in an owner's entry; NULL: nobody's, of an object that is lent. */
+static struct quarry_account *account_of(u16 number) {
+    number &= (u16)~KMEM_OWNER_LENT;
+    return number == 0 ? NULL : &accounts[number - 1];
+}
+
 /* Of two who free one object, one finds the number. */
 bool kmem_account_uncharge(const struct quarry_core1_slab *slab) {
     _Atomic(u16) *owner = kmem_owner_find(slab);
     u16 number = owner == NULL ? 0 : atomic_exchange_explicit(owner, 0, memory_order_relaxed);
     if (number == 0)
         return false;
-    struct quarry_account *a = &accounts[number - 1];
-    sum_sub(a, slab->slot_bytes);
-    ref_drop(a);
+    struct quarry_account *a = account_of(number);
+    if (a != NULL) {
+        sum_sub(a, slab->slot_bytes);
+        ref_drop(a);
+    }
     return true;
 }
+
+/* --- objects that are lent --- */
+
+bool kmem_account_lend(const struct quarry_core1_slab *slab, quarry_gfp_t flags) {
+    _Atomic(u16) *owner = kmem_owner_make(slab, flags);
+    if (owner != NULL)
+        (void)atomic_fetch_or_explicit(owner, KMEM_OWNER_LENT, memory_order_relaxed);
+    return owner != NULL;
+}
+
+bool kmem_account_is_lent(const struct quarry_core1_slab *slab) {
+    const _Atomic(u16) *owner = kmem_owner_find(slab);
+    return owner != NULL && (atomic_load_explicit(owner, memory_order_relaxed) & KMEM_OWNER_LENT) != 0;
+}
+
+bool kmem_account_slot_charge(const struct quarry_core1_slab *slab, quarry_gfp_t flags) { return charge(slab, flags); }
 
 /* --- areas --- */
 
@@ -184,8 +208,8 @@ u16 kmem_account_area_take(const void *p) {
 
 bool kmem_account_area_resize(u16 number, size_t from, size_t to, quarry_gfp_t flags) {
     if (to > from)
-        return sum_add(&accounts[number - 1], to - from, flags);
-    sum_sub(&accounts[number - 1], from - to);
+        return sum_add(account_of(number), to - from, flags);
+    sum_sub(account_of(number), from - to);
     return true;
 }
 
@@ -196,6 +220,6 @@ void kmem_account_area_put(const void *p, u16 number, size_t bytes) {
         atomic_store_explicit(owner, number, memory_order_relaxed);
         return;
     }
-    sum_sub(&accounts[number - 1], bytes);
-    ref_drop(&accounts[number - 1]);
+    sum_sub(account_of(number), bytes);
+    ref_drop(account_of(number));
 }

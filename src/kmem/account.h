@@ -25,6 +25,15 @@ bool kmem_account_charge(const void *p, quarry_gfp_t flags);
 /* The slot that slab->index says is nobody's again; false: it was nobody's. Wait-free, without system call. */
 bool kmem_account_uncharge(const struct quarry_core1_slab *slab);
 
+/* Objects of kmalloc outside of slabs (lent.c), at the place that slab says, have this in their owner's entry, charged
+ * or not. lend: false without memory. */
+enum { KMEM_OWNER_LENT = 0x8000 };
+_Static_assert((unsigned)QUARRY_ACCOUNTS_MAX < (unsigned)KMEM_OWNER_LENT, "numbers of accounts are below it");
+bool kmem_account_lend(const struct quarry_core1_slab *slab, quarry_gfp_t flags);
+bool kmem_account_is_lent(const struct quarry_core1_slab *slab);
+/* As kmem_account_charge, of the slot that slab says. */
+bool kmem_account_slot_charge(const struct quarry_core1_slab *slab, quarry_gfp_t flags);
+
 /* The same of vmalloc areas. charge: as above. Which are charged, and how much, is asked before they are freed or
  * resized: their place may be another's as soon as they are. */
 bool kmem_account_area_charge(const void *p, size_t bytes, quarry_gfp_t flags);

@@ -10,6 +10,7 @@
 #include "kmem/account.h"
 #include "kmem/debug.h"
 #include "kmem/gfp.h"
+#include "kmem/lent.h"
 #include "rt/misuse.h"
 
 #include <stdio.h>
@@ -102,23 +103,12 @@ void *kmem_accounted_alloc(const struct quarry_kmem_cache *s, enum quarry_core1_
                    kmem_may_block(flags) ? kmem_gfp_try_inside(charged_try, charged) : charged_try(charged, flags));
 }
 
-/* What may not fail is served, and nobody's. */
-COLD static void *kmalloc_too_large(size_t size, quarry_gfp_t flags) {
-    static _Atomic(bool) said, said_served;
-    if ((flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags)) {
-        kmem_warn_once(&said_served, flags, "quarry: warning: kmalloc of more than 1 MiB is not charged\n");
-        return quarry_kmalloc(size, flags & ~QUARRY___GFP_ACCOUNT);
-    }
-    kmem_warn_once(&said, flags, "quarry: warning: kmalloc of more than 1 MiB with __GFP_ACCOUNT refused\n");
-    return NULL;
-}
-
 void *kmem_accounted_kmalloc(size_t size, quarry_gfp_t flags) {
     size_t i = 0;
     while (i < ARRAY_NR(kmalloc_bytes) && kmalloc_bytes[i] < size)
         i++;
     if (i == ARRAY_NR(kmalloc_bytes))
-        return kmalloc_too_large(size, flags);
+        return kmem_lent_area(size, flags);
     const struct quarry_kmem_cache *s = kmalloc_cache(i);
     void *p = kmem_may_block(flags) ? kmem_gfp_try(charged_try, s, flags) : charged_try(s, flags);
     if (p != NULL && !kmem_gfp_node_holds(p, size, flags)) {

@@ -497,6 +497,7 @@ static void *alloc_by_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int 
 }
 
 static void *alloc_by_rules(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    flags = kmem_gfp_node_flags(flags);
     return is_strict(flags) ? alloc_by_node(s, flags, QUARRY_NUMA_NO_NODE) : alloc_by_context(s, flags);
 }
 
@@ -511,6 +512,7 @@ FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp
 }
 
 void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
+    flags = kmem_gfp_node_flags(flags);
     if (node < 0 && !is_strict(flags))
         return quarry_kmem_cache_alloc(s, flags);
     return zeroed(s, flags, alloc_by_node(s, flags, node));

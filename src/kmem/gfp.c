@@ -61,6 +61,11 @@ bool kmem_gfp_passes_limit(quarry_gfp_t flags) {
 
 /* --- nodes --- */
 
+quarry_gfp_t kmem_gfp_node_flags(quarry_gfp_t flags) {
+    bool may_fail = (flags & QUARRY___GFP_NOFAIL) == 0 || !kmem_may_block(flags);
+    return may_fail ? flags : flags & ~QUARRY___GFP_THISNODE;
+}
+
 bool kmem_gfp_node_holds(void *p, size_t size, quarry_gfp_t flags) {
     if ((flags & QUARRY___GFP_THISNODE) == 0 || quarry_core1_node_sole() >= 0)
         return true;

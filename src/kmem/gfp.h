@@ -39,6 +39,8 @@ void kmem_gfp_nofail_ignored(quarry_gfp_t flags);
 quarry_gfp_t kmem_gfp_current(void);
 /* Whether that allocation may ask the shrinkers. */
 bool kmem_gfp_may_shrink(void);
+/* What must not fail may lie anywhere: with __GFP_NOFAIL a node that __GFP_THISNODE asks for is preferred. */
+quarry_gfp_t kmem_gfp_node_flags(quarry_gfp_t flags);
 /* Whether what the flags ask of NUMA nodes holds of p, or of any memory if p is NULL. */
 bool kmem_gfp_node_holds(void *p, size_t size, quarry_gfp_t flags);
 

@@ -7,6 +7,7 @@
 #include "kmem/debug.h"
 #include "kmem/gfp.h"
 #include "kmem/kmem.h"
+#include "kmem/lent.h"
 
 #include <string.h>
 
@@ -16,6 +17,9 @@ _Static_assert(QUARRY_KMALLOC_PLAIN_MAX == HPAGE_BYTES, "what the heap aligns by
 /* No mapping is smaller (the least that option vmalloc_threshold may be); slab objects are as large as good_size says.
  */
 #define MAPPED_MIN (64 * KIB)
+
+/* What every object has. */
+#define OBJECT_ALIGN 16
 
 void (*_Atomic kmem_rcu_barrier)(void);
 
@@ -58,12 +62,6 @@ static void *alloc_atomic(size_t size, quarry_gfp_t flags) {
     return p;
 }
 
-COLD static void *dma_refused(quarry_gfp_t flags) {
-    static _Atomic(bool) said;
-    kmem_warn_once(&said, flags, "quarry: warning: kmalloc with __GFP_DMA refused: pages alone have it\n");
-    return NULL;
-}
-
 static void *alloc_blocking(const void *what, quarry_gfp_t flags) {
     size_t size = *(const size_t *)what;
     if (size > QUARRY_KMALLOC_PLAIN_MAX && size % QUARRY_KMALLOC_MAX_SIZE == 0)
@@ -95,8 +93,9 @@ static void *alloc_by_node(size_t size, quarry_gfp_t flags, int node) {
 
 static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
     void *p;
-    if ((flags & QUARRY___GFP_DMA) != 0)
-        return dma_refused(flags);
+    flags = kmem_gfp_node_flags(flags);
+    if ((flags & QUARRY_GFP_ZONES) != 0)
+        return kmem_lent_pages(size, flags);
     if (UNLIKELY(kmem_debug_kmalloc_on) && kmem_debug_kmalloc(size, flags, &p))
         return p;
     if ((flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL)
@@ -128,8 +127,9 @@ FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
 
 /* Objects that are debugged, and those of atomic contexts, come from where there are some. */
 void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) {
+    flags = kmem_gfp_node_flags(flags);
     bool charged = (flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL;
-    bool rules = !kmem_may_block(flags) || (flags & QUARRY___GFP_DMA) != 0 || kmem_debug_kmalloc_on || charged;
+    bool rules = !kmem_may_block(flags) || (flags & QUARRY_GFP_ZONES) != 0 || kmem_debug_kmalloc_on || charged;
     if (node < 0 || UNLIKELY(size - 1 >= QUARRY_KMALLOC_MAX_SIZE))
         return quarry_kmalloc(size, flags);
     if (UNLIKELY(rules)) {
@@ -183,23 +183,47 @@ static void *krealloc_here(char *p, size_t size, size_t usable, quarry_gfp_t fla
     return p;
 }
 
-void *quarry_krealloc(const void *p, size_t size, quarry_gfp_t flags) {
+/* To a new place. */
+static void *krealloc_move(const void *p, size_t bytes, size_t size, quarry_gfp_t flags, int node) {
+    void *q = quarry_kmalloc_node(size, flags, node);
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, bytes);
+    quarry_kfree(p);
+    return q;
+}
+
+static void *krealloc_by(const void *p, size_t size, quarry_gfp_t flags, int node) {
     if (size == 0) {
         quarry_kfree(p);
         return QUARRY_ZERO_SIZE_PTR;
     }
     if (QUARRY_ZERO_OR_NULL_PTR(p))
-        return quarry_kmalloc(size, flags);
+        return quarry_kmalloc_node(size, flags, node);
     void *q;
     if (UNLIKELY(kmem_debug_any) && kmem_debug_krealloc(p, size, flags, &q))
         return q;
     size_t usable = quarry_usable_size(p);
-    if (size <= usable)
-        return krealloc_here((char *)(uintptr_t)p, size, usable, flags);
-    q = quarry_kmalloc(size, flags);
-    if (q == NULL)
-        return NULL;
-    memcpy(q, p, usable);
-    quarry_kfree(p);
-    return q;
+    return size <= usable ? krealloc_here((char *)(uintptr_t)p, size, usable, flags)
+                          : krealloc_move(p, usable, size, flags, node);
+}
+
+void *quarry_krealloc(const void *p, size_t size, quarry_gfp_t flags) {
+    return krealloc_by(p, size, flags, QUARRY_NUMA_NO_NODE);
+}
+
+/* A multiple of the alignment is aligned to it by kmalloc. */
+void *quarry_krealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags, int node) {
+    align = MAX(align, 1ul);
+    if (!is_pow2(align) || align > QUARRY_KMALLOC_MAX_SIZE || size > QUARRY_KMALLOC_MAX_SIZE)
+        return size > QUARRY_KMALLOC_MAX_SIZE ? kmalloc_edge(size, flags) : NULL;
+    bool strict = (flags & QUARRY___GFP_THISNODE) != 0 && node >= 0 && quarry_core1_node_sole() != node;
+    bool stays = !strict && ((uintptr_t)p & (align - 1)) == 0;
+    if (size == 0 || (stays && align <= OBJECT_ALIGN))
+        return krealloc_by(p, size, flags, node);
+    if (QUARRY_ZERO_OR_NULL_PTR(p))
+        return quarry_kmalloc_node(round_up(size, align), flags, node);
+    size_t usable = quarry_ksize(p);
+    return stays && size <= usable ? krealloc_by(p, size, flags, node)
+                                   : krealloc_move(p, MIN(usable, size), round_up(size, align), flags, node);
 }

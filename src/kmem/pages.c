@@ -20,9 +20,13 @@ COLD static struct quarry_page *order_refused(quarry_gfp_t flags) {
 static unsigned core_flags(quarry_gfp_t flags) {
     return ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
            ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | (kmem_may_block(flags) ? 0 : BUDDY_AT_HAND) |
-           ((flags & QUARRY___GFP_DMA) != 0 ? BUDDY_DMA : 0) |
-           ((flags & QUARRY___GFP_THISNODE) != 0 ? BUDDY_STRICT : 0);
+           ((flags & QUARRY_GFP_ZONES) != 0 ? BUDDY_DMA : 0) |
+           ((flags & QUARRY___GFP_THISNODE) != 0 ? BUDDY_STRICT : 0) |
+           ((flags & QUARRY___GFP_MOVABLE) != 0 ? BUDDY_MOVABLE : 0) |
+           ((flags & QUARRY___GFP_RECLAIMABLE) != 0 ? BUDDY_RECLAIMABLE : 0);
 }
+
+#define DMA32_END ((u64)1 << 32)
 
 struct wanted {
     unsigned order;
@@ -46,11 +50,23 @@ COLD static void nofail_large(quarry_gfp_t flags) {
     kmem_warn_once(&said, flags, "quarry: warning: alloc_pages of an order above 1 with __GFP_NOFAIL\n");
 }
 
+/* Nobody in user space can ask for memory below 4 GiB of physical address, but whether it is can be told. */
+static struct quarry_page *low_or_none(struct quarry_page *page, unsigned order, quarry_gfp_t flags) {
+    static _Atomic(bool) said;
+    size_t bytes = QUARRY_PAGE_SIZE << order;
+    if (quarry_core1_dma_address(page->quarry_addr, bytes) + bytes <= DMA32_END)
+        return page;
+    quarry___free_pages(page, order);
+    kmem_warn_once(&said, flags, "quarry: warning: no memory for DMA: what there is lies above 4 GiB\n");
+    return NULL;
+}
+
 /* Not at the first attempt, or by rules that begin with it. What memory for devices lacks is rights, which no
  * effort brings. */
 static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned order, int node) {
+    flags = kmem_gfp_node_flags(flags);
     struct wanted w = {order, node};
-    bool dma = (flags & QUARRY___GFP_DMA) != 0;
+    bool dma = (flags & QUARRY_GFP_ZONES) != 0;
     if (dma)
         flags = (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY;
     if (!kmem_may_block(flags))
@@ -60,13 +76,13 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
     struct quarry_page *page = kmem_may_block(flags) ? kmem_gfp_try(pages_try, &w, flags) : pages_try(&w, flags);
     if (page == NULL && dma)
         kmem_dma_refused(flags);
-    return page;
+    return page != NULL && (flags & QUARRY___GFP_DMA32) != 0 ? low_or_none(page, order, flags) : page;
 }
 
 struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) {
     if (UNLIKELY(order > QUARRY_MAX_PAGE_ORDER))
         return order_refused(flags);
-    bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY___GFP_DMA)) == 0;
+    bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY_GFP_ZONES)) == 0;
     struct quarry_page *page = LIKELY(plain) ? pages_get(order, flags, node) : NULL;
     return LIKELY(page != NULL) ? page : pages_hard(flags, order, node);
 }

@@ -11,13 +11,12 @@
  *
  * States      An object is in one batch, on one list, in one chain taken by the round, or freed.
  * Invariants  [G1] Chains are touched under round_lock alone. A round frees what it took before its grace period began.
- *             [G2] A chain's head moves on before its object is freed: a child of fork that finds a chain goes on with
- *                  it, and at most loses the object that was just being freed.
- *             [G3] Sections read the set inside. After the set was turned and a membarrier(RSEQ) passed no section
- *                  that read the old one can commit. Lists that are pushed to by compare-and-swap (of threads without a
- *                  CPU number; all without rseq or membarrier) are in the first set alone and taken by exchange.
- * Ordering    A push releases the object and takes all before into account: whoever took the list by acquire and then
- *             waits for a grace period waits for every reader that can have seen an object of it.          [rcu.list]
+ *             [G2] A chain's head moves on before its objects are freed: a child of fork that finds a chain goes on
+ * with it, and at most loses the run of objects that was just being freed. [G3] Sections read the set inside. After the
+ * set was turned and a membarrier(RSEQ) passed no section that read the old one can commit. Lists that are pushed to by
+ * compare-and-swap (of threads without a CPU number; all without rseq or membarrier) are in the first set alone and
+ * taken by exchange. Ordering    A push releases the object and takes all before into account: whoever took the list by
+ * acquire and then waits for a grace period waits for every reader that can have seen an object of it. [rcu.list]
  *             Pusher and thread: either the thread sees the push before it sleeps, or the pusher sees that it is about
  *             to.                                                                                          [rcu.idle]
  * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. Who fills a
@@ -36,10 +35,13 @@
 #include <string.h>
 
 enum {
+    CHAIN_RUN = 64,                                /* objects of a chain freed in one step */
     GATHER_MS = 2,                                 /* between rounds: more objects share a grace period */
-    GATHER_OBJS = 4096,                            /* not after a round of so many: they come faster */
+    GATHER_OBJS = 16384,                           /* not after a round of so many: they come faster */
     GATHER_BATCHES = GATHER_OBJS / RCU_BATCH_OBJS, /* and not while so many wait */
     PUSH_TRIES = 8,                                /* to find a batch of its own in this CPU's place */
+    ASKED_ALWAYS = 64,                             /* pushes without thread that ask whether one may be started */
+    ASKED_PERIOD = 256,                            /* of those behind them, one of so many */
     HEADLESS = 4095, /* in the place of an offset, and none a head can have: that of a struct headless */
 };
 
@@ -64,6 +66,7 @@ static struct {
     bool forked;        /* both sets may have objects */
     struct sys_lock start_lock, round_lock;
     _Atomic(bool) thread_runs;
+    _Atomic(u32) asked_nr; /* pushes that found it not to run */
     _Atomic(u32) barriers; /* that wait for round_lock, or have it: the thread stands back */
     _Atomic(u32) idle;     /* 1: the thread sleeps, or is about to */
     _Atomic(u32) gathers;  /* 1: it lets objects gather */
@@ -197,24 +200,41 @@ void quarry_synchronize_rcu(void) { flavour_get()->synchronize(); }
 
 /* --- rounds --- */
 
-static void object_free(struct quarry_rcu_head *head) {
-    uintptr_t func = (uintptr_t)head->func;
-    if (func == HEADLESS) {
-        quarry_kvfree(((struct headless *)(void *)head)->object);
-        quarry_kfree(head);
-    } else if (func <= QUARRY_RCU_OFFSET_MAX) {
-        quarry_kvfree((char *)head - func);
-    } else {
+/* Of a head that is no object's own. */
+static void head_run(struct quarry_rcu_head *head) {
+    if ((uintptr_t)head->func != HEADLESS) {
         head->func(head);
+        return;
     }
+    quarry_kvfree(((struct headless *)(void *)head)->object);
+    quarry_kfree(head);
 }
 
-/* [G2] */
-static size_t chain_free(struct list *list) {
-    size_t nr = 0;
-    for (struct quarry_rcu_head *head; (head = list->chain) != NULL; nr++) {
+/* Takes heads off the chain that stand for their objects, up to nr. [G2] */
+static size_t chain_take(struct list *list, size_t nr, void **objs) {
+    size_t taken = 0;
+    for (struct quarry_rcu_head *head; taken < nr && (head = list->chain) != NULL; taken++) {
+        if ((uintptr_t)head->func >= HEADLESS)
+            break;
+        objs[taken] = (char *)head - (uintptr_t)head->func;
         list->chain = head->next;
-        object_free(head);
+    }
+    return taken;
+}
+
+static size_t chain_free(struct list *list) {
+    void *objs[CHAIN_RUN];
+    size_t nr = 0;
+    while (list->chain != NULL) {
+        size_t run = chain_take(list, CHAIN_RUN, objs);
+        kmem_free_each(run, objs, quarry_kvfree);
+        nr += run;
+        struct quarry_rcu_head *head = list->chain;
+        if (run < CHAIN_RUN && head != NULL) {
+            list->chain = head->next;
+            head_run(head);
+            nr++;
+        }
     }
     return nr;
 }
@@ -272,15 +292,21 @@ static size_t round_locked(const struct quarry_rcu_flavour *flavour) {
     return nr + rcu_batch_ready();
 }
 
+/* Who frees the batches whose grace period is over. */
+enum freeing {
+    FREED_BY_ROUND,
+    FREED_BY_PUSHERS, /* they hand over more, and each takes some, into the magazines it allocates from */
+};
+
 /* What a fork left takes up to three: chains, one set, the other. */
-static size_t round_run(const struct quarry_rcu_flavour *flavour) {
+static size_t round_run(const struct quarry_rcu_flavour *flavour, enum freeing by) {
     if (!sys_lock_acquire(&rcu.round_lock))
         return 0; /* from a callback: it is the round */
     size_t nr = 0;
-    for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--) {
+    for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--)
         nr += round_locked(flavour);
-        rcu_batch_free_ready(); /* [R3] asks for none to be ready when more are */
-    }
+    if (by == FREED_BY_ROUND)
+        rcu_batch_free_ready();
     rcu.forked = false;
     rcu_batch_stock();
     sys_lock_release(&rcu.round_lock);
@@ -315,22 +341,27 @@ static void thread_sleep(void) {
     atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
 }
 
-static void thread_gather(void) {
+/* Lets objects gather. Who frees what waited long enough then: a gathering that was cut short had pushers who fill
+ * batches. */
+static enum freeing thread_gather(void) {
     stock_by(rcu_batch_stock);
     atomic_store_explicit(&rcu.gathers, 1, memory_order_relaxed);
     sys_wait(&rcu.gathers, 1, GATHER_MS);
-    atomic_store_explicit(&rcu.gathers, 0, memory_order_relaxed);
+    return atomic_exchange_explicit(&rcu.gathers, 0, memory_order_relaxed) == 0 ? FREED_BY_PUSHERS : FREED_BY_ROUND;
 }
+
+static bool barrier_waits(void) { return atomic_load_explicit(&rcu.barriers, memory_order_relaxed) != 0; }
 
 static void thread_main(void) {
     const struct quarry_rcu_flavour *flavour = flavour_get();
     for (;;) {
+        enum freeing by;
         thread_sleep();
         do
-            thread_gather();
-        while (atomic_load_explicit(&rcu.barriers, memory_order_relaxed) != 0);
-        while (round_run(flavour) >= GATHER_OBJS && atomic_load_explicit(&rcu.barriers, memory_order_relaxed) == 0)
-            continue;
+            by = thread_gather();
+        while (barrier_waits());
+        while (round_run(flavour, by) >= GATHER_OBJS && !barrier_waits())
+            by = FREED_BY_PUSHERS;
     }
 }
 
@@ -367,9 +398,13 @@ static struct quarry_rcu_head *list_push_swapped(struct quarry_rcu_head *head) {
     return first;
 }
 
-/* Whether the thread runs; in what may be a signal handler that is left to the next call. */
+/* Whether the thread runs; in what may be a signal handler that is left to a later call: the next ones, and then some
+ * of them, since a thread that always looks like one would pay for a system call each time. */
 static bool thread_is_there(void) {
-    if (!thread_runs() && !sys_signals_blocked())
+    if (thread_runs())
+        return true;
+    u32 nr = atomic_fetch_add_explicit(&rcu.asked_nr, 1, memory_order_relaxed);
+    if ((nr < ASKED_ALWAYS || nr % ASKED_PERIOD == 0) && !sys_handler_maybe())
         thread_start();
     return thread_runs();
 }
@@ -482,7 +517,7 @@ void quarry_kvfree_rcu_barrier(void) {
     barriers_here = barriers_here + 1;
     atomic_fetch_add_explicit(&rcu.barriers, 1, memory_order_relaxed);
     rcu_batch_shut();
-    (void)round_run(flavour);
+    (void)round_run(flavour, FREED_BY_ROUND);
     stock_by(rcu_batch_trim);
     rcu_batch_open();
     atomic_fetch_sub_explicit(&rcu.barriers, 1, memory_order_relaxed);

@@ -9,7 +9,8 @@
  *             [R2] Under a shut door nobody is inside: every object handed over before is in a list that a round sees.
  *             [R3] Lists change by one store, under the lock. Where a batch changes from taken to ready, or from ready
  *                  to freeing, it is in both for a moment, under the lock, and there first of the list: the child of a
- *                  fork sees that, and loses only what others had in their hands.
+ *                  fork sees that, and loses only what others had in their hands. A list that goes before another
+ *                  leads into it already while its first is not there yet: the child cuts it off.
  *             [R4] Of a batch whose objects are being freed freed_nr moves on before a run is freed: a child of fork
  *                  that finds it goes on with it, and loses at most that run.
  * Ordering    Handing over releases what the batch has; the round takes by acquire. [batch.handed] Who enters counts
@@ -24,9 +25,10 @@
 #include "sys/sys.h"
 
 enum {
-    FREED_AT_ONCE = 2, /* batches for each that is handed over: more, so that what is ready becomes less */
-    STOCK_MIN = 32,    /* empty ones kept, so that the first objects of many find some: of addresses 128 KiB */
-    STOCK_MAX = 1024,
+    SURPLUS_PERIOD = 4, /* batches freed for as many handed over and one more: so what is ready becomes less */
+    STOCK_MIN = 32,     /* empty ones kept, so that the first objects of many find some: of addresses 128 KiB */
+    STOCK_GROWTH = 4,   /* for each time that there were too few: what waits has grown meanwhile */
+    STOCK_MAX = 2048,
     RUN_NR = 64, /* objects freed in one step */
     SPINS = 1000,
 };
@@ -34,6 +36,7 @@ enum {
 static struct {
     _Alignas(CACHE_LINE) struct rcu_batch *_Atomic handed;
     _Atomic(u32) handed_nr; /* a hint */
+    _Atomic(u32) got_nr;    /* batches that pushers asked for */
     _Atomic(bool) wanted;   /* somebody found no memory for a batch */
     _Alignas(CACHE_LINE) _Atomic(u32) inside;
     _Atomic(u32) shut;
@@ -103,11 +106,15 @@ static void empty_count(void) {
     atomic_store_explicit(&batches.empty_nr, nr, memory_order_relaxed);
 }
 
-/* [R3]: a step of two stores, under the lock, was cut in two. */
+/* [R3]: a step of some stores, under the lock, was cut in two. */
 static void lists_mend(void) {
     struct rcu_batch *ready = batch_load(&batches.ready);
     if (ready != NULL && ready == batch_load(&batches.taken))
         batch_store(&batches.taken, NULL);
+    for (struct rcu_batch *b = batch_load(&batches.taken); b != NULL; b = b->next) {
+        if (b->next == ready)
+            b->next = NULL; /* was to go before what is ready */
+    }
     if (ready != NULL && ready == batch_load(&batches.freeing))
         batch_store(&batches.ready, ready->next);
     empty_count();
@@ -175,7 +182,8 @@ void rcu_batch_put(struct rcu_batch *b) {
 
 struct rcu_batch *rcu_batch_get(void) {
     struct rcu_batch *found = NULL, *b;
-    for (int i = 0; i < FREED_AT_ONCE && (b = pop_try(&batches.ready)) != NULL; i++) {
+    u32 surplus = atomic_fetch_add_explicit(&batches.got_nr, 1, memory_order_relaxed) % SURPLUS_PERIOD == 0;
+    for (u32 i = 0; i < 1 + surplus && (b = pop_try(&batches.ready)) != NULL; i++) {
         objects_free(b, quarry_kvfree_atomic);
         if (found != NULL)
             rcu_batch_put(b);
@@ -215,7 +223,7 @@ static void stock_to(u32 nr) {
 void rcu_batch_stock(void) {
     u32 stock = atomic_load_explicit(&batches.stock_nr, memory_order_relaxed);
     if (is_wanted() && !is_shut())
-        stock_to(stock < STOCK_MIN ? STOCK_MIN : MIN(2 * stock, (u32)STOCK_MAX));
+        stock_to(stock < STOCK_MIN ? STOCK_MIN : MIN(STOCK_GROWTH * stock, (u32)STOCK_MAX));
 }
 
 void rcu_batch_trim(void) { stock_to(STOCK_MIN); }

@@ -99,6 +99,7 @@ static void *area_get(const struct wanted *w, quarry_gfp_t flags) {
 /* An area reads as zeros, whether that was asked for or not: it is made of memory the kernel just gave. */
 static void *area(size_t size, size_t align, quarry_gfp_t flags, unsigned how, int node, const void *caller) {
     static _Atomic(bool) said_empty, said_context;
+    flags = kmem_gfp_node_flags(flags);
     if (UNLIKELY(size == 0))
         return refuse(&said_empty, flags, "quarry: warning: vmalloc of 0 bytes refused\n");
     if (UNLIKELY(!kmem_may_block(flags)))
@@ -178,21 +179,28 @@ COLD static void *kvmalloc_refused(quarry_gfp_t flags) {
     return refuse(&said, flags, "quarry: warning: kvmalloc of more than INT_MAX refused\n");
 }
 
-static void *kvmalloc_by(size_t size, quarry_gfp_t flags, int node, const void *caller) {
-    bool falls_back = size > QUARRY_PAGE_SIZE && kmem_may_block(flags) && (flags & QUARRY___GFP_DMA) == 0;
+static void *kvmalloc_by(size_t size, size_t align, quarry_gfp_t flags, int node, const void *caller) {
+    bool falls_back = size > QUARRY_PAGE_SIZE && kmem_may_block(flags) && (flags & QUARRY_GFP_ZONES) == 0;
     quarry_gfp_t first =
         falls_back ? (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN : flags;
     if (LIKELY(size <= QUARRY_KMALLOC_MAX_SIZE)) {
-        void *p = quarry_kmalloc_node(size, first, node);
+        void *p = quarry_kmalloc_node(round_up(size, align), first, node);
         if (LIKELY(p != NULL) || !falls_back)
             return p;
     }
     if (UNLIKELY(size > INT_MAX))
         return kvmalloc_refused(flags);
-    return falls_back ? area(size, 1, flags, 0, node, caller) : NULL;
+    return falls_back ? area(size, align, flags, 0, node, caller) : NULL;
 }
 
-void *quarry_kvmalloc_node(size_t size, quarry_gfp_t flags, int node) { return kvmalloc_by(size, flags, node, CALLER); }
+void *quarry_kvmalloc_node(size_t size, quarry_gfp_t flags, int node) {
+    return kvmalloc_by(size, 1, flags, node, CALLER);
+}
+
+void *quarry_kvmalloc_node_align(size_t size, unsigned long align, quarry_gfp_t flags, int node) {
+    bool known = align <= 1 || is_pow2(align);
+    return known && align <= QUARRY_KMALLOC_MAX_SIZE ? kvmalloc_by(size, MAX(align, 1ul), flags, node, CALLER) : NULL;
+}
 
 void quarry_kvfree(const void *p) {
     if (quarry_core1_in_area(p))
@@ -226,7 +234,7 @@ void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) {
         if (q != NULL)
             return q;
     }
-    void *q = kvmalloc_by(size, flags, AREA_ANY_NODE, CALLER);
+    void *q = kvmalloc_by(size, 1, flags, AREA_ANY_NODE, CALLER);
     if (q == NULL || QUARRY_ZERO_OR_NULL_PTR(p))
         return q;
     memcpy(q, p, MIN(quarry_ksize(p), size));
@@ -235,7 +243,7 @@ void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) {
 }
 
 void *quarry_kvmemdup(const void *src, size_t len, quarry_gfp_t flags) {
-    void *p = kvmalloc_by(len, flags, AREA_ANY_NODE, CALLER);
+    void *p = kvmalloc_by(len, 1, flags, AREA_ANY_NODE, CALLER);
     if (!QUARRY_ZERO_OR_NULL_PTR(p))
         memcpy(p, src, len);
     return p;

@@ -115,8 +115,10 @@ bool sys_lines_find(const char *path, bool (*match)(const char *line, void *arg)
 _Noreturn void sys_abort(void);
 /* Whether p lies in what the program's own file (not a library) maps without write access: its code and constants. */
 bool sys_program_constant(const void *p);
-/* Whether this thread has any signal blocked: true in nearly every signal handler, which blocks its own. */
-bool sys_signals_blocked(void);
+/* Whether this thread may be in a signal handler: it has a signal blocked that the program handles, as nearly every
+ * handler has its own. A signal that is blocked to be waited for (sigwait, signalfd) has no handler. Not seen is a
+ * handler that has lost its place meanwhile (SA_RESETHAND), or blocks nothing (SA_NODEFER). Async-signal-safe. */
+bool sys_handler_maybe(void);
 /* Bytes nobody can guess, by the kernel; where it has none, by clock and address. */
 void sys_random(void *to, size_t bytes);
 u32 sys_process_id(void);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The reclaim callbacks. A cache that grows without bound lives under QUARRY_LIMIT_SOFT, because its callback drops it;
- * an allocation inside the callback starts no second round; callbacks do not run where signals are blocked; one that
- * unregisters itself is not called again; a hard limit is met with callbacks before it is answered with NULL;
- * registration races with rounds. Set both limits in the driver.
+ * an allocation inside the callback starts no second round; callbacks do not run in handlers nor where a signal with a
+ * handler is blocked; one that unregisters itself is not called again; a hard limit is met with callbacks before it is
+ * answered with NULL; registration races with rounds. Set both limits in the driver.
  */
 #include "check.h"
 
@@ -78,6 +78,13 @@ static void *race(void *arg) {
     return arg;
 }
 
+static volatile unsigned handler_calls;
+static void in_handler(int signal_nr) {
+    (void)signal_nr;
+    CHECK(malloc((size_t)1 << 40) == NULL);
+    handler_calls++;
+}
+
 static void nothing(void *arg) { never_called = arg; }
 
 static void slots_check(void) {
@@ -104,12 +111,16 @@ int main(void) {
     CHECK(quarry_pressure(&p) <= QUARRY_PRESSURE_HIGH && p.used_bytes < 2 * p.soft_bytes);
 
     unsigned before = drops;
+    CHECK(signal(SIGUSR1, in_handler) != SIG_ERR && raise(SIGUSR1) == 0 && handler_calls == 1);
+    CHECK_MSG(drops == before, "%u rounds in a handler", drops - before);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    CHECK(malloc(p.hard_bytes + 1) == NULL && errno == ENOMEM && drops == before);
+    CHECK(malloc(p.hard_bytes + 1) == NULL && errno == ENOMEM && drops == before); /* as in a handler */
+    CHECK(signal(SIGUSR1, SIG_DFL) != SIG_ERR);
+    CHECK(malloc(p.hard_bytes + 1) == NULL && errno == ENOMEM && drops == before + 1);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     CHECK(malloc(p.hard_bytes + 1) == NULL && errno == ENOMEM);
-    CHECK_MSG(drops == before + 1 && cache == NULL, "%u rounds", drops - before);
+    CHECK_MSG(drops == before + 2 && cache == NULL, "%u rounds", drops - before);
 
     for (int i = 0; i < RACERS_NR; i++)
         CHECK(pthread_create(&racers[i], NULL, race, NULL) == 0);

@@ -8,7 +8,9 @@
 #include <linux/sched/mm.h> /* has set_active_memcg() */
 #include <linux/shrinker.h>
 #include <linux/vmalloc.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <quarry/quarry.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -84,6 +86,63 @@ static bool aligned(const void *p, size_t size) {
     return ((uintptr_t)p & ((align < 4096 ? align : 4096) - 1)) == 0;
 }
 
+/* No slot is that large: they are areas, and objects of kmalloc for whoever has one. */
+static void large_sizes(size_t unused) {
+    (void)unused;
+    const size_t sizes[] = {(1 << 20) + 1, 1500000, 2 << 20, (2 << 20) + 4096, 3 << 20, 4 << 20};
+    enum { NR = sizeof(sizes) / sizeof(sizes[0]) };
+    struct mem_cgroup *a = tenant("large", 0);
+    (void)set_active_memcg(a);
+    for (int how = 0; how < 5; how++) {
+        size_t usable = 0;
+        for (size_t i = 0; i < NR; i++) {
+            char *p = objs[i] = kzalloc(opaque_size(sizes[i]), GFP_KERNEL_ACCOUNT);
+            CHECK(p != NULL && ksize(p) >= sizes[i] && aligned(p, sizes[i]) && bytes_are(p, 0, sizes[i], 0));
+            CHECK(quarry_owns(p) && !quarry_owns(p + 1) && malloc_usable_size(p) == ksize(p));
+            memset(p, 'x', sizes[i]);
+            usable += ksize(p);
+        }
+        charged_exactly(a, NR, usable);
+        for (size_t i = 0; how != 0 && i < NR; i++) {
+            if (how == 1)
+                kfree(objs[i]);
+            else if (how == 2)
+                free(objs[i]);
+            else if (how == 3)
+                kvfree(objs[i]);
+            else
+                kvfree_atomic(objs[i]);
+        }
+        if (how == 0)
+            kfree_bulk(NR, objs);
+        charged(a, 0, 0);
+    }
+    char *p = kmalloc(opaque_size(1100000), GFP_KERNEL_ACCOUNT);
+    memset(p, 'y', 1100000);
+    CHECK(krealloc(p, 1000000, GFP_KERNEL_ACCOUNT) == p);
+    p = krealloc(p, 3000000, GFP_KERNEL_ACCOUNT);
+    CHECK(p != NULL && bytes_are(p, 0, 1100000, 'y'));
+    charged_exactly(a, 1, ksize(p));
+    p = kvrealloc(p, 5000000, GFP_KERNEL_ACCOUNT);
+    CHECK(p != NULL && bytes_are(p, 0, 1100000, 'y'));
+    charged(a, 1, 5000000);
+    p = realloc(p, 100); /* is no request of the kernel API: the copy is nobody's, or it stays */
+    CHECK(bytes_are(p, 0, 100, 'y'));
+    free(p);
+    charged(a, 0, 0);
+    quarry_account_limit(a, 3 << 20);
+    CHECK((p = kmalloc(opaque_size(2 << 20), GFP_KERNEL_ACCOUNT)) != NULL);
+    CHECK(kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN) == NULL);
+    CHECK(kmalloc(opaque_size((1 << 20) + 1), GFP_NOWAIT | __GFP_ACCOUNT) == NULL);
+    void *q = kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+    CHECK(q != NULL);
+    charged_exactly(a, 2, ksize(p) + ksize(q));
+    kfree(p);
+    kfree(q);
+    charged(a, 0, 0);
+    (void)set_active_memcg(NULL);
+}
+
 /* As objects of kmalloc in all else: every size, by all the ways to free. */
 static void sizes(size_t unused) {
     (void)unused;
@@ -121,12 +180,6 @@ static void sizes(size_t unused) {
     kfree_sensitive(r);
     kfree(s);
     charged(a, 0, 0);
-    /* No slot is that large, and no limit is passed in silence. */
-    CHECK(kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT | __GFP_NOWARN) == NULL);
-    p = kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_NOFAIL);
-    CHECK(p != NULL);
-    charged(a, 0, 0);
-    kfree(p);
     CHECK(kmalloc(opaque_size(0), GFP_KERNEL_ACCOUNT) == ZERO_SIZE_PTR);
     (void)set_active_memcg(NULL);
     p = kmalloc(opaque_size((1 << 20) + 1), GFP_KERNEL_ACCOUNT);
@@ -479,6 +532,7 @@ static void forked(size_t unused) {
 
 static const struct test_case table[] = {
     {"who", who, 0, CASE_QUARRY},
+    {"large sizes", large_sizes, 0, CASE_QUARRY},
     {"sizes", sizes, 0, CASE_QUARRY},
     {"areas", areas, 0, CASE_QUARRY},
     {"limits", limits, GFP_KERNEL_ACCOUNT, CASE_QUARRY},
@@ -492,9 +546,9 @@ static const struct test_case table[] = {
     {"forked", forked, 0, CASE_QUARRY},
 };
 
-static void wrong_free(bool twice) {
+static void wrong_free(bool twice, size_t size) {
     (void)set_active_memcg(tenant("wrong", 0));
-    char *p = kmalloc(100, GFP_KERNEL_ACCOUNT);
+    char *p = kmalloc(size, GFP_KERNEL_ACCOUNT);
     if (twice)
         kfree(p);
     kfree(opaque(p + (twice ? 0 : 16)));
@@ -502,8 +556,8 @@ static void wrong_free(bool twice) {
 
 /* With an argument of our own: what must end the program. */
 int main(int argc, char **argv) {
-    if (argc == 2 && argv[1][0] != '-') {
-        wrong_free(strcmp(argv[1], "twice") == 0);
+    if (argc >= 2 && argv[1][0] != '-') {
+        wrong_free(strcmp(argv[1], "twice") == 0, argc > 2 ? strtoul(argv[2], NULL, 10) : 100);
         return 0;
     }
     return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0]));

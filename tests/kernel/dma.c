@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/dma-mapping.h>
 #include <linux/dmapool.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
@@ -143,7 +144,6 @@ static void kinds(size_t unused) {
         CHECK(dma_mapping_error(NULL, dma_map_single(NULL, page_address(plain[i]), 8, DMA_TO_DEVICE)));
     }
     CHECK(alloc_pages(GFP_KERNEL | GFP_DMA | __GFP_NOWARN, MAX_PAGE_ORDER) == NULL);
-    CHECK(kmalloc(opaque_size(100), GFP_KERNEL | GFP_DMA | __GFP_NOWARN) == NULL);
     CHECK(kmalloc(opaque_size(3 << 20), GFP_KERNEL | GFP_DMA | __GFP_NOWARN) == NULL);
     CHECK(alloc_pages(GFP_DMA | __GFP_NOWARN, 0) != NULL);
     for (unsigned i = 0; i < NR; i++) {
@@ -289,11 +289,83 @@ static void pool_misuse(size_t unused) {
     dma_pool_destroy(other);
 }
 
+/* Pages that kfree takes; charged to who asks for that. */
+static void by_kmalloc(size_t unused) {
+    static const size_t all[] = {1, 100, 4096, 4097, 12000, 70000, 2 << 20};
+    enum { NR = sizeof(all) / sizeof(all[0]), ROUNDS = 40 };
+    struct quarry_account_info info;
+    struct mem_cgroup *tenant = quarry_account_create("dma", 0);
+    uint64_t live = 0;
+    (void)unused;
+    CHECK(tenant != NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        char *p[NR];
+        size_t usable = 0;
+        struct mem_cgroup *before = set_active_memcg(tenant);
+        for (size_t i = 0; i < NR; i++) {
+            p[i] = kzalloc(opaque_size(all[i]), (round % 2 ? GFP_KERNEL : GFP_KERNEL_ACCOUNT) | GFP_DMA | __GFP_NOWARN);
+            if (p[i] == NULL)
+                check_skip("no memory for DMA here");
+            CHECK(ksize(p[i]) == PAGE_SIZE << get_order(all[i]) && (uintptr_t)p[i] % ksize(p[i]) == 0);
+            CHECK(bytes_are(p[i], 0, ksize(p[i]), 0));
+            usable += ksize(p[i]);
+            memset(p[i], 0xee, ksize(p[i]));
+            dma_addr_t handle = dma_map_single(NULL, p[i], all[i], DMA_TO_DEVICE);
+            CHECK(!dma_mapping_error(NULL, handle));
+            check_frames(p[i], all[i], handle);
+        }
+        (void)set_active_memcg(before);
+        quarry_account_info_get(tenant, &info);
+        CHECK(info.charged_bytes == (round % 2 ? 0 : usable) && info.objects == (round % 2 ? 0 : NR));
+        for (size_t i = 0; i < NR; i++) {
+            if (i % 2 == 0)
+                kfree(p[i]);
+            else
+                kvfree(p[i]);
+        }
+        quarry_account_info_get(tenant, &info);
+        CHECK(info.charged_bytes == 0 && info.objects == 0);
+    }
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
+    char *p = kmalloc(opaque_size(100), GFP_KERNEL | GFP_DMA);
+    CHECK(p != NULL && krealloc(p, 4096, GFP_KERNEL) == p);
+    memset(p, 7, 4096);
+    char *q = krealloc(p, 5000, GFP_KERNEL); /* the flags say what it is now */
+    CHECK(q != NULL && q != p && bytes_are(q, 0, 4096, 7) &&
+          dma_map_single(NULL, q, 8, DMA_TO_DEVICE) == DMA_MAPPING_ERROR);
+    kfree(q);
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
+}
+
+/* No one can ask for them, but it is known where pages are. */
+static void below_4_gib(size_t unused) {
+    (void)unused;
+    dma_addr_t handle = 0;
+    if (alloc_pages(GFP_KERNEL | GFP_DMA | __GFP_NOWARN, 0) == NULL)
+        check_skip("no memory for DMA here");
+    for (unsigned order = 0; order <= 9; order++) {
+        struct page *page = alloc_pages(GFP_KERNEL | GFP_DMA32 | __GFP_NOWARN, order);
+        if (page == NULL)
+            continue;
+        handle = dma_map_single(NULL, page_address(page), PAGE_SIZE << order, DMA_TO_DEVICE);
+        CHECK(!dma_mapping_error(NULL, handle) && handle + (PAGE_SIZE << order) <= (dma_addr_t)1 << 32);
+        __free_pages(page, order);
+    }
+    /* Whether or not, what lies above is not handed out. */
+    void *p = dma_alloc_coherent(NULL, PAGE_SIZE, &handle, GFP_KERNEL | __GFP_DMA32 | __GFP_NOWARN);
+    CHECK(p == NULL || handle + PAGE_SIZE <= (dma_addr_t)1 << 32);
+    void *q = kmalloc(opaque_size(50), GFP_KERNEL | GFP_DMA32 | __GFP_NOWARN);
+    CHECK(q == NULL || dma_map_single(NULL, q, 50, DMA_TO_DEVICE) < (dma_addr_t)1 << 32);
+    kfree(q);
+}
+
 static const struct test_case table[] = {
     {"sizes", sizes, 0, CASE_QUARRY},
     {"stays", stays, 0, CASE_QUARRY},
     {"mapping", mapping, 0, CASE_QUARRY},
     {"kinds", kinds, 0, CASE_QUARRY},
+    {"by kmalloc", by_kmalloc, 0, CASE_QUARRY},
+    {"below 4 GiB", below_4_gib, 0, CASE_QUARRY},
     {"pools", pools, 0, CASE_QUARRY},
     {"pool threads", pool_threads, 0, CASE_QUARRY},
     {"pool misuse", pool_misuse, 0, CASE_QUARRY},

@@ -22,6 +22,7 @@ void krealloc_edges(size_t unused);
 void krealloc_grows(size_t size);
 void krealloc_zeroes(size_t size);
 void krealloc_keeps_on_failure(size_t unused);
+void krealloc_aligns(size_t align);
 void dup_strings(size_t unused);
 void dup_constants(size_t unused);
 void dup_memory(size_t unused);

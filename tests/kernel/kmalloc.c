@@ -236,6 +236,8 @@ static const struct test_case table[] = {
     {"krealloc zeroes from 10", krealloc_zeroes, 10, CASE_QUARRY},
     {"krealloc zeroes from 5000", krealloc_zeroes, 5000, CASE_QUARRY},
     {"krealloc zeroes from 1100000", krealloc_zeroes, 1100000, CASE_QUARRY},
+    {"krealloc aligns to 64", krealloc_aligns, 64, CASE_QUARRY},
+    {"krealloc aligns to 65536", krealloc_aligns, 65536, CASE_QUARRY},
     {"krealloc keeps on failure", krealloc_keeps_on_failure, 0, CASE_QUARRY},
     {"strings", dup_strings, 0, CASE_QUARRY},
     {"constants", dup_constants, 0, CASE_QUARRY},

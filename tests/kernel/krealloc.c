@@ -2,6 +2,8 @@
 /* The edge cases of krealloc. */
 #include "kernel.h"
 
+#include <linux/vmalloc.h>
+
 void krealloc_edges(size_t unused) {
     (void)unused;
     char *p = krealloc(NULL, 100, GFP_KERNEL);
@@ -46,6 +48,48 @@ void krealloc_zeroes(size_t size) {
         CHECK(bytes_are(p, 0, size / 2, 0x11) && bytes_are(p, size / 2, size * 3, 0));
         kfree(p);
     }
+}
+
+static bool at(const void *p, size_t align) { return (uintptr_t)opaque(p) % align == 0; }
+
+/* What lies well enough and fits stays. */
+void krealloc_aligns(size_t align) {
+    for (size_t size = 1; size <= 3000000; size += 1 + size * 3) {
+        void *others[8];
+        for (int i = 0; i < 8; i++)
+            others[i] = kmalloc(size | 1, GFP_KERNEL);
+        char *p = kmalloc(size | 1, GFP_KERNEL), *q;
+        memset(p, 0x33, size);
+        bool lay_well = at(p, align);
+        CHECK((q = krealloc_node_align(p, size, align, GFP_KERNEL, NUMA_NO_NODE)) != NULL && at(q, align));
+        CHECK((q == p) == lay_well && bytes_are(q, 0, size, 0x33));
+        p = q;
+        CHECK((q = krealloc_node_align(p, size, align, GFP_KERNEL, NUMA_NO_NODE)) == p);
+        CHECK((q = krealloc_node_align(p, size * 2 + 100000, align, GFP_KERNEL, 0)) != NULL && at(q, align));
+        CHECK(ksize(q) >= size * 2 + 100000 || size * 2 + 100000 > KMALLOC_MAX_SIZE);
+        CHECK(bytes_are(q, 0, size, 0x33));
+        CHECK(krealloc_node_align(q, size, 48, GFP_KERNEL, NUMA_NO_NODE) == NULL);
+        CHECK(krealloc_node_align(q, KMALLOC_MAX_SIZE + 1, align, GFP_KERNEL | __GFP_NOWARN, NUMA_NO_NODE) == NULL);
+        CHECK(bytes_are(q, 0, size, 0x33));
+        CHECK(krealloc_node_align(q, 0, align, GFP_KERNEL, NUMA_NO_NODE) == ZERO_SIZE_PTR);
+        for (int i = 0; i < 8; i++)
+            kfree(others[i]);
+        for (int how = 0; how < 2; how++) {
+            CHECK((p = kvmalloc_node_align(size * (how ? 1 : 3), align, GFP_KERNEL, NUMA_NO_NODE)) != NULL &&
+                  at(p, align));
+            memset(p, 1, size);
+            kvfree(p);
+        }
+    }
+    CHECK(kvmalloc_node_align(100, 24, GFP_KERNEL, NUMA_NO_NODE) == NULL);
+    void *p = krealloc_node_align(NULL, 10, align, GFP_KERNEL, NUMA_NO_NODE),
+         *q = krealloc_node(NULL, 10, GFP_KERNEL, 0);
+    CHECK(p != NULL && at(p, align) && q != NULL && krealloc_node(q, ksize(q), GFP_KERNEL, 0) == q);
+    kfree(p);
+    kfree(q);
+    p = kvmalloc_node_align(9000000, align, GFP_KERNEL, 0);
+    CHECK(p != NULL && at(p, align) && is_vmalloc_addr(p));
+    kvfree(p);
 }
 
 void krealloc_keeps_on_failure(size_t unused) {

@@ -100,7 +100,13 @@ static void flags(size_t unused) {
         CHECK(page != 0 && (page & ~PAGE_MASK) == 0);
         free_page(page);
     }
-    CHECK(GFP_DMA == __GFP_DMA && kmalloc(100, GFP_KERNEL | __GFP_DMA | __GFP_NOWARN) == NULL);
+    CHECK(GFP_DMA == __GFP_DMA && GFP_DMA32 == __GFP_DMA32 && (GFP_TRANSHUGE & __GFP_DIRECT_RECLAIM) != 0);
+    CHECK((__GFP_ZEROTAGS | __GFP_SKIP_ZERO | __GFP_SKIP_KASAN | __GFP_NO_OBJ_EXT) == 0);
+    struct page *huge = alloc_pages(GFP_TRANSHUGE, 9);
+    CHECK((GFP_TRANSHUGE_LIGHT & __GFP_RECLAIM) == 0 && huge != NULL && compound_order(huge) == 9);
+    CHECK((uintptr_t)page_address(huge) % (PAGE_SIZE << 9) == 0);
+    __free_pages(huge, 9);
+    kfree(kmalloc(100, GFP_KERNEL | __GFP_DMA | __GFP_NOWARN));
     CHECK((GFP_KERNEL & __GFP_RECLAIM) == (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM));
     CHECK(!gfpflags_allow_blocking(__GFP_KSWAPD_RECLAIM) && gfpflags_allow_blocking(GFP_KERNEL_ACCOUNT));
 }

@@ -315,6 +315,52 @@ static void threads(size_t unused) {
         pthread_join(all[i], NULL);
 }
 
+static uint64_t blocks_bytes(void) {
+    uint64_t live = 0, free_backed = 0, unbacked = 0;
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && quarry_stat("pages_free_bytes", &free_backed) == 0);
+    CHECK(quarry_stat("pages_unbacked_bytes", &unbacked) == 0);
+    return live + free_backed + unbacked;
+}
+
+/* Pages that live long are taken in turns with those that do not; when the latter go, whole hugepages do, because none
+ * of them has a page of the former. */
+static void lifetimes(size_t unused) {
+    enum { NR = 6000, KINDS = 3 };
+    static const gfp_t kinds[KINDS] = {GFP_KERNEL, GFP_KERNEL | __GFP_RECLAIMABLE, GFP_HIGHUSER_MOVABLE};
+    static struct page *pages[KINDS][NR];
+    (void)unused;
+    for (size_t i = 0; i < NR; i++) {
+        for (size_t k = 0; k < KINDS; k++) {
+            CHECK((pages[k][i] = alloc_page(i % 2 ? kinds[k] : kinds[k] | __GFP_ZERO)) != NULL);
+            pages[k][i]->private = k;
+        }
+    }
+    for (size_t i = 0; i < NR; i++) {
+        for (size_t k = 0; k < KINDS; k++) {
+            struct page *first = virt_to_page((void *)((uintptr_t)page_address(pages[k][i]) & -(uintptr_t)(2 << 20)));
+            CHECK(first->private == k);
+        }
+    }
+    uint64_t all = blocks_bytes(), room = (uint64_t)4 << 20; /* of each kind a block may be begun, and one is kept */
+    for (size_t k = KINDS - 1; k > 0; k--) {
+        for (size_t i = 0; i < NR; i++)
+            __free_page(pages[k][i]);
+        quarry_trim(0);
+        CHECK_MSG(blocks_bytes() <= all / KINDS * k + room, "%lu bytes of blocks, of %lu for %zu kinds",
+                  (unsigned long)blocks_bytes(), (unsigned long)all, k);
+    }
+    /* Where no new block may be made another kind's has room. */
+    __free_page(pages[0][0]);
+    __free_page(pages[0][1]);
+    struct page *guest = alloc_page(GFP_NOWAIT | __GFP_MOVABLE);
+    CHECK(guest != NULL);
+    __free_page(guest);
+    for (size_t i = 2; i < NR; i++)
+        __free_page(pages[0][i]);
+    quarry_trim(0);
+    CHECK(blocks_bytes() == 0);
+}
+
 static const struct test_case table[] = {
     {"orders", orders, 0, CASE_QUARRY},       {"limits", limits, 0, CASE_QUARRY},
     {"zeroed", zeroed, 0, CASE_QUARRY},       {"addresses", addresses, 0, CASE_QUARRY},
@@ -323,7 +369,7 @@ static const struct test_case table[] = {
     {"at hand", at_hand, 0, CASE_QUARRY},     {"no system call", no_system_call, 0, CASE_QUARRY},
     {"frames", frames, 0, CASE_QUARRY},       {"buddyinfo", buddyinfo, 0, CASE_QUARRY},
     {"goes back", goes_back, 0, CASE_QUARRY}, {"accounts", accounts, 0, CASE_QUARRY},
-    {"threads", threads, 0, CASE_QUARRY},
+    {"threads", threads, 0, CASE_QUARRY},     {"lifetimes", lifetimes, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

@@ -3,7 +3,8 @@
  * Barriers against each other: each thread gives objects of a cache of its own to kfree_rcu and destroys the cache,
  * which waits for them by a barrier. None may be out then, although batches are shared by all threads of a CPU, and
  * whoever fills one has it in hand when others ask: what is out is reported on stderr, where the test wants nothing.
- * Handlers on top of it all do the same without barriers.
+ * Handlers on top of it all do the same without barriers. For some seconds, and 20 rounds at least: what a machine does
+ * in that time depends on what else it does.
  */
 #include "check.h"
 #include "oracle.h"
@@ -16,9 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { THREADS = 4, ROUNDS = 1200, SOAK_ROUNDS = 120000, OBJECTS_MAX = 20000, ALARM_US = 100, ALARM_OBJECTS = 5 };
+enum { THREADS = 4, ROUNDS_MIN = 20, SECONDS = 2, SOAK_SECONDS = 120, OBJECTS_MAX = 20000 };
+enum { ALARM_US = 100, ALARM_OBJECTS = 5 };
 
 struct waiter {
     uint64_t stamp;
@@ -28,7 +31,7 @@ struct waiter {
 
 static struct kmem_cache *alarm_cache;
 static const char *const names[THREADS] = {"pusher-0", "pusher-1", "pusher-2", "pusher-3"};
-static size_t rounds = ROUNDS;
+static time_t end_s;
 static atomic_ulong freed_nr;
 
 static void on_alarm(int signal_nr) {
@@ -42,7 +45,7 @@ static void on_alarm(int signal_nr) {
 
 static void *pusher(void *index) {
     struct rng rng = {(size_t)index + 1};
-    for (size_t round = 0; round < rounds; round++) {
+    for (size_t round = 0; round < ROUNDS_MIN || time(NULL) < end_s; round++) {
         struct kmem_cache *cache =
             kmem_cache_create(names[(size_t)index], sizeof(struct waiter), 0, SLAB_NO_MERGE, NULL);
         size_t nr = 1 + rng_below(&rng, OBJECTS_MAX);
@@ -62,8 +65,7 @@ static void *pusher(void *index) {
 int main(void) {
     struct itimerval every = {{0, ALARM_US}, {0, ALARM_US}}, never = {{0, 0}, {0, 0}};
     pthread_t threads[THREADS];
-    if (getenv("SOAK") != NULL)
-        rounds = SOAK_ROUNDS;
+    end_s = time(NULL) + (getenv("SOAK") != NULL ? SOAK_SECONDS : SECONDS);
     CHECK((alarm_cache = kmem_cache_create("alarms", sizeof(struct waiter), 0, SLAB_NO_MERGE, NULL)) != NULL);
     struct waiter *first = kmem_cache_alloc(alarm_cache, GFP_KERNEL);
     CHECK(first != NULL);

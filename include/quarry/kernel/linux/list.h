@@ -9,10 +9,22 @@ struct list_head {
     struct list_head *next, *prev;
 };
 
-#define LIST_HEAD(name) struct list_head name = {&(name), &(name)}
+#define LIST_HEAD_INIT(name)                                                                                           \
+    { &(name), &(name) }
+#define LIST_HEAD(name) struct list_head name = LIST_HEAD_INIT(name)
 
 static inline void INIT_LIST_HEAD(struct list_head *head) { head->next = head->prev = head; }
 static inline bool list_empty(const struct list_head *head) { return head->next == head; }
+static inline bool list_is_head(const struct list_head *entry, const struct list_head *head) { return entry == head; }
+static inline bool list_is_first(const struct list_head *entry, const struct list_head *head) {
+    return entry->prev == head;
+}
+static inline bool list_is_last(const struct list_head *entry, const struct list_head *head) {
+    return entry->next == head;
+}
+static inline bool list_is_singular(const struct list_head *head) {
+    return !list_empty(head) && head->next == head->prev;
+}
 
 static inline void list_add(struct list_head *entry, struct list_head *head) {
     entry->next = head->next;
@@ -30,19 +42,139 @@ static inline void list_del(struct list_head *entry) {
     entry->next = entry->prev = NULL;
 }
 
+static inline void list_del_init(struct list_head *entry) {
+    list_del(entry);
+    INIT_LIST_HEAD(entry);
+}
+static inline void list_move(struct list_head *entry, struct list_head *head) {
+    list_del(entry);
+    list_add(entry, head);
+}
+static inline void list_move_tail(struct list_head *entry, struct list_head *head) {
+    list_del(entry);
+    list_add_tail(entry, head);
+}
+static inline void list_replace(struct list_head *from, struct list_head *to) {
+    to->next = from->next;
+    to->prev = from->prev;
+    to->next->prev = to->prev->next = to;
+}
+
+/* All entries of list go behind at, which may be a head; list itself is left as it was. */
+static inline void list_splice(const struct list_head *list, struct list_head *at) {
+    if (list_empty(list))
+        return;
+    list->prev->next = at->next;
+    at->next->prev = list->prev;
+    at->next = list->next;
+    list->next->prev = at;
+}
+static inline void list_splice_tail(struct list_head *list, struct list_head *head) { list_splice(list, head->prev); }
+/* The same, and list is empty then. */
+static inline void list_splice_init(struct list_head *list, struct list_head *head) {
+    list_splice(list, head);
+    INIT_LIST_HEAD(list);
+}
+static inline void list_splice_tail_init(struct list_head *list, struct list_head *head) {
+    list_splice_init(list, head->prev);
+}
+
 #ifndef container_of
 #define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 #endif
 #define list_entry(p, type, member) container_of(p, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
+#define list_last_entry(head, type, member) list_entry((head)->prev, type, member)
+#define list_first_entry_or_null(head, type, member) (list_empty(head) ? NULL : list_first_entry(head, type, member))
 #define list_next_entry(at, member) list_entry((at)->member.next, __typeof__(*(at)), member)
+#define list_prev_entry(at, member) list_entry((at)->member.prev, __typeof__(*(at)), member)
+#define list_entry_is_head(at, head, member) (&(at)->member == (head))
+
+#define list_for_each(at, head) for ((at) = (head)->next; (at) != (head); (at) = (at)->next)
+#define list_for_each_prev(at, head) for ((at) = (head)->prev; (at) != (head); (at) = (at)->prev)
+#define list_for_each_safe(at, after, head)                                                                            \
+    for ((at) = (head)->next, (after) = (at)->next; (at) != (head); (at) = (after), (after) = (at)->next)
 
 #define list_for_each_entry(at, head, member)                                                                          \
     for ((at) = list_first_entry(head, __typeof__(*(at)), member); &(at)->member != (head);                            \
          (at) = list_next_entry(at, member))
+#define list_for_each_entry_reverse(at, head, member)                                                                  \
+    for ((at) = list_last_entry(head, __typeof__(*(at)), member); &(at)->member != (head);                             \
+         (at) = list_prev_entry(at, member))
+/* Goes on behind at; from at. */
+#define list_for_each_entry_continue(at, head, member)                                                                 \
+    for ((at) = list_next_entry(at, member); &(at)->member != (head); (at) = list_next_entry(at, member))
+#define list_for_each_entry_from(at, head, member) for (; &(at)->member != (head); (at) = list_next_entry(at, member))
 /* The body may remove at. */
 #define list_for_each_entry_safe(at, after, head, member)                                                              \
     for ((at) = list_first_entry(head, __typeof__(*(at)), member), (after) = list_next_entry(at, member);              \
          &(at)->member != (head); (at) = (after), (after) = list_next_entry(after, member))
+
+/* --- lists with one pointer in the head, for tables of many --- */
+
+struct hlist_node {
+    struct hlist_node *next, **pprev;
+};
+struct hlist_head {
+    struct hlist_node *first;
+};
+
+#define HLIST_HEAD_INIT                                                                                                \
+    { NULL }
+#define HLIST_HEAD(name) struct hlist_head name = HLIST_HEAD_INIT
+#define INIT_HLIST_HEAD(head) ((head)->first = NULL)
+static inline void INIT_HLIST_NODE(struct hlist_node *node) {
+    node->next = NULL;
+    node->pprev = NULL;
+}
+static inline bool hlist_unhashed(const struct hlist_node *node) { return node->pprev == NULL; }
+static inline bool hlist_empty(const struct hlist_head *head) { return head->first == NULL; }
+
+static inline void hlist_add_head(struct hlist_node *node, struct hlist_head *head) {
+    node->next = head->first;
+    if (node->next != NULL)
+        node->next->pprev = &node->next;
+    head->first = node;
+    node->pprev = &head->first;
+}
+static inline void hlist_add_before(struct hlist_node *node, struct hlist_node *next) {
+    node->pprev = next->pprev;
+    node->next = next;
+    next->pprev = &node->next;
+    *node->pprev = node;
+}
+static inline void hlist_add_behind(struct hlist_node *node, struct hlist_node *before) {
+    node->next = before->next;
+    before->next = node;
+    node->pprev = &before->next;
+    if (node->next != NULL)
+        node->next->pprev = &node->next;
+}
+static inline void hlist_del(struct hlist_node *node) {
+    *node->pprev = node->next;
+    if (node->next != NULL)
+        node->next->pprev = node->pprev;
+    INIT_HLIST_NODE(node);
+}
+static inline void hlist_del_init(struct hlist_node *node) {
+    if (!hlist_unhashed(node))
+        hlist_del(node);
+}
+
+#define hlist_entry(p, type, member) container_of(p, type, member)
+#define hlist_entry_safe(p, type, member)                                                                              \
+    __extension__({                                                                                                    \
+        __typeof__(p) hlist_at_ = (p);                                                                                 \
+        hlist_at_ == NULL ? (type *)NULL : hlist_entry(hlist_at_, type, member);                                       \
+    })
+#define hlist_for_each(at, head) for ((at) = (head)->first; (at) != NULL; (at) = (at)->next)
+#define hlist_for_each_entry(at, head, member)                                                                         \
+    for ((at) = hlist_entry_safe((head)->first, __typeof__(*(at)), member); (at) != NULL;                              \
+         (at) = hlist_entry_safe((at)->member.next, __typeof__(*(at)), member))
+/* The body may remove at; after is a struct hlist_node *. */
+#define hlist_for_each_entry_safe(at, after, head, member)                                                             \
+    for ((at) = hlist_entry_safe((head)->first, __typeof__(*(at)), member);                                            \
+         (at) != NULL && ((after) = (at)->member.next, true);                                                          \
+         (at) = hlist_entry_safe(after, __typeof__(*(at)), member))
 
 #endif

@@ -46,6 +46,12 @@ static inline void *kmalloc_nolock(size_t size, gfp_t flags, int node) {
 }
 static inline void kfree_nolock(const void *p) { quarry_kfree_nolock(p); }
 static inline void *krealloc(const void *p, size_t size, gfp_t flags) { return quarry_krealloc(p, size, flags); }
+static inline void *krealloc_node_align(const void *p, size_t size, unsigned long align, gfp_t flags, int node) {
+    return quarry_krealloc_node_align(p, size, align, flags, node);
+}
+static inline void *krealloc_node(const void *p, size_t size, gfp_t flags, int node) {
+    return quarry_krealloc_node_align(p, size, 1, flags, node);
+}
 static inline void *krealloc_array(void *p, size_t nr, size_t size, gfp_t flags) {
     return quarry_krealloc_array(p, nr, size, flags);
 }
@@ -58,6 +64,9 @@ static inline void kfree_bulk(size_t nr, void **p) { quarry_kfree_bulk(nr, p); }
 static inline void *kvmalloc(size_t size, gfp_t flags) { return quarry_kvmalloc(size, flags); }
 static inline void *kvmalloc_node(size_t size, gfp_t flags, int node) {
     return quarry_kvmalloc_node(size, flags, node);
+}
+static inline void *kvmalloc_node_align(size_t size, unsigned long align, gfp_t flags, int node) {
+    return quarry_kvmalloc_node_align(size, align, flags, node);
 }
 static inline void *kvzalloc(size_t size, gfp_t flags) { return quarry_kvzalloc(size, flags); }
 static inline void *kvzalloc_node(size_t size, gfp_t flags, int node) {
