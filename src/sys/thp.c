@@ -29,16 +29,22 @@ static bool size_is_given(const char *root, unsigned kb, bool all_given) {
     return given == GIVEN_ALWAYS || (given == GIVEN_AS_ALL && all_given);
 }
 
+/* Whether any of the sizes from one to another comes unasked. */
+static bool any_is_given(const char *root, unsigned from_kb, unsigned to_kb, bool all_given) {
+    for (unsigned kb = from_kb; kb <= to_kb; kb *= 2) {
+        if (size_is_given(root, kb, all_given))
+            return true;
+    }
+    return false;
+}
+
+/* The small ones first: hardly a system gives any, and no further file is read. */
 bool sys_thp_unasked_small(const char *root, size_t most_bytes) {
     char path[PATH_BYTES];
     struct fmt_buf b = fmt_init(path, sizeof(path));
-    bool small = false, large = false;
     fmt_printf(&b, "%s/enabled", root);
     bool all_given = file_read(path, GIVEN_NEVER) == GIVEN_ALWAYS;
-    for (unsigned kb = SMALLEST_KB; kb <= LARGEST_KB; kb *= 2) {
-        bool given = size_is_given(root, kb, all_given);
-        small = small || (given && kb * KIB <= most_bytes);
-        large = large || (given && kb * KIB > most_bytes);
-    }
-    return small && !large;
+    unsigned most_kb = (unsigned)(most_bytes / KIB);
+    return any_is_given(root, SMALLEST_KB, most_kb, all_given) &&
+           !any_is_given(root, 2 * most_kb, LARGEST_KB, all_given);
 }
