@@ -107,7 +107,7 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
 
 /* A slow call is looked at, and of several thousand one gets its object between guard pages. */
 static void *alloc_or_guard(size_t size, enum zero_wanted zero) {
-    void *p = QUARRY_CHECKS && UNLIKELY(guard_due()) ? guard_alloc(size) : NULL;
+    void *p = UNLIKELY(guard_due()) ? guard_alloc(size) : NULL;
     return p != NULL ? p : alloc_sized(size, zero);
 }
 

@@ -67,7 +67,7 @@ static void report(void) {
 static void end(void *unused) {
     (void)unused;
     report();
-    if (QUARRY_CHECKS && rt_opt.exit_check)
+    if (rt_opt.exit_check)
         engine_exit_audit();
 }
 

@@ -48,6 +48,7 @@ struct group {
     char *base;
     unsigned carved; /* as of now: all were taken before any of them came here */
     unsigned first, last, nr;
+    u64 masks[BITMAP_WORDS_MAX]; /* bits to be set, by word; 0 between two groups */
 };
 
 static const char *state_name(const struct slab *s, const struct slab_geometry *g) {
@@ -188,14 +189,26 @@ static ALWAYS_INLINE void word_give(const struct group *gr, _Atomic(u64) *words,
         report_bit(gr, word, old & mask);
 }
 
-/* Few objects, which have most words to themselves. */
-static ALWAYS_INLINE void group_give_few(const struct group *gr, _Atomic(u64) *words) {
+/* Few objects. All are gathered before the first bit is set: from then on another CPU may take it, and the same object
+ * a second time would go unseen. */
+static ALWAYS_INLINE void group_give_few(struct group *gr, _Atomic(u64) *words) {
+    u64 touched = 0;
     for (unsigned i = gr->first; i < gr->last; i++) {
         unsigned stretch = gr->part->sorted[i], at = gr->part->start[stretch], end = gr->part->start[stretch + 1];
         do {
             unsigned index = index_of(gr, gr->part->objs[at]);
-            word_give(gr, words, index / WORD_BITS, (u64)1 << (index % WORD_BITS));
+            u64 bit = (u64)1 << (index % WORD_BITS), mask = gr->masks[index / WORD_BITS];
+            if (MISUSED((mask & bit) != 0))
+                report_object(gr, gr->part->objs[at]);
+            gr->masks[index / WORD_BITS] = mask | bit;
+            touched |= (u64)1 << (index / WORD_BITS);
         } while (++at < end);
+    }
+    for (; touched != 0; touched &= touched - 1) {
+        unsigned word = bits_lowest(touched);
+        u64 mask = gr->masks[word];
+        gr->masks[word] = 0;
+        word_give(gr, words, word, mask);
     }
 }
 
@@ -241,6 +254,9 @@ static ALWAYS_INLINE void group_give(struct group *gr, struct tally *t) {
     gr->slab = slab_of(gr->part->objs[gr->part->start[gr->part->sorted[gr->first]]], &gr->base);
     tally_enter(t, gr->slab->kind);
     gr->geometry = t->geometry;
+    /* Slabs that share a slot are given in turns, and in its first one all of this slab's objects may have come. */
+    if (MISUSED(slab_word_state(slab_word_load(gr->slab)) == SLAB_EMPTY))
+        report(MISUSE_DOUBLE_FREE, gr->part->objs[gr->part->start[gr->part->sorted[gr->first]]], gr->slab);
     gr->carved = slab_carved(gr->slab, gr->geometry);
     _Atomic(u64) *words = slab_bitmap(gr->slab, gr->geometry);
     if (gr->nr * (WORD_BITS / MARKED_PER_WORD) < gr->carved)

@@ -2,8 +2,12 @@
 /* Slabs under eight threads, without magazines in between: owners stamp objects and hand them on, sweeps retire and
  * purge meanwhile; at the end every object is back. */
 #include "rt/usage.h"
+#include "unit/alone.h"
 #include "unit/core.h"
 #include "unit/handover.h"
+
+#include <pthread.h>
+#include <string.h>
 
 enum { MS = 500, HELD = 96, HELD_FEW = 3 };
 
@@ -63,4 +67,60 @@ Test(slab_concurrent, few_objects_to_a_slab, .init = core_start_slabs) {
 Test(slab_concurrent, one_class, .init = core_start_slabs) {
     handover_run(&single, sweep_all);
     expect_all_back();
+}
+
+/* --- an object twice in one batch, while another CPU takes what was given --- */
+
+enum { SMALL_BYTES = 16, GIVEN_FIRST = 40, BETWEEN = 54, TRIALS = 300 };
+static _Atomic(uintptr_t) wanted;
+static atomic_bool taking, over;
+
+static void *take_the_wanted(void *unused) {
+    (void)unused;
+    atomic_store(&taking, true);
+    while (!atomic_load(&over)) {
+        void *obj = alloc(SMALL_BYTES);
+        if ((uintptr_t)obj == atomic_load(&wanted))
+            break;
+        if (obj != NULL)
+            give(obj, SMALL_BYTES);
+    }
+    return NULL;
+}
+
+/* The first object of a slab, others, and the first again; that must be seen before the first time is known to others,
+ * or the second is a free of what they hold. */
+static void twice_beside_a_taker(void *unused) {
+    (void)unused;
+    unsigned cls = slab_class_for(SMALL_BYTES), taken = 0;
+    static void *objs[GRANULE_BYTES / SMALL_BYTES];
+    while (taken < ARRAY_NR(objs)) {
+        taken += slab_take(cls, 0, ARRAY_NR(objs) - taken, objs + ARRAY_NR(objs) - taken, NULL);
+        MUST(taken > 0);
+    }
+    char *base = (char *)round_down((uintptr_t)objs[0], GRANULE_BYTES);
+    void *first[GIVEN_FIRST], *batch[BETWEEN + 2];
+    for (unsigned i = 0; i < GIVEN_FIRST; i++)
+        first[i] = base + (size_t)(500 + i) * SMALL_BYTES;
+    slab_give(first, GIVEN_FIRST); /* the slab is listed */
+    for (unsigned i = 0; i < BETWEEN; i++)
+        batch[1 + i] = base + (size_t)(600 + i) * SMALL_BYTES;
+    batch[0] = batch[BETWEEN + 1] = base;
+    atomic_store(&wanted, (uintptr_t)base);
+    pthread_t taker;
+    MUST(pthread_create(&taker, NULL, take_the_wanted, NULL) == 0);
+    while (!atomic_load(&taking)) {
+    }
+    slab_give(batch, ARRAY_NR(batch));
+    atomic_store(&over, true);
+    MUST(pthread_join(taker, NULL) == 0);
+}
+
+Test(slab_concurrent, what_is_given_twice_at_once_is_seen, .init = core_start_slabs) {
+    char said[512];
+    for (unsigned i = 0; i < TRIALS; i++) {
+        int ended_by = alone_die(twice_beside_a_taker, NULL, said, sizeof(said));
+        cr_assert_eq(ended_by, SIGABRT, "trial %u: %s", i, said);
+        cr_assert_not_null(strstr(said, "Q01 double-free"), "%s", said);
+    }
 }

@@ -298,6 +298,37 @@ static void after_retirement(void *obj) {
     slab_give(&obj, 1);
 }
 
+/*
+ * All objects of a slab, whose class keeps no more that are wholly free, one object of each of many others, and one of
+ * the first again. Where one of the others is sorted to the same slot (half of the time, as it is) the first is given
+ * in two turns, and no slab any more when its second comes.
+ */
+enum { SLABS_OUT = 240, SLABS_BACK = 40 };
+static void again_after_the_whole_slab(void *nth) {
+    unsigned cls = slab_class_for(704), nobj = slab_geometry[cls].nobj, nr = 0;
+    static void *batch[255], *back[SLABS_BACK * 128];
+    while (out_nr + BATCH <= SLABS_OUT * nobj)
+        MUST(take(cls, BATCH) > 0);
+    slab_give(memcpy(back, out, sizeof(void *) * SLABS_BACK * nobj), SLABS_BACK * nobj);
+    char *base, *last, *its;
+    slab_of(out[(SLABS_BACK + 1 + (uintptr_t)nth) * nobj], &base);
+    last = base;
+    for (unsigned i = SLABS_BACK * nobj; i < out_nr; i++) {
+        slab_of(out[i], &its);
+        if (its == base)
+            batch[nr++] = out[i];
+    }
+    MUST(nr == nobj);
+    for (unsigned i = (SLABS_BACK + 1) * nobj; nr < ARRAY_NR(batch) - 1 && i < out_nr; i++) {
+        slab_of(out[i], &its);
+        if (its != base && its != last)
+            batch[nr++] = out[i];
+        last = its;
+    }
+    batch[nr++] = batch[5];
+    slab_give(batch, nr);
+}
+
 static void expect_abort(void (*crime)(void *), void *obj, const char *want) {
     char said[1024];
     cr_expect_eq(alone_die(crime, obj, said, sizeof(said)), SIGABRT, "no abort: %s", want);
@@ -321,6 +352,11 @@ Test(slab, misuse_is_found_exactly, .init = core_start_slabs) {
     expect_abort(inside, out[0], "class 48 slab ");
     snprintf(want, sizeof(want), "quarry: error Q01 double-free: pointer %p: ", (void *)((char *)out[0] + 48));
     expect_abort(never_taken, out[0], want);
+}
+
+Test(slab, a_second_free_of_what_was_retired_in_the_batch_is_found, .init = core_start_slabs) {
+    for (uintptr_t nth = 0; nth < 16; nth++)
+        expect_abort(again_after_the_whole_slab, (void *)nth, "Q01 double-free");
 }
 
 Test(slab, an_address_is_located, .init = core_start_slabs) {
