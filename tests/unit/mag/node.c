@@ -390,6 +390,22 @@ Test(node, each_node_has_a_reserve, .init = start_open) {
     }
 }
 
+/* Of the first node too, whose records come from where the others get their pieces. */
+Test(node, and_each_has_room_for_the_records_of_its_reserve, .init = start_open) {
+    enum { RECORD = 1024 };
+    u64 promised = 2 * MIB; /* 32 KiB for 512 */
+    rt_opt.reserve = 32 * MIB;
+    page_reserve_fill();
+    enum rt_context before = rt_context_enter(RT_ATOMIC_RESERVE);
+    for (unsigned node = 0; node < NODES; node++) {
+        u64 bytes = 0;
+        while (bytes < promised && rt_meta_alloc_near(node, RECORD, CACHE_LINE) != NULL)
+            bytes += RECORD;
+        cr_expect_eq(bytes, promised, "node %u: %lu KiB", node, bytes / KIB);
+    }
+    rt_context_leave(before);
+}
+
 /* Where a node's own is used up, and nothing may block, the nearest serves. */
 Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
     enum page_content content;
