@@ -244,6 +244,30 @@ Test(node, who_lives_on_the_fast_path_is_told_to_look, .init = start_open) {
     expect_all_back();
 }
 
+/* Who may not block cannot say where it runs: an id that has no other allocations gets its fast path back. One that has
+ * none at all is told until it has. */
+Test(node, who_may_not_block_is_let_go_at_the_next_turn, .init = start_open) {
+    enum { ROUNDS = 1000 };
+    void *p = magazines_alloc(SMALL);
+    magazines_give(p);
+    if (strcmp(mag_mode_name(), "locked") == 0)
+        return; /* no fast path */
+    mag_nodes_nudge();
+    mag_nodes_nudge();
+    cr_expect_null(engine_malloc_fast(SMALL), "not told any more, and nobody answered");
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    magazines_give(magazines_alloc(SMALL));
+    mag_nodes_nudge();
+    u64 slow = stats().slow_allocs;
+    for (unsigned i = 0; i < ROUNDS; i++)
+        magazines_give(magazines_alloc(SMALL));
+    rt_context_leave(before);
+    cr_expect_leq(stats().slow_allocs - slow, 2u, "the fast path does not come back");
+    mag_nodes_nudge();
+    cr_expect_null(engine_malloc_fast(SMALL), "never told again");
+    expect_all_back();
+}
+
 /* All that is freed far away comes home, nothing of it is handed out there, and each is counted once. */
 static void expect_remote_frees_come_home(void) {
     u64 slabs = 0;
