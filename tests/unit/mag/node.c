@@ -666,6 +666,69 @@ Test(node, a_child_of_a_fork_meanwhile_opens_them_itself) {
     expect_all_back();
 }
 
+/* A handler on top of who opens, at its nth piece, forks; in the child it goes on, and so does who opened, after it. */
+static unsigned pieces_left;
+static bool forked, in_child;
+
+static void fork_on_top(void *addr) {
+    (void)addr;
+    if (forked || page_nodes_decided() == 0 || page_is_busy_here() || pieces_left-- != 0)
+        return;
+    forked = true;
+    page_fork_prepare();
+    pid_t child = fork();
+    page_fork_done();
+    int status = -1;
+    if (child != 0) {
+        MUST(waitpid(child, &status, 0) == child);
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+    }
+    in_child = true;
+    slab_fork_child();
+    mag_fork_child();
+    fake_node_go(ids[1]);
+    fill(SMALL);
+    fake_node_go(ids[0]);
+    (void)mag_alloc(slab_class_for(2 * SMALL), NULL);
+    for (unsigned i = 0; i < LIVE / 2; i++) /* some wait in the magazines */
+        magazines_give(live[i]);
+}
+
+static u64 objs_out(void) {
+    struct slab_class_stats st;
+    u64 objs = 0;
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        slab_node_stats_get(node, slab_class_for(SMALL), &st);
+        objs += st.out_objs;
+    }
+    return objs;
+}
+
+/* 0: nothing was lost, and nodes are open; in a process of its own. */
+static int open_under_a_forking_handler(unsigned nth) {
+    start();
+    pieces_left = nth;
+    fake_placing = fork_on_top;
+    magazines_give(magazines_alloc(SMALL));
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
+    fake_placing = NULL;
+    return !in_child || (objs_out() == LIVE - LIVE / 2 && page_nodes_nr() == NODES) ? 0 : 1;
+}
+
+Test(node, a_handler_that_forks_on_top_of_who_opens_them_loses_nothing) {
+    enum { PIECES = 16 };
+    for (unsigned nth = 0; nth < PIECES; nth++) {
+        int status = -1;
+        pid_t process = fork();
+        if (process == 0)
+            _exit(open_under_a_forking_handler(nth));
+        MUST(process > 0 && waitpid(process, &status, 0) == process);
+        cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "at piece %u: %#x", nth, (unsigned)status);
+    }
+}
+
 /* Who holds the tiers for a fork has all that there are. That they are not open a little later proves nothing, that
  * they are proves the contrary. */
 Test(node, they_are_not_opened_within_a_fork) {
