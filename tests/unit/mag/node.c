@@ -450,7 +450,7 @@ Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
 
 /* --- policies of threads --- */
 
-/* The first object on, and from one look to the next at most when it changes. */
+/* From the first slow allocation on, and from one look to the next at most when it changes. */
 Test(node, a_policy_of_a_thread_is_heeded, .init = start_open) {
     enum { SLOW = 70, CLASS_OBJS = 600 }; /* slow calls until it is asked for again at the latest */
     set_policy(SYS_POLICY_NODES, 1u << 2);
@@ -481,6 +481,53 @@ Test(node, nodes_in_turn_have_the_same, .init = start_open) {
     for (unsigned i = 0; i < LIVE; i++)
         magazines_give(live[i]);
     expect_all_back();
+}
+
+/* What a policy names is not always ours: memory that came later, or beyond the most that are kept apart. */
+Test(node, nodes_in_turn_leave_out_those_that_are_not_ours, .init = start_open) {
+    enum { FOREIGN_LOW = 3, FOREIGN_HIGH = 9 };
+    struct sys_nodes nodes = {{0}};
+    unsigned of_node[NODES] = {0};
+    sys_nodes_add(&nodes, FOREIGN_LOW);
+    sys_nodes_add(&nodes, FOREIGN_HIGH);
+    for (unsigned i = 0; i < NODES; i++)
+        sys_nodes_add(&nodes, ids[i]);
+    fake_policy(SYS_POLICY_TURNS, &nodes);
+    fill(2048);
+    for (unsigned i = 0; i < LIVE; i++)
+        of_node[node_of(live[i])]++;
+    for (unsigned node = 0; node < NODES; node++)
+        cr_expect_gt(of_node[node], LIVE * 30ul / 100, "node %u has %u", node, of_node[node]);
+    drop();
+    expect_all_back();
+}
+
+/* A policy of foreign nodes, or of numbers that are not nodes', says nothing: the thread is served where it runs. */
+Test(node, a_policy_without_nodes_of_ours_is_none, .init = start_open) {
+    for (enum sys_policy policy = SYS_POLICY_NODES; policy <= SYS_POLICY_TURNS; policy++) {
+        set_policy(policy, 0);
+        for (unsigned i = 0; i < NODES; i++) {
+            fake_node_go(ids[i]);
+            (void)mag_alloc(slab_class_for(SMALL), NULL);
+            cr_expect_eq(page_node_here(), i);
+        }
+    }
+}
+
+/* Nor do allocations by the run, which their magazines serve, pass it by. */
+Test(node, a_policy_is_heeded_by_the_run, .init = start_open) {
+    enum { CALLS = 130, RUN = 4 };
+    unsigned cls = slab_class_for(SMALL);
+    void *objs[RUN];
+    (void)mag_alloc(cls, NULL);
+    MUST(mag_alloc_bulk(cls, RUN, objs) == RUN);
+    mag_free_bulk(slot_at(cls, 0), RUN, objs);
+    set_policy(SYS_POLICY_NODES, 1u << 2);
+    for (unsigned i = 0; i < CALLS; i++) {
+        MUST(mag_alloc_bulk(cls, RUN, objs) == RUN);
+        mag_free_bulk((unsigned)page_map_get(objs[0]), RUN, objs);
+    }
+    cr_expect_eq(node_of(objs[0]), 2u);
 }
 
 /* No system call that nobody expects: not without libnuma, nor where nothing may block, nor on each call. */
