@@ -3,120 +3,17 @@
  * Objects kept apart by node, on a pretended machine: nodes 2, 5 and 7 have memory, threads run where they say. What is
  * judged is the page map's node of each object, and the node its pages were said to prefer.
  */
-#include "fakes/fake.h"
-#include "mag/region.h"
 #include "page/tier.h"
 #include "rt/context.h"
-#include "slab/class.h"
 #include "unit/handover.h"
-#include "unit/mag/magazines.h"
+#include "unit/mag/nodes.h"
 
 #include <sched.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NODES = 3, LIVE = 100000, SMALL = 64, MS = 500, MEASURE_PART = 100 };
-static const u16 ids[NODES] = {2, 5, 7};
-static void *live[LIVE];
-
-static void machine(void) {
-    fake_nodes(NODES, ids);
-    fake_node_go(ids[0]);
-    rt_options_read(NULL, NULL);
-}
-
-static void start(void) {
-    machine();
-    magazines_start_with_options();
-}
-
-static void start_open(void) {
-    start();
-    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
-}
-
-static void start_open_locked(void) {
-    machine();
-    rt_opt.percpu = OPT_PERCPU_OFF;
-    rt_opt.fake_cpus = 3;
-    magazines_start_with_options();
-    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
-}
-
-/* A bit for each of ids. */
-static void set_policy(enum sys_policy policy, unsigned which) {
-    struct sys_nodes nodes = {{0}};
-    for (unsigned i = 0; i < NODES; i++) {
-        if ((which >> i & 1) != 0)
-            sys_nodes_add(&nodes, ids[i]);
-    }
-    fake_policy(policy, &nodes);
-}
-
-static unsigned node_of(const void *p) { return slot_node(page_map_get(p)); }
-
-static void fill(size_t size) {
-    for (unsigned i = 0; i < LIVE; i++)
-        MUST((live[i] = magazines_alloc(size)) != NULL);
-}
-
-static void drop(void) {
-    for (unsigned i = 0; i < LIVE; i++)
-        magazines_give(live[i]);
-}
-
-/* Of the objects just allocated, those of other nodes than the one with this number. */
-static unsigned misplaced_nr(int id) {
-    unsigned nr = 0;
-    for (unsigned i = 0; i < LIVE; i++)
-        nr += page_node_id(node_of(live[i])) != id || fake_node_preferred(live[i]) != id;
-    return nr;
-}
-
-static struct mag_stats stats(void) {
-    struct mag_stats st;
-    mag_stats_get(&st);
-    return st;
-}
-
-static u64 node_slabs(unsigned node, size_t size) {
-    struct slab_class_stats st;
-    slab_node_stats_get(node, slab_class_for(size), &st);
-    return st.slabs;
-}
-
-/* [N4] */
-static void expect_no_mixture(void) {
-    for (unsigned i = 0; i < regions_nr(); i++) {
-        struct mag_region *r = region_at(i);
-        for (unsigned slot = 0; r != NULL && slot < page_nodes_nr() * PAGE_MAP_CLASSES; slot++) {
-            u64 m = r->slot[slot];
-            if (slot_class(slot) == 0 || slot_class(slot) >= SLAB_SLOT_IDS_NR || mag_is_null(m))
-                continue;
-            for (const u64 *at = (const u64 *)m; (*at & MAG_WORD_END) == 0; at--) // NOLINT(performance-no-int-to-ptr)
-                MUST(page_map_get((const void *)*at) == slot);                    // NOLINT(performance-no-int-to-ptr)
-        }
-    }
-}
-
-static void expect_all_back(void) {
-    expect_no_mixture();
-    mag_depot_trim(MAG_DRAIN_ALL);
-    mag_drain(MAG_DRAIN_ALL);
-    cr_assert_eq(stats().cached_bytes, 0u, "%lu bytes are left in magazines", stats().cached_bytes);
-    cr_assert_eq(stats().depot_bytes, 0u);
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
-        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
-    for (unsigned node = 0; node < page_nodes_nr(); node++) {
-        for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-            struct slab_class_stats st;
-            slab_node_stats_get(node, cls, &st);
-            cr_assert_eq(st.out_objs, 0u, "node %u, class %u: %lu objects are lost", node, cls, st.out_objs);
-            cr_assert_eq(st.slabs, 0u);
-        }
-    }
-}
+enum { MS = 500, MEASURE_PART = 100 };
 
 /* --- knowing of nodes --- */
 
@@ -446,107 +343,6 @@ Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
     cr_expect_eq(node_of(near), 1u);
     cr_expect_eq(node_of(far), 0u);
     cr_expect_eq(stats().astray_objs, 1u);
-}
-
-/* --- policies of threads --- */
-
-/* From the first slow allocation on, and from one look to the next at most when it changes. */
-Test(node, a_policy_of_a_thread_is_heeded, .init = start_open) {
-    enum { SLOW = 70, CLASS_OBJS = 600 }; /* slow calls until it is asked for again at the latest */
-    set_policy(SYS_POLICY_NODES, 1u << 2);
-    fill(SMALL);
-    cr_expect_eq(misplaced_nr(ids[2]), 0u, "%u objects are of other nodes", misplaced_nr(ids[2]));
-    drop();
-    set_policy(SYS_POLICY_NODES, 1u << 1 | 1u << 2);
-    for (unsigned i = 0; i < SLOW; i++)
-        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
-    cr_expect_eq(page_node_here(), 1u, "of several the nearest");
-    set_policy(SYS_POLICY_NONE, 0);
-    for (unsigned i = SLOW; i < 2 * SLOW; i++)
-        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
-    cr_expect_eq(page_node_here(), 0u, "a policy that was given up holds on");
-    for (unsigned i = 0; i < 2 * SLOW; i++)
-        magazines_give(live[i]);
-    expect_all_back();
-}
-
-Test(node, nodes_in_turn_have_the_same, .init = start_open) {
-    unsigned of_node[NODES] = {0};
-    set_policy(SYS_POLICY_TURNS, 1u << 0 | 1u << 2);
-    fill(2048);
-    for (unsigned i = 0; i < LIVE; i++)
-        of_node[node_of(live[i])]++;
-    cr_expect_eq(of_node[1], 0u);
-    cr_expect(of_node[0] > LIVE * 45ul / 100 && of_node[2] > LIVE * 45ul / 100, "%u and %u", of_node[0], of_node[2]);
-    for (unsigned i = 0; i < LIVE; i++)
-        magazines_give(live[i]);
-    expect_all_back();
-}
-
-/* What a policy names is not always ours: memory that came later, or beyond the most that are kept apart. */
-Test(node, nodes_in_turn_leave_out_those_that_are_not_ours, .init = start_open) {
-    enum { FOREIGN_LOW = 3, FOREIGN_HIGH = 9 };
-    struct sys_nodes nodes = {{0}};
-    unsigned of_node[NODES] = {0};
-    sys_nodes_add(&nodes, FOREIGN_LOW);
-    sys_nodes_add(&nodes, FOREIGN_HIGH);
-    for (unsigned i = 0; i < NODES; i++)
-        sys_nodes_add(&nodes, ids[i]);
-    fake_policy(SYS_POLICY_TURNS, &nodes);
-    fill(2048);
-    for (unsigned i = 0; i < LIVE; i++)
-        of_node[node_of(live[i])]++;
-    for (unsigned node = 0; node < NODES; node++)
-        cr_expect_gt(of_node[node], LIVE * 30ul / 100, "node %u has %u", node, of_node[node]);
-    drop();
-    expect_all_back();
-}
-
-/* A policy of foreign nodes, or of numbers that are not nodes', says nothing: the thread is served where it runs. */
-Test(node, a_policy_without_nodes_of_ours_is_none, .init = start_open) {
-    for (enum sys_policy policy = SYS_POLICY_NODES; policy <= SYS_POLICY_TURNS; policy++) {
-        set_policy(policy, 0);
-        for (unsigned i = 0; i < NODES; i++) {
-            fake_node_go(ids[i]);
-            (void)mag_alloc(slab_class_for(SMALL), NULL);
-            cr_expect_eq(page_node_here(), i);
-        }
-    }
-}
-
-/* Nor do allocations by the run, which their magazines serve, pass it by. */
-Test(node, a_policy_is_heeded_by_the_run, .init = start_open) {
-    enum { CALLS = 130, RUN = 4 };
-    unsigned cls = slab_class_for(SMALL);
-    void *objs[RUN];
-    (void)mag_alloc(cls, NULL);
-    MUST(mag_alloc_bulk(cls, RUN, objs) == RUN);
-    mag_free_bulk(slot_at(cls, 0), RUN, objs);
-    set_policy(SYS_POLICY_NODES, 1u << 2);
-    for (unsigned i = 0; i < CALLS; i++) {
-        MUST(mag_alloc_bulk(cls, RUN, objs) == RUN);
-        mag_free_bulk((unsigned)page_map_get(objs[0]), RUN, objs);
-    }
-    cr_expect_eq(node_of(objs[0]), 2u);
-}
-
-/* No system call that nobody expects: not without libnuma, nor where nothing may block, nor on each call. */
-Test(node, it_is_asked_for_now_and_then_alone, .init = start_open) {
-    enum { CALLS = 6400, EVERY = 64 };
-    unsigned cls = slab_class_for(SMALL), asked = fake_policy_asked_nr();
-    for (unsigned i = 0; i < CALLS; i++)
-        live[i] = mag_alloc(cls, NULL);
-    cr_expect_eq(fake_policy_asked_nr(), asked, "asked in a program that has no libnuma");
-    set_policy(SYS_POLICY_NODES, 1u << 1);
-    enum rt_context before = rt_context_enter(RT_ATOMIC);
-    for (unsigned i = 0; i < CALLS; i++)
-        magazines_give(mag_alloc(cls, NULL));
-    rt_context_leave(before);
-    cr_expect_eq(fake_policy_asked_nr(), asked, "asked where nothing may block");
-    for (unsigned i = 0; i < CALLS; i++)
-        magazines_give(mag_alloc(cls, NULL));
-    cr_expect_leq(fake_policy_asked_nr() - asked, CALLS / EVERY + 1);
-    cr_expect_gt(fake_policy_asked_nr(), asked);
 }
 
 /* --- nothing to be had --- */
