@@ -78,6 +78,7 @@ enum mag_unmake mag_class_unmake(unsigned cls, u64 *ret_live) {
 
 unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs) {
     unsigned got = 0;
+    page_node_heed();
     if (!has_slot(cls)) {
         /* Filled from the top down: what is missing is below. */
         got = slab_take(cls, page_node_here(), nr, objs + nr, NULL);

@@ -185,6 +185,19 @@ void region_follow(unsigned node) {
         node_count_move();
 }
 
+/*
+ * Who may not block does not answer, nor does who asks for a node: an id where nobody else allocates is let go at the
+ * next turn, and not told again before the one after. True: told now; false: let go.
+ */
+static bool region_nudge(struct mag_region *r) {
+    u32 now = (u32)atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed);
+    bool unanswered = atomic_load_explicit(&r->nudged, memory_order_relaxed) &&
+                      atomic_load_explicit(&r->nudged_at, memory_order_relaxed) != now;
+    atomic_store_explicit(&r->nudged, !unanswered, memory_order_relaxed);
+    atomic_store_explicit(&r->nudged_at, now, memory_order_relaxed);
+    return !unanswered;
+}
+
 /* [D1] No barrier: a section that read the old view may still commit. An id that nobody uses stays as it is until
  * somebody does. */
 void mag_nodes_nudge(void) {
@@ -195,8 +208,10 @@ void mag_nodes_nudge(void) {
         /* order: acquire                                                                       pairs: [mag.settled] */
         if (r == NULL || !atomic_load_explicit(&r->settled, memory_order_acquire))
             continue;
-        atomic_store_explicit(&r->nudged, true, memory_order_relaxed);
-        regions_stop_allocs(id);
+        if (region_nudge(r))
+            regions_stop_allocs(id);
+        else
+            regions_publish(r, id);
     }
     sys_lock_release(&stop_lock);
 }

@@ -71,7 +71,8 @@ void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs);
  * in the way the next call goes on. */
 unsigned mag_nodes_start(enum page_open how);
 /* Where nodes are kept apart, the next allocation of each id takes the slow path, once, and so finds out where its
- * thread runs: one that lives on the fast path alone would go on with objects of the node it, or its id, came from. */
+ * thread runs: one that lives on the fast path alone would go on with objects of the node it, or its id, came from. An
+ * id whose allocations are all in atomic contexts, which do not tell, takes the slow path from one call to the next. */
 void mag_nodes_nudge(void);
 /* Objects of one node freed by threads of another, counted as they leave the magazines. from, node: indices. */
 u64 mag_remote_frees(unsigned from, unsigned node);

@@ -10,8 +10,11 @@
 #include "mag/region.h"
 
 #include "rt/context.h"
+#include "sys/sys.h"
 
-static _Atomic(bool) starting;
+/* sys_thread_self() of the thread that makes what is missing; 0: none. A handler on top of it makes nothing, nor in the
+ * child if it forks: there the thread it interrupted goes on, with what is half made and must not be in use. */
+static _Atomic(u64) starter;
 /* A row for each node that frees, a column for each that is freed to; made when nodes are opened. */
 _Atomic(u64) *mag_remote_matrix;
 static _Atomic(u64) astray, moves;
@@ -30,24 +33,27 @@ static bool all_make(unsigned nodes_nr) {
 }
 
 unsigned mag_nodes_start(enum page_open how) {
-    /* order: acquire, and release below: one thread after the other makes what is missing.       pairs: [node.starting]
+    u64 nobody = 0;
+    /* order: acquire, and release below: one thread after the other makes what is missing.       pairs: [node.starter]
      */
     if (page_nodes_nr() > 1 || page_nodes_decided() == 1 || !rt_may_block() ||
-        atomic_exchange_explicit(&starting, true, memory_order_acquire))
+        !atomic_compare_exchange_strong_explicit(&starter, &nobody, sys_thread_self(), memory_order_acquire,
+                                                 memory_order_relaxed))
         return page_nodes_nr();
     unsigned nodes_nr = page_nodes_nr() > 1 ? 0 : page_nodes_decide();
-    if (nodes_nr > 1 && all_make(nodes_nr) && page_nodes_nr() == 1) /* a handler may have forked, and opened */
+    if (nodes_nr > 1 && all_make(nodes_nr))
         page_nodes_open(how);
-    /* order: release                                                                             pairs: [node.starting]
+    /* order: release                                                                             pairs: [node.starter]
      */
-    atomic_store_explicit(&starting, false, memory_order_release);
+    atomic_store_explicit(&starter, 0, memory_order_release);
     return page_nodes_nr();
 }
 
-/* What was begun is made again, or found. */
+/* What another thread began is made again, or found. */
 void nodes_fork_child(void) {
     page_nodes_fork_child();
-    atomic_store_explicit(&starting, false, memory_order_relaxed);
+    if (atomic_load_explicit(&starter, memory_order_relaxed) != sys_thread_self())
+        atomic_store_explicit(&starter, 0, memory_order_relaxed);
 }
 
 void node_count_remote(unsigned from, unsigned node, unsigned nr) {

@@ -34,6 +34,7 @@ struct mag_region {
     bool locked_kind;
     _Atomic(u8) home;        /* node whose bank the view for allocations shows; of a locked region meaningless */
     _Atomic(bool) nudged;    /* its allocations take the slow path, until one of them has said where it runs */
+    _Atomic(u32) nudged_at;  /* the low bits of its slow_allocs then; nudger only */
     _Atomic(bool) settled;   /* its maker publishes it no more: from then on only who has the stop lock does */
     _Atomic(u64) drained_at; /* sum of counts when last looked at; drainer only */
     /*

@@ -15,14 +15,17 @@
 
 #define OBS_VIEW_MAGIC ((u64)0x1773697672617571) /* "quarvis" */
 
-/* Changes when a struct that is read does, whatever the version says. */
+/* Counts up with every change of what a field means that changes no size or place. */
+enum { OBS_VIEW_MEANING = 1 };
+
+/* Changes when a struct that is read does, or what it means, whatever the version says. */
 #define OBS_VIEW_LAYOUT                                                                                                \
     ((u32)(sizeof(struct slab_class) + offsetof(struct slab_class, out_objs) * 3 + sizeof(struct mag_region) * 5 +     \
            offsetof(struct mag_region, slot) * 7 + sizeof(struct page_tier) * 11 +                                     \
            offsetof(struct page_tier, free_backed_granules) * 13 + sizeof(struct hpage) * 17 +                         \
            offsetof(struct hpage, big_bytes) * 19 + sizeof(struct chunk) * 23 + sizeof(struct rt_meta) * 29 +          \
            SLAB_CLASSES_NR * 31 + SLAB_IDS_NR * 37 + sizeof(struct buddy_block) * 41 +                                 \
-           offsetof(struct buddy_block, free) * 43))
+           offsetof(struct buddy_block, free) * 43 + PAGE_NODES_MAX * 47 + OBS_VIEW_MEANING * 53))
 
 /* How every such constant begins; that of libquarry-kmem is kmem/view.h. */
 struct obs_view_head {

@@ -160,20 +160,27 @@ void page_nodes_fork_child(void) {
         atomic_store_explicit(&page_nodes_wanted, page_nodes_nr() == 1, memory_order_relaxed);
 }
 
-/* Of several nodes the nearest. Of nodes in turn the one that follows, by the kernel's numbers. */
-static unsigned policy_node(enum sys_policy policy, const struct sys_nodes *nodes) {
+/* The first of ours from a kernel's number on. */
+static int policy_next(const struct sys_nodes *nodes, unsigned id) {
+    while ((id = sys_nodes_next(nodes, id)) < SYS_NODE_IDS_NR && page_node_index((int)id) == PAGE_NODE_ANY)
+        id++;
+    return page_node_index((int)id);
+}
+
+/* Of several nodes the nearest. Of nodes in turn the one that follows, by the kernel's numbers. ANY: none is ours. */
+static int policy_node(enum sys_policy policy, const struct sys_nodes *nodes) {
     unsigned here = page_node_nearest(sys_node_racy());
     if (policy == SYS_POLICY_TURNS) {
-        unsigned last = ruled_by == 0 ? 0 : (unsigned)page_node_id((unsigned)ruled_by - 1) + 1;
-        unsigned next = sys_nodes_next(nodes, last);
-        return page_node_nearest((int)(next < SYS_NODE_IDS_NR ? next : sys_nodes_next(nodes, 0)));
+        int next =
+            ruled_by == 0 ? PAGE_NODE_ANY : policy_next(nodes, (unsigned)page_node_id((unsigned)ruled_by - 1) + 1);
+        return next != PAGE_NODE_ANY ? next : policy_next(nodes, 0);
     }
     for (unsigned nth = 0; nth < page_nodes_nr(); nth++) {
         unsigned node = page_node_near(here, nth);
         if (sys_nodes_have(nodes, (unsigned)page_node_id(node)))
-            return node;
+            return (int)node;
     }
-    return here;
+    return PAGE_NODE_ANY;
 }
 
 /*
@@ -191,7 +198,7 @@ void page_node_heed(void) {
     if (page_nodes_nr() == 1 || !sys_policies_are_used() || !rt_may_block())
         return;
     enum sys_policy policy = sys_thread_policy(&nodes);
-    ruled_by = policy == SYS_POLICY_NONE ? 0 : (s16)(policy_node(policy, &nodes) + 1);
+    ruled_by = (s16)(1 + (policy == SYS_POLICY_NONE ? PAGE_NODE_ANY : policy_node(policy, &nodes)));
     calls_left = policy == SYS_POLICY_TURNS ? TURN_CALLS : CALLS;
 }
 

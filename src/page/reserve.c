@@ -139,7 +139,6 @@ static bool blocks_make(unsigned node) {
 
 static void node_fill(unsigned node) {
     bool more = blocks_get(node) != NULL || blocks_make(node);
-    (void)rt_meta_headroom(node, blocks_nr * RECORDS_BYTES);
     for (unsigned i = 0; i < blocks_nr && more; i++)
         more = block_fill(&blocks_get(node)[i], node);
 }
@@ -151,6 +150,9 @@ void page_reserve_fill(void) {
     unsigned nodes_nr = page_nodes_nr();
     for (unsigned node = 0; node < nodes_nr; node++)
         node_fill(node);
+    /* The first node's last: its records are cut from where the others get their pieces, and filling its own. */
+    for (unsigned node = nodes_nr; node-- > 0;)
+        (void)rt_meta_headroom(node, blocks_nr * RECORDS_BYTES);
     /* order: release                                                                         pairs: [page.filling] */
     atomic_store_explicit(&filling, false, memory_order_release);
 }

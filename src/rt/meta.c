@@ -115,7 +115,8 @@ void *rt_meta_alloc(size_t bytes, size_t align) {
 /*
  * What of a node's newest piece is left: first place and end, as meta_ref_t, in one word that is only replaced whole.
  * What is left of the piece before is lost, and of the second of two that are taken at once: never touched, it is
- * address space. A piece grows with the pool, of which all together so have some hundred, each two mappings more.
+ * address space, and no more than was cut from that piece. A piece grows with the pool, of which all together so have
+ * some hundred, each two mappings more.
  */
 static struct {
     _Atomic(u64) left;
@@ -161,9 +162,10 @@ static char *piece_take(unsigned node, size_t bytes) {
     return piece;
 }
 
-/* At least bytes are left of the node's piece, unless others are quicker. */
+/* At least bytes are left of the node's piece, unless others are quicker. Of a new one it is twice as much, because
+ * what is left is lost at the next call that finds less than it asks for: half of the piece was used by then. */
 static bool piece_renew(unsigned node, size_t bytes) {
-    size_t whole = MAX(piece_bytes(), round_up(bytes, sys_page_bytes()));
+    size_t whole = MAX(piece_bytes(), round_up(2 * bytes, sys_page_bytes()));
     char *piece = piece_take(node, whole);
     if (piece == NULL)
         return false;

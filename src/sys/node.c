@@ -72,14 +72,17 @@ bool sys_nodes_allowed(struct sys_nodes *ret_nodes) {
 }
 
 enum sys_policy sys_thread_policy(struct sys_nodes *ret_nodes) {
-    enum { LOCAL = 4, WEIGHTED_INTERLEAVE = 6, FLAGS = 7 << 13 }; /* not in every header */
+    enum { LOCAL = 4, WEIGHTED_INTERLEAVE = 6, RELATIVE = 1 << 14, FLAGS = 7 << 13 }; /* not in every header */
     int mode = MPOL_DEFAULT;
     *ret_nodes = (struct sys_nodes){{0}};
     if (SYS6(SYS_get_mempolicy, &mode, ret_nodes->words, SYS_NODE_IDS_NR, 0, 0, 0) != 0)
         return SYS_POLICY_NONE;
+    bool relative = (mode & RELATIVE) != 0;
     mode &= ~FLAGS;
     if (mode == MPOL_DEFAULT || mode == LOCAL || sys_nodes_count(ret_nodes) == 0)
         return SYS_POLICY_NONE;
+    if (relative)
+        *ret_nodes = (struct sys_nodes){{0}};
     return mode == MPOL_INTERLEAVE || mode == WEIGHTED_INTERLEAVE ? SYS_POLICY_TURNS : SYS_POLICY_NODES;
 }
 

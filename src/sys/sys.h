@@ -169,7 +169,8 @@ static inline unsigned sys_nodes_next(const struct sys_nodes *nodes, unsigned id
 /* The nodes whose memory this process may use (its cpuset's); false: the kernel does not say. One system call. */
 bool sys_nodes_allowed(struct sys_nodes *ret_nodes);
 /* What this thread's memory policy says (set_mempolicy(2), numactl(8)): "where first touched", these nodes, or these in
- * turn. NONE where the kernel does not tell. One system call. */
+ * turn. NONE where the kernel does not tell. No nodes where it tells others than it takes (MPOL_F_RELATIVE_NODES). One
+ * system call. */
 enum sys_policy { SYS_POLICY_NONE, SYS_POLICY_NODES, SYS_POLICY_TURNS };
 enum sys_policy sys_thread_policy(struct sys_nodes *ret_nodes);
 /* The program may set policies of single threads: libnuma was loaded with it. */

@@ -3,120 +3,17 @@
  * Objects kept apart by node, on a pretended machine: nodes 2, 5 and 7 have memory, threads run where they say. What is
  * judged is the page map's node of each object, and the node its pages were said to prefer.
  */
-#include "fakes/fake.h"
-#include "mag/region.h"
 #include "page/tier.h"
 #include "rt/context.h"
-#include "slab/class.h"
 #include "unit/handover.h"
-#include "unit/mag/magazines.h"
+#include "unit/mag/nodes.h"
 
 #include <sched.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NODES = 3, LIVE = 100000, SMALL = 64, MS = 500, MEASURE_PART = 100 };
-static const u16 ids[NODES] = {2, 5, 7};
-static void *live[LIVE];
-
-static void machine(void) {
-    fake_nodes(NODES, ids);
-    fake_node_go(ids[0]);
-    rt_options_read(NULL, NULL);
-}
-
-static void start(void) {
-    machine();
-    magazines_start_with_options();
-}
-
-static void start_open(void) {
-    start();
-    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
-}
-
-static void start_open_locked(void) {
-    machine();
-    rt_opt.percpu = OPT_PERCPU_OFF;
-    rt_opt.fake_cpus = 3;
-    magazines_start_with_options();
-    MUST(mag_nodes_start(PAGE_OPEN_WAIT) == NODES);
-}
-
-/* A bit for each of ids. */
-static void set_policy(enum sys_policy policy, unsigned which) {
-    struct sys_nodes nodes = {{0}};
-    for (unsigned i = 0; i < NODES; i++) {
-        if ((which >> i & 1) != 0)
-            sys_nodes_add(&nodes, ids[i]);
-    }
-    fake_policy(policy, &nodes);
-}
-
-static unsigned node_of(const void *p) { return slot_node(page_map_get(p)); }
-
-static void fill(size_t size) {
-    for (unsigned i = 0; i < LIVE; i++)
-        MUST((live[i] = magazines_alloc(size)) != NULL);
-}
-
-static void drop(void) {
-    for (unsigned i = 0; i < LIVE; i++)
-        magazines_give(live[i]);
-}
-
-/* Of the objects just allocated, those of other nodes than the one with this number. */
-static unsigned misplaced_nr(int id) {
-    unsigned nr = 0;
-    for (unsigned i = 0; i < LIVE; i++)
-        nr += page_node_id(node_of(live[i])) != id || fake_node_preferred(live[i]) != id;
-    return nr;
-}
-
-static struct mag_stats stats(void) {
-    struct mag_stats st;
-    mag_stats_get(&st);
-    return st;
-}
-
-static u64 node_slabs(unsigned node, size_t size) {
-    struct slab_class_stats st;
-    slab_node_stats_get(node, slab_class_for(size), &st);
-    return st.slabs;
-}
-
-/* [N4] */
-static void expect_no_mixture(void) {
-    for (unsigned i = 0; i < regions_nr(); i++) {
-        struct mag_region *r = region_at(i);
-        for (unsigned slot = 0; r != NULL && slot < page_nodes_nr() * PAGE_MAP_CLASSES; slot++) {
-            u64 m = r->slot[slot];
-            if (slot_class(slot) == 0 || slot_class(slot) >= SLAB_SLOT_IDS_NR || mag_is_null(m))
-                continue;
-            for (const u64 *at = (const u64 *)m; (*at & MAG_WORD_END) == 0; at--) // NOLINT(performance-no-int-to-ptr)
-                MUST(page_map_get((const void *)*at) == slot);                    // NOLINT(performance-no-int-to-ptr)
-        }
-    }
-}
-
-static void expect_all_back(void) {
-    expect_no_mixture();
-    mag_depot_trim(MAG_DRAIN_ALL);
-    mag_drain(MAG_DRAIN_ALL);
-    cr_assert_eq(stats().cached_bytes, 0u, "%lu bytes are left in magazines", stats().cached_bytes);
-    cr_assert_eq(stats().depot_bytes, 0u);
-    for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++)
-        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
-    for (unsigned node = 0; node < page_nodes_nr(); node++) {
-        for (unsigned cls = 1; cls < SLAB_CLASSES_NR; cls++) {
-            struct slab_class_stats st;
-            slab_node_stats_get(node, cls, &st);
-            cr_assert_eq(st.out_objs, 0u, "node %u, class %u: %lu objects are lost", node, cls, st.out_objs);
-            cr_assert_eq(st.slabs, 0u);
-        }
-    }
-}
+enum { MS = 500, MEASURE_PART = 100 };
 
 /* --- knowing of nodes --- */
 
@@ -241,6 +138,30 @@ Test(node, who_lives_on_the_fast_path_is_told_to_look, .init = start_open) {
         }
         cr_expect_leq(stats().slow_allocs - slow, 2u, "the fast path does not come back");
     }
+    expect_all_back();
+}
+
+/* Who may not block cannot say where it runs: an id that has no other allocations gets its fast path back. One that has
+ * none at all is told until it has. */
+Test(node, who_may_not_block_is_let_go_at_the_next_turn, .init = start_open) {
+    enum { ROUNDS = 1000 };
+    void *p = magazines_alloc(SMALL);
+    magazines_give(p);
+    if (strcmp(mag_mode_name(), "locked") == 0)
+        return; /* no fast path */
+    mag_nodes_nudge();
+    mag_nodes_nudge();
+    cr_expect_null(engine_malloc_fast(SMALL), "not told any more, and nobody answered");
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    magazines_give(magazines_alloc(SMALL));
+    mag_nodes_nudge();
+    u64 slow = stats().slow_allocs;
+    for (unsigned i = 0; i < ROUNDS; i++)
+        magazines_give(magazines_alloc(SMALL));
+    rt_context_leave(before);
+    cr_expect_leq(stats().slow_allocs - slow, 2u, "the fast path does not come back");
+    mag_nodes_nudge();
+    cr_expect_null(engine_malloc_fast(SMALL), "never told again");
     expect_all_back();
 }
 
@@ -390,6 +311,22 @@ Test(node, each_node_has_a_reserve, .init = start_open) {
     }
 }
 
+/* Of the first node too, whose records come from where the others get their pieces. */
+Test(node, and_each_has_room_for_the_records_of_its_reserve, .init = start_open) {
+    enum { RECORD = 1024 };
+    u64 promised = 2 * MIB; /* 32 KiB for 512 */
+    rt_opt.reserve = 32 * MIB;
+    page_reserve_fill();
+    enum rt_context before = rt_context_enter(RT_ATOMIC_RESERVE);
+    for (unsigned node = 0; node < NODES; node++) {
+        u64 bytes = 0;
+        while (bytes < promised && rt_meta_alloc_near(node, RECORD, CACHE_LINE) != NULL)
+            bytes += RECORD;
+        cr_expect_eq(bytes, promised, "node %u: %lu KiB", node, bytes / KIB);
+    }
+    rt_context_leave(before);
+}
+
 /* Where a node's own is used up, and nothing may block, the nearest serves. */
 Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
     enum page_content content;
@@ -406,60 +343,6 @@ Test(node, an_atomic_request_draws_on_its_own_node_first, .init = start_open) {
     cr_expect_eq(node_of(near), 1u);
     cr_expect_eq(node_of(far), 0u);
     cr_expect_eq(stats().astray_objs, 1u);
-}
-
-/* --- policies of threads --- */
-
-/* The first object on, and from one look to the next at most when it changes. */
-Test(node, a_policy_of_a_thread_is_heeded, .init = start_open) {
-    enum { SLOW = 70, CLASS_OBJS = 600 }; /* slow calls until it is asked for again at the latest */
-    set_policy(SYS_POLICY_NODES, 1u << 2);
-    fill(SMALL);
-    cr_expect_eq(misplaced_nr(ids[2]), 0u, "%u objects are of other nodes", misplaced_nr(ids[2]));
-    drop();
-    set_policy(SYS_POLICY_NODES, 1u << 1 | 1u << 2);
-    for (unsigned i = 0; i < SLOW; i++)
-        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
-    cr_expect_eq(page_node_here(), 1u, "of several the nearest");
-    set_policy(SYS_POLICY_NONE, 0);
-    for (unsigned i = SLOW; i < 2 * SLOW; i++)
-        MUST((live[i] = mag_alloc(slab_class_for(SMALL), NULL)) != NULL);
-    cr_expect_eq(page_node_here(), 0u, "a policy that was given up holds on");
-    for (unsigned i = 0; i < 2 * SLOW; i++)
-        magazines_give(live[i]);
-    expect_all_back();
-}
-
-Test(node, nodes_in_turn_have_the_same, .init = start_open) {
-    unsigned of_node[NODES] = {0};
-    set_policy(SYS_POLICY_TURNS, 1u << 0 | 1u << 2);
-    fill(2048);
-    for (unsigned i = 0; i < LIVE; i++)
-        of_node[node_of(live[i])]++;
-    cr_expect_eq(of_node[1], 0u);
-    cr_expect(of_node[0] > LIVE * 45ul / 100 && of_node[2] > LIVE * 45ul / 100, "%u and %u", of_node[0], of_node[2]);
-    for (unsigned i = 0; i < LIVE; i++)
-        magazines_give(live[i]);
-    expect_all_back();
-}
-
-/* No system call that nobody expects: not without libnuma, nor where nothing may block, nor on each call. */
-Test(node, it_is_asked_for_now_and_then_alone, .init = start_open) {
-    enum { CALLS = 6400, EVERY = 64 };
-    unsigned cls = slab_class_for(SMALL), asked = fake_policy_asked_nr();
-    for (unsigned i = 0; i < CALLS; i++)
-        live[i] = mag_alloc(cls, NULL);
-    cr_expect_eq(fake_policy_asked_nr(), asked, "asked in a program that has no libnuma");
-    set_policy(SYS_POLICY_NODES, 1u << 1);
-    enum rt_context before = rt_context_enter(RT_ATOMIC);
-    for (unsigned i = 0; i < CALLS; i++)
-        magazines_give(mag_alloc(cls, NULL));
-    rt_context_leave(before);
-    cr_expect_eq(fake_policy_asked_nr(), asked, "asked where nothing may block");
-    for (unsigned i = 0; i < CALLS; i++)
-        magazines_give(mag_alloc(cls, NULL));
-    cr_expect_leq(fake_policy_asked_nr() - asked, CALLS / EVERY + 1);
-    cr_expect_gt(fake_policy_asked_nr(), asked);
 }
 
 /* --- nothing to be had --- */
@@ -624,6 +507,69 @@ Test(node, a_child_of_a_fork_meanwhile_opens_them_itself) {
     cr_expect(nodes_are_kept_apart_here());
     drop();
     expect_all_back();
+}
+
+/* A handler on top of who opens, at its nth piece, forks; in the child it goes on, and so does who opened, after it. */
+static unsigned pieces_left;
+static bool forked, in_child;
+
+static void fork_on_top(void *addr) {
+    (void)addr;
+    if (forked || page_nodes_decided() == 0 || page_is_busy_here() || pieces_left-- != 0)
+        return;
+    forked = true;
+    page_fork_prepare();
+    pid_t child = fork();
+    page_fork_done();
+    int status = -1;
+    if (child != 0) {
+        MUST(waitpid(child, &status, 0) == child);
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+    }
+    in_child = true;
+    slab_fork_child();
+    mag_fork_child();
+    fake_node_go(ids[1]);
+    fill(SMALL);
+    fake_node_go(ids[0]);
+    (void)mag_alloc(slab_class_for(2 * SMALL), NULL);
+    for (unsigned i = 0; i < LIVE / 2; i++) /* some wait in the magazines */
+        magazines_give(live[i]);
+}
+
+static u64 objs_out(void) {
+    struct slab_class_stats st;
+    u64 objs = 0;
+    mag_depot_trim(MAG_DRAIN_ALL);
+    mag_drain(MAG_DRAIN_ALL);
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        slab_node_stats_get(node, slab_class_for(SMALL), &st);
+        objs += st.out_objs;
+    }
+    return objs;
+}
+
+/* 0: nothing was lost, and nodes are open; in a process of its own. */
+static int open_under_a_forking_handler(unsigned nth) {
+    start();
+    pieces_left = nth;
+    fake_placing = fork_on_top;
+    magazines_give(magazines_alloc(SMALL));
+    (void)mag_nodes_start(PAGE_OPEN_WAIT);
+    fake_placing = NULL;
+    return !in_child || (objs_out() == LIVE - LIVE / 2 && page_nodes_nr() == NODES) ? 0 : 1;
+}
+
+Test(node, a_handler_that_forks_on_top_of_who_opens_them_loses_nothing) {
+    enum { PIECES = 16 };
+    for (unsigned nth = 0; nth < PIECES; nth++) {
+        int status = -1;
+        pid_t process = fork();
+        if (process == 0)
+            _exit(open_under_a_forking_handler(nth));
+        MUST(process > 0 && waitpid(process, &status, 0) == process);
+        cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "at piece %u: %#x", nth, (unsigned)status);
+    }
 }
 
 /* Who holds the tiers for a fork has all that there are. That they are not open a little later proves nothing, that

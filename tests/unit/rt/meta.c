@@ -73,3 +73,20 @@ Test(meta, an_atomic_context_commits_nothing, .init = start) {
     rt_context_leave(before);
     cr_expect_not_null(rt_meta_alloc(1 * MIB, 16));
 }
+
+/* The reserve's filling asks for room after whatever was cut: each new piece was paid for by what came out of the one
+ * before. */
+Test(meta, room_near_a_node_costs_in_proportion_to_what_is_cut, .init = start) {
+    enum { BLOCK = 4096, BLOCKS_NR = 4000, FIRST_PIECE = 64 * KIB };
+    size_t room = 4 * MIB;
+    rt_meta_near(1, 5);
+    u64 before = rt_meta.used_bytes;
+    for (unsigned i = 0; i < BLOCKS_NR; i++)
+        cr_assert(rt_meta_alloc_near(1, BLOCK, 16) != NULL && rt_meta_headroom(1, room), "no room after %u", i);
+    cr_expect_leq(rt_meta.used_bytes - before, 2 * (BLOCKS_NR * (u64)BLOCK + room) + FIRST_PIECE);
+    enum rt_context context = rt_context_enter(RT_ATOMIC);
+    for (before = rt_meta.used_bytes; room > 0; room -= BLOCK)
+        cr_assert_eq(fake_node_preferred(rt_meta_alloc_near(1, BLOCK, 16)), 5);
+    rt_context_leave(context);
+    cr_expect_eq(rt_meta.used_bytes, before);
+}

@@ -4,6 +4,10 @@
 #include "sys/sys.h"
 #include "unit/files.h"
 
+#include <linux/mempolicy.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 static struct sys_numa numa;
 
 static void read_all(unsigned nr, const unsigned *allowed_ids) {
@@ -121,4 +125,23 @@ Test(sys_node, what_the_system_says_of_this_process) {
     cr_expect(sys_vm_on_node(page, sizeof(page), (unsigned)node, SYS_SETTLE_LOOK));
     cr_expect(sys_vm_on_node(page, sizeof(page), (unsigned)node, SYS_SETTLE_MOVE));
     cr_expect(!sys_vm_on_node(page, sizeof(page), (unsigned)node + 1, SYS_SETTLE_LOOK));
+}
+
+/* The kernel tells the numbers that it was given, which are not those of the nodes. */
+Test(sys_node, a_policy_of_relative_nodes_names_none) {
+    struct sys_nodes nodes;
+    unsigned long mask = 1;
+    int modes[] = {MPOL_BIND, MPOL_INTERLEAVE};
+    cr_expect_eq(sys_thread_policy(&nodes), SYS_POLICY_NONE);
+    for (unsigned i = 0; i < ARRAY_NR(modes); i++) {
+        enum sys_policy expected = modes[i] == MPOL_BIND ? SYS_POLICY_NODES : SYS_POLICY_TURNS;
+        if (syscall(SYS_set_mempolicy, modes[i], &mask, 64) != 0)
+            cr_skip("this process may set no policy");
+        cr_expect_eq(sys_thread_policy(&nodes), expected);
+        cr_expect_eq(sys_nodes_count(&nodes), 1u);
+        if (syscall(SYS_set_mempolicy, modes[i] | MPOL_F_RELATIVE_NODES, &mask, 64) != 0)
+            cr_skip("this process may set no policy");
+        cr_expect_eq(sys_thread_policy(&nodes), expected);
+        cr_expect_eq(sys_nodes_count(&nodes), 0u);
+    }
 }
