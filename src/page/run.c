@@ -25,7 +25,10 @@ int tiers_make(unsigned node) {
     return 0;
 }
 
-int page_init(void) { return tiers_make(0); }
+int page_init(void) {
+    tiers_look();
+    return tiers_make(0);
+}
 
 /* --- 128-bit maps --- */
 

@@ -58,11 +58,11 @@ int sys_vm_nohuge(void *addr, size_t bytes);
  * cannot. */
 int sys_vm_collapse(void *addr, size_t bytes);
 #define SYS_VM_COLLAPSE_UNKNOWN (-22) /* -EINVAL, for those who have no errno.h */
-/* Whether memory that was told nothing comes in hugepages of up to most_bytes, a power of two from 8 KiB on (multi-size
- * hugepages, Linux 6.8), and in none larger. root: "/sys/kernel/mm/transparent_hugepage". Reads five files, and where
- * small ones come some ten. */
+/* Whether memory that was told nothing comes in hugepages of so many bytes, a power of two from 16 KiB on (multi-size
+ * hugepages, Linux 6.8), and in none larger. root: "/sys/kernel/mm/transparent_hugepage". Opens one file, and where
+ * these come some fifteen. */
 #define SYS_THP_ROOT "/sys/kernel/mm/transparent_hugepage"
-bool sys_thp_unasked_small(const char *root, size_t most_bytes);
+bool sys_thp_unasked_small(const char *root, size_t bytes);
 /* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
 int sys_vm_move(void *from, size_t bytes, void *to);
 /* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */

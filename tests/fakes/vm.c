@@ -244,8 +244,8 @@ int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, byt
 int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
 static bool small_come;
 void fake_thp_unasked_small(bool come) { small_come = come; }
-bool sys_thp_unasked_small(const char *root, size_t most_bytes) {
-    (void)root, (void)most_bytes;
+bool sys_thp_unasked_small(const char *root, size_t bytes) {
+    (void)root, (void)bytes;
     return small_come;
 }
 
