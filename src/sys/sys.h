@@ -27,8 +27,6 @@ void *sys_vm_hugetlb(size_t bytes);
 /* Brings the memory of a writable range as writing to each page would, its contents unchanged, but fails where that
  * would end the process. -EINVAL before Linux 5.14. */
 int sys_vm_populate(void *addr, size_t bytes);
-/* Zeros that parent and child of a fork both see and write; bytes are rounded up to pages. NULL when memory is out. */
-void *sys_vm_shared(size_t bytes);
 /* The same as sys_vm_reserve, below 4 GiB. */
 void *sys_vm_reserve_low(size_t bytes, size_t align);
 /* The same as sys_vm_reserve, reading as zeros. */
@@ -95,6 +93,13 @@ u64 sys_clock_ms(void);
 /* Nanoseconds of a monotonic clock, exact enough to time a page fault. */
 u64 sys_clock_ns(void);
 void sys_sleep_ms(unsigned ms);
+/* A pipe, which ends with exec: ends[0] is read, ends[1] written. 0 or -errno. */
+int sys_pipe(int ends[2]);
+/* Waits so long at most. True: a byte is there, or nobody can write one any more. */
+bool sys_pipe_wait(int end, unsigned ms);
+/* A byte, which nobody needs to read. */
+void sys_pipe_write(int end);
+void sys_close(int fd);
 
 /* --- the process (proc.c) --- */
 
