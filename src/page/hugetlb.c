@@ -41,7 +41,11 @@ static _Atomic(bool) forked;
 /* From the child that is being made to its parent, which waits for a byte or the child's end; else below 0. */
 static int report[2] = {-1, -1};
 
-static bool is_wanted(void) { return rt_opt.hugetlb && !atomic_load_explicit(&forked, memory_order_relaxed); }
+/* A seal knows of little slack alone; and the nodes' turns are in small pages. */
+static bool is_wanted(void) {
+    return rt_opt.hugetlb && !rt_opt.harden && rt_opt.numa != OPT_NUMA_INTERLEAVE &&
+           !atomic_load_explicit(&forked, memory_order_relaxed);
+}
 
 /* Set aside and placed; not in memory yet. */
 static NOINLINE char *pool_map(size_t bytes) {
@@ -138,6 +142,8 @@ void hugetlb_region_leave(struct hpage *h, size_t bytes) {
     if (__atomic_exchange_n(&h->huge, (u8)HPAGE_SMALL, __ATOMIC_RELAXED) == HPAGE_HUGETLB)
         atomic_fetch_sub_explicit(&regions_bytes, bytes, memory_order_relaxed);
 }
+
+void hugetlb_region_cut(size_t bytes) { atomic_fetch_sub_explicit(&regions_bytes, bytes, memory_order_relaxed); }
 
 u64 page_hugetlb_bytes_racy(void) {
     u64 bytes = atomic_load_explicit(&regions_bytes, memory_order_relaxed);

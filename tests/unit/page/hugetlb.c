@@ -85,6 +85,11 @@ Test(hugetlb, taken_from_a_heap_size_on_until_there_are_none, .init = start) {
 Test(hugetlb, not_unless_the_option_says_so, .init = start) {
     rt_opt.hugetlb = 0;
     records_add(BEFORE + 2);
+    rt_opt.hugetlb = rt_opt.harden = 1;
+    records_add(1);
+    rt_opt.harden = 0;
+    rt_opt.numa = OPT_NUMA_INTERLEAVE;
+    records_add(1);
     cr_expect_eq(fake_calls_nr(FAKE_HUGETLB), 0u);
 }
 
