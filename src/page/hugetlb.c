@@ -34,7 +34,7 @@ enum { STEP_PART = 8 };
 #define WAIT_MIN_MS ((u64)1000)
 #define WAIT_BYTES_PER_MS (256 * KIB)
 
-static _Atomic(u64) regions_bytes;
+_Atomic(u64) page_hugetlb_regions_bytes;
 /* There was a fork while pages of the pool were held: to hold more would make the next one dearer. Never reset in the
  * parent; the child holds none, and begins anew. */
 static _Atomic(bool) forked;
@@ -129,7 +129,7 @@ char *hugetlb_region_map(size_t bytes) {
         rt_release(p, bytes, 0);
         return NULL;
     }
-    atomic_fetch_add_explicit(&regions_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&page_hugetlb_regions_bytes, bytes, memory_order_relaxed);
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;
     h->big_reserve_bytes = bytes;
@@ -140,13 +140,15 @@ char *hugetlb_region_map(size_t bytes) {
 void hugetlb_region_leave(struct hpage *h, size_t bytes) {
     /* A child that was made at this moment has left the pool already. */
     if (__atomic_exchange_n(&h->huge, (u8)HPAGE_SMALL, __ATOMIC_RELAXED) == HPAGE_HUGETLB)
-        atomic_fetch_sub_explicit(&regions_bytes, bytes, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&page_hugetlb_regions_bytes, bytes, memory_order_relaxed);
 }
 
-void hugetlb_region_cut(size_t bytes) { atomic_fetch_sub_explicit(&regions_bytes, bytes, memory_order_relaxed); }
+void hugetlb_region_cut(size_t bytes) {
+    atomic_fetch_sub_explicit(&page_hugetlb_regions_bytes, bytes, memory_order_relaxed);
+}
 
 u64 page_hugetlb_bytes_racy(void) {
-    u64 bytes = atomic_load_explicit(&regions_bytes, memory_order_relaxed);
+    u64 bytes = atomic_load_explicit(&page_hugetlb_regions_bytes, memory_order_relaxed);
     for (unsigned i = 0; i < tiers_nr(); i++)
         bytes += tier_at(i)->hugetlb_bytes;
     return bytes;
