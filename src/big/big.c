@@ -307,11 +307,26 @@ static bool lot_shrink(struct hpage *h, size_t bytes) {
     return true;
 }
 
+/* Whole hugepages of the pool go, with their address space: first out of the record, so that no child of a fork copies
+ * what is unmapped. */
+static void pool_shrink(struct hpage *h, size_t bytes) {
+    size_t keep = round_up(MAX(bytes, 1), HPAGE_BYTES), cut = h->big_bytes - keep;
+    if (cut == 0)
+        return;
+    h->big_bytes = h->big_reserve_bytes = keep;
+    hugetlb_region_cut(cut);
+    big_count(0, -(s64)cut);
+    rt_release(h->addr + keep, cut, cut);
+}
+
 /* The end of a shrunk region goes back; its address space stays for growth, but in a lot. */
 static void region_shrink(struct hpage *h, size_t bytes) {
     size_t cut = h->big_bytes - bytes;
-    if (cut == 0 || hugetlb_is_region(h) ||
-        !(is_in_lot(h) ? lot_shrink(h, bytes) : sys_vm_guard(h->addr + bytes, cut) == 0))
+    if (UNLIKELY(hugetlb_is_region(h))) {
+        pool_shrink(h, bytes);
+        return;
+    }
+    if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : sys_vm_guard(h->addr + bytes, cut) == 0))
         return;
     h->big_bytes = bytes;
     big_count(0, -(s64)cut);
@@ -366,10 +381,9 @@ static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     return NULL;
 }
 
-/* Whole hugepages of the administrator's pool, all of them usable, without slack or guard. A seal knows of little slack
- * alone; and each is a mapping. */
+/* Whole hugepages of the administrator's pool, all of them usable, without slack or guard. Each is a mapping. */
 static char *region_of_pool(size_t bytes, size_t align, enum big_use use) {
-    if (LIKELY(!rt_opt.hugetlb) || rt_opt.harden || use != BIG_ANY || bytes < HUGE_MIN_BYTES || align > HPAGE_BYTES ||
+    if (LIKELY(!rt_opt.hugetlb) || use != BIG_ANY || bytes < HUGE_MIN_BYTES || align > HPAGE_BYTES ||
         atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER)
         return NULL;
     bytes = round_up(bytes, HPAGE_BYTES);
@@ -431,7 +445,10 @@ void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
 /* The old place of a region whose pages moved to another. */
 static void place_leave(struct hpage *h, bool in_lot, char *from, size_t bytes, size_t reserve_bytes) {
     if (!in_lot) {
-        own_release(from + bytes, reserve_bytes - bytes, 0);
+        if (reserve_bytes != bytes)
+            own_release(from + bytes, reserve_bytes - bytes, 0);
+        else /* what a child copied out of the pool has no guard, and what follows is another's */
+            atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
         return;
     }
     enum lot_kind kind = lot_kind_of(h);
@@ -442,12 +459,12 @@ static void place_leave(struct hpage *h, bool in_lot, char *from, size_t bytes, 
 
 /* The pages of a region, to another place. Those of the pool stay where they are, and are copied: at the new place they
  * would be followed by pages of another size. What grows once is then ordinary, and moves from there on. */
-static int pages_move(const struct hpage *h, char *from, size_t bytes, char *to) {
-    if (hugetlb_is_region(h)) {
+static int pages_move(bool in_lot, bool of_pool, char *from, size_t bytes, char *to) {
+    if (of_pool) {
         memcpy(to, from, bytes);
         return 0;
     }
-    return is_in_lot(h) ? sys_vm_move_out(from, bytes, to) : sys_vm_move(from, bytes, to);
+    return in_lot ? sys_vm_move_out(from, bytes, to) : sys_vm_move(from, bytes, to);
 }
 
 /* A new place with room to grow; the pages move there without being copied. */
@@ -456,10 +473,12 @@ static void *region_move(struct hpage *h, size_t bytes) {
     size_t slack = rt_meta.limited ? 0 : bytes / SLACK_PART;
     size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
     char *from = h->addr;
-    bool in_lot = is_in_lot(h);
+    bool in_lot = is_in_lot(h), of_pool = hugetlb_is_region(h);
     u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages, and what is new gets the same */
-    /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens. */
-    if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(bytes - old_bytes))
+    /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens;
+     * but what is copied is there twice. */
+    size_t more = of_pool ? bytes : bytes - old_bytes;
+    if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(more))
         return NULL;
     const struct region_want want = {bytes, reserve_bytes, HPAGE_BYTES, hugepages_ask(bytes, old_bytes, BIG_ANY),
                                      placed != 0 ? sys_node_of(from) : ANY_NODE};
@@ -468,8 +487,11 @@ static void *region_move(struct hpage *h, size_t bytes) {
     bool withdrawn = p != NULL && region_withdraw(h);
     if (withdrawn && placed != 0)
         lot_flags_set(h, 0);
-    if (withdrawn && pages_move(h, from, old_bytes, p) == 0) {
-        place_leave(h, in_lot, from, hugetlb_is_region(h) ? 0 : old_bytes, old_reserve);
+    if (withdrawn && pages_move(in_lot, of_pool, from, old_bytes, p) == 0) {
+        if (of_pool)
+            own_release(from, old_reserve, old_bytes);
+        else
+            place_leave(h, in_lot, from, old_bytes, old_reserve);
         hugepages_try(p, &want, old_bytes);
         lot_flags_set(region_record(p), placed);
         region_publish(p, bytes, reserve_bytes);
@@ -482,7 +504,7 @@ static void *region_move(struct hpage *h, size_t bytes) {
     }
     if (p != NULL)
         own_release(p, reserve_bytes, 0); /* holds nothing yet */
-    rt_usage_add((s64)old_bytes - (s64)bytes);
+    rt_usage_add(-(s64)more);
     return NULL;
 }
 

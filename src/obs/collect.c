@@ -158,5 +158,6 @@ __attribute__((used)) const struct obs_view obs_view = {
     .reserve = &page_reserve_view,
     .big_live_bytes = &big_live_bytes,
     .big_regions = &big_regions_nr,
+    .hugetlb_regions_bytes = &page_hugetlb_regions_bytes,
     .usage_bytes = &rt_usage_bytes,
 };

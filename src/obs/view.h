@@ -51,7 +51,7 @@ struct obs_view {
     const _Atomic(u16) *magazine_caps; /* objects of a magazine at most, by id below SLAB_SLOT_IDS_NR */
     const struct buddy_view *buddy;
     const struct page_reserve_view *reserve;
-    const _Atomic(u64) *big_live_bytes, *big_regions;
+    const _Atomic(u64) *big_live_bytes, *big_regions, *hugetlb_regions_bytes;
     const _Atomic(s64) *usage_bytes;
 };
 

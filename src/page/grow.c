@@ -166,37 +166,32 @@ void tier_hugepage_touch(char *p) {
 /* Multi-size hugepages bring memory that was not asked for, up to so much: what a few neighbouring runs have. */
 #define SMALL_HUGE_BYTES ((size_t)64 * KIB)
 
-static bool small_hugepages_come(void) {
-    enum { UNKNOWN, NONE, COME };
-    static _Atomic(int) known;
-    int seen = atomic_load_explicit(&known, memory_order_relaxed);
-    if (seen == UNKNOWN) {
-        seen = sys_thp_unasked_small(SYS_THP_ROOT, SMALL_HUGE_BYTES) ? COME : NONE;
-        atomic_store_explicit(&known, seen, memory_order_relaxed);
-    }
-    return seen == COME;
+static bool small_hugepages_come;
+
+/* At the start, for a program may forbid itself to open files. Exact limits want nothing unasked. */
+void tiers_look(void) {
+    small_hugepages_come = rt_opt.thp == OPT_THP_EARNED && rt_opt.numa != OPT_NUMA_INTERLEAVE &&
+                           rt_opt.limit_hard == 0 && sys_thp_unasked_small(SYS_THP_ROOT, SMALL_HUGE_BYTES);
 }
 
 /*
  * Where 2 MiB come "always", a small process would get them for its first byte: they must be earned there too, and what
- * is to be small pages says so. But where the administrator lets small sizes alone come, the heap has them until it has
- * earned the large one: from then on all says no, lest every other record be a mapping of its own. The first step says
- * it unseen: a small process pays for no look. Exact limits want nothing unasked.
+ * is to be small pages says so. But where the administrator lets small sizes alone come, the heap has them from the
+ * second step on until it has earned the large one: from then on all says no, lest every other record be a mapping of
+ * its own.
  */
 static bool step_says_no(const struct page_tier *t) {
-    if (rt_opt.thp == OPT_THP_ALWAYS)
-        return false;
-    bool may_come = rt_opt.thp == OPT_THP_EARNED && rt_opt.numa != OPT_NUMA_INTERLEAVE && rt_opt.limit_hard == 0 &&
-                    t->committed_bytes != 0 && t->used_granules * GRANULE_BYTES < rt_opt.thp_after;
-    return !may_come || !small_hugepages_come();
+    bool small = small_hugepages_come && t->committed_bytes != 0 && t->used_granules * GRANULE_BYTES < rt_opt.thp_after;
+    return rt_opt.thp != OPT_THP_ALWAYS && !small;
 }
 
 /* Commit the next step; on failure less, down to one hugepage. */
 static bool tier_commit(struct page_tier *t) {
     size_t left = (size_t)(t->reserved_end - t->committed_end);
     size_t bytes = MIN(MAX(t->step_bytes, STEP_MIN_BYTES), left);
+    /* After the first step to all that follows: to a part of it would split a mapping, which may be one too many. */
     if (step_says_no(t))
-        (void)sys_vm_nohuge(t->committed_end, bytes);
+        (void)sys_vm_nohuge(t->committed_end, t->committed_bytes == 0 ? bytes : left);
     while (sys_vm_commit(t->committed_end, bytes) != 0) {
         if (bytes == HPAGE_BYTES)
             return false;

@@ -11,6 +11,9 @@
  *   [H4] The parent's fork() does not return before that, as far as the parent's threads let it: where the pool is
  *        empty, a parent that writes to a shared page takes it away from the child.
  *
+ * A handler that forks on top of an operation of its own thread on a tier is the exception to both: what such a tier
+ * has stays shared, because nobody but the interrupted operation knows its state. It goes on in the child.
+ *
  * Called by run.c and grow.c under the tier's lock, by big/, and by engine/ around fork.
  */
 #include "page/hugetlb.h"
@@ -31,13 +34,18 @@ enum { STEP_PART = 8 };
 #define WAIT_MIN_MS ((u64)1000)
 #define WAIT_BYTES_PER_MS (256 * KIB)
 
-static _Atomic(u64) regions_bytes;
+_Atomic(u64) page_hugetlb_regions_bytes;
 /* There was a fork while pages of the pool were held: to hold more would make the next one dearer. Never reset in the
  * parent; the child holds none, and begins anew. */
 static _Atomic(bool) forked;
-static _Atomic(bool) *copied; /* shared with the child that is being made; NULL: there is nothing to copy */
+/* From the child that is being made to its parent, which waits for a byte or the child's end; else below 0. */
+static int report[2] = {-1, -1};
 
-static bool is_wanted(void) { return rt_opt.hugetlb && !atomic_load_explicit(&forked, memory_order_relaxed); }
+/* A seal knows of little slack alone; and the nodes' turns are in small pages. */
+static bool is_wanted(void) {
+    return rt_opt.hugetlb && !rt_opt.harden && rt_opt.numa != OPT_NUMA_INTERLEAVE &&
+           !atomic_load_explicit(&forked, memory_order_relaxed);
+}
 
 /* Set aside and placed; not in memory yet. */
 static NOINLINE char *pool_map(size_t bytes) {
@@ -51,6 +59,15 @@ static NOINLINE char *pool_map(size_t bytes) {
     page_place(p, bytes);
     return p;
 }
+
+/* A child reads the record as its parent left it at any instruction.
+ *
+ * order: release: after the record's address and sizes.                                          pairs: [hugetlb.mark]
+ */
+static void pool_mark(struct hpage *h) { __atomic_store_n(&h->huge, (u8)HPAGE_HUGETLB, __ATOMIC_RELEASE); }
+/* order: acquire: before them.                                                                   pairs: [hugetlb.mark]
+ */
+static bool is_of_pool(const struct hpage *h) { return __atomic_load_n(&h->huge, __ATOMIC_ACQUIRE) == HPAGE_HUGETLB; }
 
 /* --- records of a tier --- */
 
@@ -83,7 +100,7 @@ static NOINLINE struct hpage *fresh_take(struct page_tier *t) {
     }
     t->hugetlb_fresh += HPAGE_BYTES;
     struct hpage *h = tier_record_locked(t, p);
-    hpage_huge_set(h, HPAGE_HUGETLB);
+    pool_mark(h);
     h->backed[0] = h->backed[1] = ~(u64)0;
     t->hugetlb_free_granules += HPAGE_GRANULES;
     t->hugetlb_bytes += HPAGE_BYTES;
@@ -112,21 +129,26 @@ char *hugetlb_region_map(size_t bytes) {
         rt_release(p, bytes, 0);
         return NULL;
     }
-    atomic_fetch_add_explicit(&regions_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&page_hugetlb_regions_bytes, bytes, memory_order_relaxed);
     struct hpage *h = chunk_hpage(chunk_of(p), p);
     h->addr = p;
     h->big_reserve_bytes = bytes;
-    hpage_huge_set(h, HPAGE_HUGETLB);
+    pool_mark(h);
     return p;
 }
 
 void hugetlb_region_leave(struct hpage *h, size_t bytes) {
-    hpage_huge_set(h, HPAGE_SMALL);
-    atomic_fetch_sub_explicit(&regions_bytes, bytes, memory_order_relaxed);
+    /* A child that was made at this moment has left the pool already. */
+    if (__atomic_exchange_n(&h->huge, (u8)HPAGE_SMALL, __ATOMIC_RELAXED) == HPAGE_HUGETLB)
+        atomic_fetch_sub_explicit(&page_hugetlb_regions_bytes, bytes, memory_order_relaxed);
+}
+
+void hugetlb_region_cut(size_t bytes) {
+    atomic_fetch_sub_explicit(&page_hugetlb_regions_bytes, bytes, memory_order_relaxed);
 }
 
 u64 page_hugetlb_bytes_racy(void) {
-    u64 bytes = atomic_load_explicit(&regions_bytes, memory_order_relaxed);
+    u64 bytes = atomic_load_explicit(&page_hugetlb_regions_bytes, memory_order_relaxed);
     for (unsigned i = 0; i < tiers_nr(); i++)
         bytes += tier_at(i)->hugetlb_bytes;
     return bytes;
@@ -134,21 +156,28 @@ u64 page_hugetlb_bytes_racy(void) {
 
 /* --- fork --- */
 
+/* What is held is asked for once: another thread may give the last of it back, or take the first, before the fork. */
 void page_hugetlb_fork_prepare(void) {
-    copied = NULL;
     if (LIKELY(!rt_opt.hugetlb) || page_hugetlb_bytes_racy() == 0)
         return;
     atomic_store_explicit(&forked, true, memory_order_relaxed);
-    copied = sys_vm_shared(sizeof(*copied));
+    if (sys_pipe(report) != 0)
+        report[0] = report[1] = -1;
 }
 
-/* [H4] */
+static void report_end_close(unsigned i) {
+    if (report[i] >= 0)
+        sys_close(report[i]);
+    report[i] = -1;
+}
+
+/* [H4] Without a child, or with one that is dead, nobody can write, and that ends it too. */
 static void parent_wait(void) {
-    u64 deadline_ms = sys_clock_ms() + WAIT_MIN_MS + page_hugetlb_bytes_racy() / WAIT_BYTES_PER_MS;
-    /* order: acquire: what this process writes from here on comes after the child's reading.  pairs: [hugetlb.copied]
-     */
-    while (!atomic_load_explicit(copied, memory_order_acquire) && sys_clock_ms() < deadline_ms)
-        sys_sleep_ms(1);
+    u64 now_ms = sys_clock_ms(), deadline_ms = now_ms + WAIT_MIN_MS + page_hugetlb_bytes_racy() / WAIT_BYTES_PER_MS;
+    report_end_close(1);
+    while (report[0] >= 0 && now_ms < deadline_ms && !sys_pipe_wait(report[0], (unsigned)(deadline_ms - now_ms)))
+        now_ms = sys_clock_ms();
+    report_end_close(0);
 }
 
 /* An ordinary mapping takes the place of bytes at p, with what was there. Where memory is out the pages stay what they
@@ -196,38 +225,40 @@ static void chunk_copy(void *unused, struct chunk *c) {
     unsigned run = 0;
     for (unsigned i = 0; i <= CHUNK_HPAGES; i++) {
         struct hpage *h = &c->hpages[i];
-        bool of_pool = i < CHUNK_HPAGES && hpage_huge(h) == HPAGE_HUGETLB;
+        bool of_pool = i < CHUNK_HPAGES && is_of_pool(h);
         bool of_tier = of_pool && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS;
-        if (of_tier) {
+        if (of_tier && tier_at(h->tier)->held_by_fork) {
             run++;
             continue;
         }
         records_copy(h - run, run);
         run = 0;
-        if (of_pool)
+        if (of_pool && !of_tier)
             region_copy(h);
     }
 }
 
 /* [H3] What is set aside stays the parent's: here it is address space that nothing stands behind. */
 static void child_copy(void) {
-    for (unsigned i = 0; i < tiers_nr(); i++)
-        tier_hugetlb_rest_locked(tier_at(i));
+    for (unsigned i = 0; i < tiers_nr(); i++) {
+        if (tier_at(i)->held_by_fork)
+            tier_hugetlb_rest_locked(tier_at(i));
+    }
     chunks_each(chunk_copy, NULL);
     atomic_store_explicit(&forked, false, memory_order_relaxed);
-    /* order: release: after all that was read of the shared pages.                           pairs: [hugetlb.copied] */
-    if (copied != NULL)
-        atomic_store_explicit(copied, true, memory_order_release);
 }
 
 void page_hugetlb_forked(enum page_forked side) {
-    if (LIKELY(!rt_opt.hugetlb) || page_hugetlb_bytes_racy() == 0)
+    if (LIKELY(!rt_opt.hugetlb))
         return;
-    if (side == PAGE_FORK_CHILD)
-        child_copy();
-    else if (copied != NULL)
+    if (side == PAGE_FORK_PARENT) {
         parent_wait();
-    if (copied != NULL)
-        rt_release((void *)copied, sys_page_bytes(), 0);
-    copied = NULL;
+        return;
+    }
+    if (page_hugetlb_bytes_racy() != 0)
+        child_copy();
+    if (report[1] >= 0)
+        sys_pipe_write(report[1]); /* no SIGPIPE where the parent is gone: this process reads it, too */
+    report_end_close(1);
+    report_end_close(0);
 }

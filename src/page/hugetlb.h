@@ -15,5 +15,7 @@ static inline bool hugetlb_is_region(const struct hpage *h) { return hpage_huge(
 /* The region's memory is about to be unmapped: before it is, so that a child of a fork at that moment looks for none.
  */
 void hugetlb_region_leave(struct hpage *h, size_t bytes);
+/* So many bytes at its end are about to be unmapped. */
+void hugetlb_region_cut(size_t bytes);
 
 #endif

@@ -200,6 +200,7 @@ enum page_forked { PAGE_FORK_PARENT, PAGE_FORK_CHILD };
 void page_collapse_forked(enum page_forked side);
 /* Bytes of the administrator's pool that slabs, runs and big regions are in. Racy. */
 u64 page_hugetlb_bytes_racy(void);
+extern HIDDEN _Atomic(u64) page_hugetlb_regions_bytes; /* of that, big regions */
 /* With the locks of page/ and big/ held, as far as they are this thread's: see hugetlb.c. */
 void page_hugetlb_fork_prepare(void);
 void page_hugetlb_forked(enum page_forked side);

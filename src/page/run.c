@@ -25,7 +25,10 @@ int tiers_make(unsigned node) {
     return 0;
 }
 
-int page_init(void) { return tiers_make(0); }
+int page_init(void) {
+    tiers_look();
+    return tiers_make(0);
+}
 
 /* --- 128-bit maps --- */
 
@@ -259,13 +262,13 @@ void tier_unlock(struct page_tier *t) {
     } while (atomic_load_explicit(&t->deferred, memory_order_relaxed) != 0 && sys_lock_try(&t->lock));
 }
 
-/* Waiting is timed, so that it can be known whether there are too few locks. False: in a signal handler on top of the
- * holder. */
+/* Waiting is timed, so that it can be known whether there are too few locks. */
 static void wait_count(struct page_tier *t, u64 start_ns) {
     atomic_fetch_add_explicit(&t->lock_waits, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&t->lock_wait_ns, sys_clock_ns() - start_ns, memory_order_relaxed);
 }
 
+/* False: in a signal handler on top of the holder. */
 static bool tier_wait(struct page_tier *t) {
     u64 start = sys_clock_ns();
     bool locked = sys_lock_acquire(&t->lock);
@@ -299,8 +302,10 @@ COLD static struct page_tier *node_wait(struct page_tier *first) {
         sys_yield();
         t = node_try(first);
     }
+    if (t == NULL && sys_lock_acquire(&first->lock))
+        t = first;
     wait_count(first, start);
-    return t != NULL ? t : tier_wait(first) ? first : NULL;
+    return t;
 }
 
 /* One of the node's tiers, locked: the first, unless it is not to be had for longer than its holder needs when nothing

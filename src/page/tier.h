@@ -69,6 +69,8 @@ static inline struct page_tier *tier_at(unsigned index) {
 static inline unsigned tier_node(const struct page_tier *t) { return t->index / NODE_TIERS_NR; }
 /* Those of one node. 0 or -ENOMEM. */
 int tiers_make(unsigned node);
+/* What the system gives unasked is looked at, once, with the options read. */
+void tiers_look(void);
 /* Memory of the first node's tiers that is still to come shall come from that node, step by step; false: some step is
  * left. One caller at a time. */
 bool tiers_place_first(enum page_open how);

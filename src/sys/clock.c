@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Time. libc's clock_gettime reads the vDSO and sets errno only on failure, which a valid clock never has. */
+/* Time, and waiting. libc's clock_gettime reads the vDSO and sets errno only on failure, which a valid clock never has.
+ */
 #include "sys/call.h"
 #include "sys/sys.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <time.h>
 
 enum { MS_PER_S = 1000, NS_PER_MS = 1000000 };
@@ -23,3 +26,14 @@ void sys_sleep_ms(unsigned ms) {
     struct timespec span = {.tv_sec = ms / MS_PER_S, .tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS};
     (void)SYS2(SYS_nanosleep, &span, 0);
 }
+
+int sys_pipe(int ends[2]) { return (int)SYS2(SYS_pipe2, ends, O_CLOEXEC); }
+
+bool sys_pipe_wait(int end, unsigned ms) {
+    struct pollfd fd = {.fd = end, .events = POLLIN};
+    struct timespec span = {.tv_sec = ms / MS_PER_S, .tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS};
+    return SYS6(SYS_ppoll, &fd, 1, &span, 0, 0, 0) > 0;
+}
+
+void sys_pipe_write(int end) { (void)SYS3(SYS_write, end, "", 1); }
+void sys_close(int fd) { (void)SYS1(SYS_close, fd); }

@@ -27,8 +27,6 @@ void *sys_vm_hugetlb(size_t bytes);
 /* Brings the memory of a writable range as writing to each page would, its contents unchanged, but fails where that
  * would end the process. -EINVAL before Linux 5.14. */
 int sys_vm_populate(void *addr, size_t bytes);
-/* Zeros that parent and child of a fork both see and write; bytes are rounded up to pages. NULL when memory is out. */
-void *sys_vm_shared(size_t bytes);
 /* The same as sys_vm_reserve, below 4 GiB. */
 void *sys_vm_reserve_low(size_t bytes, size_t align);
 /* The same as sys_vm_reserve, reading as zeros. */
@@ -58,11 +56,11 @@ int sys_vm_nohuge(void *addr, size_t bytes);
  * cannot. */
 int sys_vm_collapse(void *addr, size_t bytes);
 #define SYS_VM_COLLAPSE_UNKNOWN (-22) /* -EINVAL, for those who have no errno.h */
-/* Whether memory that was told nothing comes in hugepages of up to most_bytes, a power of two from 8 KiB on (multi-size
- * hugepages, Linux 6.8), and in none larger. root: "/sys/kernel/mm/transparent_hugepage". Reads five files, and where
- * small ones come some ten. */
+/* Whether memory that was told nothing comes in hugepages of so many bytes, a power of two from 16 KiB on (multi-size
+ * hugepages, Linux 6.8), and in none larger. root: "/sys/kernel/mm/transparent_hugepage". Opens one file, and where
+ * these come some fifteen. */
 #define SYS_THP_ROOT "/sys/kernel/mm/transparent_hugepage"
-bool sys_thp_unasked_small(const char *root, size_t most_bytes);
+bool sys_thp_unasked_small(const char *root, size_t bytes);
 /* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
 int sys_vm_move(void *from, size_t bytes, void *to);
 /* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */
@@ -95,6 +93,13 @@ u64 sys_clock_ms(void);
 /* Nanoseconds of a monotonic clock, exact enough to time a page fault. */
 u64 sys_clock_ns(void);
 void sys_sleep_ms(unsigned ms);
+/* A pipe, which ends with exec: ends[0] is read, ends[1] written. 0 or -errno. */
+int sys_pipe(int ends[2]);
+/* Waits so long at most. True: a byte is there, or nobody can write one any more. */
+bool sys_pipe_wait(int end, unsigned ms);
+/* A byte, which nobody needs to read. */
+void sys_pipe_write(int end);
+void sys_close(int fd);
 
 /* --- the process (proc.c) --- */
 

@@ -6,45 +6,49 @@
 
 #include <string.h>
 
-enum { SMALLEST_KB = 8, LARGEST_KB = 2048, TEXT_BYTES = 64, PATH_BYTES = 128 };
+enum { LARGEST_KB = 512 * 1024, TEXT_BYTES = 64, PATH_BYTES = 128 };
 
-/* What the size gives to memory that was told nothing. A kernel without the file gives one size, as all is set. */
+/* What a file gives to memory that was told nothing: one size's, or that which is for all. */
 enum given { GIVEN_NEVER, GIVEN_ALWAYS, GIVEN_AS_ALL };
 
 /* The file lists all words, the one that holds in brackets. */
-static enum given file_read(const char *path, enum given missing) {
+static enum given file_read(const char *path) {
     char text[TEXT_BYTES];
     if (sys_read_file(path, text, sizeof(text)) <= 0)
-        return missing;
+        return GIVEN_NEVER;
     return strstr(text, "[always]") != NULL    ? GIVEN_ALWAYS
            : strstr(text, "[inherit]") != NULL ? GIVEN_AS_ALL
                                                : GIVEN_NEVER;
 }
 
-static bool size_is_given(const char *root, unsigned kb, bool all_given) {
+static enum given size_read(const char *root, unsigned kb) {
     char path[PATH_BYTES];
     struct fmt_buf b = fmt_init(path, sizeof(path));
     fmt_printf(&b, "%s/hugepages-%ukB/enabled", root, kb);
-    enum given given = file_read(path, kb == LARGEST_KB ? GIVEN_AS_ALL : GIVEN_NEVER);
-    return given == GIVEN_ALWAYS || (given == GIVEN_AS_ALL && all_given);
+    return file_read(path);
 }
 
-/* Whether any of the sizes from one to another comes unasked. */
-static bool any_is_given(const char *root, unsigned from_kb, unsigned to_kb, bool all_given) {
-    for (unsigned kb = from_kb; kb <= to_kb; kb *= 2) {
-        if (size_is_given(root, kb, all_given))
-            return true;
-    }
-    return false;
-}
-
-/* The small ones first: hardly a system gives any, and no further file is read. */
-bool sys_thp_unasked_small(const char *root, size_t most_bytes) {
+static bool is_all_given(const char *root) {
     char path[PATH_BYTES];
     struct fmt_buf b = fmt_init(path, sizeof(path));
     fmt_printf(&b, "%s/enabled", root);
-    bool all_given = file_read(path, GIVEN_NEVER) == GIVEN_ALWAYS;
-    unsigned most_kb = (unsigned)(most_bytes / KIB);
-    return any_is_given(root, SMALLEST_KB, most_kb, all_given) &&
-           !any_is_given(root, 2 * most_kb, LARGEST_KB, all_given);
+    return file_read(path) == GIVEN_ALWAYS;
+}
+
+/* Hardly a system gives the small size: there no other file is read. A kernel that has it has a file for each size, up
+ * to one that depends on its pages. */
+bool sys_thp_unasked_small(const char *root, size_t bytes) {
+    unsigned kb = (unsigned)(bytes / KIB);
+    enum given given = size_read(root, kb);
+    if (given == GIVEN_NEVER)
+        return false;
+    bool all_given = is_all_given(root);
+    if (given == GIVEN_AS_ALL && !all_given)
+        return false;
+    for (kb *= 2; kb <= LARGEST_KB; kb *= 2) {
+        given = size_read(root, kb);
+        if (given == GIVEN_ALWAYS || (given == GIVEN_AS_ALL && all_given))
+            return false;
+    }
+    return true;
 }

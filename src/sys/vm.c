@@ -87,11 +87,6 @@ void *sys_vm_hugetlb(size_t bytes) {
     return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
 }
 
-void *sys_vm_shared(size_t bytes) {
-    long ret = SYS6(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
-}
-
 int sys_vm_populate(void *addr, size_t bytes) {
     enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE is not in every C library's headers. */
     return (int)SYS3(SYS_madvise, addr, bytes, POPULATE_WRITE);

@@ -23,7 +23,7 @@ enum fake_call {
     FAKE_PLACE,
     FAKE_HUGETLB,
     FAKE_POPULATE,
-    FAKE_SHARED,
+    FAKE_PIPE,
     FAKE_CALLS_NR,
 };
 

@@ -4,6 +4,7 @@
 #include "fakes/fake.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,7 +16,7 @@ static const char *const names[FAKE_CALLS_NR] = {
     [FAKE_HUGE] = "huge",         [FAKE_NOHUGE] = "nohuge",
     [FAKE_MOVE] = "move",         [FAKE_PLACE] = "place",
     [FAKE_COLLAPSE] = "collapse", [FAKE_HUGETLB] = "hugetlb",
-    [FAKE_POPULATE] = "populate", [FAKE_SHARED] = "shared",
+    [FAKE_POPULATE] = "populate", [FAKE_PIPE] = "pipe",
 };
 
 static struct kind {
@@ -146,14 +147,16 @@ int sys_vm_populate(void *addr, size_t bytes) {
     return 0;
 }
 
-void *sys_vm_shared(size_t bytes) {
-    void *p =
-        fails(FAKE_SHARED) ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    atomic_fetch_add(&reserved_bytes, round_up(bytes, sys_page_bytes()));
-    return p;
+int sys_pipe(int ends[2]) { return fails(FAKE_PIPE) ? -EMFILE : pipe(ends) == 0 ? 0 : -errno; }
+bool sys_pipe_wait(int end, unsigned ms) {
+    struct pollfd fd = {.fd = end, .events = POLLIN};
+    return poll(&fd, 1, (int)ms) > 0;
 }
+void sys_pipe_write(int end) {
+    if (write(end, "", 1) != 1)
+        abort();
+}
+void sys_close(int fd) { (void)close(fd); }
 
 void *sys_vm_reserve_low(size_t bytes, size_t align) {
     (void)align;
@@ -244,8 +247,8 @@ int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, byt
 int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
 static bool small_come;
 void fake_thp_unasked_small(bool come) { small_come = come; }
-bool sys_thp_unasked_small(const char *root, size_t most_bytes) {
-    (void)root, (void)most_bytes;
+bool sys_thp_unasked_small(const char *root, size_t bytes) {
+    (void)root, (void)bytes;
     return small_come;
 }
 

@@ -7,24 +7,28 @@
  *   hugetlb none           an empty one
  *   hugetlb fork           children when the pool is used up: both sides write to all that they share
  *   hugetlb fork_threads   children while other threads write
+ *   hugetlb handler        children of a signal handler on top of allocations; the pool has room for both sides
  */
 #include "check.h"
 #include "oracle.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <quarry/quarry.h>
 #pragma weak quarry_stat
 
-enum { OBJECTS_NR = 48000, OBJECT_BYTES = 1000, FORKS_NR = 12, THREADS_NR = 3, WRITER_OBJECTS = 4000 };
+enum { OBJECTS_NR = 48000, OBJECT_BYTES = 1000, FORKS_NR = 12, THREADS_NR = 3, WRITER_OBJECTS = 4000, TRIALS_NR = 40 };
 #define MIB ((size_t)1 << 20)
 #define HPAGE_BYTES (2 * MIB)
 #define REGION_BYTES (16 * MIB)
@@ -209,6 +213,56 @@ static void run_fork_threads(void) {
     heap_drop();
 }
 
+static struct {
+    volatile sig_atomic_t done, in_child;
+    volatile int status;
+} handled;
+
+static void handler_fork(int signal_nr) {
+    (void)signal_nr;
+    if (handled.done)
+        return;
+    handled.done = 1;
+    pid_t child = fork();
+    int status = -1;
+    if (child == 0) {
+        handled.in_child = 1;
+        return;
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    handled.status = status;
+}
+
+/* Filled and emptied until the signal comes; the child goes on in the middle of it, and fills all once more. */
+static void handler_trial(suseconds_t after_us) {
+    struct itimerval timer = {{0, 0}, {0, after_us}};
+    CHECK(signal(SIGALRM, handler_fork) != SIG_ERR && setitimer(ITIMER_REAL, &timer, NULL) == 0);
+    while (!handled.done) {
+        heap_fill();
+        heap_check();
+        heap_drop();
+        (void)malloc_trim(0);
+    }
+    if (handled.in_child) {
+        heap_fill();
+        heap_check();
+        heap_drop();
+    }
+    _exit(handled.status == 0 ? 0 : 1);
+}
+
+/* Each in a process that has not forked yet. */
+static void run_handler(void) {
+    for (unsigned i = 0; i < TRIALS_NR; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0)
+            handler_trial(300 + 1511 * (suseconds_t)i);
+        children_wait(1);
+    }
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -217,12 +271,13 @@ int main(int argc, char **argv) {
                  {"short", run_short},
                  {"none", run_none},
                  {"fork", run_fork},
-                 {"fork_threads", run_fork_threads}};
+                 {"fork_threads", run_fork_threads},
+                 {"handler", run_handler}};
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (argc == 2 && strcmp(argv[1], modes[i].name) == 0) {
             modes[i].run();
             return 0;
         }
     }
-    check_fail(__FILE__, __LINE__, "usage: hugetlb full|short|none|fork|fork_threads");
+    check_fail(__FILE__, __LINE__, "usage: hugetlb full|short|none|fork|fork_threads|handler");
 }

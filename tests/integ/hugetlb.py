@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs hugetlb.c, and accounts.c, on a real pool of hugepages that is made for each and taken away again.
+"""Runs hugetlb.c, accounts.c and life_fork.c on a real pool of hugepages that is made for each and taken away again.
 
-Usage: hugetlb.py LIBRARY HUGETLB ACCOUNTS. Called by meson.
+Usage: hugetlb.py LIBRARY HUGETLB ACCOUNTS FORKS. Called by meson.
 """
 import os
 import sys
@@ -21,6 +21,8 @@ CASES = (
     ("no pool at all", 0, 0, ["none"]),
     ("children of a process that has taken all of it", 9, 0, ["fork"]),
     ("children, other threads at work", 64, 0, ["fork_threads"]),
+    ("children of signal handlers", 96, 0, ["handler"]),
+    ("the fork storm in the pool", 96, 2, []),
     ("accounts of a heap in the pool", 48, 1, []),
 )
 

@@ -28,6 +28,7 @@ enum {
     STEPS_NR = 3000,
     SMALL_NR = 4000,
     SMALL_MAX = 1000,
+    GROW_NR = 30000, /* below what earns hugepages, which are mappings */
     REGIONS_NR = 24,
     SETTLE_NS = 20000000,
     MAPPINGS_SLACK = 64,
@@ -74,6 +75,20 @@ static void small_serve(struct rng *rng) {
         CHECK(*(unsigned char *)held[i] == (unsigned char)i);
         free(held[i]);
     }
+}
+
+/* A heap that is small grows by some steps of its own, when no mapping is left: it is one mapping before and after. */
+static void small_grow(void) {
+    static void *held[GROW_NR];
+    maps_fill();
+    for (size_t i = 0; i < GROW_NR; i++) {
+        CHECK_MSG((held[i] = malloc(SMALL_MAX)) != NULL, "the %zuth object of %d bytes", i, SMALL_MAX);
+        memset(held[i], (int)i, SMALL_MAX);
+    }
+    for (size_t i = 0; i < GROW_NR; i++)
+        free(held[i]);
+    CHECK(mprotect(filler, filler_pages * PAGE, PROT_NONE) == 0);
+    filled = 0;
 }
 
 /* Large ones come, change their size and go, or are refused as they should be. Returns how many were refused. */
@@ -141,6 +156,8 @@ int main(void) {
     filler_pages = 2 * maps_allowed() + 2;
     filler = mmap(NULL, filler_pages * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(filler != MAP_FAILED);
+    free(malloc(SMALL_MAX));
+    small_grow();
     /* Once without want, so that what stays is there before. */
     pool_init(&pool, 1, 1, 0);
     pool.enomem = POOL_ENOMEM_COUNTED;

@@ -24,7 +24,7 @@ static void denial_check(long syscall_nr, int error) {
 
 enum { DENIED_MAX = 64, STEPS_BESIDE = 3 };
 
-static struct sock_fprog filter_make(struct sock_filter *steps, const long *syscall_nrs, size_t nr, int error) {
+static struct sock_fprog filter_make(struct sock_filter *steps, const long *syscall_nrs, size_t nr, unsigned action) {
     size_t at = 0;
 
     CHECK(nr <= DENIED_MAX);
@@ -34,8 +34,7 @@ static struct sock_fprog filter_make(struct sock_filter *steps, const long *sysc
         steps[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)syscall_nrs[i],
                                                    (unsigned char)(nr - i), 0);
     steps[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    steps[at++] =
-        (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ((unsigned)error & SECCOMP_RET_DATA));
+    steps[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
     return (struct sock_fprog){(unsigned short)at, steps};
 }
 
@@ -50,11 +49,19 @@ static void filter_install(const struct sock_fprog *program) {
 
 void deny_syscalls(const long *syscall_nrs, size_t nr, int error) {
     struct sock_filter steps[DENIED_MAX + STEPS_BESIDE];
-    struct sock_fprog program = filter_make(steps, syscall_nrs, nr, error);
+    struct sock_fprog program =
+        filter_make(steps, syscall_nrs, nr, SECCOMP_RET_ERRNO | ((unsigned)error & SECCOMP_RET_DATA));
 
     filter_install(&program);
     for (size_t i = 0; i < nr; i++)
         denial_check(syscall_nrs[i], error);
+}
+
+void deny_deadly(long syscall_nr) {
+    struct sock_filter steps[DENIED_MAX + STEPS_BESIDE];
+    struct sock_fprog program = filter_make(steps, &syscall_nr, 1, SECCOMP_RET_KILL_PROCESS);
+
+    filter_install(&program);
 }
 
 /* All from first on. */

@@ -11,6 +11,8 @@
 /* Every thread of the process is bound. Skips the test when the kernel has no seccomp filters. */
 void deny_syscall(long syscall_nr, int error);
 void deny_syscalls(const long *syscall_nrs, size_t nr, int error);
+/* The call ends the process by SIGSYS. */
+void deny_deadly(long syscall_nr);
 /* As docker and its like without privileges: what their profile reserves for capabilities fails with EPERM, clone3 and
  * all calls newer than the profile with ENOSYS. */
 void deny_as_containers(void);

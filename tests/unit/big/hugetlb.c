@@ -79,14 +79,51 @@ Test(hugetlb_regions, kept_for_reuse_as_any_other, .init = start) {
     size_t dirty_bytes;
     cr_expect_eq((char *)big_alloc(SMALLEST / 2, 1, BIG_ANY, &dirty_bytes), p);
     cr_expect_eq(dirty_bytes, SMALLEST / 2);
-    cr_expect_eq(big_usable(p), SMALLEST, "a part of it can not go");
-    cr_expect_eq(taken(), SMALLEST_HPAGES);
+    cr_expect_eq(big_usable(p), SMALLEST / 2);
+    cr_expect_eq(taken(), SMALLEST_HPAGES / 2);
 }
 
-Test(hugetlb_regions, shrinking_keeps_them, .init = start) {
+Test(hugetlb_regions, shrinking_gives_whole_ones_back, .init = start) {
     char *p = region(SMALLEST, 1, BIG_ANY);
-    cr_expect_eq((char *)big_resize(p, SMALLEST / 2), p);
-    cr_expect_eq(big_usable(p), SMALLEST);
+    cr_expect_eq((char *)big_resize(p, SMALLEST / 2 + 1), p);
+    cr_expect_eq(big_usable(p), SMALLEST / 2 + HPAGE_BYTES);
+    cr_expect_eq(taken(), SMALLEST_HPAGES / 2 + 1);
+    cr_expect_eq(page_hugetlb_bytes_racy(), SMALLEST / 2 + HPAGE_BYTES);
+    cr_expect_eq((size_t)rt_usage_get(), SMALLEST / 2 + HPAGE_BYTES);
+    memset(p, 1, big_usable(p));
+    cr_expect_eq((char *)big_resize(p, SMALLEST / 2 + 2), p, "in the last one");
+    cr_assert(big_free(p));
+    (void)big_tick(0, BIG_EVERYTHING);
+    cr_expect_eq(taken(), 0u);
+    cr_expect_eq(page_hugetlb_bytes_racy(), 0u);
+    cr_expect_eq(rt_usage_get(), 0);
+}
+
+/* While it is copied both places hold memory. */
+Test(hugetlb_regions, growing_needs_room_for_the_copy, .init = start) {
+    char *p = region(SMALLEST, 1, BIG_ANY);
+    rt_opt.limit_hard = rt_usage_total() + SMALLEST;
+    cr_expect_null(big_resize(p, SMALLEST + HPAGE_BYTES));
+    cr_expect_eq((size_t)rt_usage_get(), SMALLEST);
+    rt_opt.limit_hard += 2 * HPAGE_BYTES;
+    cr_expect_not_null(big_resize(p, SMALLEST + HPAGE_BYTES));
+    cr_expect_eq((size_t)rt_usage_get(), SMALLEST + HPAGE_BYTES);
+}
+
+/* The copy has no guard behind it, and what follows is not its own. */
+Test(hugetlb_regions, a_copy_moves_when_it_grows, .init = start) {
+    char *p = region(SMALLEST, 1, BIG_ANY);
+    memset(p, 3, SMALLEST);
+    page_hugetlb_fork_prepare();
+    page_hugetlb_forked(PAGE_FORK_CHILD);
+    unsigned released = fake_calls_nr(FAKE_RELEASE);
+    char *q = big_resize(p, SMALLEST + HPAGE_BYTES);
+    cr_assert_not_null(q);
+    cr_expect_eq(q[SMALLEST - 1], 3);
+    cr_expect_eq(fake_calls_nr(FAKE_RELEASE), released, "of nothing");
+    cr_assert(big_free(q));
+    (void)big_tick(0, BIG_EVERYTHING);
+    cr_expect_eq(rt_usage_get(), 0);
 }
 
 Test(hugetlb_regions, growing_leaves_them, .init = start) {

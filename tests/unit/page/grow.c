@@ -14,6 +14,12 @@ static void start(void) {
     cr_assert_eq(page_init(), 0);
 }
 
+/* As the library starts on a system that gives them. */
+static void start_where_small_come(void) {
+    fake_thp_unasked_small(true);
+    cr_assert_eq(page_init(), 0);
+}
+
 static u64 committed_bytes(void) {
     struct page_stats st;
     page_stats_get(&st);
@@ -45,27 +51,27 @@ Test(grow, every_step_says_no, .init = start) {
 }
 
 Test(grow, small_sizes_may_come_until_the_large_one_is_earned, .init = start) {
-    fake_thp_unasked_small(true);
     rt_opt.thp_after = 32 * MIB; /* steps begin at 0, 4, 12, 28, 60 and 124 MiB */
+    start_where_small_come();
     cr_expect_str_eq(steps_told(), "n---nn");
 }
 
 Test(grow, not_where_memory_is_to_be_exact, .init = start) {
-    fake_thp_unasked_small(true);
     rt_opt.thp_after = 1 * GIB;
     rt_opt.limit_hard = 1 * GIB;
+    start_where_small_come();
     cr_expect_str_eq(steps_told(), "nnnnnn");
 }
 
 Test(grow, not_where_none_are_wanted, .init = start) {
-    fake_thp_unasked_small(true);
     rt_opt.thp = OPT_THP_NEVER;
+    start_where_small_come();
     cr_expect_str_eq(steps_told(), "nnnnnn");
 }
 
 Test(grow, always_means_always, .init = start) {
-    fake_thp_unasked_small(true);
     rt_opt.thp = OPT_THP_ALWAYS;
+    start_where_small_come();
     cr_expect_str_eq(steps_told(), "------");
     cr_expect_eq(fake_calls_nr(FAKE_HUGE), 1u, "all that is reserved, at once");
 }

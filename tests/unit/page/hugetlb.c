@@ -8,6 +8,8 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { RUN = 32, RECORD_RUNS = (int)HPAGE_GRANULES / RUN, POOL = 6, BEFORE = 1, RUNS_MAX = 64 };
 #define RUN_BYTES (RUN * GRANULE_BYTES)
@@ -83,6 +85,11 @@ Test(hugetlb, taken_from_a_heap_size_on_until_there_are_none, .init = start) {
 Test(hugetlb, not_unless_the_option_says_so, .init = start) {
     rt_opt.hugetlb = 0;
     records_add(BEFORE + 2);
+    rt_opt.hugetlb = rt_opt.harden = 1;
+    records_add(1);
+    rt_opt.harden = 0;
+    rt_opt.numa = OPT_NUMA_INTERLEAVE;
+    records_add(1);
     cr_expect_eq(fake_calls_nr(FAKE_HUGETLB), 0u);
 }
 
@@ -195,8 +202,10 @@ Test(hugetlb, what_is_set_aside_in_advance_goes_back, .init = start) {
 
 /* [H3] This process is made the child. */
 static void become_child(void) {
+    page_fork_prepare();
     page_hugetlb_fork_prepare();
     page_hugetlb_forked(PAGE_FORK_CHILD);
+    page_fork_done();
 }
 
 Test(hugetlb, a_child_copies_and_holds_none, .init = start) {
@@ -231,14 +240,72 @@ Test(hugetlb, a_child_without_memory_goes_on_with_them, .init = start) {
             run_check(i);
         sums_check();
     }
-    fake_fail(FAKE_SHARED, 1, 1);
+    fake_fail(FAKE_PIPE, 1, 1);
     become_child();
     cr_expect_eq(pool_bytes(), 0u, "nobody can be told");
 }
 
+static int descriptors_nr(void) {
+    int fd = dup(0);
+    cr_assert_geq(fd, 0);
+    return close(fd) == 0 ? fd : -1;
+}
+
+/* A handler on top of who holds the tiers: they are not this fork's. */
+Test(hugetlb, a_child_leaves_a_tier_alone_that_is_being_changed, .init = start) {
+    records_add(BEFORE + 2);
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        cr_assert(sys_lock_try(&tier_at(i)->lock));
+    page_hugetlb_fork_prepare();
+    page_hugetlb_forked(PAGE_FORK_CHILD);
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        sys_lock_release(&tier_at(i)->lock);
+    cr_expect_eq(pool_bytes(), 2 * HPAGE_BYTES);
+    cr_expect_eq(taken(), 2u);
+    sums_check();
+}
+
+/* The clock stands still here: a wait for the deadline would be for ever, and one without would find no child. */
+Test(hugetlb, a_fork_that_fails_is_not_waited_for, .init = start, .timeout = 10) {
+    int fd = descriptors_nr();
+    records_add(BEFORE + 1);
+    for (unsigned i = 0; i < 20; i++) {
+        page_hugetlb_fork_prepare();
+        page_hugetlb_forked(PAGE_FORK_PARENT);
+    }
+    cr_expect_eq(fake_calls_nr(FAKE_PIPE), 20u);
+    cr_expect_eq(descriptors_nr(), fd);
+    page_hugetlb_fork_prepare();
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0); /* dies without a word */
+    page_hugetlb_forked(PAGE_FORK_PARENT);
+    cr_expect_eq(waitpid(child, NULL, 0), child);
+    page_hugetlb_fork_prepare();
+    page_hugetlb_forked(PAGE_FORK_CHILD);
+    cr_expect_eq(descriptors_nr(), fd);
+}
+
+/* Another thread gave the last of it back between the two. */
+Test(hugetlb, what_is_held_is_asked_for_once, .init = start, .timeout = 10) {
+    int fd = descriptors_nr();
+    records_add(BEFORE + 1);
+    page_hugetlb_fork_prepare();
+    last_record_free();
+    cr_expect_geq(page_purge(0), HPAGE_BYTES);
+    pid_t child = fork();
+    page_hugetlb_forked(child == 0 ? PAGE_FORK_CHILD : PAGE_FORK_PARENT);
+    if (child == 0)
+        _exit(descriptors_nr() == fd ? 0 : 1);
+    int status = 1;
+    cr_expect_eq(waitpid(child, &status, 0), child);
+    cr_expect_eq(status, 0);
+    cr_expect_eq(descriptors_nr(), fd);
+}
+
 Test(hugetlb, a_process_that_forked_takes_no_more, .init = start) {
     records_add(BEFORE + 1);
-    fake_fail(FAKE_SHARED, 1, 1); /* nobody is waited for */
+    fake_fail(FAKE_PIPE, 1, 1); /* nobody is waited for */
     page_hugetlb_fork_prepare();
     page_hugetlb_forked(PAGE_FORK_PARENT);
     records_add(2);
@@ -249,7 +316,7 @@ Test(hugetlb, a_process_that_forked_takes_no_more, .init = start) {
 Test(hugetlb, a_fork_without_any_is_no_reason, .init = start) {
     page_hugetlb_fork_prepare();
     page_hugetlb_forked(PAGE_FORK_PARENT);
-    cr_expect_eq(fake_calls_nr(FAKE_SHARED), 0u);
+    cr_expect_eq(fake_calls_nr(FAKE_PIPE), 0u);
     records_add(BEFORE + 1);
     cr_expect_eq(pool_bytes(), HPAGE_BYTES);
 }

@@ -3,7 +3,7 @@
 #include "sys/sys.h"
 #include "unit/files.h"
 
-#define MOST (64 * KIB)
+#define SMALL (64 * KIB)
 
 static void start(void) { (void)files_start(); }
 
@@ -17,7 +17,7 @@ static void size_is(unsigned kb, const char *text) {
 static bool small_alone(void) {
     char root[128];
     snprintf(root, sizeof(root), "%s/thp", files_root);
-    return sys_thp_unasked_small(root, MOST);
+    return sys_thp_unasked_small(root, SMALL);
 }
 
 /* As a kernel comes up: the large size follows the common setting, others are off. */
@@ -36,6 +36,8 @@ Test(sys_thp, a_small_size_is_enough, .init = kernel, .fini = files_end) {
     cr_expect(small_alone());
     size_is(16, "[always] inherit madvise never\n");
     cr_expect(small_alone());
+    size_is(64, "always inherit madvise [never]\n");
+    cr_expect_not(small_alone(), "one file is looked at");
 }
 
 Test(sys_thp, not_where_one_must_ask_for_it, .init = kernel, .fini = files_end) {
@@ -51,6 +53,10 @@ Test(sys_thp, not_with_a_large_one_besides, .init = kernel, .fini = files_end) {
     cr_expect_not(small_alone());
     size_is(128, "always inherit madvise [never]\n");
     size_is(2048, "[always] inherit madvise never\n");
+    cr_expect_not(small_alone());
+    size_is(2048, "always inherit madvise [never]\n");
+    cr_expect(small_alone());
+    size_is(512 * 1024, "[always] inherit madvise never\n"); /* of kernels with larger pages */
     cr_expect_not(small_alone());
 }
 
