@@ -40,9 +40,9 @@ enum {
     GATHER_OBJS = 16384,                           /* not after a round of so many: they come faster */
     GATHER_BATCHES = GATHER_OBJS / RCU_BATCH_OBJS, /* and not while so many wait */
     PUSH_TRIES = 8,                                /* to find a batch of its own in this CPU's place */
-    ASKED_ALWAYS = 64,                             /* pushes without thread that ask whether one may be started */
-    ASKED_PERIOD = 256,                            /* of those behind them, one of so many */
-    HEADLESS = 4095, /* in the place of an offset, and none a head can have: that of a struct headless */
+    ASKED_ALWAYS = 64,  /* of each thread: objects handed over that ask whether rcu's may be started */
+    ASKED_PERIOD = 256, /* of those behind them, one of so many */
+    HEADLESS = 4095,    /* in the place of an offset, and none a head can have: that of a struct headless */
 };
 
 /* In the place of a head inside an object. */
@@ -66,7 +66,6 @@ static struct {
     bool forked;        /* both sets may have objects */
     struct sys_lock start_lock, round_lock;
     _Atomic(bool) thread_runs;
-    _Atomic(u32) asked_nr; /* pushes that found it not to run */
     _Atomic(u32) barriers; /* that wait for round_lock, or have it: the thread stands back */
     _Atomic(u32) idle;     /* 1: the thread sleeps, or is about to */
     _Atomic(u32) gathers;  /* 1: it lets objects gather */
@@ -95,6 +94,7 @@ static void places_leave(struct list *list, u32 nr) {
 
 /* Of this thread: a handler on top of a barrier may fork. */
 static __thread volatile u32 barriers_here;
+static __thread u32 asked_nr; /* objects this one handed over that found no thread */
 
 /* The thread, and whoever was in a round, is not in the child; but for who forked on top of its own. */
 static void fork_child(void) {
@@ -108,6 +108,7 @@ static void fork_child(void) {
     atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
     atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
     atomic_store_explicit(&rcu.barriers, barriers_here, memory_order_relaxed);
+    asked_nr = 0;
 }
 
 static struct list *lists_make(void) {
@@ -398,14 +399,18 @@ static struct quarry_rcu_head *list_push_swapped(struct quarry_rcu_head *head) {
     return first;
 }
 
-/* Whether the thread runs; in what may be a signal handler that is left to a later call: the next ones, and then some
- * of them, since a thread that always looks like one would pay for a system call each time. */
-static bool thread_is_there(void) {
-    if (thread_runs())
-        return true;
-    u32 nr = atomic_fetch_add_explicit(&rcu.asked_nr, 1, memory_order_relaxed);
-    if ((nr < ASKED_ALWAYS || nr % ASKED_PERIOD == 0) && !sys_handler_maybe())
+/* In what may be a signal handler the start is left to a later call. */
+static void thread_ask(void) {
+    if (!thread_runs() && !sys_handler_maybe())
         thread_start();
+}
+
+/* Whether the thread runs. Of each thread the first objects ask, and then some: one that always looks like a handler
+ * would pay for a system call each time. */
+static bool thread_is_there(void) {
+    if (!thread_runs() && (asked_nr < ASKED_ALWAYS || asked_nr % ASKED_PERIOD == 0))
+        thread_ask();
+    asked_nr += !thread_runs();
     return thread_runs();
 }
 
@@ -427,7 +432,6 @@ static void list_push(struct quarry_rcu_head *head) {
     (void)flavour_get();
     if (UNLIKELY(!rcu.sections) || UNLIKELY(!percpu_push(rcu.lists, &rcu.set, head, &first)))
         first = list_push_swapped(head);
-    (void)thread_is_there();
     if (first == NULL) /* else whoever made the list begin has told it */
         thread_tell();
 }
@@ -459,7 +463,7 @@ static bool batch_push_inside(const void *p) {
 
 /* False: not by the batch. Where the thread does not run, so that any push tries to start it. */
 static NOINLINE bool batch_push_slow(const void *p) {
-    if (!rcu.sections || !thread_is_there())
+    if (!thread_is_there() || !rcu.sections)
         return false;
     if (rcu_batch_is_lacking()) {
         thread_wake(&rcu.gathers);
@@ -489,6 +493,7 @@ void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) {
 void quarry_call_rcu(struct quarry_rcu_head *head, void (*func)(struct quarry_rcu_head *head)) {
     head->func = func;
     list_push(head);
+    thread_ask(); /* each time: no other call may follow that would */
 }
 
 void quarry_kvfree_rcu_mightsleep(const void *p) {

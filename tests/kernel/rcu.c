@@ -245,8 +245,8 @@ static void signals_blocked(size_t unused) {
 /* One that blocks a signal it handles looks like a handler, where no thread may be started: what it hands over waits
  * for an object that comes from elsewhere. */
 static void handled_signal_blocked(size_t unused) {
-    enum { FIRST = 2000, LATER = 256 };
-    static struct called all[FIRST + LATER];
+    enum { FIRST = 2000 };
+    static struct called all[FIRST + 1];
     (void)unused;
     CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
     signals_set(SIG_BLOCK);
@@ -255,9 +255,47 @@ static void handled_signal_blocked(size_t unused) {
     usleep(20000);
     CHECK(atomic_load(&called_sum) == 0);
     signals_set(SIG_UNBLOCK);
-    for (long i = FIRST; i < FIRST + LATER; i++)
-        call_rcu(&all[i].rcu, count_called);
-    called_within_10_s(FIRST + LATER);
+    call_rcu(&all[FIRST].rcu, count_called);
+    called_within_10_s(FIRST + 1);
+}
+
+enum { ASKED_OFTEN = 100 }; /* more than ASKED_ALWAYS of rcu.c, and no multiple of its ASKED_PERIOD */
+
+static void objects_in_vain(void) {
+    signals_set(SIG_BLOCK);
+    for (int i = 0; i < ASKED_OFTEN; i++)
+        FREE_ONE(8);
+    signals_set(SIG_UNBLOCK);
+}
+
+static struct called in_vain;
+static void *asker_in_vain(void *unused) {
+    (void)unused;
+    objects_in_vain();
+    signals_set(SIG_BLOCK);
+    call_rcu(&in_vain.rcu, count_called);
+    return NULL;
+}
+
+/* A thread that asked in vain is no reason for another not to ask. */
+static void handled_signal_blocked_elsewhere(size_t unused) {
+    pthread_t thread;
+    (void)unused;
+    CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
+    CHECK(pthread_create(&thread, NULL, asker_in_vain, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    usleep(20000);
+    CHECK(atomic_load(&called_sum) == 0);
+    FREE_ONE(8);
+    called_within_10_s(1);
+}
+
+/* Nor are its objects one for its call_rcu. */
+static void call_asks_always(size_t unused) {
+    (void)unused;
+    CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
+    objects_in_vain();
+    call_rcu(&in_vain.rcu, count_called);
+    called_within_10_s(1);
 }
 
 /* Threads that do nothing else, with alarms whose handler does the same on top of them: each head is called once. */
@@ -364,6 +402,8 @@ static const struct test_case table[] = {
     {"child of a grace period", child_of_a_grace_period, 0, CASE_QUARRY},
     {"signals blocked", signals_blocked, 0, CASE_QUARRY},
     {"handled signal blocked", handled_signal_blocked, 0, CASE_QUARRY},
+    {"handled signal blocked elsewhere", handled_signal_blocked_elsewhere, 0, CASE_QUARRY},
+    {"call_rcu asks always", call_asks_always, 0, CASE_QUARRY},
     {"plugged", plugged, 0, CASE_QUARRY},
 };
 
