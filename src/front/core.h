@@ -83,6 +83,8 @@ EXPORT bool quarry_core1_is_constant(const void *p);
 
 /* The line of an enum misuse_kind, and abort. */
 EXPORT _Noreturn void quarry_core1_misuse(unsigned kind, const void *p, size_t object_bytes, const char *state);
+/* This thread serves libquarry-kmem: from now on it calls no callback of the program's for memory. */
+EXPORT void quarry_core1_thread_serve(void);
 /* Lines on stderr, by one write(2). */
 EXPORT void quarry_core1_warn(const char *line);
 

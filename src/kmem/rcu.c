@@ -355,6 +355,7 @@ static bool barrier_waits(void) { return atomic_load_explicit(&rcu.barriers, mem
 
 static void thread_main(void) {
     const struct quarry_rcu_flavour *flavour = flavour_get();
+    quarry_core1_thread_serve();
     for (;;) {
         enum freeing by;
         thread_sleep();

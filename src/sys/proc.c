@@ -86,6 +86,11 @@ bool sys_handler_maybe(void) {
     return false;
 }
 
+static __thread bool serves; /* of threads of sys_thread_start, and others who say so */
+
+void sys_thread_serve(void) { serves = true; }
+bool sys_calls_nobody(void) { return serves || sys_handler_maybe(); }
+
 int sys_file_open(const char *path) { return (int)SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0); }
 
 s64 sys_file_read_at(int fd, void *buf, size_t bytes, u64 offset_bytes) {
@@ -181,6 +186,7 @@ void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
 }
 
 static void *thread_main(void *body) {
+    sys_thread_serve();
     ((void (*)(void))body)(); // NOLINT: a function pointer carried through void *
     return NULL;
 }

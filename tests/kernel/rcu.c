@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <linux/rcupdate.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
 #include <signal.h>
@@ -298,6 +300,49 @@ static void call_asks_always(size_t unused) {
     called_within_10_s(1);
 }
 
+/* A callback of RCU that meets the hard limit, which the driver sets, has none of the program's called for memory. */
+static atomic_int reclaims, reclaims_elsewhere, shrinks_elsewhere, refusals;
+static _Thread_local bool of_program;
+
+static void reclaim(void *unused) {
+    (void)unused;
+    atomic_fetch_add(of_program ? &reclaims : &reclaims_elsewhere, 1);
+}
+
+static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    if (!of_program)
+        atomic_fetch_add(&shrinks_elsewhere, 1);
+    return 0;
+}
+
+static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    return SHRINK_STOP;
+}
+
+static void too_much(struct rcu_head *unused) {
+    (void)unused;
+    void *p = vmalloc((size_t)1 << 40);
+    atomic_fetch_add(&refusals, p == NULL);
+    vfree(p);
+}
+
+static void callbacks_of_the_program(size_t unused) {
+    static struct shrinker shrinker = {.count_objects = shrink_count, .scan_objects = shrink_scan};
+    static struct rcu_head head;
+    (void)unused;
+    of_program = true;
+    CHECK(quarry_reclaim_register(reclaim, NULL) == 0 && register_shrinker(&shrinker, "counts") == 0);
+    call_rcu(&head, too_much);
+    for (int i = 0; i < 1000 && atomic_load(&refusals) == 0; i++)
+        usleep(10000); /* a barrier would call it here */
+    CHECK(atomic_load(&refusals) == 1);
+    CHECK(atomic_load(&reclaims_elsewhere) == 0 && atomic_load(&shrinks_elsewhere) == 0);
+    too_much(NULL);
+    CHECK(atomic_load(&reclaims) > 0);
+}
+
 /* Threads that do nothing else, with alarms whose handler does the same on top of them: each head is called once. */
 enum { PUSHERS = 8, PUSHES = 300000, PUSHES_OF_ALARMS = 20000, ALARM_US = 50 };
 static struct rcu_head *heads[PUSHERS], *alarm_heads;
@@ -404,6 +449,7 @@ static const struct test_case table[] = {
     {"handled signal blocked", handled_signal_blocked, 0, CASE_QUARRY},
     {"handled signal blocked elsewhere", handled_signal_blocked_elsewhere, 0, CASE_QUARRY},
     {"call_rcu asks always", call_asks_always, 0, CASE_QUARRY},
+    {"callbacks of the program", callbacks_of_the_program, 0, CASE_QUARRY},
     {"plugged", plugged, 0, CASE_QUARRY},
 };
 

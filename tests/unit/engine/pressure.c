@@ -87,6 +87,22 @@ Test(pressure, nobody_is_called_where_a_handler_may_run, .init = start) {
     cr_expect_eq(calls, 2u);
 }
 
+static _Atomic(unsigned) served;
+static void serve(void) {
+    engine_pressure_hard();
+    atomic_store(&served, 1);
+}
+
+Test(pressure, nobody_is_called_in_a_thread_of_the_library, .init = start) {
+    cr_assert_eq(engine_reclaim_register(count, NULL), 0);
+    cr_assert_eq(sys_thread_start(serve), 0);
+    while (!atomic_load(&served))
+        sys_sleep_ms(1);
+    cr_expect_eq(calls, 0u);
+    engine_pressure_hard();
+    cr_expect_eq(calls, 1u, "and in others they are");
+}
+
 /* Stays inside until somebody wants to unregister it, and then long enough for one who does not wait to be seen. */
 static void linger(void *arg) {
     (void)arg;
