@@ -281,8 +281,9 @@ static bool lists_take_still(void) {
     return any;
 }
 
-/* [G1] Objects freed, or called. */
-static size_t round_locked(const struct quarry_rcu_flavour *flavour) {
+/* [G1] Objects freed or called, and those of batches, which are ready. */
+static size_t round_locked(const struct quarry_rcu_flavour *flavour, size_t *ret_ready_nr) {
+    *ret_ready_nr = 0;
     bool swapped = lists_take_swapped(), still = lists_take_still(), batches = rcu_batch_take();
     size_t nr = 0;
     if (!swapped && !still && !batches)
@@ -290,7 +291,8 @@ static size_t round_locked(const struct quarry_rcu_flavour *flavour) {
     flavour->synchronize();
     for (u32 i = 0; i < lists_nr(); i++)
         nr += chain_free(&rcu.lists[i]);
-    return nr + rcu_batch_ready();
+    *ret_ready_nr = rcu_batch_ready();
+    return nr + *ret_ready_nr;
 }
 
 /* Who frees the batches whose grace period is over. */
@@ -299,19 +301,21 @@ enum freeing {
     FREED_BY_PUSHERS, /* they hand over more, and each takes some, into the magazines it allocates from */
 };
 
-/* What a fork left takes up to three: chains, one set, the other. */
-static size_t round_run(const struct quarry_rcu_flavour *flavour, enum freeing by) {
+/* What a fork left takes up to three: chains, one set, the other. Whether the next one follows at once, and *by becomes
+ * who frees after that: pushers where batches come fast. What comes fast besides does not make anybody fill batches. */
+static bool round_run(const struct quarry_rcu_flavour *flavour, enum freeing *by) {
     if (!sys_lock_acquire(&rcu.round_lock))
-        return 0; /* from a callback: it is the round */
-    size_t nr = 0;
+        return false; /* from a callback: it is the round */
+    size_t nr = 0, ready_nr = 0;
     for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--)
-        nr += round_locked(flavour);
-    if (by == FREED_BY_ROUND)
+        nr += round_locked(flavour, &ready_nr);
+    if (*by == FREED_BY_ROUND)
         rcu_batch_free_ready();
+    *by = ready_nr >= GATHER_OBJS ? FREED_BY_PUSHERS : FREED_BY_ROUND;
     rcu.forked = false;
     rcu_batch_stock();
     sys_lock_release(&rcu.round_lock);
-    return nr;
+    return nr >= GATHER_OBJS;
 }
 
 static bool lists_empty(void) {
@@ -362,8 +366,8 @@ static void thread_main(void) {
         do
             by = thread_gather();
         while (barrier_waits());
-        while (round_run(flavour, by) >= GATHER_OBJS && !barrier_waits())
-            by = FREED_BY_PUSHERS;
+        while (round_run(flavour, &by) && !barrier_waits())
+            continue;
     }
 }
 
@@ -523,7 +527,8 @@ void quarry_kvfree_rcu_barrier(void) {
     barriers_here = barriers_here + 1;
     atomic_fetch_add_explicit(&rcu.barriers, 1, memory_order_relaxed);
     rcu_batch_shut();
-    (void)round_run(flavour, FREED_BY_ROUND);
+    enum freeing by = FREED_BY_ROUND;
+    (void)round_run(flavour, &by);
     stock_by(rcu_batch_trim);
     rcu_batch_open();
     atomic_fetch_sub_explicit(&rcu.barriers, 1, memory_order_relaxed);

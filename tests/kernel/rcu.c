@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <pthread.h>
+#include <quarry/kmem_account.h>
 #include <quarry/quarry.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -300,6 +301,40 @@ static void call_asks_always(size_t unused) {
     called_within_10_s(1);
 }
 
+/* Callbacks that come again each round, so many that rounds follow each other, keep nobody from freeing the rest. */
+static atomic_bool storm_over;
+static void again(struct rcu_head *head) {
+    if (!atomic_load(&storm_over))
+        call_rcu(head, again);
+}
+
+static void storm_of_calls(size_t unused) {
+    enum { STORM = 100000, OBJECTS = 100000 };
+    (void)unused;
+    struct at_104 **objs = malloc(OBJECTS * sizeof(struct at_104 *));
+    struct rcu_head *storm = malloc(STORM * sizeof(struct rcu_head));
+    struct quarry_account *a = quarry_account_create("storm", 0);
+    struct quarry_account_info info;
+    CHECK(objs != NULL && storm != NULL && a != NULL);
+    quarry_account_enter(a);
+    for (int i = 0; i < OBJECTS; i++)
+        CHECK((objs[i] = kmalloc(sizeof(struct at_104), GFP_KERNEL_ACCOUNT)) != NULL);
+    quarry_account_enter(NULL);
+    for (int i = 0; i < STORM; i++)
+        call_rcu(&storm[i], again);
+    usleep(20000);
+    for (int i = 0; i < OBJECTS; i++)
+        kfree_rcu(objs[i], rcu);
+    quarry_account_info_get(a, &info);
+    for (int i = 0; i < 1000 && info.objects != 0; i++) {
+        usleep(10000);
+        quarry_account_info_get(a, &info);
+    }
+    CHECK_MSG(info.objects == 0, "%zu objects wait", (size_t)info.objects);
+    atomic_store(&storm_over, true);
+    rcu_barrier();
+}
+
 /* A callback of RCU that meets the hard limit, which the driver sets, has none of the program's called for memory. */
 static atomic_int reclaims, reclaims_elsewhere, shrinks_elsewhere, refusals;
 static _Thread_local bool of_program;
@@ -449,6 +484,7 @@ static const struct test_case table[] = {
     {"handled signal blocked", handled_signal_blocked, 0, CASE_QUARRY},
     {"handled signal blocked elsewhere", handled_signal_blocked_elsewhere, 0, CASE_QUARRY},
     {"call_rcu asks always", call_asks_always, 0, CASE_QUARRY},
+    {"storm of calls", storm_of_calls, 0, CASE_QUARRY},
     {"callbacks of the program", callbacks_of_the_program, 0, CASE_QUARRY},
     {"plugged", plugged, 0, CASE_QUARRY},
 };
