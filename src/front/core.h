@@ -154,14 +154,10 @@ EXPORT void quarry_core1_class_each_out(const struct quarry_core1_class *class, 
 
 /* --- objects in pages and areas --- */
 
-/* What free and its kin ask about an address in pages or in an area: engine/lent.h. Async-signal-safe, with nothing
- * held. */
-struct quarry_core1_lent {
-    bool (*free)(void *p);           /* false: no object begins there */
-    size_t (*usable)(const void *p); /* 0: no object begins there */
-};
+/* What free and its kin ask about an address in pages or in an area. */
+struct engine_lent;
 /* Before the first such object is handed out; again is no matter. The table is not copied. */
-EXPORT void quarry_core1_lent_start(const struct quarry_core1_lent *lent);
+EXPORT void quarry_core1_lent_start(const struct engine_lent *lent);
 
 /* --- debugging --- */
 

@@ -11,6 +11,7 @@
 #include "kmem/account.h"
 #include "kmem/gfp.h"
 
+#include "engine/lent.h"
 #include "page/page.h"
 
 /* --- what stands for the place of one --- */
@@ -68,7 +69,7 @@ static bool lent_free(void *p) {
 }
 
 static void lent_start(void) {
-    static const struct quarry_core1_lent hooks = {.free = lent_free, .usable = lent_usable};
+    static const struct engine_lent hooks = {.free = lent_free, .usable = lent_usable};
     quarry_core1_lent_start(&hooks);
 }
 
