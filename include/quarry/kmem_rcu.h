@@ -7,6 +7,11 @@
  * A child of fork has the objects that waited, but with memb a thread of the parent that was reading at that moment
  * reads for ever in the child, where nothing is freed then. Valid as C11 and C++17, with GNU's statement expressions
  * and typeof.
+ *
+ * What is called async-signal-safe tells handlers by a signal that is blocked and handled, or a blocked signal of
+ * faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP) unless all are blocked: there it starts no thread. A
+ * handler that is not seen so (of another signal, installed with SA_RESETHAND, or with SA_NODEFER and an empty mask, or
+ * that has taken its own place away by signal(nr, SIG_DFL)) must not be the first to hand an object over.
  */
 #ifndef QUARRY_KMEM_RCU_H
 #define QUARRY_KMEM_RCU_H

@@ -5,9 +5,12 @@
  * memory in use passes QUARRY_LIMIT_SOFT or an allocation meets QUARRY_LIMIT_HARD. Link with -lquarry-kmem -lquarry.
  *
  * A shrinker runs in the thread that allocates, inside its call, with whatever locks the program holds there: it should
- * only try for them. Shrinkers never nest, one thread runs them at a time, and they do not run in a thread that has a
- * signal blocked for which the program has a handler, which keeps them out of signal handlers. They may allocate, free,
- * and unregister themselves. Valid as C11 and C++17.
+ * only try for them. Shrinkers never nest, one thread runs them at a time, and they do not run in a thread of the
+ * library's own, as that of call_rcu is. Nor do they run in a thread that has a signal blocked for which the program
+ * has a handler, or one of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and SIGTRAP (unless all signals are blocked), which
+ * keeps them out of signal handlers. A handler of another signal that is installed with SA_RESETHAND, or with
+ * SA_NODEFER and an empty mask, or that calls signal(nr, SIG_DFL) first, is not seen so, and must not allocate while
+ * there are shrinkers. They may allocate, free, and unregister themselves. Valid as C11 and C++17.
  */
 #ifndef QUARRY_KMEM_SHRINKER_H
 #define QUARRY_KMEM_SHRINKER_H

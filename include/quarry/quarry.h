@@ -88,11 +88,13 @@ int quarry_report(int fd, enum quarry_format format) QUARRY_NOTHROW;
  * and before an allocation fails because of QUARRY_LIMIT_HARD. fn runs in the thread that allocates, inside its
  * allocation call, with no lock of quarry held; the program's own locks are as they were, so fn should only try for
  * those. It may allocate, free, register and unregister. One thread runs callbacks at a time and others do not wait for
- * it; they never nest. They do not run in a thread that has a signal blocked for which the program has a handler, which
- * keeps them out of signal handlers (one installed with SA_NODEFER and an empty mask, or with SA_RESETHAND, must not
- * allocate while callbacks are registered). A child of fork keeps the registrations. glibc declares malloc as a leaf:
- * statics of its own file that fn changes must be volatile or atomic. 0; EINVAL when fn is NULL; ENOSPC when 16 are
- * registered. Not async-signal-safe. */
+ * it; they never nest. They do not run in a thread of the library's own, nor in one that has a signal blocked for which
+ * the program has a handler, or one of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and SIGTRAP (unless all signals are
+ * blocked), which keeps them out of signal handlers (one of another signal that is installed with SA_NODEFER and an
+ * empty mask, or with SA_RESETHAND, or that calls signal(nr, SIG_DFL) first, must not allocate while callbacks are
+ * registered). A child of fork keeps the
+ * registrations. glibc declares malloc as a leaf: statics of its own file that fn changes must be volatile or atomic.
+ * 0; EINVAL when fn is NULL; ENOSPC when 16 are registered. Not async-signal-safe. */
 int quarry_reclaim_register(void (*fn)(void *arg), void *arg) QUARRY_NOTHROW;
 
 /* Takes back one registration of this fn and arg. When it returns, fn(arg) is not running and will not be called again:

@@ -62,7 +62,8 @@ void engine_free_slow(void *p) {
         engine_debug_get()->free(p, NULL);
         return;
     }
-    if (UNLIKELY(engine_counting) && !harden_covers(cls))
+    /* Objects that are lent are not counted where they are made either. */
+    if (UNLIKELY(engine_counting) && !harden_covers(cls) && !engine_lent_may_be(cls))
         engine_count(ENGINE_CALL_FREE, -(s64)usable_or_zero(p));
     size_t bytes = cls < SLAB_CLASSES_NR ? slab_geometry[cls].size_bytes : HPAGE_BYTES;
     if (harden_covers(cls))

@@ -109,10 +109,10 @@ static void slot_call(u32 index) {
     atomic_store_explicit(&running, NOBODY_RUNS, memory_order_release);
 }
 
-/* [R1] A thread that may be in a signal handler, on top of anything, calls nobody. */
+/* [R1] A thread that may be in a signal handler, on top of anything, calls nobody; nor does one of the libraries'. */
 static void callbacks_run(void) {
     u64 nobody = 0;
-    if (round_is_mine() || sys_handler_maybe() ||
+    if (round_is_mine() || sys_calls_nobody() ||
         !atomic_compare_exchange_strong_explicit(&round_owner, &nobody, sys_thread_self(), memory_order_relaxed,
                                                  memory_order_relaxed))
         return;

@@ -42,6 +42,8 @@ FAST_ENTRY void *quarry_core1_alloc(size_t size) {
     return LIKELY(p != NULL) ? p : alloc_slow(size);
 }
 
+void quarry_core1_thread_serve(void) { sys_thread_serve(); }
+
 void *quarry_core1_alloc_atomic(size_t size, bool reserve) {
     return engine_alloc_atomic(size, reserve ? RT_ATOMIC_RESERVE : RT_ATOMIC);
 }

@@ -83,6 +83,8 @@ EXPORT bool quarry_core1_is_constant(const void *p);
 
 /* The line of an enum misuse_kind, and abort. */
 EXPORT _Noreturn void quarry_core1_misuse(unsigned kind, const void *p, size_t object_bytes, const char *state);
+/* This thread serves libquarry-kmem: from now on it calls no callback of the program's for memory. */
+EXPORT void quarry_core1_thread_serve(void);
 /* Lines on stderr, by one write(2). */
 EXPORT void quarry_core1_warn(const char *line);
 
@@ -152,14 +154,10 @@ EXPORT void quarry_core1_class_each_out(const struct quarry_core1_class *class, 
 
 /* --- objects in pages and areas --- */
 
-/* What free and its kin ask about an address in pages or in an area: engine/lent.h. Async-signal-safe, with nothing
- * held. */
-struct quarry_core1_lent {
-    bool (*free)(void *p);           /* false: no object begins there */
-    size_t (*usable)(const void *p); /* 0: no object begins there */
-};
+/* What free and its kin ask about an address in pages or in an area. */
+struct engine_lent;
 /* Before the first such object is handed out; again is no matter. The table is not copied. */
-EXPORT void quarry_core1_lent_start(const struct quarry_core1_lent *lent);
+EXPORT void quarry_core1_lent_start(const struct engine_lent *lent);
 
 /* --- debugging --- */
 

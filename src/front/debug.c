@@ -26,14 +26,9 @@ void quarry_core1_debug_start(const struct quarry_core1_debug *debug) {
     atomic_store_explicit(&engine_debug, &hooks, memory_order_release);
 }
 
-/* Of several threads that come here first all write the same. */
-void quarry_core1_lent_start(const struct quarry_core1_lent *lent) {
-    static struct engine_lent table;
-    if (atomic_load_explicit(&engine_lent, memory_order_relaxed) != NULL)
-        return;
-    table = (struct engine_lent){.free = lent->free, .usable = lent->usable};
+void quarry_core1_lent_start(const struct engine_lent *lent) {
     /* order: release: the table.                                                                pairs: [engine.lent] */
-    atomic_store_explicit(&engine_lent, &table, memory_order_release);
+    atomic_store_explicit(&engine_lent, lent, memory_order_release);
 }
 
 void quarry_core1_debug_free(void *slot) { engine_debug_slot_free(slot); }

@@ -47,7 +47,8 @@ bool kmem_gfp_node_holds(void *p, size_t size, quarry_gfp_t flags);
 /* --- shrinker.c --- */
 
 /* Asks the shrinkers for memory. effort: each is asked for what it has, divided by 2^effort. Returns objects freed; 0
- * also where none may be called: another thread asks them just now, the caller is one, or may be a signal handler. */
+ * also where none may be called: another thread asks them just now, the caller is one, or may be a signal handler, or
+ * is a thread of the library's. */
 unsigned long kmem_shrink(quarry_gfp_t flags, unsigned effort);
 
 #endif

@@ -214,12 +214,14 @@ void *quarry_krealloc(const void *p, size_t size, quarry_gfp_t flags) {
 
 /* A multiple of the alignment is aligned to it by kmalloc. */
 void *quarry_krealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags, int node) {
+    if (size == 0)
+        return krealloc_by(p, 0, flags, node);
     align = MAX(align, 1ul);
     if (!is_pow2(align) || align > QUARRY_KMALLOC_MAX_SIZE || size > QUARRY_KMALLOC_MAX_SIZE)
         return size > QUARRY_KMALLOC_MAX_SIZE ? kmalloc_edge(size, flags) : NULL;
     bool strict = (flags & QUARRY___GFP_THISNODE) != 0 && node >= 0 && quarry_core1_node_sole() != node;
     bool stays = !strict && ((uintptr_t)p & (align - 1)) == 0;
-    if (size == 0 || (stays && align <= OBJECT_ALIGN))
+    if (stays && align <= OBJECT_ALIGN)
         return krealloc_by(p, size, flags, node);
     if (QUARRY_ZERO_OR_NULL_PTR(p))
         return quarry_kmalloc_node(round_up(size, align), flags, node);

@@ -11,6 +11,7 @@
 #include "kmem/account.h"
 #include "kmem/gfp.h"
 
+#include "engine/lent.h"
 #include "page/page.h"
 
 /* --- what stands for the place of one --- */
@@ -68,7 +69,7 @@ static bool lent_free(void *p) {
 }
 
 static void lent_start(void) {
-    static const struct quarry_core1_lent hooks = {.free = lent_free, .usable = lent_usable};
+    static const struct engine_lent hooks = {.free = lent_free, .usable = lent_usable};
     quarry_core1_lent_start(&hooks);
 }
 
@@ -88,15 +89,15 @@ void *kmem_lent_area(size_t size, quarry_gfp_t flags) {
     return NULL;
 }
 
-/* False: neither charged nor known for what it is. */
-static bool pages_lend(const void *p, size_t bytes, quarry_gfp_t flags) {
-    struct quarry_core1_slab place = pages_place(p, bytes);
-    if ((flags & QUARRY___GFP_ACCOUNT) != 0 && !kmem_account_slot_charge(&place, flags))
-        return false;
-    if (kmem_account_lend(&place, flags))
-        return true;
-    (void)kmem_account_uncharge(&place);
-    return false;
+/* NULL: neither charged nor known for what it is. */
+static void *pages_lend(const void *place, quarry_gfp_t flags) {
+    const struct quarry_core1_slab *pages = place;
+    if ((flags & QUARRY___GFP_ACCOUNT) != 0 && !kmem_account_slot_charge(pages, flags))
+        return NULL;
+    if (kmem_account_lend(pages, flags))
+        return pages->base;
+    (void)kmem_account_uncharge(pages);
+    return NULL;
 }
 
 void *kmem_lent_pages(size_t size, quarry_gfp_t flags) {
@@ -106,7 +107,9 @@ void *kmem_lent_pages(size_t size, quarry_gfp_t flags) {
     if (page == NULL)
         return NULL;
     char *p = page->quarry_addr;
-    if (pages_lend(p, QUARRY_PAGE_SIZE << order, flags))
+    struct quarry_core1_slab place = pages_place(p, QUARRY_PAGE_SIZE << order);
+    /* More effort brings no more such pages, but room in the account. */
+    if ((kmem_may_block(flags) ? kmem_gfp_try(pages_lend, &place, flags) : pages_lend(&place, flags)) != NULL)
         return p;
     quarry_free_pages((unsigned long)p, order);
     return NULL;

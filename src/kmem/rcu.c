@@ -40,9 +40,9 @@ enum {
     GATHER_OBJS = 16384,                           /* not after a round of so many: they come faster */
     GATHER_BATCHES = GATHER_OBJS / RCU_BATCH_OBJS, /* and not while so many wait */
     PUSH_TRIES = 8,                                /* to find a batch of its own in this CPU's place */
-    ASKED_ALWAYS = 64,                             /* pushes without thread that ask whether one may be started */
-    ASKED_PERIOD = 256,                            /* of those behind them, one of so many */
-    HEADLESS = 4095, /* in the place of an offset, and none a head can have: that of a struct headless */
+    ASKED_ALWAYS = 64,  /* of each thread: objects handed over that ask whether rcu's may be started */
+    ASKED_PERIOD = 256, /* of those behind them, one of so many */
+    HEADLESS = 4095,    /* in the place of an offset, and none a head can have: that of a struct headless */
 };
 
 /* In the place of a head inside an object. */
@@ -66,7 +66,6 @@ static struct {
     bool forked;        /* both sets may have objects */
     struct sys_lock start_lock, round_lock;
     _Atomic(bool) thread_runs;
-    _Atomic(u32) asked_nr; /* pushes that found it not to run */
     _Atomic(u32) barriers; /* that wait for round_lock, or have it: the thread stands back */
     _Atomic(u32) idle;     /* 1: the thread sleeps, or is about to */
     _Atomic(u32) gathers;  /* 1: it lets objects gather */
@@ -95,6 +94,7 @@ static void places_leave(struct list *list, u32 nr) {
 
 /* Of this thread: a handler on top of a barrier may fork. */
 static __thread volatile u32 barriers_here;
+static __thread u32 asked_nr; /* objects this one handed over that found no thread */
 
 /* The thread, and whoever was in a round, is not in the child; but for who forked on top of its own. */
 static void fork_child(void) {
@@ -108,6 +108,7 @@ static void fork_child(void) {
     atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
     atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
     atomic_store_explicit(&rcu.barriers, barriers_here, memory_order_relaxed);
+    asked_nr = 0;
 }
 
 static struct list *lists_make(void) {
@@ -280,8 +281,9 @@ static bool lists_take_still(void) {
     return any;
 }
 
-/* [G1] Objects freed, or called. */
-static size_t round_locked(const struct quarry_rcu_flavour *flavour) {
+/* [G1] Objects freed or called, and those of batches, which are ready. */
+static size_t round_locked(const struct quarry_rcu_flavour *flavour, size_t *ret_ready_nr) {
+    *ret_ready_nr = 0;
     bool swapped = lists_take_swapped(), still = lists_take_still(), batches = rcu_batch_take();
     size_t nr = 0;
     if (!swapped && !still && !batches)
@@ -289,7 +291,8 @@ static size_t round_locked(const struct quarry_rcu_flavour *flavour) {
     flavour->synchronize();
     for (u32 i = 0; i < lists_nr(); i++)
         nr += chain_free(&rcu.lists[i]);
-    return nr + rcu_batch_ready();
+    *ret_ready_nr = rcu_batch_ready();
+    return nr + *ret_ready_nr;
 }
 
 /* Who frees the batches whose grace period is over. */
@@ -298,19 +301,21 @@ enum freeing {
     FREED_BY_PUSHERS, /* they hand over more, and each takes some, into the magazines it allocates from */
 };
 
-/* What a fork left takes up to three: chains, one set, the other. */
-static size_t round_run(const struct quarry_rcu_flavour *flavour, enum freeing by) {
+/* What a fork left takes up to three: chains, one set, the other. Whether the next one follows at once, and *by becomes
+ * who frees after that: pushers where batches come fast. What comes fast besides does not make anybody fill batches. */
+static bool round_run(const struct quarry_rcu_flavour *flavour, enum freeing *by) {
     if (!sys_lock_acquire(&rcu.round_lock))
-        return 0; /* from a callback: it is the round */
-    size_t nr = 0;
+        return false; /* from a callback: it is the round */
+    size_t nr = 0, ready_nr = 0;
     for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--)
-        nr += round_locked(flavour);
-    if (by == FREED_BY_ROUND)
+        nr += round_locked(flavour, &ready_nr);
+    if (*by == FREED_BY_ROUND)
         rcu_batch_free_ready();
+    *by = ready_nr >= GATHER_OBJS ? FREED_BY_PUSHERS : FREED_BY_ROUND;
     rcu.forked = false;
     rcu_batch_stock();
     sys_lock_release(&rcu.round_lock);
-    return nr;
+    return nr >= GATHER_OBJS;
 }
 
 static bool lists_empty(void) {
@@ -354,14 +359,15 @@ static bool barrier_waits(void) { return atomic_load_explicit(&rcu.barriers, mem
 
 static void thread_main(void) {
     const struct quarry_rcu_flavour *flavour = flavour_get();
+    quarry_core1_thread_serve();
     for (;;) {
         enum freeing by;
         thread_sleep();
         do
             by = thread_gather();
         while (barrier_waits());
-        while (round_run(flavour, by) >= GATHER_OBJS && !barrier_waits())
-            by = FREED_BY_PUSHERS;
+        while (round_run(flavour, &by) && !barrier_waits())
+            continue;
     }
 }
 
@@ -398,14 +404,18 @@ static struct quarry_rcu_head *list_push_swapped(struct quarry_rcu_head *head) {
     return first;
 }
 
-/* Whether the thread runs; in what may be a signal handler that is left to a later call: the next ones, and then some
- * of them, since a thread that always looks like one would pay for a system call each time. */
-static bool thread_is_there(void) {
-    if (thread_runs())
-        return true;
-    u32 nr = atomic_fetch_add_explicit(&rcu.asked_nr, 1, memory_order_relaxed);
-    if ((nr < ASKED_ALWAYS || nr % ASKED_PERIOD == 0) && !sys_handler_maybe())
+/* In what may be a signal handler the start is left to a later call. */
+static void thread_ask(void) {
+    if (!thread_runs() && !sys_handler_maybe())
         thread_start();
+}
+
+/* Whether the thread runs. Of each thread the first objects ask, and then some: one that always looks like a handler
+ * would pay for a system call each time. */
+static bool thread_is_there(void) {
+    if (!thread_runs() && (asked_nr < ASKED_ALWAYS || asked_nr % ASKED_PERIOD == 0))
+        thread_ask();
+    asked_nr += !thread_runs();
     return thread_runs();
 }
 
@@ -427,7 +437,6 @@ static void list_push(struct quarry_rcu_head *head) {
     (void)flavour_get();
     if (UNLIKELY(!rcu.sections) || UNLIKELY(!percpu_push(rcu.lists, &rcu.set, head, &first)))
         first = list_push_swapped(head);
-    (void)thread_is_there();
     if (first == NULL) /* else whoever made the list begin has told it */
         thread_tell();
 }
@@ -459,7 +468,7 @@ static bool batch_push_inside(const void *p) {
 
 /* False: not by the batch. Where the thread does not run, so that any push tries to start it. */
 static NOINLINE bool batch_push_slow(const void *p) {
-    if (!rcu.sections || !thread_is_there())
+    if (!thread_is_there() || !rcu.sections)
         return false;
     if (rcu_batch_is_lacking()) {
         thread_wake(&rcu.gathers);
@@ -489,6 +498,7 @@ void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) {
 void quarry_call_rcu(struct quarry_rcu_head *head, void (*func)(struct quarry_rcu_head *head)) {
     head->func = func;
     list_push(head);
+    thread_ask(); /* each time: no other call may follow that would */
 }
 
 void quarry_kvfree_rcu_mightsleep(const void *p) {
@@ -517,7 +527,8 @@ void quarry_kvfree_rcu_barrier(void) {
     barriers_here = barriers_here + 1;
     atomic_fetch_add_explicit(&rcu.barriers, 1, memory_order_relaxed);
     rcu_batch_shut();
-    (void)round_run(flavour, FREED_BY_ROUND);
+    enum freeing by = FREED_BY_ROUND;
+    (void)round_run(flavour, &by);
     stock_by(rcu_batch_trim);
     rcu_batch_open();
     atomic_fetch_sub_explicit(&rcu.barriers, 1, memory_order_relaxed);

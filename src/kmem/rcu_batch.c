@@ -144,6 +144,7 @@ static struct rcu_batch *list_pop(struct rcu_batch *_Atomic *list) {
 
 static void list_push(struct rcu_batch *_Atomic *list, struct rcu_batch *first, struct rcu_batch *last) {
     last->next = batch_load(list);
+    in_this_order();
     batch_store(list, first);
 }
 

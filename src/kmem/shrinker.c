@@ -46,7 +46,7 @@ static unsigned long shrinker_run(struct quarry_shrinker *s, quarry_gfp_t flags,
 
 unsigned long kmem_shrink(quarry_gfp_t flags, unsigned effort) {
     unsigned long freed = 0;
-    if (!atomic_load_explicit(&any, memory_order_relaxed) || sys_handler_maybe() || !sys_lock_try(&shrinkers_lock))
+    if (!atomic_load_explicit(&any, memory_order_relaxed) || sys_calls_nobody() || !sys_lock_try(&shrinkers_lock))
         return 0;
     /* What a shrinker allocates is asked for by flags of its own: the outer __GFP_NOFAIL is not its. */
     quarry_gfp_t outer = kmem_gfp_inside_set(0);

@@ -72,12 +72,20 @@ s64 sys_read_file(const char *path, char *buf, size_t cap_bytes) {
 
 /* The C library's own, which it lets nobody ask about. */
 #define SIGNALS_OF_LIBC ((u64)3 << (32 - 1))
+/* Nobody can block them, or, for musl's third, musl lets nobody. */
+#define SIGNALS_NEVER_BLOCKED (SIGNALS_OF_LIBC | SIGNAL(34) | SIGNAL(SIGKILL) | SIGNAL(SIGSTOP))
+/* Of faults: no thread blocks them to wait for them, but one that blocks all signals. */
+#define SIGNALS_OF_FAULTS                                                                                              \
+    (SIGNAL(SIGSEGV) | SIGNAL(SIGBUS) | SIGNAL(SIGFPE) | SIGNAL(SIGILL) | SIGNAL(SIGABRT) | SIGNAL(SIGTRAP))
+#define SIGNAL(nr) ((u64)1 << ((nr)-1))
 
 bool sys_handler_maybe(void) {
     struct sigaction now;
     u64 mask = 0;
     if (SYS4(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, sizeof(mask)) != 0)
         return true;
+    if ((mask & SIGNALS_OF_FAULTS) != 0 && (mask | SIGNALS_NEVER_BLOCKED) != ~(u64)0)
+        return true; /* whether it still has its handler or not */
     for (mask &= ~SIGNALS_OF_LIBC; mask != 0; mask &= mask - 1) {
         if (sigaction(__builtin_ctzll(mask) + 1, NULL, &now) != 0 ||
             (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN))
@@ -85,6 +93,11 @@ bool sys_handler_maybe(void) {
     }
     return false;
 }
+
+static __thread bool serves; /* of threads of sys_thread_start, and others who say so */
+
+void sys_thread_serve(void) { serves = true; }
+bool sys_calls_nobody(void) { return serves || sys_handler_maybe(); }
 
 int sys_file_open(const char *path) { return (int)SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0); }
 
@@ -181,6 +194,7 @@ void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
 }
 
 static void *thread_main(void *body) {
+    sys_thread_serve();
     ((void (*)(void))body)(); // NOLINT: a function pointer carried through void *
     return NULL;
 }

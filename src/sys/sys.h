@@ -122,9 +122,16 @@ _Noreturn void sys_abort(void);
 /* Whether p lies in what the program's own file (not a library) maps without write access: its code and constants. */
 bool sys_program_constant(const void *p);
 /* Whether this thread may be in a signal handler: it has a signal blocked that the program handles, as nearly every
- * handler has its own. A signal that is blocked to be waited for (sigwait, signalfd) has no handler. Not seen is a
- * handler that has lost its place meanwhile (SA_RESETHAND), or blocks nothing (SA_NODEFER). Async-signal-safe. */
+ * handler has its own; or a signal of faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP), handled or not,
+ * unless all are blocked. A signal that is blocked to be waited for (sigwait, signalfd) has no handler. Not seen is a
+ * handler of another signal that has lost its place meanwhile (SA_RESETHAND, signal(nr, SIG_DFL)), and one that blocks
+ * nothing (SA_NODEFER). Async-signal-safe. */
 bool sys_handler_maybe(void);
+/* Whether this thread must not call functions of the program: it may be in a signal handler, or sys_thread_start began
+ * it, so that it has a small stack and what it serves waits for it. Async-signal-safe. */
+bool sys_calls_nobody(void);
+/* This thread is one of those: each of two libraries has a note of its own. */
+void sys_thread_serve(void);
 /* Bytes nobody can guess, by the kernel; where it has none, by clock and address. */
 void sys_random(void *to, size_t bytes);
 u32 sys_process_id(void);
@@ -134,7 +141,8 @@ u64 sys_thread_self(void);
 uintptr_t sys_stack_pointer(void);
 /* Handlers around fork. Not async-signal-safe; needs a running libc. */
 void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
-/* A detached thread with all signals blocked and a small stack. Not async-signal-safe. 0 or -errno. */
+/* A detached thread with all signals blocked and a small stack, which calls nobody. Not async-signal-safe. 0 or -errno.
+ */
 int sys_thread_start(void (*body)(void));
 
 /* --- per-CPU facts (cpu.c) --- */

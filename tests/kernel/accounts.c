@@ -530,7 +530,25 @@ static void forked(size_t unused) {
     charged(a, 0, 0);
 }
 
+/* Of areas, which are not counted where they are made: the peak is that of the rest. Calls are counted
+ * by the driver's wish. */
+static void peak_stays(size_t unused) {
+    enum { LARGE = 3 << 20, HELD = 100 << 20 };
+    uint64_t peak = 0;
+    (void)unused;
+    (void)set_active_memcg(tenant("peak", 0));
+    for (int i = 0; i < 20; i++)
+        kfree(kmalloc(opaque_size(LARGE), GFP_KERNEL_ACCOUNT));
+    (void)set_active_memcg(NULL);
+    void *p = malloc(opaque_size(HELD));
+    CHECK(p != NULL);
+    free(p);
+    CHECK(quarry_stat("peak_live_bytes", &peak) == 0); /* asked later, for that looks at what is live */
+    CHECK_MSG(getenv("QUARRY_STATS") == NULL || peak >= HELD, "peak %lu", (unsigned long)peak);
+}
+
 static const struct test_case table[] = {
+    {"peak stays", peak_stays, 0, CASE_QUARRY},
     {"who", who, 0, CASE_QUARRY},
     {"large sizes", large_sizes, 0, CASE_QUARRY},
     {"sizes", sizes, 0, CASE_QUARRY},

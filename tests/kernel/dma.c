@@ -14,6 +14,7 @@
 #include <linux/dmapool.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/shrinker.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
 #include <signal.h>
@@ -359,7 +360,43 @@ static void below_4_gib(size_t unused) {
     kfree(q);
 }
 
+static void *victim;
+
+static unsigned long victim_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    return victim != NULL;
+}
+
+static unsigned long victim_scan(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    if (victim == NULL)
+        return SHRINK_STOP;
+    kfree(victim);
+    victim = NULL;
+    return 1;
+}
+
+/* At the account's limit the shrinkers are asked, as for any other object. */
+static void limit_shrinks(size_t unused) {
+    enum { LIMIT = 8192 };
+    static struct shrinker shrinker = {
+        .count_objects = victim_count, .scan_objects = victim_scan, .seeks = DEFAULT_SEEKS};
+    dma_addr_t handle;
+    (void)unused;
+    void *p = coherent(PAGE_SIZE, &handle);
+    dma_free_coherent(NULL, PAGE_SIZE, p, handle);
+    CHECK(register_shrinker(&shrinker, "victim") == 0);
+    struct mem_cgroup *tenant = quarry_account_create("limited", LIMIT);
+    (void)set_active_memcg(tenant);
+    CHECK((victim = kmalloc(LIMIT, GFP_KERNEL_ACCOUNT)) != NULL);
+    CHECK(kmalloc(PAGE_SIZE, GFP_NOWAIT | GFP_DMA | __GFP_ACCOUNT | __GFP_NOWARN) == NULL && victim != NULL);
+    p = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT | GFP_DMA);
+    CHECK(p != NULL && victim == NULL);
+    kfree(p);
+}
+
 static const struct test_case table[] = {
+    {"limit shrinks", limit_shrinks, 0, CASE_QUARRY},
     {"sizes", sizes, 0, CASE_QUARRY},
     {"stays", stays, 0, CASE_QUARRY},
     {"mapping", mapping, 0, CASE_QUARRY},

@@ -69,6 +69,7 @@ void krealloc_aligns(size_t align) {
         CHECK(ksize(q) >= size * 2 + 100000 || size * 2 + 100000 > KMALLOC_MAX_SIZE);
         CHECK(bytes_are(q, 0, size, 0x33));
         CHECK(krealloc_node_align(q, size, 48, GFP_KERNEL, NUMA_NO_NODE) == NULL);
+        CHECK(krealloc_node_align(kmalloc(size, GFP_KERNEL), 0, 48, GFP_KERNEL, NUMA_NO_NODE) == ZERO_SIZE_PTR);
         CHECK(krealloc_node_align(q, KMALLOC_MAX_SIZE + 1, align, GFP_KERNEL | __GFP_NOWARN, NUMA_NO_NODE) == NULL);
         CHECK(bytes_are(q, 0, size, 0x33));
         CHECK(krealloc_node_align(q, 0, align, GFP_KERNEL, NUMA_NO_NODE) == ZERO_SIZE_PTR);

@@ -5,8 +5,11 @@
 
 #include <errno.h>
 #include <linux/rcupdate.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 #include <pthread.h>
+#include <quarry/kmem_account.h>
 #include <quarry/quarry.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -245,8 +248,8 @@ static void signals_blocked(size_t unused) {
 /* One that blocks a signal it handles looks like a handler, where no thread may be started: what it hands over waits
  * for an object that comes from elsewhere. */
 static void handled_signal_blocked(size_t unused) {
-    enum { FIRST = 2000, LATER = 256 };
-    static struct called all[FIRST + LATER];
+    enum { FIRST = 2000 };
+    static struct called all[FIRST + 1];
     (void)unused;
     CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
     signals_set(SIG_BLOCK);
@@ -255,9 +258,124 @@ static void handled_signal_blocked(size_t unused) {
     usleep(20000);
     CHECK(atomic_load(&called_sum) == 0);
     signals_set(SIG_UNBLOCK);
-    for (long i = FIRST; i < FIRST + LATER; i++)
-        call_rcu(&all[i].rcu, count_called);
-    called_within_10_s(FIRST + LATER);
+    call_rcu(&all[FIRST].rcu, count_called);
+    called_within_10_s(FIRST + 1);
+}
+
+enum { ASKED_OFTEN = 100 }; /* more than ASKED_ALWAYS of rcu.c, and no multiple of its ASKED_PERIOD */
+
+static void objects_in_vain(void) {
+    signals_set(SIG_BLOCK);
+    for (int i = 0; i < ASKED_OFTEN; i++)
+        FREE_ONE(8);
+    signals_set(SIG_UNBLOCK);
+}
+
+static struct called in_vain;
+static void *asker_in_vain(void *unused) {
+    (void)unused;
+    objects_in_vain();
+    signals_set(SIG_BLOCK);
+    call_rcu(&in_vain.rcu, count_called);
+    return NULL;
+}
+
+/* A thread that asked in vain is no reason for another not to ask. */
+static void handled_signal_blocked_elsewhere(size_t unused) {
+    pthread_t thread;
+    (void)unused;
+    CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
+    CHECK(pthread_create(&thread, NULL, asker_in_vain, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    usleep(20000);
+    CHECK(atomic_load(&called_sum) == 0);
+    FREE_ONE(8);
+    called_within_10_s(1);
+}
+
+/* Nor are its objects one for its call_rcu. */
+static void call_asks_always(size_t unused) {
+    (void)unused;
+    CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
+    objects_in_vain();
+    call_rcu(&in_vain.rcu, count_called);
+    called_within_10_s(1);
+}
+
+/* Callbacks that come again each round, so many that rounds follow each other, keep nobody from freeing the rest. */
+static atomic_bool storm_over;
+static void again(struct rcu_head *head) {
+    if (!atomic_load(&storm_over))
+        call_rcu(head, again);
+}
+
+static void storm_of_calls(size_t unused) {
+    enum { STORM = 100000, OBJECTS = 100000 };
+    (void)unused;
+    struct at_104 **objs = malloc(OBJECTS * sizeof(struct at_104 *));
+    struct rcu_head *storm = malloc(STORM * sizeof(struct rcu_head));
+    struct quarry_account *a = quarry_account_create("storm", 0);
+    struct quarry_account_info info;
+    CHECK(objs != NULL && storm != NULL && a != NULL);
+    quarry_account_enter(a);
+    for (int i = 0; i < OBJECTS; i++)
+        CHECK((objs[i] = kmalloc(sizeof(struct at_104), GFP_KERNEL_ACCOUNT)) != NULL);
+    quarry_account_enter(NULL);
+    for (int i = 0; i < STORM; i++)
+        call_rcu(&storm[i], again);
+    usleep(20000);
+    for (int i = 0; i < OBJECTS; i++)
+        kfree_rcu(objs[i], rcu);
+    quarry_account_info_get(a, &info);
+    for (int i = 0; i < 1000 && info.objects != 0; i++) {
+        usleep(10000);
+        quarry_account_info_get(a, &info);
+    }
+    CHECK_MSG(info.objects == 0, "%zu objects wait", (size_t)info.objects);
+    atomic_store(&storm_over, true);
+    rcu_barrier();
+}
+
+/* A callback of RCU that meets the hard limit, which the driver sets, has none of the program's called for memory. */
+static atomic_int reclaims, reclaims_elsewhere, shrinks_elsewhere, refusals;
+static _Thread_local bool of_program;
+
+static void reclaim(void *unused) {
+    (void)unused;
+    atomic_fetch_add(of_program ? &reclaims : &reclaims_elsewhere, 1);
+}
+
+static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    if (!of_program)
+        atomic_fetch_add(&shrinks_elsewhere, 1);
+    return 0;
+}
+
+static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    return SHRINK_STOP;
+}
+
+static void too_much(struct rcu_head *unused) {
+    (void)unused;
+    void *p = vmalloc((size_t)1 << 40);
+    atomic_fetch_add(&refusals, p == NULL);
+    vfree(p);
+}
+
+static void callbacks_of_the_program(size_t unused) {
+    static struct shrinker shrinker = {.count_objects = shrink_count, .scan_objects = shrink_scan};
+    static struct rcu_head head;
+    (void)unused;
+    of_program = true;
+    CHECK(quarry_reclaim_register(reclaim, NULL) == 0 && register_shrinker(&shrinker, "counts") == 0);
+    call_rcu(&head, too_much);
+    for (int i = 0; i < 1000 && atomic_load(&refusals) == 0; i++)
+        usleep(10000); /* a barrier would call it here */
+    CHECK(atomic_load(&refusals) == 1);
+    CHECK(atomic_load(&reclaims_elsewhere) == 0 && atomic_load(&shrinks_elsewhere) == 0);
+    too_much(NULL);
+    CHECK(atomic_load(&reclaims) > 0);
 }
 
 /* Threads that do nothing else, with alarms whose handler does the same on top of them: each head is called once. */
@@ -364,6 +482,10 @@ static const struct test_case table[] = {
     {"child of a grace period", child_of_a_grace_period, 0, CASE_QUARRY},
     {"signals blocked", signals_blocked, 0, CASE_QUARRY},
     {"handled signal blocked", handled_signal_blocked, 0, CASE_QUARRY},
+    {"handled signal blocked elsewhere", handled_signal_blocked_elsewhere, 0, CASE_QUARRY},
+    {"call_rcu asks always", call_asks_always, 0, CASE_QUARRY},
+    {"storm of calls", storm_of_calls, 0, CASE_QUARRY},
+    {"callbacks of the program", callbacks_of_the_program, 0, CASE_QUARRY},
     {"plugged", plugged, 0, CASE_QUARRY},
 };
 

@@ -87,6 +87,47 @@ Test(pressure, nobody_is_called_where_a_handler_may_run, .init = start) {
     cr_expect_eq(calls, 2u);
 }
 
+/* A handler of a fault that has lost its place (SA_RESETHAND) is one still. */
+Test(pressure, nobody_is_called_where_a_fault_may_be_handled, .init = start) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    sigset_t one, all, old;
+    cr_assert_eq(engine_reclaim_register(count, NULL), 0);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct sigaction was, dfl = {.sa_handler = SIG_DFL};
+        sigemptyset(&one);
+        sigaddset(&one, faults[i]);
+        cr_assert_eq(sigaction(faults[i], &dfl, &was), 0); /* the test runner may have one */
+        pthread_sigmask(SIG_BLOCK, &one, &old);
+        engine_pressure_hard();
+        cr_expect_eq(calls, 0u, "signal %d", faults[i]);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        cr_assert_eq(sigaction(faults[i], &was, NULL), 0);
+    }
+    for (int nr = 1; nr < NSIG; nr++)
+        (void)signal(nr, SIG_DFL);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    engine_pressure_hard();
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    cr_expect_eq(calls, 1u, "who blocks all is no handler");
+}
+
+static _Atomic(unsigned) served;
+static void serve(void) {
+    engine_pressure_hard();
+    atomic_store(&served, 1);
+}
+
+Test(pressure, nobody_is_called_in_a_thread_of_the_library, .init = start) {
+    cr_assert_eq(engine_reclaim_register(count, NULL), 0);
+    cr_assert_eq(sys_thread_start(serve), 0);
+    while (!atomic_load(&served))
+        sys_sleep_ms(1);
+    cr_expect_eq(calls, 0u);
+    engine_pressure_hard();
+    cr_expect_eq(calls, 1u, "and in others they are");
+}
+
 /* Stays inside until somebody wants to unregister it, and then long enough for one who does not wait to be seen. */
 static void linger(void *arg) {
     (void)arg;
