@@ -107,9 +107,15 @@ Test(pressure, nobody_is_called_where_a_fault_may_be_handled, .init = start) {
         (void)signal(nr, SIG_DFL);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_sigmask(SIG_SETMASK, NULL, &all);
     engine_pressure_hard();
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    cr_expect_eq(calls, 1u, "who blocks all is no handler");
+    /* An emulator may keep some for itself; then nobody is called, as for one blocked signal. */
+    unsigned blocked = 0;
+    for (int nr = SIGRTMIN; nr <= SIGRTMAX; nr++)
+        blocked += sigismember(&all, nr) == 1;
+    bool whole = blocked == (unsigned)(SIGRTMAX - SIGRTMIN + 1);
+    cr_expect_eq(calls, whole ? 1u : 0u, "who blocks all is no handler");
 }
 
 static _Atomic(unsigned) served;
