@@ -251,12 +251,13 @@ static NOINLINE void group_give_many(const struct group *gr, _Atomic(u64) *words
 }
 
 static ALWAYS_INLINE void group_give(struct group *gr, struct tally *t) {
-    gr->slab = slab_of(gr->part->objs[gr->part->start[gr->part->sorted[gr->first]]], &gr->base);
+    void *first = gr->part->objs[gr->part->start[gr->part->sorted[gr->first]]];
+    gr->slab = slab_of(first, &gr->base);
     tally_enter(t, gr->slab->kind);
     gr->geometry = t->geometry;
     /* Slabs that share a slot are given in turns, and in its first one all of this slab's objects may have come. */
     if (MISUSED(slab_word_state(slab_word_load(gr->slab)) == SLAB_EMPTY))
-        report(MISUSE_DOUBLE_FREE, gr->part->objs[gr->part->start[gr->part->sorted[gr->first]]], gr->slab);
+        report(MISUSE_DOUBLE_FREE, first, gr->slab);
     gr->carved = slab_carved(gr->slab, gr->geometry);
     _Atomic(u64) *words = slab_bitmap(gr->slab, gr->geometry);
     if (gr->nr * (WORD_BITS / MARKED_PER_WORD) < gr->carved)

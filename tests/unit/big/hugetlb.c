@@ -32,6 +32,13 @@ static char *region(size_t bytes, size_t align, enum big_use use) {
     return p;
 }
 
+static void expect_all_back(void) {
+    (void)big_tick(0, BIG_EVERYTHING);
+    cr_expect_eq(taken(), 0u);
+    cr_expect_eq(page_hugetlb_bytes_racy(), 0u);
+    cr_expect_eq(rt_usage_get(), 0);
+}
+
 Test(hugetlb_regions, whole_hugepages_all_usable, .init = start) {
     char *p = region(SMALLEST + 1, 1, BIG_ANY);
     cr_expect_eq(taken(), SMALLEST_HPAGES + 1);
@@ -40,10 +47,7 @@ Test(hugetlb_regions, whole_hugepages_all_usable, .init = start) {
     cr_expect_eq((size_t)rt_usage_get(), SMALLEST + HPAGE_BYTES);
     memset(p, 1, big_usable(p));
     cr_assert(big_free(p));
-    (void)big_tick(0, BIG_EVERYTHING);
-    cr_expect_eq(taken(), 0u);
-    cr_expect_eq(page_hugetlb_bytes_racy(), 0u);
-    cr_expect_eq(rt_usage_get(), 0);
+    expect_all_back();
 }
 
 Test(hugetlb_regions, not_for_what_needs_something_else, .init = start) {
@@ -93,10 +97,7 @@ Test(hugetlb_regions, shrinking_gives_whole_ones_back, .init = start) {
     memset(p, 1, big_usable(p));
     cr_expect_eq((char *)big_resize(p, SMALLEST / 2 + 2), p, "in the last one");
     cr_assert(big_free(p));
-    (void)big_tick(0, BIG_EVERYTHING);
-    cr_expect_eq(taken(), 0u);
-    cr_expect_eq(page_hugetlb_bytes_racy(), 0u);
-    cr_expect_eq(rt_usage_get(), 0);
+    expect_all_back();
 }
 
 /* While it is copied both places hold memory. */
