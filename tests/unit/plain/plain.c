@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STATUS_FAILED = 121, STATUS_SKIPPED = 77, DEFAULT_TIMEOUT_S = 60 };
+enum { STATUS_FAILED = 121, STATUS_SKIPPED = 77, DEFAULT_TIMEOUT_S = 180 };
 
 static struct plain_test *tests, **tests_end = &tests;
 static struct plain_suite *suites;
