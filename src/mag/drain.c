@@ -165,6 +165,29 @@ void mag_watch(enum mag_watch which) {
     sys_lock_release(&stop_lock);
 }
 
+/*
+ * A thread that sleeps after some hundred calls has another id each time (Linux before 6.13), and would be served from
+ * where that one was used last: an id that changes its node again within a few slow allocations stays on the slow path,
+ * which looks each time, until it was on one node for as many as such a thread makes at once.
+ */
+enum { CALM_CALLS = 4, WARY_CALLS = 255 };
+
+static u8 wary_after_move(struct mag_region *r) {
+    u16 now = (u16)atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed);
+    u16 calm_in = (u16)(atomic_load_explicit(&r->calm_at, memory_order_relaxed) - now); /* far away once it is over */
+    bool roams = atomic_load_explicit(&r->wary, memory_order_relaxed) != 0 || (calm_in != 0 && calm_in <= CALM_CALLS);
+    atomic_store_explicit(&r->calm_at, (u16)(now + CALM_CALLS), memory_order_relaxed);
+    return roams ? WARY_CALLS : 0;
+}
+
+/* One call nearer to its end. True: there it is. */
+static bool wary_ends(struct mag_region *r) {
+    u8 left = atomic_load_explicit(&r->wary, memory_order_relaxed);
+    if (left != 0)
+        atomic_store_explicit(&r->wary, (u8)(left - 1), memory_order_relaxed);
+    return left == 1;
+}
+
 /* [D1] No barrier, as above: both banks are the id's. */
 void region_follow(unsigned node) {
     int id = rseq_id_racy();
@@ -172,11 +195,17 @@ void region_follow(unsigned node) {
     if (r == NULL)
         return;
     bool moves = atomic_load_explicit(&r->home, memory_order_relaxed) != node;
-    if (LIKELY(!moves && !atomic_load_explicit(&r->nudged, memory_order_relaxed)))
+    bool calm = !moves && wary_ends(r);
+    if (LIKELY(!moves && !calm && !atomic_load_explicit(&r->nudged, memory_order_relaxed)))
         return;
     /* order: acquire                                                                           pairs: [mag.settled] */
-    if (!atomic_load_explicit(&r->settled, memory_order_acquire) || !sys_lock_try(&stop_lock))
+    if (!atomic_load_explicit(&r->settled, memory_order_acquire) || !sys_lock_try(&stop_lock)) {
+        if (calm)
+            atomic_store_explicit(&r->wary, 1, memory_order_relaxed); /* the next call tries again */
         return;
+    }
+    if (moves)
+        atomic_store_explicit(&r->wary, wary_after_move(r), memory_order_relaxed);
     atomic_store_explicit(&r->home, (u8)node, memory_order_relaxed);
     atomic_store_explicit(&r->nudged, false, memory_order_relaxed);
     regions_publish(r, (unsigned)id);
@@ -194,6 +223,8 @@ static bool region_nudge(struct mag_region *r) {
     bool unanswered = atomic_load_explicit(&r->nudged, memory_order_relaxed) &&
                       atomic_load_explicit(&r->nudged_at, memory_order_relaxed) != now;
     atomic_store_explicit(&r->nudged, !unanswered, memory_order_relaxed);
+    if (unanswered)
+        atomic_store_explicit(&r->wary, 0, memory_order_relaxed);
     atomic_store_explicit(&r->nudged_at, now, memory_order_relaxed);
     return !unanswered;
 }

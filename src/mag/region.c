@@ -148,6 +148,7 @@ static void region_publish(struct mag_region *r, unsigned id, bool slow) {
     u64 *fast = diverted ? mag_stopped_slots : slots;
     unsigned home = atomic_load_explicit(&r->home, memory_order_relaxed);
     u64 *bank = fast == r->slot ? &r->slot[slot_at(0, home)] : fast;
+    slow = slow || atomic_load_explicit(&r->wary, memory_order_relaxed) != 0;
     /* order: release: the region was filled before. Its reader, an rseq section, follows the pointer and needs no
      * acquire. pairs: [mag.region] */
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);

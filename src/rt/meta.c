@@ -42,6 +42,9 @@ static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
     char *p = sys_vm_reserve_readable(map + tab + pool_bytes);
     if (p == NULL)
         return -1;
+    /* Records are few and far between: where hugepages come unasked, the first write would bring 2 MiB, and all of it
+     * to the node that the process begins on. */
+    (void)sys_vm_nohuge(p, map + tab + pool_bytes);
     size_t first = tab + MIN(POOL_STEP_BYTES, pool_bytes);
     if (sys_vm_commit(p + map, first) != 0) {
         (void)sys_vm_release(p, map + tab + pool_bytes);

@@ -12,6 +12,7 @@
 #include "fakes/fake.h"
 #include "mag/region.h"
 #include "page/page.h"
+#include "rt/context.h"
 #include "rt/options.h"
 #include "scale/machine.h"
 
@@ -277,21 +278,24 @@ static u64 cached_bound(u64 live) {
 }
 
 enum { MISPLACED_PERMILLE = 10, SLAB_PERMILLE = 10, SLOW_PERMILLE = 50, BALANCE = 3, LEFT_PART = 100 };
+/* By concurrency id; where these roam, all allocations are slow, half of all calls. */
+enum { MISPLACED_BY_CID_PERMILLE = 75, SLOW_ROAMING_PERMILLE = 500 };
 
 static void bounds_check(const struct row *row, const struct mag_stats *before, const struct mag_stats *after) {
     u64 calls = sums.allocs + sums.frees, bound = cached_bound(sums.live_most);
+    bool by_cid = row->machine.ids == SYS_RSEQ_MM_CID, roams = by_cid && row->slice == own;
     CHECK(sums.cached_most <= bound, "%s, %u CPUs: %llu KiB in magazines, more than %llu", row->name, machine.cpus_nr,
           (unsigned long long)sums.cached_most / KIB, (unsigned long long)bound / KIB);
     CHECK(sums.id_most <= BALANCE * sums.id_mean, "%s: one id has %llu bytes, all %llu on average", row->name,
           (unsigned long long)sums.id_most, (unsigned long long)sums.id_mean);
-    CHECK(row->machine.ids == SYS_RSEQ_MM_CID || sums.misplaced * PERMILLE <= sums.allocs * MISPLACED_PERMILLE,
+    CHECK(sums.misplaced * PERMILLE <= sums.allocs * (u64)(by_cid ? MISPLACED_BY_CID_PERMILLE : MISPLACED_PERMILLE),
           "%s: %llu of %llu objects are of another node than their thread", row->name,
           (unsigned long long)sums.misplaced, (unsigned long long)sums.allocs);
     CHECK((after->refills + after->flushes - before->refills - before->flushes) * PERMILLE <= calls * SLAB_PERMILLE,
           "%s: %llu refills and flushes", row->name,
           (unsigned long long)(after->refills + after->flushes - before->refills - before->flushes));
     CHECK((after->slow_allocs + after->slow_frees - before->slow_allocs - before->slow_frees) * PERMILLE <=
-              calls * SLOW_PERMILLE,
+              calls * (u64)(roams ? SLOW_ROAMING_PERMILLE : SLOW_PERMILLE),
           "%s: too many slow calls", row->name);
 }
 
@@ -366,6 +370,76 @@ static void idle_run(const struct machine *m) {
     all_back();
 }
 
+/* --- an id that roams --- */
+
+/* Steps of the first thread, by the first id, on a node. Returns how many allocations were slow. */
+static u64 steps_on(unsigned node, unsigned steps) {
+    struct mag_stats before, after;
+    mag_stats_get(&before);
+    sums = (struct sums){0};
+    many_go(node * machine.cpus_nr / machine.nodes_nr, 0);
+    fake_node_go((int)node);
+    own_steps(0, node, steps);
+    mag_stats_get(&after);
+    return after.slow_allocs - before.slow_allocs;
+}
+
+enum { TURNS = 64, SEEN = 8, LONG = 20000, SLOW_PART = 50 };
+
+/* On another node with each turn: as soon as the id was seen to be, which ticks see to where all calls are fast, it
+ * serves its thread from where that is. */
+static void roam(void) {
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        if (turn < SEEN)
+            mag_nodes_nudge();
+        (void)steps_on(turn % machine.nodes_nr, STEPS);
+        CHECK(turn < SEEN || sums.misplaced == 0, "turn %u: %llu of %u objects are of another node", turn,
+              (unsigned long long)sums.misplaced, STEPS);
+    }
+}
+
+/* A moment later most calls are fast. */
+static void expect_fast_on(unsigned node, const char *when) {
+    u64 slow = steps_on(node, LONG);
+    CHECK(slow * SLOW_PART <= LONG, "%llu slow of %u %s", (unsigned long long)slow, LONG, when);
+}
+
+/* Who may not block does not look where it runs, nor would it see that the id stays. */
+static u64 atomic_slow_calls(unsigned calls) {
+    enum { SMALL = 48 };
+    struct mag_stats before, after;
+    enum rt_context context = rt_context_enter(RT_ATOMIC);
+    mag_stats_get(&before);
+    for (unsigned i = 0; i < calls; i++) {
+        void *p = engine_malloc_fast(SMALL);
+        if (p == NULL)
+            p = mag_alloc(slab_class_for(SMALL), NULL);
+        CHECK(p != NULL && engine_free_fast(p), "no room where it was taken");
+    }
+    mag_stats_get(&after);
+    rt_context_leave(context);
+    return after.slow_allocs - before.slow_allocs;
+}
+
+static void roaming_run(unsigned unused) {
+    (void)unused;
+    machine = (struct machine){16, 4, 16, PLACEMENT_PINNED, SYS_RSEQ_MM_CID};
+    heap_start();
+    for (unsigned i = 0; i < 4; i++)
+        machine_round(&machine, own);
+    CHECK(page_nodes_nr() == machine.nodes_nr, "%u nodes", page_nodes_nr());
+    unsigned last = (TURNS - 1) % machine.nodes_nr;
+    roam();
+    expect_fast_on(last, "when it stays");
+    expect_fast_on(0, "after one change");
+    roam();
+    mag_nodes_nudge();
+    CHECK(atomic_slow_calls(STEPS) == STEPS, "fast while it roams");
+    mag_nodes_nudge();
+    CHECK(atomic_slow_calls(LONG) * SLOW_PART <= LONG, "nobody lets go of an id whose threads may not block");
+    all_back();
+}
+
 /* --- a filter in front of the barrier --- */
 
 static void cache_everywhere(void) {
@@ -430,6 +504,7 @@ int main(int argc, char **argv) {
          "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for (unsigned i = 0; i < (quick ? (unsigned)IDLE_QUICK_NR : (unsigned)IDLE_NR); i++)
         good = in_child(run_idle, i) && good;
+    good = in_child(roaming_run, 0) && good;
     good = in_child(barrier_run, 0) && in_child(barrier_run, 1) && good;
     return good ? 0 : 1;
 }

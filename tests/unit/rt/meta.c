@@ -10,6 +10,15 @@
 
 static void start(void) { cr_assert_eq(rt_meta_init(), 0); }
 
+/* Else each process had 2 MiB of them, where hugepages come unasked. A system without any refuses. */
+Test(meta, no_hugepages_come, .init = start) { cr_expect_eq(fake_calls_nr(FAKE_NOHUGE), 1u); }
+Test(meta, and_where_there_are_none_it_starts_too) {
+    fake_fail(FAKE_NOHUGE, 1, 1);
+    start();
+    cr_expect_eq(fake_failed_nr(FAKE_NOHUGE), 1u);
+    cr_expect_not_null(rt_meta_alloc(64, 16));
+}
+
 Test(meta, blocks_are_zeroed_apart_and_aligned, .init = start) {
     char *end = NULL;
     for (size_t i = 0; i < 3000; i++) {
