@@ -35,6 +35,10 @@ void fake_fail(enum fake_call call, unsigned nth, unsigned many);
 unsigned fake_failed_nr(enum fake_call call);
 const char *fake_call_name(enum fake_call call);
 
+/* Reservations lie below this address from now on, each below the one before, where the kernel would lay them anywhere.
+ * Nothing else may be mapped there. */
+void fake_reserve_below(void *end);
+
 /* Address space reserved and not released. */
 size_t fake_reserved_bytes(void);
 /* Memory behind a range, by what the kernel says. */

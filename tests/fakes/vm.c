@@ -26,6 +26,7 @@ static struct kind {
 } kinds[FAKE_CALLS_NR];
 
 static _Atomic(size_t) reserved_bytes;
+static char *reserve_end; /* NULL: the kernel chooses */
 static size_t limit_bytes = SIZE_MAX;
 
 /* A hugepage of the pool, by its number in the address space; 0: none. */
@@ -38,6 +39,7 @@ unsigned fake_failed_nr(enum fake_call call) { return atomic_load(&kinds[call].f
 const char *fake_call_name(enum fake_call call) { return names[call]; }
 size_t fake_reserved_bytes(void) { return atomic_load(&reserved_bytes); }
 void fake_limit(size_t bytes) { limit_bytes = bytes; }
+void fake_reserve_below(void *end) { reserve_end = end; }
 
 void fake_fail(enum fake_call call, unsigned nth, unsigned many) {
     atomic_store(&kinds[call].failed_nr, 0);
@@ -73,8 +75,9 @@ size_t sys_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 size_t sys_vm_limit_bytes(void) { return limit_bytes; }
 size_t sys_vm_lost_bytes(void) { return 0; }
 
-static char *map(size_t bytes, int prot) {
-    void *p = mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+static char *map(void *at, size_t bytes, int prot) {
+    int fixed = at == NULL ? 0 : MAP_FIXED_NOREPLACE;
+    void *p = mmap(at, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -86,7 +89,9 @@ static void unmap(char *from, char *to) {
 void *sys_vm_reserve(size_t bytes, size_t align) {
     if (fails(FAKE_RESERVE) || bytes + align < bytes)
         return NULL;
-    char *wide = map(bytes + align, PROT_NONE);
+    if (reserve_end != NULL)
+        reserve_end -= round_up(bytes + align, sys_page_bytes());
+    char *wide = map(reserve_end, bytes + align, PROT_NONE);
     if (wide == NULL)
         return NULL;
     char *p = (char *)round_up((uintptr_t)wide, MAX(align, sys_page_bytes()));
@@ -170,7 +175,7 @@ void *sys_vm_reserve_low(size_t bytes, size_t align) {
 }
 
 void *sys_vm_reserve_readable(size_t bytes) {
-    char *p = fails(FAKE_RESERVE_READABLE) ? NULL : map(bytes, PROT_READ);
+    char *p = fails(FAKE_RESERVE_READABLE) ? NULL : map(NULL, bytes, PROT_READ);
     if (p != NULL)
         atomic_fetch_add(&reserved_bytes, bytes);
     return p;

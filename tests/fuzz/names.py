@@ -14,7 +14,7 @@ def digests(program, seed, streams, library=None):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("QUARRY_", "MALLOC_", "GLIBC_TUNABLES"))}
     if library:
         env["LD_PRELOAD"] = library
-    done = subprocess.run([program, str(seed), str(streams)], env=env, capture_output=True, text=True, check=False, timeout=3000)
+    done = subprocess.run([program, str(seed), str(streams)], env=env, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 

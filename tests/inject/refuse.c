@@ -15,6 +15,7 @@
  *     of what is backed, no region is left, address space is not lost, and everything works again.
  *
  * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
+ *        refuse pairs CALL FIRST STEP   all pairs from the first on, each STEP-th: the soak's longest part, in pieces
  *        refuse foreign       mmap is refused while foreign memory is freed
  *        refuse dense         madvise is refused while small pages that became dense are made hugepages, and then no
  * more
@@ -569,6 +570,19 @@ static void kind_try(const struct kind *kind) {
     sites_print(sites, calls);
 }
 
+/* However long it takes. */
+static void pairs_try(const struct kind *kind, unsigned first, unsigned step) {
+    unsigned trials = 0;
+    CHECK(first > 0 && step > 0);
+    trial->kind = kind;
+    trial_in_child();
+    unsigned calls = trial->calls < INJECT_CALLS_MAX ? trial->calls : INJECT_CALLS_MAX;
+    for (unsigned call = first; call <= calls; call += step)
+        trials += trials_with_errors(kind, call, 2);
+    printf("%s: %u calls, %u pairs, %u not reached\n", kind->name, calls, trials, missed_nr);
+    CHECK_MSG(missed_nr <= trials / 2, "%u of %u pairs were not reached", missed_nr, trials);
+}
+
 static const struct kind *kind_named(const char *name) {
     for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (strcmp(kinds[i].name, name) == 0)
@@ -714,6 +728,10 @@ int main(int argc, char **argv) {
     }
     if (argc == 3 && strcmp(argv[1], "contended") == 0) {
         contend_judge(atoi(argv[2]));
+        return 0;
+    }
+    if (argc == 5 && strcmp(argv[1], "pairs") == 0) {
+        pairs_try(kind_named(argv[2]), (unsigned)strtoul(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10));
         return 0;
     }
     CHECK(argc == 2 || argc == 5);

@@ -54,7 +54,7 @@ START_MAX = 12
 # nobody counts: tests/unit/page/hugetlb.c makes each of its calls fail.
 EXEMPT = re.compile(r"sys_vm_\w+|dma_hugepage_make|big_retire|range_copy")
 # What only a process with memory of the pool comes to.
-POOL_PLACES = re.compile(r"page_hugetlb_\w+|fresh_take|hugetlb_region_map")
+POOL_PLACES = re.compile(r"page_hugetlb_\w+|fresh_take|hugetlb_region_map|pool_map")
 
 
 def sites_of(text):

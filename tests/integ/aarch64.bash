@@ -5,6 +5,8 @@
 . "$root/tests/support/result.bash"
 
 sysroot=/usr/aarch64-linux-gnu
+# Of the limits inside tests (tests/meson.build): an emulator is slow.
+export PATIENCE=6
 
 need_to_cross() {
     need_to_build

@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS_NR = 4, OBJECTS_MAX = 1 << 18, STEP_MS = 10, WAIT_MS = 30000, KIB = 1 << 10, MIB = 1 << 20 };
+enum { THREADS_NR = 4, OBJECTS_MAX = 1 << 18, STEP_MS = 10, WAIT_S = 30, KIB = 1 << 10, MIB = 1 << 20 };
 enum { LITTLE_SLOTS = 64, LITTLE_CALLS = 8, LITTLE_MAX_BYTES = 16 * KIB };
 /* Magazines, records and page tables' worth of slack that a small heap has, whatever is live. */
 enum { SLACK_BYTES = 2 * MIB };
@@ -172,7 +172,8 @@ static void *rest(void *arg) {
         sleep_ms(STEP_MS);
         held = held_bytes(r);
         took = now_ms() - start;
-    } while (held > bound_bytes(r) && took < (mode == MODE_TRIM || mode == MODE_PROMISE ? 0 : WAIT_MS));
+    } while (held > bound_bytes(r) &&
+             took < (mode == MODE_TRIM || mode == MODE_PROMISE ? 0 : 1000L * limit_seconds(WAIT_S)));
     printf("# %-24s live %4zu MiB, held %4zu MiB at first, %4zu MiB after %ld ms\n", load->name, r->live_bytes / MIB,
            first / MIB, held / MIB, took);
     CHECK_MSG(held <= bound_bytes(r), "%s, %s: %zu bytes held for %zu live, %zu allowed", mode_names[mode], load->name,

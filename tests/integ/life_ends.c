@@ -74,7 +74,7 @@ static _Noreturn void child_run(unsigned long moment_us) {
     timer_t timer;
     struct sigaction end = {.sa_handler = on_alarm}, aborted = {.sa_handler = on_abort};
     workers_start(WORKERS, moment_us, 5000, POOL_ENOMEM_FATAL);
-    (void)alarm(LIMIT_SECONDS);
+    (void)alarm(limit_seconds(LIMIT_SECONDS));
     CHECK(atexit(handler_work) == 0 && at_quick_exit(handler_work) == 0);
     CHECK(sigaction(SIGUSR1, &end, NULL) == 0 && sigaction(SIGABRT, &aborted, NULL) == 0);
     /* Of a clock that runs on in system calls: they are made with locks held. */

@@ -90,7 +90,7 @@ static void from_failures(void) {
 int main(int argc, char **argv) {
     static void (*const ways[])(void) = {start_over, from_thread, from_handler, from_failures};
     int left = argc > 1 ? atoi(argv[1]) : GENERATIONS;
-    (void)alarm(LIMIT_SECONDS);
+    (void)alarm(limit_seconds(LIMIT_SECONDS));
     pool_init(&pool, 12, (uint64_t)left, SIZE_LIMIT);
     workers_start(WORKERS, 12, 20000, POOL_ENOMEM_FATAL);
     pool_steps(&pool, STEPS);

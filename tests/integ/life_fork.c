@@ -43,7 +43,7 @@ static void grandchild_run(struct pool *pool) {
 
     CHECK(child >= 0);
     if (child == 0) {
-        alarm(CHILD_LIMIT_SECONDS);
+        alarm(limit_seconds(CHILD_LIMIT_SECONDS));
         pool_drain(pool);
         _exit(0);
     }
@@ -54,7 +54,7 @@ static void child_run(struct pool *pool) {
     pthread_t thread;
 
     signal(SIGALRM, SIG_DFL);
-    alarm(CHILD_LIMIT_SECONDS);
+    alarm(limit_seconds(CHILD_LIMIT_SECONDS));
     pool_steps(pool, 300);
     CHECK(pthread_create(&thread, NULL, child_thread, pool) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
@@ -88,7 +88,7 @@ static void on_alarm(int signal_nr) {
         child = fork();
         if (child == 0) {
             signal(SIGALRM, SIG_DFL);
-            alarm(CHILD_LIMIT_SECONDS);
+            alarm(limit_seconds(CHILD_LIMIT_SECONDS));
             for (size_t i = 0; i < 100; i++)
                 free(malloc(i * 50));
             _exit(0);

@@ -39,7 +39,7 @@ static void child_drain(void) { pool_drain(child_pool); }
 static _Noreturn void child_run(struct pool *pool, unsigned kind) {
     char name[] = "life_storm", mode[] = "--child", *arguments[] = {name, mode, NULL};
     signal(SIGALRM, SIG_DFL);
-    alarm(CHILD_LIMIT_SECONDS); /* survives exec */
+    alarm(limit_seconds(CHILD_LIMIT_SECONDS)); /* survives exec */
     child_pool = pool;
     pool_steps(pool, CHILD_STEPS);
     if (kind == 0)

@@ -18,7 +18,15 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { THREADS = 6, WARM_MS = 100, RUN_MS = 2500, SOAK_MS = 60000, ALARM_US = 50, PACKETS_PER_ALARM = 3 };
+enum {
+    THREADS = 6,
+    WARM_MS = 100,
+    RUN_MS = 2500,
+    SOAK_MS = 60000,
+    ALARM_US = 50,
+    ALARMS_MIN = 1000,
+    PACKETS_PER_ALARM = 3
+};
 
 static struct pool pools[THREADS];
 static struct box boxes[THREADS], packets[THREADS];
@@ -61,7 +69,8 @@ static void *thread_run(void *index) {
     return NULL;
 }
 
-static uint64_t storm(unsigned ms) {
+/* For so long, and until so many alarms came: where others work they come seldom. */
+static uint64_t storm(unsigned ms, unsigned long alarms_min) {
     struct itimerval every = {{0, ALARM_US}, {0, ALARM_US}}, never = {{0, 0}, {0, 0}};
     pthread_t threads[THREADS];
     uint64_t out = 0;
@@ -69,7 +78,9 @@ static uint64_t storm(unsigned ms) {
     for (size_t i = 0; i < THREADS; i++)
         CHECK(pthread_create(&threads[i], NULL, thread_run, (void *)i) == 0);
     CHECK(setitimer(ITIMER_REAL, &every, NULL) == 0);
-    usleep(ms * 1000);
+    do
+        usleep(ms * 1000);
+    while (atomic_load(&alarms_nr) < alarms_min);
     atomic_store(&stopping, 1);
     for (size_t i = 0; i < THREADS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
@@ -89,15 +100,14 @@ int main(void) {
         boxes[i] = (struct box){.rng = {i + 1}, .large = 100000};
         packets[i] = (struct box){.rng = {i + 100}, .large = 9000};
     }
-    uint64_t before = storm(WARM_MS);
-    uint64_t after = storm(getenv("SOAK") != NULL ? SOAK_MS : RUN_MS);
+    uint64_t before = storm(WARM_MS, 0);
+    uint64_t after = storm(getenv("SOAK") != NULL ? SOAK_MS : RUN_MS, ALARMS_MIN);
     for (size_t i = 0; i < THREADS; i++) {
         served += packets[i].served;
         refused += packets[i].refused;
         kernel_refused += boxes[i].refused;
     }
     CHECK_MSG(after == before, "%lu bytes were out before, %lu after", (unsigned long)before, (unsigned long)after);
-    CHECK_MSG(atomic_load(&alarms_nr) > 1000, "only %lu alarms came", atomic_load(&alarms_nr));
     CHECK_MSG(kernel_refused == 0, "GFP_KERNEL was refused %lu times", kernel_refused);
     CHECK_MSG(served > refused, "%lu packets served, %lu refused", served, refused);
     return 0;

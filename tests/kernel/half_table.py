@@ -9,7 +9,7 @@ import time
 READINGS = 3
 PIECE_BYTES = 1009
 PIECE_PAUSE_S = 0.04
-SECONDS = 20
+SECONDS = 120
 
 
 def read_slowly(file):

@@ -311,7 +311,7 @@ static void fork_in_report(size_t unused) {
         pid_t pid = fork();
         CHECK(pid >= 0);
         if (pid == 0) {
-            alarm(5);
+            alarm(limit_seconds(5));
             kmem_cache_free(r.cache, r.object);
             _exit(0);
         }

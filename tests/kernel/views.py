@@ -33,7 +33,7 @@ CALLER = re.compile(r" (main|make)\+0x[0-9a-f]+/0x[0-9a-f]+ ")
 CHURNED_SIZES = 60
 # More where there is time.
 TRIES = 150 if os.environ.get("SOAK") else 15
-SECONDS = 30
+SECONDS = 30 * driver.PATIENCE
 
 
 def own_views(child):
@@ -162,7 +162,7 @@ def vanish_problems(tool, program, how):
         else:
             child.stdin.write("x")
             child.stdin.flush()
-        out, err = reader.communicate(timeout=60)
+        out, err = reader.communicate(timeout=60 * driver.PATIENCE)
         whole = reader.returncode == 0 and rows_of(out) and not err
         if not whole and not (reader.returncode == 1 and not out and re.fullmatch(GONE, err)):
             faults.append(f"after {n}: status {reader.returncode}: {err}{out}")

@@ -12,7 +12,7 @@ MAGIC = b"qtrace\x1a\n"
 
 
 def run(*command, **more):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=120, **more)
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **more)
 
 
 def record(tool, out, *program, **more):

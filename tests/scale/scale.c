@@ -254,8 +254,12 @@ static void options_clear(void) {
     }
 }
 
+/* Far from all that the kernel lays. Which records two nodes share depends on where reservations lie. */
+#define ADDRESSES_END (((uintptr_t)1 << 45) + 128 * MIB)
+
 static void heap_start(void) {
     options_clear();
+    fake_reserve_below((void *)ADDRESSES_END); // NOLINT(performance-no-int-to-ptr)
     setenv("QUARRY_THP", "never", 1);
     setenv("QUARRY_GUARD", "0", 1);
     machine_start(&machine);

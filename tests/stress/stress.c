@@ -143,7 +143,7 @@ static void *worker_run(void *argument) {
 /* The child has the forking thread alone, with copies of everybody's objects: its own must be whole. */
 static void child_run(struct pool *pool) {
     signal(SIGALRM, SIG_DFL);
-    alarm(CHILD_LIMIT_SECONDS);
+    alarm(limit_seconds(CHILD_LIMIT_SECONDS));
     pool_steps(pool, CHILD_STEPS);
     pool_drain(pool);
     _exit(0);

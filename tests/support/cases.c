@@ -41,7 +41,7 @@ static int case_run_child(const struct test_case *one, size_t number) {
 
     CHECK_MSG(child >= 0, "fork failed");
     if (child == 0) {
-        alarm(CASE_LIMIT_SECONDS);
+        alarm(limit_seconds(CASE_LIMIT_SECONDS));
         one->run(one->argument);
         exit(0);
     }

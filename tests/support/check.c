@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,6 +59,11 @@ void check_skip(const char *format, ...) {
     line_print(STDOUT_FILENO, "", format, args);
     va_end(args);
     _exit(EXIT_SKIP);
+}
+
+unsigned limit_seconds(unsigned seconds) {
+    const char *patience = getenv("PATIENCE");
+    return seconds * (patience != NULL ? (unsigned)strtoul(patience, NULL, 10) : 1);
 }
 
 void check_repeat_set(const char *command) { repeat_command = command; }

@@ -23,6 +23,10 @@ void check_fail(const char *file, int line, const char *format, ...)
 /* Says why the test cannot run here and leaves with the status the driver reads as a skip. */
 void check_skip(const char *format, ...) __attribute__((noreturn, cold, format(printf, 1, 2)));
 
+/* For alarm(): seconds after which a quiet machine of two CPUs would hang, times PATIENCE of the environment
+ * (tests/meson.build). */
+unsigned limit_seconds(unsigned seconds);
+
 /* A command line to print with every failure; must stay valid. */
 void check_repeat_set(const char *command);
 

@@ -21,6 +21,8 @@ EXIT_SKIP = 77
 EXIT_TIMEOUT = 124
 # `meson test --setup soak` sets SOAK=1: three seconds become two minutes, and what looks at SOAK itself has as many times the time.
 SOAK_FACTOR = 40
+# Limits end what hangs, and are of a quiet machine of two CPUs. `meson test` sets how many times as slow this one may be (tests/meson.build).
+PATIENCE = int(os.environ.get("PATIENCE", "1"))
 # Everything that would change the child behind the test's back. QUARRY_TEST_* must not reach it either:
 # the library reports names it does not know.
 SCRUBBED = re.compile(r"^(LD_|QUARRY_|GLIBC_TUNABLES$|MALLOC_|LIBC_FATAL_STDERR_)")
@@ -85,7 +87,7 @@ def parse_rlimit(text):
 
 
 def run_child(command, env, timeout, rlimits=(), uid=None):
-    """Runs command in a session of its own, so that a hang is ended with everything it forked."""
+    """Runs command in a session of its own, so that a hang is ended with everything it forked, after timeout seconds times PATIENCE."""
     def before_exec():
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for which, value in rlimits:
@@ -99,7 +101,7 @@ def run_child(command, env, timeout, rlimits=(), uid=None):
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, start_new_session=True, preexec_fn=before_exec) as child:
         try:
-            raw_out, raw_err = child.communicate(timeout=timeout)
+            raw_out, raw_err = child.communicate(timeout=timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             out.timed_out = True
             os.killpg(child.pid, signal.SIGKILL)

@@ -7,7 +7,8 @@ import driver
 
 def ask(tool, command, pid, *args, **options):
     """quarry COMMAND PID ARGS; a command of several words has its options before the process."""
-    return subprocess.run([tool, *command.split(), str(pid), *args], capture_output=True, text=True, check=False, timeout=60, **options)
+    return subprocess.run([tool, *command.split(), str(pid), *args], capture_output=True, text=True, check=False,
+                          timeout=60 * driver.PATIENCE, **options)
 
 
 def popen(tool, command, pid):

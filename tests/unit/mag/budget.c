@@ -22,8 +22,8 @@ static bool go_to(int cpu) {
     return sched_setaffinity(0, sizeof(there), &there) == 0;
 }
 
-/* On one CPU: what a thread leaves behind on another id neither shrinks nor rests while it is away. A concurrency id
- * may still change there, when the kernel takes back one that another CPU held. */
+/* On one CPU, and ids are of CPUs: what a thread leaves behind on another id neither shrinks nor rests while it is
+ * away, and a concurrency id may change on one CPU, too, when the kernel takes back one that another CPU held. */
 static void stay_here(void) { cr_assert(go_to(sched_getcpu())); }
 
 static void start_by_cpu(void) {
@@ -31,11 +31,6 @@ static void start_by_cpu(void) {
     rt_options_read(NULL, NULL);
     rt_opt.percpu = OPT_PERCPU_CPU_ID;
     magazines_start_with_options();
-}
-
-static void start(void) {
-    stay_here();
-    magazines_start();
 }
 
 static void start_locked(void) {
@@ -77,7 +72,7 @@ static void expect_few_exchanges(void) {
     cr_expect_lt(nr, (u64)MEASURED / 100, "%lu exchanges with the slabs in %d replacements", nr, MEASURED);
 }
 
-Test(budget, fifty_classes_in_use_keep_their_magazines, .init = start) { expect_few_exchanges(); }
+Test(budget, fifty_classes_in_use_keep_their_magazines, .init = start_by_cpu) { expect_few_exchanges(); }
 /* Where every call is a slow one. */
 Test(budget, fifty_classes_keep_their_locked_magazines, .init = start_locked) { expect_few_exchanges(); }
 
@@ -125,14 +120,14 @@ static u64 wave_exchanges(unsigned objects_nr) {
 
 /* 25 MiB in sixteen classes: in each wave all magazines shrink to little and grow again. Were it those that miss most
  * that shrink, few would ever hold more than a handful. */
-Test(budget, waves_of_many_classes_exchange_large_magazines, .init = start) {
+Test(budget, waves_of_many_classes_exchange_large_magazines, .init = start_by_cpu) {
     u64 nr = wave_exchanges(100000);
     cr_expect_lt(nr, 800u, "%lu exchanges with the slabs in a wave of 100000 objects", nr);
 }
 
 /* Half a MiB in forty classes: what the chance of sizes takes from one class and gives to another stays in magazines.
  */
-Test(budget, a_small_program_hardly_leaves_its_magazines, .init = start) {
+Test(budget, a_small_program_hardly_leaves_its_magazines, .init = start_by_cpu) {
     enum { HELD = 1024, SIZE_MAX_BYTES = 1024, TIMES = 200000 };
     u64 before = 0;
     for (unsigned round = 0; round < 2 * TIMES; round++) {
@@ -148,13 +143,13 @@ Test(budget, a_small_program_hardly_leaves_its_magazines, .init = start) {
 }
 
 /* 2.5 MiB: there is nothing to win by shrinking. */
-Test(budget, a_small_program_keeps_its_magazines_through_waves, .init = start) {
+Test(budget, a_small_program_keeps_its_magazines_through_waves, .init = start_by_cpu) {
     u64 nr = wave_exchanges(10000);
     cr_expect_lt(nr, 120u, "%lu exchanges with the slabs in a wave of 10000 objects", nr);
 }
 
 /* Classes of 4 to 128 KiB, each used a little in turn, as a compiler uses them: what stays in magazines and depot. */
-Test(budget, a_small_program_keeps_little_of_each_large_class, .init = start) {
+Test(budget, a_small_program_keeps_little_of_each_large_class, .init = start_by_cpu) {
     enum { ROUNDS = 200, AT_ONCE = 8, KEPT_MAX_BYTES = 80 * KIB };
     unsigned first = slab_class_for(4 * KIB) + 1, last = slab_class_for(128 * KIB);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -207,7 +202,7 @@ Test(budget, ids_nobody_is_on_are_emptied_as_use_falls, .init = start_by_cpu) {
     cr_expect_leq(end, 5 * MIB / 4, "%lu bytes are kept at the end, %lu when the CPU changed", end, left);
 }
 
-Test(budget, magazines_shrink_with_the_program, .init = start) {
+Test(budget, magazines_shrink_with_the_program, .init = start_by_cpu) {
     u64 most = 0;
     many_fill();
     for (unsigned i = MANY; i > 0; i--) {
