@@ -125,19 +125,32 @@ static bool functions_walk(Dwarf_Die *innermost, struct symbols_site *site) {
     return found;
 }
 
+/* The unit of compilation; NULL: no debugging data. Compilers need not write down which addresses are whose, and clang
+ * does not: then each is asked. */
+static Dwarf_Die *unit_of(Dwfl_Module *module, uint64_t pc, Dwarf_Addr *ret_bias) {
+    Dwarf_Die *cu = dwfl_module_addrdie(module, pc, ret_bias);
+    if (cu != NULL)
+        return cu;
+    while ((cu = dwfl_module_nextcu(module, cu, ret_bias)) != NULL) {
+        if (dwarf_haspc(cu, pc - *ret_bias) > 0)
+            return cu;
+    }
+    return NULL;
+}
+
 /* False: debugging data say that it is not in the program but in our headers. */
 static bool debug_site(Dwfl_Module *module, uint64_t pc, struct symbols_site *site) {
-    Dwarf_Addr bias;
-    Dwarf_Die *scopes = NULL, *cu = dwfl_module_addrdie(module, pc, &bias);
-    Dwfl_Line *line = dwfl_module_getsrc(module, pc);
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *scopes = NULL, *cu = unit_of(module, pc, &bias);
+    Dwarf_Line *line = cu == NULL ? NULL : dwarf_getsrc_die(cu, pc - bias);
+    const char *file = line == NULL ? NULL : dwarf_linesrc(line, NULL, NULL);
     int number = 0;
-    const char *file = line == NULL ? NULL : dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);
     bool found = true;
     if (file == NULL)
         return true;
     text_set(site->file, file);
-    site->line = (unsigned)number;
-    int nr = cu == NULL ? 0 : dwarf_getscopes(cu, pc - bias, &scopes), at = 0;
+    site->line = dwarf_lineno(line, &number) == 0 ? (unsigned)number : 0;
+    int nr = dwarf_getscopes(cu, pc - bias, &scopes), at = 0;
     while (at < nr && !is_function(&scopes[at]))
         at++;
     if (at < nr)
