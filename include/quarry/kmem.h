@@ -49,8 +49,10 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_HARDWALL 0x100000u  /* no effect, as those down to WRITE */
 #define QUARRY___GFP_HIGHMEM 0x2u        /* all memory has an address */
 #define QUARRY___GFP_WRITE 0x1000u
-/* Of pages, how long they will be used: each kind has hugepages of its own, so that those of short-lived pages become
- * free as a whole. Of all else no effect. */
+/* How long memory will be used: each kind has hugepages of its own, so that those of short-lived memory become free as
+ * a whole. MOVABLE: of pages, on all else no effect. RECLAIMABLE: of pages, and of kmalloc up to 8192 bytes, whose
+ * objects are then those of caches with SLAB_RECLAIM_ACCOUNT, of 96, 192 or a power of two of bytes: ksize() may be
+ * more than kmalloc_size_roundup(). */
 #define QUARRY___GFP_MOVABLE 0x8u
 #define QUARRY___GFP_RECLAIMABLE 0x10u
 #define QUARRY___GFP_ACCOUNT 0x400000u /* charged to this thread's account: <quarry/kmem_account.h> */
@@ -125,7 +127,7 @@ void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
 #define QUARRY_KMALLOC_RULES                                                                                           \
     (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
      QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
-     QUARRY___GFP_THISNODE | QUARRY_GFP_ZONES | QUARRY___GFP_ACCOUNT)
+     QUARRY___GFP_THISNODE | QUARRY_GFP_ZONES | QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE)
 
 /* For a thread that must wait for nothing, a signal handler on top of anything included: as with GFP_NOWAIT, and NULL
  * above QUARRY_KMALLOC_NOLOCK_MAX. flags: of __GFP_ZERO and __GFP_ACCOUNT, anything else is refused with one line on

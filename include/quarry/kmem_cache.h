@@ -28,8 +28,10 @@ extern "C" {
 
 /* What a cache is like. The values are the kernel's (6.9 and before). */
 typedef unsigned int quarry_slab_flags_t;
-#define QUARRY_SLAB_HWCACHE_ALIGN 0x2000u    /* to a cache line, or the smallest part of one that holds an object */
-#define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u /* merges with its like alone; its slabs are SReclaimable in meminfo */
+#define QUARRY_SLAB_HWCACHE_ALIGN 0x2000u /* to a cache line, or the smallest part of one that holds an object */
+/* For short-lived objects: merges with its like alone, its slabs lie in hugepages of their own kind, so that those
+ * become free as a whole, and are SReclaimable in meminfo. */
+#define QUARRY_SLAB_RECLAIM_ACCOUNT 0x20000u
 #define QUARRY_SLAB_PANIC 0x40000u           /* a cache that can't be made ends the program */
 #define QUARRY_SLAB_TYPESAFE_BY_RCU 0x80000u /* memory stays of this type through a grace period; never merges */
 #define QUARRY_SLAB_NOLEAKTRACE 0x800000u    /* objects that remain at destroy are not listed; never merges */

@@ -81,7 +81,8 @@ int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct q
                                                       .align_bytes = make->align_bytes,
                                                       .ctor = make->ctor,
                                                       .pinned = make->pinned,
-                                                      .debugged = make->debugged},
+                                                      .debugged = make->debugged,
+                                                      .reclaimable = make->reclaimable},
                                   make->capacity);
     if (cls == 0)
         return -ENOMEM;

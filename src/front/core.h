@@ -102,6 +102,7 @@ struct quarry_core1_class_make {
     unsigned capacity;    /* objects of a magazine at most; 0: as malloc's classes of this size */
     bool pinned;          /* slabs are given back by grace_begin and grace_end alone, pages inside them never */
     bool debugged;        /* see below; ctor is required then */
+    bool reclaimable;     /* objects are short-lived, and slabs kept apart from others' by the hugepage */
 };
 /* 0, or -ENOMEM when there is no memory or about 900 classes are made. This, unmake and look: one call at a time. */
 EXPORT int quarry_core1_class_make(struct quarry_core1_class *ret_class, const struct quarry_core1_class_make *make);

@@ -33,8 +33,8 @@ static bool kmalloc_cache_make(size_t i) {
     struct quarry_kmem_cache_args args = {.align = bytes & -bytes};
     (void)snprintf(name, sizeof(name), "kmalloc-cg-%u", bytes);
     /* Of sizes that are debugged, kmalloc's own caches charge. */
-    return kmem_cache_new_once(&kmalloc_caches[i], name, bytes, &args,
-                               KMEM_SLAB_ACCOUNTED | QUARRY_SLAB_NO_USER_FLAGS) != NULL;
+    return kmem_cache_new_once(&kmalloc_caches[i], name, bytes, &args, KMEM_SLAB_ACCOUNTED | QUARRY_SLAB_NO_USER_FLAGS,
+                               KMEM_CACHE_WAIT) != NULL;
 }
 
 static struct quarry_kmem_cache *kmalloc_cache(size_t i) {

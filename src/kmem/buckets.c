@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Buckets: kmalloc with caches of one's own, so that objects of one kind never come to lie where those of another were.
- * A bucket's cache is made at its first allocation, because classes with magazines are few.
+ * A bucket's cache is made at its first allocation, because classes with magazines are few. kmalloc itself has some,
+ * for __GFP_RECLAIMABLE.
  */
 #include "kmem/cache.h"
 
@@ -41,7 +42,7 @@ static unsigned bucket_for(size_t size) {
     return i;
 }
 
-static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsigned i) {
+static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsigned i, enum kmem_cache_lock how) {
     char name[NAME_BYTES + 8];
     unsigned size = bucket_bytes[i];
     bool inside = b->useroffset < size;
@@ -52,18 +53,34 @@ static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsi
     (void)snprintf(name, sizeof(name), "%s-%u", b->name, size);
     if (args.usersize == 0)
         args.useroffset = 0;
-    return kmem_cache_new_once(&b->caches[i], name, size, &args, b->flags);
+    return kmem_cache_new_once(&b->caches[i], name, size, &args, b->flags, how);
+}
+
+/* Its cache, which is made where the flags allow to wait. */
+static struct quarry_kmem_cache *bucket_get(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags,
+                                            enum kmem_cache_lock how) {
+    unsigned i = bucket_for(size);
+    /* order: acquire: the cache.                                                            pairs: [kmem.cache.once] */
+    struct quarry_kmem_cache *s = atomic_load_explicit(&b->caches[i], memory_order_acquire);
+    return s != NULL || !kmem_may_block(flags) ? s : bucket_make(b, i, how);
 }
 
 void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
     if (b == NULL || size - 1 >= bucket_bytes[BUCKETS_NR - 1])
         return quarry_kmalloc(size, flags);
-    unsigned i = bucket_for(size);
-    /* order: acquire: the cache.                                                            pairs: [kmem.cache.once] */
-    struct quarry_kmem_cache *s = atomic_load_explicit(&b->caches[i], memory_order_acquire);
-    if (s == NULL && (!kmem_may_block(flags) || (s = bucket_make(b, i)) == NULL))
-        return NULL;
-    return quarry_kmem_cache_alloc(s, flags);
+    struct quarry_kmem_cache *s = bucket_get(b, size, flags, KMEM_CACHE_WAIT);
+    return s == NULL ? NULL : quarry_kmem_cache_alloc(s, flags);
+}
+
+/* kmalloc may be called by a shrinker, on top of who makes a cache. */
+bool kmem_reclaimable_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p) {
+    static struct quarry_kmem_buckets reclaimable = {.flags = QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_NO_MERGE,
+                                                     .name = "kmalloc-rcl"};
+    struct quarry_kmem_cache *s =
+        size > bucket_bytes[BUCKETS_NR - 1] ? NULL : bucket_get(&reclaimable, size, flags, KMEM_CACHE_TRY);
+    if (s != NULL)
+        *ret_p = quarry_kmem_cache_alloc(s, flags);
+    return s != NULL;
 }
 
 /* As kvmalloc: from the buckets without much effort where an area is the other way. */

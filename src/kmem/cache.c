@@ -49,11 +49,14 @@ static void unlock_child(void) {
 }
 
 /* The same for whoever changes something. A reader in another process takes no lock. */
-static void lock_to_change(void) {
-    lock();
+static void changes_begin(void) {
     atomic_fetch_add_explicit(&changes, 1, memory_order_relaxed);
     /* order: release: the odd number is seen before any of the changes is. */
     atomic_thread_fence(memory_order_release);
+}
+static void lock_to_change(void) {
+    lock();
+    changes_begin();
 }
 static void unlock_changed(void) {
     /* order: release: the changes are seen before the even number is. */
@@ -147,7 +150,8 @@ static int class_make(struct quarry_kmem_cache *s) {
                                                     .ctor = ctor_of(s),
                                                     .capacity = s->args.sheaf_capacity,
                                                     .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0,
-                                                    .debugged = s->debug != NULL || is_accounted(s)});
+                                                    .debugged = s->debug != NULL || is_accounted(s),
+                                                    .reclaimable = (s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0});
 }
 
 static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
@@ -257,9 +261,14 @@ struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct
 }
 
 struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
-                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags,
+                                              enum kmem_cache_lock how) {
     grace_prepare(flags);
-    lock_to_change();
+    if (how == KMEM_CACHE_WAIT)
+        lock();
+    else if (pthread_mutex_trylock(&caches_lock) != 0)
+        return NULL;
+    changes_begin();
     struct quarry_kmem_cache *s = atomic_load_explicit(at, memory_order_relaxed);
     if (s == NULL && (s = cache_make(name, size, args, flags)) != NULL) {
         /* order: release: publishes the cache.                                              pairs: [kmem.cache.once] */

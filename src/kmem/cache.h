@@ -45,9 +45,15 @@ struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct
 
 /* Whether there is a cache of these flags and arguments. */
 bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
-/* The cache at *at, which is made by the first who asks, of several at once too. NULL: as above. */
+/* The cache at *at, which is made by the first who asks, of several at once too. NULL: as above, or another cache is
+ * being made or destroyed just now, and this one was not to wait for that, which may be this very thread's doing. */
+enum kmem_cache_lock { KMEM_CACHE_WAIT, KMEM_CACHE_TRY };
 struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
-                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
+                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags,
+                                              enum kmem_cache_lock how);
+
+/* An object of kmalloc's caches for __GFP_RECLAIMABLE (buckets.c); false: there is none for it, of its size or yet. */
+bool kmem_reclaimable_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p);
 
 /* Appends the name of the cache whose class it is; false: there is none, or the list of caches is being changed. */
 bool kmem_cache_name_of(unsigned id, struct kmem_text *out);

@@ -26,8 +26,6 @@
 #include <string.h>
 
 enum { IDS_NR = QUARRY_CORE1_HANDLES, DEAD_HANDLES = 2 * IDS_NR, GRAVES_NR = 64 };
-enum state { LIVE = 1, FREE, BUSY };
-#define STATE_KEY 0x51ab0bec7c0ffe00u
 
 static struct quarry_kmem_cache *_Atomic by_id[IDS_NR];
 /* Under the lock of caches. */
@@ -45,23 +43,27 @@ static _Atomic(u64) *state_at(const struct kmem_debug *d, const char *object) {
     return (_Atomic(u64) *)(void *)(uintptr_t)(object + d->at.state);
 }
 
-static u64 state_word(const char *object, enum state state) { return (STATE_KEY ^ (uintptr_t)object) | state; }
+static u64 state_word(const char *object, enum kmem_debug_state state) {
+    return kmem_debug_state_word((uintptr_t)object, state);
+}
 
-static void state_set(const struct kmem_debug *d, const char *object, enum state state) {
+static void state_set(const struct kmem_debug *d, const char *object, enum kmem_debug_state state) {
     /* order: release: tracks and contents before the word.                                       pairs: [kmem.debug] */
     atomic_store_explicit(state_at(d, object), state_word(object, state), memory_order_release);
 }
 
 bool kmem_debug_is_free(const struct kmem_debug *d, const char *object) {
     /* order: acquire: the tracks of who allocated it.                                            pairs: [kmem.debug] */
-    return atomic_load_explicit(state_at(d, object), memory_order_acquire) == state_word(object, FREE);
+    return atomic_load_explicit(state_at(d, object), memory_order_acquire) == state_word(object, KMEM_DEBUG_FREE);
 }
 
 const char *kmem_debug_state_name(const struct kmem_debug *d, const char *object) {
     u64 word = atomic_load_explicit(state_at(d, object), memory_order_relaxed);
-    if (word == state_word(object, FREE))
+    if (word == state_word(object, KMEM_DEBUG_FREE))
         return "free";
-    return word == state_word(object, LIVE) || word == state_word(object, BUSY) ? "allocated" : "of unknown state";
+    return word == state_word(object, KMEM_DEBUG_LIVE) || word == state_word(object, KMEM_DEBUG_BUSY)
+               ? "allocated"
+               : "of unknown state";
 }
 
 /* --- finding --- */
@@ -140,10 +142,10 @@ static bool free_check(const struct quarry_kmem_cache *s, char *object) {
     bool good = kmem_debug_object_check(s, object, KMEM_RED_INACTIVE);
     if (quarry_core1_debug_look(object, &slab))
         (void)kmem_debug_tail_check(s, &slab);
-    if (atomic_load_explicit(state_at(d, object), memory_order_relaxed) == state_word(object, FREE))
+    if (atomic_load_explicit(state_at(d, object), memory_order_relaxed) == state_word(object, KMEM_DEBUG_FREE))
         return good;
     word_corrupt(s, object);
-    state_set(d, object, FREE);
+    state_set(d, object, KMEM_DEBUG_FREE);
     return false;
 }
 
@@ -184,7 +186,7 @@ static void *object_alloc(const struct quarry_kmem_cache *s, enum quarry_core1_c
     bool keeps = s->args.ctor != NULL || (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0;
     if (zeroed == KMEM_ZEROED || (zeroing && !keeps))
         memset(object, 0, asked);
-    state_set(d, object, LIVE);
+    state_set(d, object, KMEM_DEBUG_LIVE);
     trace(s, "alloc", object);
     return object;
 }
@@ -208,7 +210,7 @@ static void object_free(const struct quarry_kmem_cache *s, char *object) {
         (void)kmem_account_uncharge(&slab);
     kmem_track_set(kmem_debug_track(d, object, KMEM_TRACK_FREE));
     kmem_debug_object_fill(d, object, KMEM_RED_INACTIVE);
-    state_set(d, object, FREE);
+    state_set(d, object, KMEM_DEBUG_FREE);
     quarry_core1_debug_free(slot_of(d, object));
 }
 
@@ -216,7 +218,7 @@ static void object_free(const struct quarry_kmem_cache *s, char *object) {
 static void *charged_by(const struct quarry_kmem_cache *s, char *object, quarry_gfp_t flags) {
     if (object == NULL || kmem_account_charge(object, flags))
         return object;
-    state_set(s->debug, object, BUSY);
+    state_set(s->debug, object, KMEM_DEBUG_BUSY);
     object_free(s, object);
     return NULL;
 }
@@ -279,16 +281,16 @@ static bool claim(const struct quarry_kmem_cache *s, char *object, bool is_out) 
     /* order: acquire: what was written when it was allocated.                                    pairs: [kmem.debug] */
     u64 word = atomic_load_explicit(at, memory_order_acquire);
     do {
-        if (word == state_word(object, FREE) || word == state_word(object, BUSY))
+        if (word == state_word(object, KMEM_DEBUG_FREE) || word == state_word(object, KMEM_DEBUG_BUSY))
             return false;
-        if (word == state_word(object, LIVE))
+        if (word == state_word(object, KMEM_DEBUG_LIVE))
             continue;
         word_corrupt(s, object);
         if (!is_out)
             return false;
         /* order: acquire, both: as above.                                                        pairs: [kmem.debug] */
-    } while (!atomic_compare_exchange_weak_explicit(at, &word, state_word(object, BUSY), memory_order_acquire,
-                                                    memory_order_acquire));
+    } while (!atomic_compare_exchange_weak_explicit(at, &word, state_word(object, KMEM_DEBUG_BUSY),
+                                                    memory_order_acquire, memory_order_acquire));
     return true;
 }
 
@@ -313,7 +315,7 @@ static void hook_free(void *p, const struct quarry_core1_class *said_class) {
         if (kmem_debug_object_check(s, object, KMEM_RED_ACTIVE)) {
             object_free(s, object);
         } else {
-            state_set(s->debug, object, LIVE);
+            state_set(s->debug, object, KMEM_DEBUG_LIVE);
             kmem_report_begin();
             not_freed(s, p);
         }
@@ -323,11 +325,12 @@ static void hook_free(void *p, const struct quarry_core1_class *said_class) {
 /* One that is held back is out, and FREE. */
 bool kmem_debug_object_validate(const struct quarry_kmem_cache *s, char *object, bool is_out) {
     u64 word = atomic_load_explicit(state_at(s->debug, object), memory_order_relaxed);
-    bool is_free = word == state_word(object, FREE), known = is_free || word == state_word(object, LIVE);
+    bool is_free = word == state_word(object, KMEM_DEBUG_FREE),
+         known = is_free || word == state_word(object, KMEM_DEBUG_LIVE);
     if (!known) {
         word_corrupt(s, object);
         is_free = !is_out;
-        state_set(s->debug, object, is_out ? LIVE : FREE);
+        state_set(s->debug, object, is_out ? KMEM_DEBUG_LIVE : KMEM_DEBUG_FREE);
     }
     return kmem_debug_object_check(s, object, is_free ? KMEM_RED_INACTIVE : KMEM_RED_ACTIVE) && known;
 }
@@ -428,7 +431,7 @@ void kmem_debug_construct(void *slot) {
     const struct kmem_debug *d = s->debug;
     char *object = (char *)slot + d->at.left_bytes;
     kmem_debug_slot_fill(d, object);
-    state_set(d, object, FREE);
+    state_set(d, object, KMEM_DEBUG_FREE);
     if (slab.index == slab.objs_nr - 1)
         kmem_debug_tail_fill(d, &slab);
     if (s->args.ctor != NULL)

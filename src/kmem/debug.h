@@ -112,6 +112,13 @@ static inline struct kmem_track *kmem_debug_track(const struct kmem_debug *d, ch
                                                     : (struct kmem_track *)(void *)(object + d->at.tracks) + kind;
 }
 
+/* What the word beside an object says, mixed with the object's address. BUSY: it is being freed. */
+enum kmem_debug_state { KMEM_DEBUG_LIVE = 1, KMEM_DEBUG_FREE, KMEM_DEBUG_BUSY };
+static inline u64 kmem_debug_state_word(uintptr_t object, enum kmem_debug_state state) {
+    const u64 key = 0x51ab0bec7c0ffe00u;
+    return (key ^ object) | (u64)state;
+}
+
 /* --- debug_track.c --- */
 
 /* Once, before the next. */

@@ -87,7 +87,7 @@ static inline bool percpu_push(void *lists, const u64 *set, void *head, void **r
  */
 static ALWAYS_INLINE bool percpu_put_word(void *slots, const u64 *set, u32 block_bytes, const void *word) {
     u64 t, done, place;
-    __asm__ volatile(PERCPU_CPU "addq (%[set]), %[t]\n\t" /* slot = slots + set + cpu */
+    __asm__ volatile(PERCPU_CPU "addq %[set], %[t]\n\t" /* slot = slots + set + cpu */
                                 "movq (%[slots],%[t]), %[place]\n\t"
                                 "testl %[mask], %k[place]\n\t" /* if (*slot % block_bytes == 0) exit */
                                 "jz 6b\n\t"
@@ -96,7 +96,7 @@ static ALWAYS_INLINE bool percpu_put_word(void *slots, const u64 *set, u32 block
                                 "addq $8, (%[slots],%[t])\n\t" /* commit: (*slot)++ */
                      PERCPU_END
                      : [t] "=&r"(t), [done] "=&r"(done), [place] "=&r"(place)
-                     : [rseq] "r"(percpu.rseq_offset), [nr] "r"(percpu.cpus_nr), [slots] "r"(slots), [set] "r"(set),
+                     : [rseq] "r"(percpu.rseq_offset), [nr] "m"(percpu.cpus_nr), [slots] "r"(slots), [set] "m"(*set),
                        [word] "r"(word), [mask] "i"(block_bytes - 1), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
                      : "memory", "cc");
     return (u32)done != 0;

@@ -60,10 +60,10 @@ _Static_assert(sizeof(struct list) == (size_t)1 << PERCPU_LOCK_SHIFT, "sections 
 
 static struct {
     const struct quarry_rcu_flavour *_Atomic flavour;
-    struct list *lists; /* from start on: two sets, each one for each copy of per-CPU data */
-    u64 set;            /* byte offset of the set that sections push to; changed under round_lock */
-    bool sections;      /* pushes are sections */
-    bool forked;        /* both sets may have objects */
+    struct list *lists;               /* from start on: two sets, each one for each copy of per-CPU data */
+    u64 set;                          /* byte offset of the set that sections push to; changed under round_lock */
+    _Atomic(bool) sections;           /* pushes are sections; not before the lists are there */
+    _Alignas(CACHE_LINE) bool forked; /* both sets may have objects */
     struct sys_lock start_lock, round_lock;
     _Atomic(bool) thread_runs;
     _Atomic(u32) barriers; /* that wait for round_lock, or have it: the thread stands back */
@@ -79,6 +79,9 @@ COLD static _Noreturn void rcu_fatal(const char *line) {
     quarry_core1_warn(line);
     sys_abort();
 }
+
+/* Who has come to the flavour knows. */
+static ALWAYS_INLINE bool by_sections(void) { return atomic_load_explicit(&rcu.sections, memory_order_relaxed); }
 
 static u32 lists_nr(void) { return 2 * percpu_copies_nr(); }
 
@@ -125,8 +128,10 @@ static const struct quarry_rcu_flavour *rcu_begin(const struct quarry_rcu_flavou
     const struct quarry_rcu_flavour *used = atomic_load_explicit(&rcu.flavour, memory_order_relaxed);
     if (used == NULL && flavour != NULL) {
         rcu.lists = lists_make();
-        rcu.sections = percpu.rseq && sys_membarrier_register() == SYS_BARRIER_READY;
         sys_atfork(NULL, NULL, fork_child);
+        bool sections = percpu.rseq && sys_membarrier_register() == SYS_BARRIER_READY;
+        /* order: release: the lists are there.                                                pairs: [rcu.sections] */
+        atomic_store_explicit(&rcu.sections, sections, memory_order_release);
         used = flavour;
         /* order: release: the lists are there.                                                 pairs: [rcu.flavour] */
         atomic_store_explicit(&rcu.flavour, flavour, memory_order_release);
@@ -245,7 +250,7 @@ static size_t chain_free(struct list *list) {
 static struct list *set_turn(u32 *ret_nr) {
     u64 before = rcu.set, bytes = percpu_copies_nr() * sizeof(struct list);
     *ret_nr = 0;
-    if (!rcu.sections)
+    if (!by_sections())
         return rcu.lists;
     __atomic_store_n(&rcu.set, bytes - before, __ATOMIC_RELAXED);
     if (sys_membarrier_rseq() == 0)
@@ -256,7 +261,7 @@ static struct list *set_turn(u32 *ret_nr) {
 /* Lists that are pushed to by compare-and-swap. A chain that is there was left by the parent of a fork. */
 static bool lists_take_swapped(void) {
     bool any = false;
-    for (u32 i = rcu.sections ? percpu.cpus_nr : 0; i < percpu_copies_nr(); i++) {
+    for (u32 i = by_sections() ? percpu.cpus_nr : 0; i < percpu_copies_nr(); i++) {
         struct list *list = &rcu.lists[i];
         if (list->chain == NULL && atomic_load_explicit(&list->first, memory_order_relaxed) != NULL)
             /* order: acquire: the objects, and what made readers unable to find them.              pairs: [rcu.list] */
@@ -394,7 +399,7 @@ bool kmem_rcu_prepare(void) {
 
 /* Returns what was first on the list before. */
 static struct quarry_rcu_head *list_push_swapped(struct quarry_rcu_head *head) {
-    struct list *list = &rcu.lists[rcu.sections ? percpu.cpus_nr : percpu_number_racy()];
+    struct list *list = &rcu.lists[by_sections() ? percpu.cpus_nr : percpu_number_racy()];
     struct quarry_rcu_head *first = atomic_load_explicit(&list->first, memory_order_relaxed);
     do {
         head->next = first;
@@ -435,7 +440,7 @@ static void thread_tell(void) {
 static void list_push(struct quarry_rcu_head *head) {
     void *first;
     (void)flavour_get();
-    if (UNLIKELY(!rcu.sections) || UNLIKELY(!percpu_push(rcu.lists, &rcu.set, head, &first)))
+    if (UNLIKELY(!by_sections()) || UNLIKELY(!percpu_push(rcu.lists, &rcu.set, head, &first)))
         first = list_push_swapped(head);
     if (first == NULL) /* else whoever made the list begin has told it */
         thread_tell();
@@ -468,7 +473,7 @@ static bool batch_push_inside(const void *p) {
 
 /* False: not by the batch. Where the thread does not run, so that any push tries to start it. */
 static NOINLINE bool batch_push_slow(const void *p) {
-    if (!thread_is_there() || !rcu.sections)
+    if (!thread_is_there() || !by_sections())
         return false;
     if (rcu_batch_is_lacking()) {
         thread_wake(&rcu.gathers);
@@ -481,18 +486,25 @@ static NOINLINE bool batch_push_slow(const void *p) {
     return pushed;
 }
 
-static ALWAYS_INLINE bool batch_push(const void *p) {
-    (void)flavour_get();
-    if (LIKELY(rcu.sections) && LIKELY(percpu_put_word(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, p)))
-        return true;
-    return batch_push_slow(p);
+/* False: there is no batch with room. Nothing else is looked at, for this is what each object costs. */
+static ALWAYS_INLINE bool batch_put(const void *p) {
+    /* order: acquire                                                                          pairs: [rcu.sections] */
+    return LIKELY(atomic_load_explicit(&rcu.sections, memory_order_acquire)) &&
+           LIKELY(percpu_put_word(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, p));
 }
 
-void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) {
-    if (LIKELY(batch_push((const char *)head - offset)))
+static NOINLINE void head_push_slow(struct quarry_rcu_head *head, size_t offset) {
+    (void)flavour_get();
+    if (batch_push_slow((const char *)head - offset))
         return;
     head->func = (void (*)(struct quarry_rcu_head *))offset; // NOLINT(performance-no-int-to-ptr)
     list_push(head);
+}
+
+/* Ends in a jump, so that nothing is saved across a call. */
+FAST_ENTRY void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) {
+    if (UNLIKELY(!batch_put((const char *)head - offset)))
+        head_push_slow(head, offset);
 }
 
 void quarry_call_rcu(struct quarry_rcu_head *head, void (*func)(struct quarry_rcu_head *head)) {
@@ -507,7 +519,7 @@ void quarry_kvfree_rcu_mightsleep(const void *p) {
     (void)flavour_get();
     if (!thread_runs())
         thread_start(); /* no signal handler calls what may wait */
-    if (batch_push(p))
+    if (batch_put(p) || batch_push_slow(p))
         return;
     struct headless *h = quarry_kmalloc(sizeof(*h), QUARRY_GFP_KERNEL | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN);
     if (h == NULL) {

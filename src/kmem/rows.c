@@ -69,6 +69,29 @@ void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orde
     kmem_text_str(out, "\n");
 }
 
+void kmem_allocinfo_head(struct kmem_text *out) {
+    kmem_text_str(out, "allocinfo - version: 1.0\n#     <size>  <calls> <tag info>\n");
+}
+
+void kmem_allocinfo_row(struct kmem_text *out, const struct kmem_site_row *row) {
+    enum { BYTES_WIDTH = 12, NUMBER_WIDTH = 8 };
+    kmem_text_dec(out, row->bytes, BYTES_WIDTH);
+    kmem_text_str(out, " ");
+    kmem_text_dec(out, row->calls, NUMBER_WIDTH);
+    kmem_text_str(out, " ");
+    kmem_text_str(out, row->file);
+    kmem_text_str(out, ":");
+    kmem_text_dec(out, row->line, 1);
+    if (row->module != NULL) {
+        kmem_text_str(out, " [");
+        kmem_text_str(out, row->module);
+        kmem_text_str(out, "]");
+    }
+    kmem_text_str(out, " func:");
+    kmem_text_str(out, row->function);
+    kmem_text_str(out, " \n");
+}
+
 static void meminfo_row(struct kmem_text *out, const char *name, u64 bytes) {
     enum { LABEL_WIDTH = 16, VALUE_WIDTH = 8 };
     kmem_text_left(out, name, LABEL_WIDTH);

@@ -2,7 +2,7 @@
 /*
  * The rows of the views, in the kernel's formats: what a process writes of itself and what the quarry command writes of
  * another are the same text. Facts are those of Linux 6.12: mm/slab_common.c, mm/vmalloc.c,
- * mm/vmstat.c, fs/proc/meminfo.c.
+ * mm/vmstat.c, lib/alloc_tag.c, lib/codetag.c, fs/proc/meminfo.c.
  */
 #ifndef QUARRY_KMEM_ROWS_H
 #define QUARRY_KMEM_ROWS_H
@@ -44,6 +44,17 @@ struct kmem_area_row {
 };
 void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row);
 void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orders_nr);
+
+/* --- /proc/allocinfo, version 1.0 --- */
+
+/* A place in the program, and what was allocated there and is not freed. module: NULL for the program itself. */
+struct kmem_site_row {
+    u64 bytes, calls;
+    const char *file, *module, *function;
+    unsigned line;
+};
+void kmem_allocinfo_head(struct kmem_text *out);
+void kmem_allocinfo_row(struct kmem_text *out, const struct kmem_site_row *row);
 
 /* --- /proc/meminfo: those of its rows that a heap has --- */
 

@@ -13,6 +13,9 @@ enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4, TURNS_MAX = 64 };
 
 struct page_tier *page_node_tiers[PAGE_NODES_MAX];
 
+/* Somebody tells lifetimes apart: the last tier of each node is for those who do. */
+static _Atomic(bool) lifetimes_apart;
+
 int tiers_make(unsigned node) {
     struct page_tier *made = page_node_tiers[node];
     if (made == NULL)
@@ -285,8 +288,12 @@ bool page_is_busy_here(void) {
     return mine;
 }
 
+static unsigned mixed_tiers_nr(void) {
+    return atomic_load_explicit(&lifetimes_apart, memory_order_relaxed) ? NODE_TIER_RECLAIMABLE : NODE_TIERS_NR;
+}
+
 static struct page_tier *node_try(struct page_tier *first) {
-    for (unsigned i = 0; i < NODE_TIERS_NR; i++) {
+    for (unsigned i = 0; i < mixed_tiers_nr(); i++) {
         if (sys_lock_try(&first[i].lock))
             return &first[i];
     }
@@ -338,11 +345,13 @@ static void *tier_take(struct page_tier *t, unsigned nr, unsigned align, enum pa
     return run;
 }
 
-void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
+/* lock: which of the node's tiers it is to come from, locked. */
+static void *run_alloc(unsigned node, struct page_tier *(*lock)(struct page_tier *first), unsigned granules_nr,
+                       unsigned align_nr, enum page_content *ret_content) {
     size_t bytes = granules_nr * GRANULE_BYTES;
     if (!run_admit(bytes) && (page_purge(0) == 0 || !run_admit(bytes)))
         return NULL;
-    struct page_tier *first = page_node_tiers[node], *t = node_lock(first);
+    struct page_tier *first = page_node_tiers[node], *t = lock(first);
     void *run = t == NULL ? NULL : tier_take(t, granules_nr, align_nr, ret_content);
     /* Address space is out, but for what another tier has. */
     for (unsigned i = 0; i < NODE_TIERS_NR && run == NULL && t != NULL; i++) {
@@ -352,6 +361,23 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
     if (run == NULL && rt_opt.limit_hard != 0)
         rt_usage_add(-(s64)bytes);
     return run;
+}
+
+void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
+    return run_alloc(node, node_lock, granules_nr, align_nr, ret_content);
+}
+
+/* Rather among others than waiting. */
+static struct page_tier *reclaimable_lock(struct page_tier *first) {
+    struct page_tier *t = &first[NODE_TIER_RECLAIMABLE];
+    return sys_lock_try_spinning(&t->lock) ? t : node_lock(first);
+}
+
+void *page_run_alloc_reclaimable(unsigned node, unsigned granules_nr, unsigned align_nr,
+                                 enum page_content *ret_content) {
+    if (!atomic_load_explicit(&lifetimes_apart, memory_order_relaxed))
+        atomic_store_explicit(&lifetimes_apart, true, memory_order_relaxed);
+    return run_alloc(node, reclaimable_lock, granules_nr, align_nr, ret_content);
 }
 
 void page_run_free(void *run, unsigned granules_nr) {

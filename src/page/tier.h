@@ -24,6 +24,7 @@ enum {
     LONGEST_MAX = (int)HPAGE_GRANULES,
     LISTS_NR = LONGEST_MAX + 1,
     NODE_TIERS_NR = 4,
+    NODE_TIER_RECLAIMABLE = NODE_TIERS_NR - 1, /* once there are runs of that lifetime; until then one as the others */
 };
 
 struct page_tier {

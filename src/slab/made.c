@@ -134,14 +134,15 @@ static struct slab_geometry geometry_of(const struct slab_make *make) {
         .granules = (u8)granules,
         .align = (u8)MAX(make->align_bytes / GRANULE_BYTES, (size_t)1),
         .bitmap_shift = (u8)MAX(bits_log2_up((nobj + 7) / 8), (unsigned)BITMAP_SHIFT_MIN),
+        .reclaimable = make->reclaimable,
     };
 }
 
 static bool geometry_equal(const struct slab_geometry *a, const struct slab_geometry *b) {
-    return a->size_bytes == b->size_bytes && a->align == b->align;
+    return a->size_bytes == b->size_bytes && a->align == b->align && a->reclaimable == b->reclaimable;
 }
 
-/* Size and alignment decide all the rest. */
+/* Size, alignment and lifetime decide all the rest. */
 static const struct slab_geometry *geometry_intern(const struct slab_geometry *want) {
     struct record {
         struct slab_geometry geometry;

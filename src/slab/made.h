@@ -19,6 +19,7 @@ struct slab_make {
     slab_ctor_fn ctor;  /* called for each object of a new slab, before any is handed out; may be NULL */
     bool pinned;        /* slabs are given back after grace periods alone, pages inside them never */
     bool debugged;      /* without magazines, so that nothing of it is served by a fast path */
+    bool reclaimable;   /* slabs are runs of that lifetime (page_run_alloc_reclaimable) */
 };
 
 /* A new class, with the lowest id that is free; 0 when there is none, or no memory for its record. */

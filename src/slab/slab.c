@@ -97,7 +97,7 @@ static void bitmap_unmake(struct slab *s, const struct slab_geometry *g) {
 /* Where nothing may block there is the reserve, for those who may draw on it and have nothing yet. */
 static char *run_get(unsigned node, const struct slab_geometry *g, unsigned taken, enum page_content *ret_content) {
     if (rt_may_block())
-        return page_run_alloc(node, g->granules, g->align, ret_content);
+        return (g->reclaimable ? page_run_alloc_reclaimable : page_run_alloc)(node, g->granules, g->align, ret_content);
     bool reserve = rt_context() == RT_ATOMIC_RESERVE && taken == 0;
     return reserve ? page_reserve_take(node, g->granules, g->align, ret_content) : NULL;
 }

@@ -49,7 +49,8 @@ struct slab_geometry {
     u8 granules;
     u8 align; /* granules a slab's start is aligned to, so that objects are aligned to the largest power of two dividing
                  their size */
-    u8 bitmap_shift; /* log2 bytes of the bitmap; 3 when it is the descriptor's own word */
+    u8 bitmap_shift;  /* log2 bytes of the bitmap; 3 when it is the descriptor's own word */
+    bool reclaimable; /* slabs lie in hugepages of short-lived runs */
 };
 extern HIDDEN const struct slab_geometry slab_geometry[SLAB_CLASSES_NR];
 /* Geometry of an id below slab_ids_end; all zeros where there never was a class. */

@@ -536,6 +536,90 @@ static void fork_works(size_t unused) {
     kmem_cache_destroy(kept);
 }
 
+/* --- lifetimes --- */
+
+enum { HUGEPAGE_SHIFT = 21, HUGEPAGES_MAX = 64, LIFETIME_NR = 3000 };
+struct hugepages {
+    uintptr_t all[HUGEPAGES_MAX];
+    unsigned nr;
+};
+
+static bool hugepage_has(const struct hugepages *h, const void *p) {
+    for (unsigned i = 0; i < h->nr; i++) {
+        if (h->all[i] == (uintptr_t)p >> HUGEPAGE_SHIFT)
+            return true;
+    }
+    return false;
+}
+
+static void *hugepage_add(struct hugepages *h, void *p) {
+    CHECK(p != NULL);
+    if (!hugepage_has(h, p)) {
+        CHECK(h->nr < HUGEPAGES_MAX);
+        h->all[h->nr++] = (uintptr_t)p >> HUGEPAGE_SHIFT;
+    }
+    return p;
+}
+
+static bool kmalloc_debugged(void) { return getenv("QUARRY_SLAB_DEBUG") != NULL; }
+
+/* What lives long and what does not, in turns: no hugepage has both. */
+static void lifetimes(size_t unused) {
+    static void *kept[LIFETIME_NR][2], *short_lived[LIFETIME_NR][2];
+    static struct hugepages of_kept, of_short;
+    struct kmem_cache *plain = cache_of(400);
+    struct kmem_cache *reclaimable = kmem_cache_create("reclaimable", 400, 0, SLAB_RECLAIM_ACCOUNT, NULL);
+    gfp_t flags = kmalloc_debugged() ? GFP_KERNEL : GFP_KERNEL | __GFP_RECLAIMABLE; /* debugged objects are not moved */
+    struct hugepages *of_kmalloc = kmalloc_debugged() ? &of_kept : &of_short;
+    (void)unused;
+    CHECK(reclaimable != NULL);
+    for (size_t i = 0; i < LIFETIME_NR; i++) {
+        size_t size = 1 + i * 13 % 8192;
+        kept[i][0] = hugepage_add(&of_kept, kmalloc(size, GFP_KERNEL));
+        kept[i][1] = hugepage_add(&of_kept, kmem_cache_alloc(plain, GFP_KERNEL));
+        short_lived[i][0] = hugepage_add(of_kmalloc, kmalloc(size, flags));
+        short_lived[i][1] = hugepage_add(&of_short, kmem_cache_alloc(reclaimable, GFP_KERNEL));
+        CHECK(ksize(short_lived[i][0]) >= size);
+    }
+    for (size_t i = 0; i < LIFETIME_NR; i++) {
+        CHECK(!hugepage_has(&of_short, kept[i][0]) && !hugepage_has(&of_short, kept[i][1]));
+        CHECK(!hugepage_has(&of_kept, short_lived[i][1]));
+        kfree(short_lived[i][0]);
+        kmem_cache_free(reclaimable, short_lived[i][1]);
+        kfree(kept[i][0]);
+        kmem_cache_free(plain, kept[i][1]);
+    }
+    kmem_cache_destroy(plain);
+    kmem_cache_destroy(reclaimable);
+}
+
+/* kmalloc's edges with the flag: the kernel's sizes, its alignment, zeros, growing, and what may not wait. */
+static void reclaimable_kmalloc(size_t unused) {
+    static char text[1 << 16];
+    gfp_t flags = GFP_KERNEL | __GFP_RECLAIMABLE;
+    char *p = kmalloc(24, GFP_KERNEL);
+    (void)unused;
+    kfree(p);
+    CHECK((p = kmalloc(24, GFP_NOWAIT | __GFP_RECLAIMABLE)) != NULL); /* no cache yet: as without the flag */
+    kfree(p);
+    CHECK(kmalloc(0, flags) == ZERO_SIZE_PTR && kmalloc(KMALLOC_MAX_SIZE + 1, flags | __GFP_NOWARN) == NULL);
+    CHECK((p = kzalloc(200, flags)) != NULL && ksize(p) >= 200 && p[0] == 0 && p[199] == 0);
+    CHECK(kmalloc_debugged() || ksize(p) == 256);
+    memset(p, 7, 200);
+    CHECK((p = krealloc(p, 5000, flags)) != NULL && p[0] == 7 && p[199] == 7);
+    CHECK(kmalloc_debugged() || ksize(p) == 8192);
+    CHECK((p = krealloc(p, 20000, flags)) != NULL && p[199] == 7); /* larger than there are caches */
+    kfree(p);
+    for (size_t size = 1; size <= 8192; size++) {
+        CHECK((p = kmalloc(size, flags)) != NULL && ((uintptr_t)p & ((size & -size) - 1)) == 0);
+        kfree(p);
+    }
+    CHECK((p = kmalloc(200, GFP_ATOMIC | __GFP_RECLAIMABLE)) != NULL);
+    CHECK(quarry_slabinfo(text, sizeof(text)) < sizeof(text));
+    CHECK(kmalloc_debugged() || strstr(text, "\nkmalloc-rcl-256 ") != NULL);
+    kfree(p);
+}
+
 static const struct test_case table[] = {
     {"forms", forms, 0, CASE_QUARRY},
     {"alignment", alignment, 0, CASE_QUARRY},
@@ -553,6 +637,8 @@ static const struct test_case table[] = {
     {"900 caches", many, 900, CASE_QUARRY},
     {"ids are used again", again, 0, CASE_QUARRY},
     {"sheaves", sheaves, 0, CASE_QUARRY},
+    {"lifetimes", lifetimes, 0, CASE_QUARRY},
+    {"kmalloc, short-lived", reclaimable_kmalloc, 0, CASE_QUARRY},
     {"buckets", buckets, 0, CASE_QUARRY},
     {"buckets, valloc", buckets_valloc, 0, CASE_QUARRY},
     {"buckets, at once", buckets_at_once, 0, CASE_QUARRY},

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <linux/gfp.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -84,6 +85,42 @@ static void strict_here(unsigned node) {
         expect_there(p, sizes[i], node, "kmalloc");
         kfree(p);
     }
+}
+
+/* Charged objects come from slabs of any node, and are moved: by name of the node, and that of the thread. Each is
+ * freed before the next, which may take its page elsewhere. */
+static void strict_charged(unsigned node) {
+    struct mem_cgroup *tenant = quarry_account_create("tenant", 0), *before = set_active_memcg(tenant);
+    struct kmem_cache *cache = kmem_cache_create("strict_charged", 3000, 0, SLAB_ACCOUNT, NULL);
+    gfp_t flags = GFP_KERNEL_ACCOUNT | __GFP_THISNODE;
+    struct quarry_account_info info;
+    CHECK(tenant != NULL && cache != NULL);
+    for (unsigned i = 0; i < BULK; i++) {
+        void *p = kmem_cache_alloc_node(cache, flags, (int)node);
+        CHECK(p != NULL);
+        expect_there(p, 3000, node, "a charged object of kmem_cache_alloc_node");
+        quarry_account_info_get(tenant, &info);
+        CHECK_MSG(info.objects == 1 && info.charged_bytes >= 3000, "%zu charged", info.charged_bytes);
+        kmem_cache_free(cache, p);
+    }
+    for (size_t i = 0; nodes_has_cpus(node) && sizes[i] <= PIECE; i++) {
+        nodes_go(node);
+        void *p = kmalloc(sizes[i], flags);
+        CHECK(p != NULL);
+        expect_there(p, sizes[i], node, "a charged object of kmalloc");
+        kfree(p);
+        p = kmem_cache_alloc(cache, flags);
+        CHECK(p != NULL);
+        expect_there(p, 3000, node, "a charged object of kmem_cache_alloc");
+        kmem_cache_free(cache, p);
+        /* Of a node by name it is not moved, but refused. */
+        CHECK(kmalloc_node(sizes[i], flags, (int)node) == NULL);
+    }
+    quarry_account_info_get(tenant, &info);
+    CHECK_MSG(info.objects == 0 && info.charged_bytes == 0, "%zu objects stay charged", info.objects);
+    kmem_cache_destroy(cache);
+    (void)set_active_memcg(before);
+    quarry_account_destroy(tenant);
 }
 
 /* Until the thread's own node is full. Without strictness another would serve, and there would be no end. */
@@ -201,6 +238,10 @@ int main(void) {
     for (unsigned node = 0; node < nodes_nr; node++) {
         if (nodes_memory[node] && nodes_has_cpus(node))
             strict_here(last = node);
+    }
+    for (unsigned node = 0; node < nodes_nr; node++) {
+        if (nodes_memory[node])
+            strict_charged(node);
     }
     exhaust_here(last);
     return 0;

@@ -81,6 +81,7 @@ static bool list_walk(const struct target *t, const struct kmem_view *view, stru
                             .aliases = s.users - 1,
                             .usersize = s.args.usersize,
                             .flags = s.flags,
+                            .debug = s.debug,
                             .ctor = (const void *)(uintptr_t)s.args.ctor};
         if (!rows_add(c, &row))
             return false;

@@ -15,6 +15,7 @@ struct cache {
     unsigned object_bytes, align_bytes, aliases, usersize;
     unsigned flags; /* quarry_slab_flags_t */
     const void *ctor;
+    const struct kmem_debug *debug; /* there; NULL where the cache is not debugged */
     const struct class_figures *class;
 };
 

@@ -172,10 +172,16 @@ static void slab_add(struct class_figures *f, const struct slab *s) {
     f->partial_objs += free_nr != 0 && free_nr < nobj ? nobj - free_nr : 0;
 }
 
+struct walk {
+    unsigned classes_nr;
+    class_slab_fn *fn;
+    void *arg;
+};
+
 /* As slab/made.c of its own process. Records are read only where the page map knows of slabs: others may never have
  * been touched. */
 static void hpage_slabs(const struct target *t, const struct chunk *at, const struct hpage *h, void *arg) {
-    struct classes *classes = arg;
+    const struct walk *w = arg;
     u16 entries[HPAGE_GRANULES];
     static struct slab slabs[HPAGE_GRANULES];
     u64 first = (uintptr_t)h->addr >> GRANULE_SHIFT;
@@ -189,9 +195,21 @@ static void hpage_slabs(const struct target *t, const struct chunk *at, const st
         return;
     for (unsigned i = 0; i < HPAGE_GRANULES; i++) {
         unsigned cls = slab_cls(&slabs[i]);
-        if (slab_entry_is_slab(entries[i] % PAGE_MAP_CLASSES) && slabs[i].back == 0 && cls < classes->nr)
-            slab_add(&classes->by_id[cls], &slabs[i]);
+        if (slab_entry_is_slab(entries[i] % PAGE_MAP_CLASSES) && slabs[i].back == 0 && cls < w->classes_nr)
+            w->fn(t, cls, &slabs[i], h->addr + i * GRANULE_BYTES, w->arg);
     }
 }
 
-void classes_walk(const struct target *t, struct classes *classes) { target_hpages_each(t, hpage_slabs, classes); }
+void classes_slabs_each(const struct target *t, const struct classes *classes, class_slab_fn *fn, void *arg) {
+    target_hpages_each(t, hpage_slabs, &(struct walk){classes->nr, fn, arg});
+}
+
+static void slab_count(const struct target *t, unsigned cls, const struct slab *s, const char *base, void *arg) {
+    struct classes *classes = arg;
+    (void)t, (void)base;
+    slab_add(&classes->by_id[cls], s);
+}
+
+void classes_walk(const struct target *t, struct classes *classes) {
+    classes_slabs_each(t, classes, slab_count, classes);
+}

@@ -26,6 +26,9 @@ struct classes {
  * can't be read any more. */
 bool classes_read(const struct target *t, struct classes *ret_classes);
 bool classes_read_more(const struct target *t, struct classes *classes);
+/* Calls fn for each slab that belongs to a class, with its record and the address of its first object there. */
+typedef void class_slab_fn(const struct target *t, unsigned cls, const struct slab *s, const char *base, void *arg);
+void classes_slabs_each(const struct target *t, const struct classes *classes, class_slab_fn *fn, void *arg);
 /* Goes over all slabs, and adds what is known by that alone. */
 void classes_walk(const struct target *t, struct classes *classes);
 

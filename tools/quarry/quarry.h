@@ -34,6 +34,7 @@ int command_slabinfo(int argc, char **argv);
 int command_slabtop(int argc, char **argv);
 int command_slab(int argc, char **argv);
 int command_vmallocinfo(int argc, char **argv);
+int command_allocinfo(int argc, char **argv);
 int command_buddyinfo(int argc, char **argv);
 int command_meminfo(int argc, char **argv);
 int command_numa(int argc, char **argv);

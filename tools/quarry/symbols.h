@@ -16,6 +16,16 @@ struct symbols;
 struct symbols *symbols_open(pid_t pid);
 /* False: no name is known, and text is not written. */
 bool symbols_name(struct symbols *s, uint64_t addr, char *text, size_t cap);
+/* Where in the program a stack of return addresses, innermost first, calls one of quarry's headers: functions of those,
+ * inlined or not, are none of the program's. */
+enum { SYMBOLS_SITE_BYTES = 256 };
+struct symbols_site {
+    char file[SYMBOLS_SITE_BYTES];     /* as the compiler wrote it down; without debugging data that of the code */
+    unsigned line;                     /* 0: not known */
+    char module[SYMBOLS_SITE_BYTES];   /* the library's file; empty for the program itself */
+    char function[SYMBOLS_SITE_BYTES]; /* its address where it has no name */
+};
+void symbols_site(struct symbols *s, const uint64_t *callers, size_t nr, struct symbols_site *ret_site);
 void symbols_close(struct symbols *s);
 
 #endif

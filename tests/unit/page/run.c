@@ -216,6 +216,48 @@ Test(run, a_lock_that_is_held_is_gone_round, .init = start) {
     check_tier();
 }
 
+static char *alloc_reclaimable(unsigned nr) {
+    enum page_content content = PAGE_DIRTY;
+    return page_run_alloc_reclaimable(0, nr, 1, &content);
+}
+
+static u64 hpage_of(const char *run) { return (uintptr_t)run >> HPAGE_SHIFT; }
+
+Test(run, lifetimes_share_no_hugepage, .init = start) {
+    enum { NR = 300 };
+    char *others[NR], *short_lived[NR];
+    for (unsigned i = 0; i < NR; i++) {
+        cr_assert_not_null(others[i] = alloc(1 + i % 3, 1));
+        cr_assert_not_null(short_lived[i] = alloc_reclaimable(1 + i % 3));
+        cr_expect_eq(tier_of(others[i]) - page_tiers, 0);
+        cr_expect_eq(tier_of(short_lived[i]) - page_tiers, NODE_TIER_RECLAIMABLE);
+    }
+    for (unsigned i = 0; i < NR; i++)
+        cr_expect_neq(hpage_of(others[i]), hpage_of(short_lived[i]));
+    for (unsigned i = 0; i < NR; i++)
+        page_run_free(short_lived[i], 1 + i % 3);
+    for (unsigned i = 0; i < NR; i++)
+        cr_expect_eq(chunk_hpage(chunk_of(short_lived[i]), short_lived[i])->used_nr, 0u);
+    check_tier();
+}
+
+/* Rather among others than waiting; and who does not tell them apart keeps out. */
+Test(run, a_lifetime_does_not_wait_for_its_tier, .init = start) {
+    char *mine = alloc_reclaimable(2);
+    tier_hold(NODE_TIER_RECLAIMABLE);
+    char *among = alloc_reclaimable(2);
+    cr_expect_eq(tier_of(among) - page_tiers, 0);
+    tier_let_go(NODE_TIER_RECLAIMABLE);
+    for (unsigned i = 0; i + 1 < NODE_TIER_RECLAIMABLE; i++)
+        tier_hold(i);
+    cr_expect_eq(tier_of(alloc(2, 1)) - page_tiers, NODE_TIER_RECLAIMABLE - 1);
+    for (unsigned i = 0; i + 1 < NODE_TIER_RECLAIMABLE; i++)
+        tier_let_go(i);
+    page_run_free(mine, 2);
+    page_run_free(among, 2);
+    check_tier();
+}
+
 Test(run, when_address_space_is_out_other_tiers_are_asked, .init = start) {
     tier_hold(0);
     char *b = alloc(64, 1);
