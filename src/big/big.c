@@ -27,8 +27,9 @@
  */
 enum { PACK_AFTER = 256, MOVE_UNTIL = 512 };
 
-/* A region that had to move reserves half its size more, so that growth by steps moves seldom. */
-enum { SLACK_PART = 2 };
+/* Of its size a region reserves an eighth more addresses, so that its mapping, once free, also serves what is a little
+ * larger; one that had to move, half, so that growth by steps moves seldom. */
+enum { SLACK_PART = 8, MOVED_SLACK_PART = 2 };
 
 /* A cached region is used for what is up to a quarter smaller as it is. */
 enum { FIT_PART = 4 };
@@ -96,6 +97,14 @@ struct region_want {
     int node; /* by the kernel's number, or ANY_NODE */
 };
 enum { ANY_NODE = -1 };
+
+/* Addresses for a region and its guard, whole hugepages: such a request the kernel aligns by itself, since 6.7. Where
+ * addresses are limited no more than is needed. */
+static size_t reserve_bytes_of(size_t bytes, unsigned slack_part) {
+    if (rt_meta.limited)
+        return bytes + sys_page_bytes();
+    return round_up(bytes + bytes / slack_part + sys_page_bytes(), HPAGE_BYTES);
+}
 
 static void region_place(char *p, const struct region_want *want) {
     page_place(p, want->reserve_bytes);
@@ -169,7 +178,7 @@ static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *r
         if (p != NULL)
             return p;
     }
-    *ret_reserve_bytes = bytes + sys_page_bytes();
+    *ret_reserve_bytes = reserve_bytes_of(bytes, SLACK_PART);
     const struct region_want want = {bytes, *ret_reserve_bytes, align, huge, ANY_NODE};
     char *p = region_map(&want);
     if (p != NULL)
@@ -427,7 +436,7 @@ bool big_may_place(void) { return atomic_load_explicit(&own_nr, memory_order_rel
 void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
-    size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = bytes + sys_page_bytes();
+    size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = reserve_bytes_of(bytes, SLACK_PART);
     if (!rt_usage_reserve(bytes))
         return NULL;
     const struct region_want want = {bytes, reserve_bytes, align, hugepages_ask(bytes, 0, use), id};
@@ -470,8 +479,7 @@ static int pages_move(bool in_lot, bool of_pool, char *from, size_t bytes, char 
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
     size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
-    size_t slack = rt_meta.limited ? 0 : bytes / SLACK_PART;
-    size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
+    size_t reserve_bytes = reserve_bytes_of(bytes, MOVED_SLACK_PART);
     char *from = h->addr;
     bool in_lot = is_in_lot(h), of_pool = hugetlb_is_region(h);
     u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages, and what is new gets the same */

@@ -135,6 +135,36 @@ Test(big, the_end_of_a_reused_region_moves, .init = start) {
     cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
 }
 
+/* A program's buffers are seldom of one size to the page. */
+Test(big, a_little_more_is_served_by_the_same_region, .init = start) {
+    char *p = alloc(3 * MIB);
+    unsigned reserves = fake_calls_nr(FAKE_RESERVE);
+    stamp(p, 3 * MIB);
+    cr_assert(big_free(p));
+    size_t dirty_bytes = 0, more = 3 * MIB + 3 * MIB / 8;
+    cr_expect_eq(big_alloc(more, 1, BIG_ANY, &dirty_bytes), p);
+    cr_expect_eq(dirty_bytes, 3 * MIB);
+    cr_expect(stamped(p, 3 * MIB));
+    for (size_t at = dirty_bytes; at < more; at += 512)
+        cr_assert_eq(p[at], 0);
+    cr_expect_eq(big_usable(p), more);
+    cr_expect_eq(rt_usage_get(), (s64)more);
+    cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves, "it had the addresses");
+    cr_assert(big_free(p));
+    cr_expect_neq(alloc(6 * MIB), p);
+}
+
+Test(big, where_addresses_are_limited_none_are_kept_for_later, .init = start) {
+    rt_meta.limited = true;
+    size_t reserved = fake_reserved_bytes();
+    cr_assert_not_null(alloc(3 * MIB));
+    cr_expect_eq(fake_reserved_bytes() - reserved, 3 * MIB + sys_page_bytes());
+    rt_meta.limited = false;
+    reserved = fake_reserved_bytes();
+    cr_assert_not_null(alloc(3 * MIB));
+    cr_expect_eq(fake_reserved_bytes() - reserved, 4 * MIB);
+}
+
 Test(big, the_nearest_region_is_reused_and_none_that_is_far_larger, .init = start) {
     rt_opt.vmalloc_threshold = 64 * KIB;
     char *small = alloc(256 * KIB), *large = alloc(3 * MIB);
