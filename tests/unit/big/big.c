@@ -135,6 +135,44 @@ Test(big, the_end_of_a_reused_region_moves, .init = start) {
     cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
 }
 
+/* To take write access away and give it back holds up every page fault of the process. */
+Test(big, between_two_uses_pages_go_and_access_stays, .init = start) {
+    char *p = alloc(4 * MIB);
+    memset(p, 1, 4 * MIB);
+    cr_assert(big_free(p));
+    unsigned commits = fake_calls_nr(FAKE_COMMIT), guards = fake_calls_nr(FAKE_GUARD);
+    for (unsigned turn = 0; turn < 4; turn++) {
+        cr_assert_eq(alloc(2 * MIB), p);
+        cr_expect_eq(fake_resident_bytes(p, 4 * MIB), 2 * MIB);
+        cr_assert(big_free(p));
+        cr_assert_eq(alloc(4 * MIB), p);
+        for (size_t at = 2 * MIB; at < 4 * MIB; at += 512)
+            cr_assert_eq(p[at], 0);
+        memset(p, 1, 4 * MIB);
+        cr_assert(big_free(p));
+    }
+    cr_expect_eq(fake_calls_nr(FAKE_COMMIT), commits);
+    cr_expect_eq(fake_calls_nr(FAKE_GUARD), guards);
+}
+
+/* By small steps within a hugepage one call does; where the limit is exact, no page more than is used. */
+Test(big, growth_makes_whole_hugepages_writable, .init = start) {
+    enum { STEP = 64 * KIB, STEPS = 15 };
+    char *p = big_resize(alloc(2 * MIB), 6 * MIB + STEP); /* moves, and then has addresses */
+    unsigned commits = fake_calls_nr(FAKE_COMMIT);
+    for (unsigned i = 2; i <= STEPS; i++)
+        cr_assert_eq(big_resize(p, 6 * MIB + i * STEP), p);
+    cr_expect_eq(fake_calls_nr(FAKE_COMMIT), commits + 1);
+    cr_expect_eq(rt_usage_get(), (s64)(6 * MIB + STEPS * STEP));
+    cr_expect_eq(stats().live_bytes, 6 * MIB + STEPS * STEP);
+    rt_opt.limit_hard = 1 * GIB;
+    p = big_resize(p, 8 * MIB + STEP);
+    commits = fake_calls_nr(FAKE_COMMIT);
+    cr_assert_eq(big_resize(p, 8 * MIB + 2 * STEP), p);
+    cr_assert_eq(big_resize(p, 8 * MIB + 3 * STEP), p);
+    cr_expect_eq(fake_calls_nr(FAKE_COMMIT), commits + 2);
+}
+
 /* A program's buffers are seldom of one size to the page. */
 Test(big, a_little_more_is_served_by_the_same_region, .init = start) {
     char *p = alloc(3 * MIB);
