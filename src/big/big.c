@@ -27,8 +27,9 @@
  */
 enum { PACK_AFTER = 256, MOVE_UNTIL = 512 };
 
-/* A region that had to move reserves half its size more, so that growth by steps moves seldom. */
-enum { SLACK_PART = 2 };
+/* Of its size a region reserves an eighth more addresses, so that its mapping, once free, also serves what is a little
+ * larger; one that had to move, half, so that growth by steps moves seldom. */
+enum { SLACK_PART = 8, MOVED_SLACK_PART = 2 };
 
 /* A cached region is used for what is up to a quarter smaller as it is. */
 enum { FIT_PART = 4 };
@@ -57,6 +58,7 @@ static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
     h->addr = p;
     h->big_bytes = bytes;
     h->big_reserve_bytes = reserve_bytes;
+    h->big_writable_bytes = bytes;
     atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
     page_map_set(p, 1, PAGE_MAP_BIG);
     big_count(1, (s64)bytes);
@@ -96,6 +98,14 @@ struct region_want {
     int node; /* by the kernel's number, or ANY_NODE */
 };
 enum { ANY_NODE = -1 };
+
+/* Addresses for a region and its guard, whole hugepages: such a request the kernel aligns by itself, since 6.7. Where
+ * addresses are limited no more than is needed. */
+static size_t reserve_bytes_of(size_t bytes, unsigned slack_part) {
+    if (rt_meta.limited)
+        return bytes + sys_page_bytes();
+    return round_up(bytes + bytes / slack_part + sys_page_bytes(), HPAGE_BYTES);
+}
 
 static void region_place(char *p, const struct region_want *want) {
     page_place(p, want->reserve_bytes);
@@ -169,7 +179,7 @@ static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *r
         if (p != NULL)
             return p;
     }
-    *ret_reserve_bytes = bytes + sys_page_bytes();
+    *ret_reserve_bytes = reserve_bytes_of(bytes, SLACK_PART);
     const struct region_want want = {bytes, *ret_reserve_bytes, align, huge, ANY_NODE};
     char *p = region_map(&want);
     if (p != NULL)
@@ -197,7 +207,10 @@ void big_region_release(const struct big_entry *e) {
 }
 
 void region_give(struct hpage *h) {
-    struct big_entry e = {.addr = h->addr, .bytes = h->big_bytes, .reserve_bytes = h->big_reserve_bytes};
+    struct big_entry e = {.addr = h->addr,
+                          .bytes = h->big_bytes,
+                          .reserve_bytes = h->big_reserve_bytes,
+                          .writable_bytes = h->big_writable_bytes};
     if (is_placed(h))
         lot_flags_set(h, 0);
     else if (!rt_opt.harden && big_cache_put(&e)) /* a seal knows of little slack alone */
@@ -319,18 +332,49 @@ static void pool_shrink(struct hpage *h, size_t bytes) {
     rt_release(h->addr + keep, cut, cut);
 }
 
+/* What a program cuts off cannot be written any more. Between one use of a mapping and the next only its pages go: to
+ * change access there and back holds up every page fault of the process. */
+enum cut { CUT_IS_GUARD, CUT_STAYS_WRITABLE };
+static bool own_shrink(struct hpage *h, size_t bytes, enum cut cut) {
+    char *end = h->addr + bytes;
+    if (cut == CUT_STAYS_WRITABLE)
+        return sys_vm_purge(end, h->big_bytes - bytes) == 0;
+    if (sys_vm_guard(end, h->big_writable_bytes - bytes) != 0)
+        return false;
+    h->big_writable_bytes = bytes;
+    return true;
+}
+
 /* The end of a shrunk region goes back; its address space stays for growth, but in a lot. */
-static void region_shrink(struct hpage *h, size_t bytes) {
+static void region_shrink(struct hpage *h, size_t bytes, enum cut how) {
     size_t cut = h->big_bytes - bytes;
     if (UNLIKELY(hugetlb_is_region(h))) {
         pool_shrink(h, bytes);
         return;
     }
-    if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : sys_vm_guard(h->addr + bytes, cut) == 0))
+    if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : own_shrink(h, bytes, how)))
         return;
     h->big_bytes = bytes;
     big_count(0, -(s64)cut);
     rt_usage_add(-(s64)cut);
+}
+
+/* To the end of a hugepage: what grows will grow again, and no hugepage comes to a part of one. Exact limits want
+ * nothing unasked. */
+static bool own_commit(struct hpage *h, size_t bytes) {
+    size_t writable = h->big_writable_bytes, most = h->big_reserve_bytes - sys_page_bytes();
+    size_t whole = rt_opt.limit_hard != 0 ? bytes : MIN(round_up(bytes, HPAGE_BYTES), most);
+    if (sys_vm_commit(h->addr + writable, whole - writable) != 0) {
+        whole = bytes;
+        if (sys_vm_commit(h->addr + writable, whole - writable) != 0)
+            return false;
+    }
+    h->big_writable_bytes = whole;
+    return true;
+}
+
+static bool own_extend(struct hpage *h, size_t bytes) {
+    return bytes + sys_page_bytes() <= h->big_reserve_bytes && (bytes <= h->big_writable_bytes || own_commit(h, bytes));
 }
 
 /* A lot is writable already, and what follows may be free; elsewhere the guard stays. */
@@ -344,8 +388,7 @@ static bool end_is_writable(struct hpage *h, size_t bytes) {
         h->big_reserve_bytes += more;
         return true;
     }
-    return bytes + sys_page_bytes() <= h->big_reserve_bytes &&
-           sys_vm_commit(h->addr + h->big_bytes, bytes - h->big_bytes) == 0;
+    return own_extend(h, bytes);
 }
 
 static bool region_grow_in_place(struct hpage *h, size_t bytes) {
@@ -369,9 +412,10 @@ static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     *ret_dirty_bytes = MIN(bytes, cached.bytes);
     region_publish(cached.addr, cached.bytes, cached.reserve_bytes);
     struct hpage *h = region_record(cached.addr);
+    h->big_writable_bytes = cached.writable_bytes;
     if (bytes <= cached.bytes) {
         if (cached.bytes - bytes > bytes / FIT_PART)
-            region_shrink(h, bytes);
+            region_shrink(h, bytes, CUT_STAYS_WRITABLE);
         return cached.addr;
     }
     if (region_grow_in_place(h, bytes))
@@ -427,7 +471,7 @@ bool big_may_place(void) { return atomic_load_explicit(&own_nr, memory_order_rel
 void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
-    size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = bytes + sys_page_bytes();
+    size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = reserve_bytes_of(bytes, SLACK_PART);
     if (!rt_usage_reserve(bytes))
         return NULL;
     const struct region_want want = {bytes, reserve_bytes, align, hugepages_ask(bytes, 0, use), id};
@@ -470,8 +514,7 @@ static int pages_move(bool in_lot, bool of_pool, char *from, size_t bytes, char 
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
     size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
-    size_t slack = rt_meta.limited ? 0 : bytes / SLACK_PART;
-    size_t reserve_bytes = round_up(bytes + slack, sys_page_bytes()) + sys_page_bytes();
+    size_t reserve_bytes = reserve_bytes_of(bytes, MOVED_SLACK_PART);
     char *from = h->addr;
     bool in_lot = is_in_lot(h), of_pool = hugetlb_is_region(h);
     u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages, and what is new gets the same */
@@ -514,7 +557,7 @@ void *big_resize(void *p, size_t size) {
         return NULL;
     size_t bytes = round_up(size, sys_page_bytes());
     if (bytes <= h->big_bytes) {
-        region_shrink(h, bytes);
+        region_shrink(h, bytes, CUT_IS_GUARD);
         return p;
     }
     return region_grow_in_place(h, bytes) ? p : region_move(h, bytes);

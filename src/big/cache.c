@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reuse cache of big regions: an array under a lock that nobody waits for. Programs that allocate and free large
- * buffers in a loop get warm memory back; what lies unused for the purge delay, or exceeds the bound, goes to the
+ * The reuse cache of big regions: an array under a lock that nobody waits for long. Programs that allocate and free
+ * large buffers in a loop get warm memory back; what lies unused for the purge delay, or exceeds the bound, goes to the
  * system. The bound is small until a region is wanted right after one was refused, and then grows by it.
  */
 #include "big/cache.h"
@@ -17,6 +17,7 @@ enum {
     FAR_PART = 8,     /* a region is not cut down to less than this part of it: it is worth more as it is */
     REGRET_MS = 1000, /* a region wanted so soon after one was refused should have been kept */
     REGRET_PART = 16, /* of it fades with each tick */
+    TURNS_MAX = 4,    /* on the CPU, that others are offered */
 };
 #define KEEP_MIN_BYTES (4 * MIB)
 
@@ -29,6 +30,18 @@ static struct {
     _Atomic(u64) refused_ms; /* when a region was last released for want of room; 0 never */
     _Atomic(size_t) refused_bytes;
 } cache;
+
+/* Held for the length of a search, but whoever holds it may have lost its CPU. To go on without the cache costs a
+ * mapping and its page faults, so that it is worth to let others run a few times. False: still held, or by this very
+ * thread below a signal handler. */
+static bool cache_lock(void) {
+    for (unsigned turn = 0; !sys_lock_try_spinning(&cache.lock); turn++) {
+        if (turn == TURNS_MAX || sys_lock_is_mine(&cache.lock))
+            return false;
+        sys_yield();
+    }
+    return true;
+}
 
 size_t big_cache_bytes_racy(void) { return atomic_load_explicit(&cache.bytes, memory_order_relaxed); }
 
@@ -75,7 +88,7 @@ static size_t entry_distance(const struct big_entry *e, size_t bytes, size_t ali
 static bool entry_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
     struct big_entry *best = NULL;
     size_t least = SIZE_MAX;
-    if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
+    if (big_cache_bytes_racy() == 0 || !cache_lock())
         return false;
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
         size_t distance = entry_distance(e, bytes, align);
@@ -134,7 +147,7 @@ bool big_cache_put(const struct big_entry *e) {
         refusal_note(e->reserve_bytes);
         return false;
     }
-    if (!sys_lock_try(&cache.lock))
+    if (!cache_lock())
         return false;
     struct big_entry *slot = slot_for_locked(e->bytes, &evicted);
     if (slot != NULL) {

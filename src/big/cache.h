@@ -9,6 +9,7 @@ struct big_entry {
     char *addr; /* NULL: the slot is free */
     size_t bytes;
     size_t reserve_bytes;
+    size_t writable_bytes; /* of what lies outside lots */
     u64 freed_ms;
 };
 

@@ -74,8 +74,11 @@ struct hpage {
     size_t big_bytes;         /* usable, page multiple */
     size_t big_reserve_bytes; /* address space, guard included */
     u32 big_flags;
-    u32 big_seq;            /* of a lot's free extent, see big/lot.h */
-    const void *big_caller; /* of an area, see big/area.h */
+    u32 big_seq; /* of a lot's free extent, see big/lot.h */
+    union {
+        const void *big_caller;    /* of an area, see big/area.h */
+        size_t big_writable_bytes; /* of any other region outside lots: big_bytes, or more where it is used again */
+    };
 };
 
 /* Written under the page lock, or by a big region's owner; who has a run of it may look without, and then knows of

@@ -24,10 +24,11 @@
 enum { PRESSED_PART = 64 };
 enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
 
-/* Of what was regretted, as much as another wave as high as the last could take. */
-static u64 waves_granules(const struct page_tier *t) {
+/* Of what was regretted as use grew, as much as another wave as high as the last could take; and what was regretted
+ * while it did not. */
+static u64 regretted_granules(const struct page_tier *t) {
     u64 below_peak = t->peak_granules - MIN(t->peak_granules, t->used_granules);
-    return rt_usage_in_waves() ? MIN(t->regret_granules, below_peak) : 0;
+    return rt_usage_in_waves() ? MIN(t->regret_granules, below_peak) + t->churn_granules : 0;
 }
 
 u64 tier_allowance(const struct page_tier *t) {
@@ -38,11 +39,11 @@ u64 tier_allowance(const struct page_tier *t) {
     u64 out_granules = (u64)MAX(rt_usage_out_get(), 0) / GRANULE_BYTES;
     u64 inside = t->used_granules - MIN(t->used_granules, out_granules); /* free objects, tails */
     if (!tier_is_first(t))
-        return MAX(ALLOWANCE_OTHER_GRANULES, t->used_granules / ALLOWANCE_PART) + waves_granules(t);
+        return MAX(ALLOWANCE_OTHER_GRANULES, t->used_granules / ALLOWANCE_PART) + regretted_granules(t);
     /* The nodes share what a process may keep. */
     u64 most = MAX(ALLOWANCE_MIN_GRANULES / page_nodes_nr(), ALLOWANCE_OTHER_GRANULES);
     u64 least = most - MIN(inside, most - MIN(most, ALLOWANCE_LEAST_GRANULES));
-    return MAX(least, t->used_granules / ALLOWANCE_PART) + waves_granules(t);
+    return MAX(least, t->used_granules / ALLOWANCE_PART) + regretted_granules(t);
 }
 
 /* A part or all of it is given back: it is no real hugepage any more. */
@@ -155,6 +156,7 @@ void tier_purge_locked(struct page_tier *t, u64 keep_granules) {
     struct purge pu;
     pu.tier = t;
     pu.nr = 0;
+    t->purged_at_granules = t->used_granules;
     for (int list = LONGEST_MAX; list > 0 && t->free_backed_granules > keep_granules; list--) {
         for (struct hpage *h = t->by_longest[list]; h != NULL && t->free_backed_granules > keep_granules; h = h->next) {
             if (hpage_has_waste(h))

@@ -11,6 +11,9 @@
 
 enum { WORD_BITS = 64, CANDIDATES_MAX = 8, PURGE_PART = 4, TURNS_MAX = 64 };
 
+/* Use that grew by no more than this part since a purge did not grow; and how much of the peak is kept for that. */
+enum { CHURN_PART = 16, CHURN_MOST_PART = 8 };
+
 struct page_tier *page_node_tiers[PAGE_NODES_MAX];
 
 /* Somebody tells lifetimes apart: the last tier of each node is for those who do. */
@@ -167,11 +170,15 @@ void tier_hugepage_unadmit(struct page_tier *t) {
     rt_usage_add(-(s64)HPAGE_BYTES);
 }
 
-/* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. */
+/* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. Where use has
+ * hardly grown since, what was free then did not fit what is wanted now, and that much more has to be free. */
 static void regret_add(struct page_tier *t, const struct hpage *h, unsigned granules_nr) {
     if (granules_nr == 0 || h->purged_s == 0 || h->purged_s + 1 < t->now_ms / 1000)
         return;
-    t->regret_granules = MIN(t->regret_granules + granules_nr, t->peak_granules);
+    if (t->used_granules <= t->purged_at_granules + t->purged_at_granules / CHURN_PART)
+        t->churn_granules = MIN(t->churn_granules + granules_nr, t->peak_granules / CHURN_MOST_PART);
+    else
+        t->regret_granules = MIN(t->regret_granules + granules_nr, t->peak_granules);
     rt_usage_regretted();
 }
 
@@ -405,6 +412,7 @@ void page_tick(u64 now_ms) {
             continue;
         t->now_ms = now_ms;
         t->regret_granules -= (t->regret_granules + 15) / 16;
+        t->churn_granules -= (t->churn_granules + 15) / 16;
         t->peak_granules = MAX(t->used_granules, t->peak_granules - t->peak_granules / 16);
         if (now_ms >= rt_opt.purge_delay)
             tier_purge_old_locked(t, now_ms - rt_opt.purge_delay);

@@ -37,8 +37,9 @@ struct page_tier {
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
     size_t step_bytes;                          /* how much the next commit takes */
     u64 used_granules, free_backed_granules, hugetlb_free_granules;
-    u64 regret_granules; /* recently purged and wanted back soon: purging was a mistake */
-    u64 peak_granules;
+    u64 regret_granules;                   /* recently purged and wanted back soon: purging was a mistake */
+    u64 churn_granules;                    /* the same, wanted while no more was in use than when it was purged */
+    u64 peak_granules, purged_at_granules; /* in use: at the most lately, and at the last purge */
     u64 admitted_bytes; /* counted in rt/usage.h already, before the lock was taken; 0 without limit_hard */
     u64 now_ms;         /* the clock as of the last tick, at first as of the first hugepage */
     u64 committed_bytes, huge_bytes, purged_bytes_total, purges, collapses;

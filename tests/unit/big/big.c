@@ -135,6 +135,74 @@ Test(big, the_end_of_a_reused_region_moves, .init = start) {
     cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves);
 }
 
+/* To take write access away and give it back holds up every page fault of the process. */
+Test(big, between_two_uses_pages_go_and_access_stays, .init = start) {
+    char *p = alloc(4 * MIB);
+    memset(p, 1, 4 * MIB);
+    cr_assert(big_free(p));
+    unsigned commits = fake_calls_nr(FAKE_COMMIT), guards = fake_calls_nr(FAKE_GUARD);
+    for (unsigned turn = 0; turn < 4; turn++) {
+        cr_assert_eq(alloc(2 * MIB), p);
+        cr_expect_eq(fake_resident_bytes(p, 4 * MIB), 2 * MIB);
+        cr_assert(big_free(p));
+        cr_assert_eq(alloc(4 * MIB), p);
+        for (size_t at = 2 * MIB; at < 4 * MIB; at += 512)
+            cr_assert_eq(p[at], 0);
+        memset(p, 1, 4 * MIB);
+        cr_assert(big_free(p));
+    }
+    cr_expect_eq(fake_calls_nr(FAKE_COMMIT), commits);
+    cr_expect_eq(fake_calls_nr(FAKE_GUARD), guards);
+}
+
+/* By small steps within a hugepage one call does; where the limit is exact, no page more than is used. */
+Test(big, growth_makes_whole_hugepages_writable, .init = start) {
+    enum { STEP = 64 * KIB, STEPS = 15 };
+    char *p = big_resize(alloc(2 * MIB), 6 * MIB + STEP); /* moves, and then has addresses */
+    unsigned commits = fake_calls_nr(FAKE_COMMIT);
+    for (unsigned i = 2; i <= STEPS; i++)
+        cr_assert_eq(big_resize(p, 6 * MIB + i * STEP), p);
+    cr_expect_eq(fake_calls_nr(FAKE_COMMIT), commits + 1);
+    cr_expect_eq(rt_usage_get(), (s64)(6 * MIB + STEPS * STEP));
+    cr_expect_eq(stats().live_bytes, 6 * MIB + STEPS * STEP);
+    rt_opt.limit_hard = 1 * GIB;
+    p = big_resize(p, 8 * MIB + STEP);
+    commits = fake_calls_nr(FAKE_COMMIT);
+    cr_assert_eq(big_resize(p, 8 * MIB + 2 * STEP), p);
+    cr_assert_eq(big_resize(p, 8 * MIB + 3 * STEP), p);
+    cr_expect_eq(fake_calls_nr(FAKE_COMMIT), commits + 2);
+}
+
+/* A program's buffers are seldom of one size to the page. */
+Test(big, a_little_more_is_served_by_the_same_region, .init = start) {
+    char *p = alloc(3 * MIB);
+    unsigned reserves = fake_calls_nr(FAKE_RESERVE);
+    stamp(p, 3 * MIB);
+    cr_assert(big_free(p));
+    size_t dirty_bytes = 0, more = 3 * MIB + 3 * MIB / 8;
+    cr_expect_eq(big_alloc(more, 1, BIG_ANY, &dirty_bytes), p);
+    cr_expect_eq(dirty_bytes, 3 * MIB);
+    cr_expect(stamped(p, 3 * MIB));
+    for (size_t at = dirty_bytes; at < more; at += 512)
+        cr_assert_eq(p[at], 0);
+    cr_expect_eq(big_usable(p), more);
+    cr_expect_eq(rt_usage_get(), (s64)more);
+    cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserves, "it had the addresses");
+    cr_assert(big_free(p));
+    cr_expect_neq(alloc(6 * MIB), p);
+}
+
+Test(big, where_addresses_are_limited_none_are_kept_for_later, .init = start) {
+    rt_meta.limited = true;
+    size_t reserved = fake_reserved_bytes();
+    cr_assert_not_null(alloc(3 * MIB));
+    cr_expect_eq(fake_reserved_bytes() - reserved, 3 * MIB + sys_page_bytes());
+    rt_meta.limited = false;
+    reserved = fake_reserved_bytes();
+    cr_assert_not_null(alloc(3 * MIB));
+    cr_expect_eq(fake_reserved_bytes() - reserved, 4 * MIB);
+}
+
 Test(big, the_nearest_region_is_reused_and_none_that_is_far_larger, .init = start) {
     rt_opt.vmalloc_threshold = 64 * KIB;
     char *small = alloc(256 * KIB), *large = alloc(3 * MIB);

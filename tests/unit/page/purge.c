@@ -5,6 +5,7 @@
 #include "page/tier.h"
 #include "rt/options.h"
 #include "rt/usage.h"
+#include "unit/alone.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -210,6 +211,36 @@ Test(purge, regret_keeps_no_more_than_another_wave_takes, .init = start) {
     cr_assert_eq(used, wave / 2 + LARGE_NR * LARGE * GRANULE_BYTES);
     cr_expect_leq(stats().run_free_bytes, wave - used + used / ALLOWANCE_PART);
     cr_expect_gt(stats().run_free_bytes, used / ALLOWANCE_PART);
+}
+
+/* Runs of 32 to 512 KiB, the oldest replaced by one of another size: as much is in use all the time, and what is free
+ * does not fit. It must not go out and come in with each turn. */
+Test(purge, what_does_not_fit_is_kept_while_use_is_steady, .init = start) {
+    enum { LIVE = 100, TURNS = 32000, SMALLEST = 2, SIZES = 31, GIVEN_PART = 1000 };
+    static struct {
+        char *run;
+        unsigned nr;
+    } ring[LIVE];
+    u64 seed = 1, first_half = 0;
+    size_t turned = 0;
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        unsigned at = turn % LIVE;
+        enum page_content content;
+        if (turn == TURNS / 2)
+            first_half = stats().purged_bytes_total;
+        if (ring[at].run != NULL)
+            page_run_free(ring[at].run, ring[at].nr);
+        ring[at].nr = SMALLEST + (unsigned)(alone_random(&seed) % SIZES);
+        ring[at].run = page_run_alloc(0, ring[at].nr, 1, &content);
+        cr_assert_not_null(ring[at].run);
+        turned += turn < TURNS / 2 ? 0 : ring[at].nr * GRANULE_BYTES;
+    }
+    size_t given = stats().purged_bytes_total - first_half;
+    cr_expect_lt(given, turned / GIVEN_PART, "%zu MiB given back of %zu MiB turned over", given / MIB, turned / MIB);
+    size_t used = stats().run_used_bytes;
+    for (unsigned tick = 0; tick < 64; tick++)
+        tick_after(100);
+    cr_expect_leq(stats().run_free_bytes, used / 8, "kept for ever");
 }
 
 Test(purge, memory_pressure_keeps_next_to_nothing, .init = start) {
