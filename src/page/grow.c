@@ -132,6 +132,7 @@ static bool tier_reserve(struct page_tier *t) {
         (void)sys_vm_huge(p, bytes);
     t->fresh = t->committed_end = p;
     t->reserved_end = p + bytes;
+    t->rest_small = false;
     return true;
 }
 
@@ -182,16 +183,24 @@ void tiers_look(void) {
  */
 static bool step_says_no(const struct page_tier *t) {
     bool small = small_hugepages_come && t->committed_bytes != 0 && t->used_granules * GRANULE_BYTES < rt_opt.thp_after;
-    return rt_opt.thp != OPT_THP_ALWAYS && !small;
+    return rt_opt.thp != OPT_THP_ALWAYS && !small && !t->rest_small;
+}
+
+/* To all that follows in the reservation, once: to a part of it would split a mapping, which may be one too many. But
+ * where small sizes may come from the second step on, the first is told alone. What the kernel refuses it is asked for
+ * again with the next step. */
+static void step_say_no(struct page_tier *t, size_t bytes) {
+    bool alone = small_hugepages_come && t->committed_bytes == 0;
+    size_t left = (size_t)(t->reserved_end - t->committed_end);
+    t->rest_small = sys_vm_nohuge(t->committed_end, alone ? bytes : left) == 0 && !alone;
 }
 
 /* Commit the next step; on failure less, down to one hugepage. */
 static bool tier_commit(struct page_tier *t) {
     size_t left = (size_t)(t->reserved_end - t->committed_end);
     size_t bytes = MIN(MAX(t->step_bytes, STEP_MIN_BYTES), left);
-    /* After the first step to all that follows: to a part of it would split a mapping, which may be one too many. */
     if (step_says_no(t))
-        (void)sys_vm_nohuge(t->committed_end, t->committed_bytes == 0 ? bytes : left);
+        step_say_no(t, bytes);
     while (sys_vm_commit(t->committed_end, bytes) != 0) {
         if (bytes == HPAGE_BYTES)
             return false;

@@ -35,6 +35,7 @@ struct page_tier {
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
+    bool rest_small;                            /* what follows committed_end was told to have no hugepages */
     size_t step_bytes;                          /* how much the next commit takes */
     u64 used_granules, free_backed_granules, hugetlb_free_granules;
     u64 regret_granules;                   /* recently purged and wanted back soon: purging was a mistake */

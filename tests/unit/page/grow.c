@@ -45,28 +45,46 @@ static const char *steps_told(void) {
     return told;
 }
 
-Test(grow, every_step_says_no, .init = start) {
+Test(grow, a_reservation_is_told_no_once, .init = start) {
     rt_opt.thp_after = 1 * GIB;
-    cr_expect_str_eq(steps_told(), "nnnnnn");
+    cr_expect_str_eq(steps_told(), "n-----");
+}
+
+Test(grow, each_reservation_is_told, .init = start) {
+    enum { RESERVATION_HPAGES = 512 };
+    enum page_content content;
+    rt_opt.thp_after = 4 * GIB;
+    for (unsigned i = 0; i < RESERVATION_HPAGES; i++)
+        cr_assert_not_null(page_run_alloc(0, HPAGE_GRANULES, 1, &content));
+    cr_expect_eq(fake_calls_nr(FAKE_NOHUGE), 1u);
+    cr_assert_not_null(page_run_alloc(0, HPAGE_GRANULES, 1, &content));
+    cr_expect_eq(fake_calls_nr(FAKE_NOHUGE), 2u);
+}
+
+Test(grow, what_was_refused_is_said_again, .init = start) {
+    rt_opt.thp_after = 1 * GIB;
+    fake_fail(FAKE_NOHUGE, 1, 2);
+    cr_expect_str_eq(steps_told(), "nnn---");
 }
 
 Test(grow, small_sizes_may_come_until_the_large_one_is_earned, .init = start) {
     rt_opt.thp_after = 32 * MIB; /* steps begin at 0, 4, 12, 28, 60 and 124 MiB */
     start_where_small_come();
-    cr_expect_str_eq(steps_told(), "n---nn");
+    fake_fail(FAKE_HUGE, 1, 1000); /* the first touch of a hugepage would say no as well */
+    cr_expect_str_eq(steps_told(), "n---n-");
 }
 
 Test(grow, not_where_memory_is_to_be_exact, .init = start) {
     rt_opt.thp_after = 1 * GIB;
     rt_opt.limit_hard = 1 * GIB;
     start_where_small_come();
-    cr_expect_str_eq(steps_told(), "nnnnnn");
+    cr_expect_str_eq(steps_told(), "n-----");
 }
 
 Test(grow, not_where_none_are_wanted, .init = start) {
     rt_opt.thp = OPT_THP_NEVER;
     start_where_small_come();
-    cr_expect_str_eq(steps_told(), "nnnnnn");
+    cr_expect_str_eq(steps_told(), "n-----");
 }
 
 Test(grow, always_means_always, .init = start) {
