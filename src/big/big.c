@@ -332,53 +332,55 @@ static void pool_shrink(struct hpage *h, size_t bytes) {
     rt_release(h->addr + keep, cut, cut);
 }
 
-/* What a program cuts off cannot be written any more. Between one use of a mapping and the next only its pages go: to
- * change access there and back holds up every page fault of the process. */
-enum cut { CUT_IS_GUARD, CUT_STAYS_WRITABLE };
-static bool own_shrink(struct hpage *h, size_t bytes, enum cut cut) {
-    char *end = h->addr + bytes;
-    if (cut == CUT_STAYS_WRITABLE)
-        return sys_vm_purge(end, h->big_bytes - bytes) == 0;
-    if (sys_vm_guard(end, h->big_writable_bytes - bytes) != 0)
+static bool own_shrink(struct hpage *h, size_t bytes) {
+    if (sys_vm_guard(h->addr + bytes, h->big_writable_bytes - bytes) != 0)
         return false;
     h->big_writable_bytes = bytes;
     return true;
 }
 
 /* The end of a shrunk region goes back; its address space stays for growth, but in a lot. */
-static void region_shrink(struct hpage *h, size_t bytes, enum cut how) {
+static void region_shrink(struct hpage *h, size_t bytes) {
     size_t cut = h->big_bytes - bytes;
     if (UNLIKELY(hugetlb_is_region(h))) {
         pool_shrink(h, bytes);
         return;
     }
-    if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : own_shrink(h, bytes, how)))
+    if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : own_shrink(h, bytes)))
         return;
     h->big_bytes = bytes;
     big_count(0, -(s64)cut);
     rt_usage_add(-(s64)cut);
 }
 
-/* To the end of a hugepage: what grows will grow again, and no hugepage comes to a part of one. Exact limits want
- * nothing unasked. */
-static bool own_commit(struct hpage *h, size_t bytes) {
+/*
+ * How much of what follows becomes writable. What the program grows will grow again, and no hugepage comes to a part of
+ * one: to its end, but where limits are exact. A mapping used again ends where it is wanted, or the first write to its
+ * end would bring a hugepage.
+ */
+enum growth { GROWTH_AGAIN, GROWTH_ONCE };
+
+static bool own_commit(struct hpage *h, size_t bytes, enum growth growth) {
     size_t writable = h->big_writable_bytes, most = h->big_reserve_bytes - sys_page_bytes();
-    size_t whole = rt_opt.limit_hard != 0 ? bytes : MIN(round_up(bytes, HPAGE_BYTES), most);
-    if (sys_vm_commit(h->addr + writable, whole - writable) != 0) {
-        whole = bytes;
-        if (sys_vm_commit(h->addr + writable, whole - writable) != 0)
+    size_t end = MIN(round_up(bytes, HPAGE_BYTES), most);
+    if (growth == GROWTH_ONCE || rt_opt.limit_hard != 0)
+        end = bytes;
+    while (sys_vm_commit(h->addr + writable, end - writable) != 0) {
+        if (end == bytes)
             return false;
+        end = bytes;
     }
-    h->big_writable_bytes = whole;
+    h->big_writable_bytes = end;
     return true;
 }
 
-static bool own_extend(struct hpage *h, size_t bytes) {
-    return bytes + sys_page_bytes() <= h->big_reserve_bytes && (bytes <= h->big_writable_bytes || own_commit(h, bytes));
+static bool own_extend(struct hpage *h, size_t bytes, enum growth growth) {
+    return bytes + sys_page_bytes() <= h->big_reserve_bytes &&
+           (bytes <= h->big_writable_bytes || own_commit(h, bytes, growth));
 }
 
 /* A lot is writable already, and what follows may be free; elsewhere the guard stays. */
-static bool end_is_writable(struct hpage *h, size_t bytes) {
+static bool end_is_writable(struct hpage *h, size_t bytes, enum growth growth) {
     if (is_in_lot(h)) {
         size_t more = round_up(bytes, HPAGE_BYTES) - h->big_reserve_bytes;
         if (bytes <= h->big_reserve_bytes)
@@ -388,14 +390,14 @@ static bool end_is_writable(struct hpage *h, size_t bytes) {
         h->big_reserve_bytes += more;
         return true;
     }
-    return own_extend(h, bytes);
+    return own_extend(h, bytes, growth);
 }
 
-static bool region_grow_in_place(struct hpage *h, size_t bytes) {
+static bool region_grow_in_place(struct hpage *h, size_t bytes, enum growth growth) {
     size_t more = bytes - h->big_bytes;
     if (!rt_usage_reserve(more))
         return false;
-    if (!end_is_writable(h, bytes)) {
+    if (!end_is_writable(h, bytes, growth)) {
         rt_usage_add(-(s64)more);
         return false;
     }
@@ -415,10 +417,10 @@ static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     h->big_writable_bytes = cached.writable_bytes;
     if (bytes <= cached.bytes) {
         if (cached.bytes - bytes > bytes / FIT_PART)
-            region_shrink(h, bytes, CUT_STAYS_WRITABLE);
+            region_shrink(h, bytes);
         return cached.addr;
     }
-    if (region_grow_in_place(h, bytes))
+    if (region_grow_in_place(h, bytes, GROWTH_ONCE))
         return cached.addr;
     (void)region_withdraw(h);
     big_region_release(&cached);
@@ -557,10 +559,10 @@ void *big_resize(void *p, size_t size) {
         return NULL;
     size_t bytes = round_up(size, sys_page_bytes());
     if (bytes <= h->big_bytes) {
-        region_shrink(h, bytes, CUT_IS_GUARD);
+        region_shrink(h, bytes);
         return p;
     }
-    return region_grow_in_place(h, bytes) ? p : region_move(h, bytes);
+    return region_grow_in_place(h, bytes, GROWTH_AGAIN) ? p : region_move(h, bytes);
 }
 
 enum big_where big_locate(const void *p) {

@@ -2,7 +2,7 @@
 /*
  * The reuse cache of big regions: an array under a lock that nobody waits for long. Programs that allocate and free
  * large buffers in a loop get warm memory back; what lies unused for the purge delay, or exceeds the bound, goes to the
- * system. The bound is small until a region is wanted right after one was refused, and then grows by it.
+ * system. Nothing is kept until a region is wanted right after one was refused; then the bound grows by it.
  */
 #include "big/cache.h"
 
@@ -19,7 +19,6 @@ enum {
     REGRET_PART = 16, /* of it fades with each tick */
     TURNS_MAX = 4,    /* on the CPU, that others are offered */
 };
-#define KEEP_MIN_BYTES (4 * MIB)
 
 static struct {
     struct sys_lock lock;
@@ -53,8 +52,7 @@ static size_t regret_max_bytes(void) {
 static size_t cache_max_bytes(void) {
     if (rt_opt.vmalloc_cache == 0)
         return 0;
-    size_t keep = KEEP_MIN_BYTES + atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
-    return MIN(keep, regret_max_bytes());
+    return MIN(atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed), regret_max_bytes());
 }
 
 static void refusal_note(size_t bytes) {

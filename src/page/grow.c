@@ -186,13 +186,16 @@ static bool step_says_no(const struct page_tier *t) {
     return rt_opt.thp != OPT_THP_ALWAYS && !small && !t->rest_small;
 }
 
+/* Of one place in the library, which the tests then know to reach. */
+static NOINLINE bool no_hugepages(char *p, size_t bytes) { return sys_vm_nohuge(p, bytes) == 0; }
+
 /* To all that follows in the reservation, once: to a part of it would split a mapping, which may be one too many. But
  * where small sizes may come from the second step on, the first is told alone. What the kernel refuses it is asked for
  * again with the next step. */
 static void step_say_no(struct page_tier *t, size_t bytes) {
     bool alone = small_hugepages_come && t->committed_bytes == 0;
     size_t left = (size_t)(t->reserved_end - t->committed_end);
-    t->rest_small = sys_vm_nohuge(t->committed_end, alone ? bytes : left) == 0 && !alone;
+    t->rest_small = no_hugepages(t->committed_end, alone ? bytes : left) && !alone;
 }
 
 /* Commit the next step; on failure less, down to one hugepage. */
