@@ -118,9 +118,19 @@ static NOINLINE void small_pages(char *p, const struct region_want *want) {
     (void)sys_vm_nohuge(p, want->reserve_bytes);
 }
 
+/* With addresses for later, or where these are out, for what is wanted and its guard. */
+static char *addresses_reserve(struct region_want *want) {
+    size_t align = MAX(want->align, HPAGE_BYTES);
+    char *p = sys_vm_reserve(want->reserve_bytes, align);
+    if (p != NULL || want->reserve_bytes == want->bytes + sys_page_bytes())
+        return p;
+    want->reserve_bytes = want->bytes + sys_page_bytes();
+    return sys_vm_reserve(want->reserve_bytes, align);
+}
+
 /* Reserved and committed, without a record yet. The caller has counted the bytes. */
-static char *region_map(const struct region_want *want) {
-    char *p = sys_vm_reserve(want->reserve_bytes, MAX(want->align, HPAGE_BYTES));
+static char *region_map(struct region_want *want) {
+    char *p = addresses_reserve(want);
     if (p == NULL)
         return NULL;
     if (want->huge != HUGE_NOT_NOW)
@@ -179,11 +189,11 @@ static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *r
         if (p != NULL)
             return p;
     }
-    *ret_reserve_bytes = reserve_bytes_of(bytes, SLACK_PART);
-    const struct region_want want = {bytes, *ret_reserve_bytes, align, huge, ANY_NODE};
+    struct region_want want = {bytes, reserve_bytes_of(bytes, SLACK_PART), align, huge, ANY_NODE};
     char *p = region_map(&want);
     if (p != NULL)
         hugepages_try(p, &want, 0);
+    *ret_reserve_bytes = want.reserve_bytes;
     return p;
 }
 
@@ -326,7 +336,7 @@ static void pool_shrink(struct hpage *h, size_t bytes) {
     size_t keep = round_up(MAX(bytes, 1), HPAGE_BYTES), cut = h->big_bytes - keep;
     if (cut == 0)
         return;
-    h->big_bytes = h->big_reserve_bytes = keep;
+    h->big_bytes = h->big_writable_bytes = h->big_reserve_bytes = keep;
     hugetlb_region_cut(cut);
     big_count(0, -(s64)cut);
     rt_release(h->addr + keep, cut, cut);
@@ -473,10 +483,10 @@ bool big_may_place(void) { return atomic_load_explicit(&own_nr, memory_order_rel
 void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
     if (size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
-    size_t bytes = round_up(size, sys_page_bytes()), reserve_bytes = reserve_bytes_of(bytes, SLACK_PART);
+    size_t bytes = round_up(size, sys_page_bytes());
     if (!rt_usage_reserve(bytes))
         return NULL;
-    const struct region_want want = {bytes, reserve_bytes, align, hugepages_ask(bytes, 0, use), id};
+    struct region_want want = {bytes, reserve_bytes_of(bytes, SLACK_PART), align, hugepages_ask(bytes, 0, use), id};
     char *p = region_map(&want);
     if (p == NULL) {
         rt_usage_add(-(s64)bytes);
@@ -484,7 +494,7 @@ void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
     }
     hugepages_try(p, &want, 0);
     lot_flags_set(region_record(p), BIG_IS_PLACED);
-    region_publish(p, bytes, reserve_bytes);
+    region_publish(p, bytes, want.reserve_bytes);
     return p;
 }
 
@@ -515,8 +525,7 @@ static int pages_move(bool in_lot, bool of_pool, char *from, size_t bytes, char 
 
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
-    size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
-    size_t reserve_bytes = reserve_bytes_of(bytes, MOVED_SLACK_PART);
+    size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes, old_writable = h->big_writable_bytes;
     char *from = h->addr;
     bool in_lot = is_in_lot(h), of_pool = hugetlb_is_region(h);
     u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages, and what is new gets the same */
@@ -525,8 +534,8 @@ static void *region_move(struct hpage *h, size_t bytes) {
     size_t more = of_pool ? bytes : bytes - old_bytes;
     if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(more))
         return NULL;
-    const struct region_want want = {bytes, reserve_bytes, HPAGE_BYTES, hugepages_ask(bytes, old_bytes, BIG_ANY),
-                                     placed != 0 ? sys_node_of(from) : ANY_NODE};
+    struct region_want want = {bytes, reserve_bytes_of(bytes, MOVED_SLACK_PART), HPAGE_BYTES,
+                               hugepages_ask(bytes, old_bytes, BIG_ANY), placed != 0 ? sys_node_of(from) : ANY_NODE};
     char *p = region_map(&want);
     /* First of all: once its pages have moved the old place, and its record, may be another thread's. */
     bool withdrawn = p != NULL && region_withdraw(h);
@@ -539,16 +548,17 @@ static void *region_move(struct hpage *h, size_t bytes) {
             place_leave(h, in_lot, from, old_bytes, old_reserve);
         hugepages_try(p, &want, old_bytes);
         lot_flags_set(region_record(p), placed);
-        region_publish(p, bytes, reserve_bytes);
+        region_publish(p, bytes, want.reserve_bytes);
         return p;
     }
     if (withdrawn) {
         if (placed != 0)
             lot_flags_set(h, placed);
         region_publish(from, old_bytes, old_reserve);
+        h->big_writable_bytes = old_writable;
     }
     if (p != NULL)
-        own_release(p, reserve_bytes, 0); /* holds nothing yet */
+        own_release(p, want.reserve_bytes, 0); /* holds nothing yet */
     rt_usage_add(-(s64)more);
     return NULL;
 }

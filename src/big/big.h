@@ -3,14 +3,14 @@
  * vmalloc: requests above the largest size class get a mapping of their own, 2 MiB-aligned, with a guard behind it.
  * Freed mappings are kept for a while for reuse; growth moves page tables, not bytes. Called by engine/.
  *
- *   | usable bytes, writable | slack for growth and guard: no access |
+ *   | usable bytes, writable | what is left of a hugepage it grew into | slack for growth and guard: no access |
  *   ^ 2 MiB boundary; its hugepage record holds the region's sizes
  *
  * From some hundred on, regions have no guard and are cut from lots (big/lot.h), so that the kernel has few mappings.
  *
  * Thread-safe and async-signal-safe: of the two locks here the one protects the reuse cache, and whoever finds it held
- * does without the cache; the other, of the lots, is held for a few list operations, and a signal handler on top of its
- * holder does without lots.
+ * lets others run a few times and then does without the cache; the other, of the lots, is held for a few list
+ * operations, and a signal handler on top of its holder does without lots.
  */
 #ifndef QUARRY_BIG_BIG_H
 #define QUARRY_BIG_BIG_H

@@ -77,7 +77,7 @@ struct hpage {
     u32 big_seq; /* of a lot's free extent, see big/lot.h */
     union {
         const void *big_caller;    /* of an area, see big/area.h */
-        size_t big_writable_bytes; /* of any other region outside lots: big_bytes, or more where it is used again */
+        size_t big_writable_bytes; /* of any other region outside lots: big_bytes, or more once it grew */
     };
 };
 

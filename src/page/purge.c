@@ -86,8 +86,10 @@ static void purge_flush(struct purge *pu) {
     if (pu->nr == 0)
         return;
     u64 given = sys_vm_purge_ranges(pu->ranges, pu->nr);
-    if (given != 0)
+    if (given != 0) {
+        pu->tier->purged_at_granules = pu->tier->used_granules;
         rt_usage_purged();
+    }
     for (unsigned i = 0; i < pu->nr; i++) {
         const char *addr = pu->ranges[i].addr;
         struct hpage *h = chunk_hpage(chunk_of(addr), addr);
@@ -156,7 +158,6 @@ void tier_purge_locked(struct page_tier *t, u64 keep_granules) {
     struct purge pu;
     pu.tier = t;
     pu.nr = 0;
-    t->purged_at_granules = t->used_granules;
     for (int list = LONGEST_MAX; list > 0 && t->free_backed_granules > keep_granules; list--) {
         for (struct hpage *h = t->by_longest[list]; h != NULL && t->free_backed_granules > keep_granules; h = h->next) {
             if (hpage_has_waste(h))

@@ -125,6 +125,16 @@ static void runs_add(const struct target *t, const struct hpage *h, struct obs_b
     }
 }
 
+/* And what came with the hugepage that it ends in. */
+static void region_add(const struct target *t, const struct hpage *h, struct obs_backing *b) {
+    size_t end = MIN(round_up(h->big_bytes, HPAGE_BYTES), h->big_reserve_bytes);
+    u64 memory = target_memory_bytes(t, h->addr, h->big_bytes);
+    u64 rest = end <= h->big_bytes ? 0 : target_memory_bytes(t, h->addr + h->big_bytes, end - h->big_bytes);
+    b->heap_bytes += memory + rest;
+    b->unasked_bytes += rest;
+    b->unbacked_bytes += obs_minus(h->big_bytes, memory);
+}
+
 static void chunk_add(const struct target *t, const struct chunk *at, size_t idx, void *arg) {
     static struct hpage hpages[CHUNK_HPAGES];
     struct obs_backing *b = arg;
@@ -134,9 +144,7 @@ static void chunk_add(const struct target *t, const struct chunk *at, size_t idx
         if (h->state == HPAGE_RUNS) {
             runs_add(t, h, b);
         } else if (h->state == HPAGE_BIG) {
-            u64 memory = target_memory_bytes(t, h->addr, h->big_bytes);
-            b->heap_bytes += memory;
-            b->unbacked_bytes += obs_minus(h->big_bytes, memory);
+            region_add(t, h, b);
         }
     }
     b->meta_bytes += target_memory_bytes(t, t->meta.map + idx * CHUNK_GRANULES, CHUNK_GRANULES * sizeof(u16));

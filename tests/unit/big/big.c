@@ -193,6 +193,17 @@ Test(big, where_addresses_are_limited_none_are_kept_for_later, .init = start) {
     cr_expect_eq(fake_reserved_bytes() - reserved, 4 * MIB);
 }
 
+/* A process may set itself a limit later, or have nearly no addresses left. */
+Test(big, where_addresses_for_later_are_refused_those_needed_will_do, .init = start) {
+    fake_fail(FAKE_RESERVE, 1, 1);
+    size_t reserved = fake_reserved_bytes();
+    char *p = alloc(3 * MIB);
+    cr_assert_not_null(p);
+    cr_expect_eq(fake_reserved_bytes() - reserved, 3 * MIB + sys_page_bytes());
+    cr_assert(big_free(p));
+    cr_expect_eq(rt_usage_get(), 0);
+}
+
 Test(big, the_nearest_region_is_reused_and_none_that_is_far_larger, .init = start) {
     earn_cache();
     rt_opt.vmalloc_threshold = 64 * KIB;

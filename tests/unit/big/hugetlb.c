@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { POOL = 16 };
 #define SMALLEST (8 * MIB)
@@ -146,6 +147,21 @@ Test(hugetlb_regions, growing_leaves_them, .init = start) {
     cr_assert(big_free(q));
     (void)big_tick(0, BIG_EVERYTHING);
     cr_expect_eq(rt_usage_get(), 0);
+}
+
+/* What was cut off may be another's by then. */
+Test(hugetlb_regions, a_copy_that_was_cut_ends_where_it_was_cut, .init = start) {
+    char *p = region(SMALLEST, 1, BIG_ANY);
+    cr_expect_eq((char *)big_resize(p, SMALLEST / 2), p);
+    char *other = mmap(p + SMALLEST / 2, HPAGE_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    cr_assert_eq(other, p + SMALLEST / 2);
+    *other = 9;
+    page_hugetlb_fork_prepare();
+    page_hugetlb_forked(PAGE_FORK_CHILD);
+    cr_expect_eq((char *)big_resize(p, SMALLEST / 4), p);
+    cr_expect_eq(*other, 9);
+    *other = 8;
 }
 
 Test(hugetlb_regions, a_child_copies_those_in_use_and_those_kept, .init = start) {
