@@ -14,16 +14,19 @@
 #include <quarry/quarry.h>
 #pragma weak quarry_report
 
-enum { OBJS_NR = 60000, WORKERS_NR = 4 };
+enum { OBJS_NR = 60000, WORKERS_NR = 4, WANTED_BACK = 4 /* times, so that it is kept */ };
 
 static void *objs[OBJS_NR];
 
 static void hold(void) {
-    char *region = malloc(30 << 20), *freed = malloc(3 << 20);
-    CHECK(region != NULL && freed != NULL);
+    char *region = malloc(30 << 20), *freed;
+    CHECK(region != NULL);
     memset(region, 1, 10 << 20);
-    memset(freed, 1, 3 << 20);
-    free(freed);
+    for (unsigned i = 0; i < WANTED_BACK; i++) {
+        CHECK((freed = malloc(3 << 20)) != NULL);
+        memset(freed, 1, 3 << 20);
+        free(freed);
+    }
     for (int i = 0; i < OBJS_NR; i++) {
         size_t size = 100 + (size_t)i % 900;
         CHECK((objs[i] = malloc(size)) != NULL);

@@ -55,7 +55,8 @@ Test(node, without_one_they_lie_where_they_are_touched, .init = machine) {
 /* Where a new mapping is not to be had, one that is kept for reuse serves. */
 Test(node, a_hint_never_refuses, .init = machine) {
     MUST(engine_thread_node(-1) == ENGINE_NODE_SET);
-    engine_free_slow(engine_alloc_slow(LARGE));
+    for (unsigned i = 0; i < 2; i++) /* what is wanted back is kept */
+        engine_free_slow(engine_alloc_slow(LARGE));
     MUST(engine_thread_node(ids[2]) == ENGINE_NODE_SET);
     fake_fail(FAKE_RESERVE, 1, 1000);
     void *p = engine_alloc_slow(LARGE);
