@@ -158,6 +158,7 @@ static void objects_read(struct target *t, struct caches *caches, struct records
     else
         complain("allocinfo: process %d keeps callers of vmalloc areas alone; of objects with QUARRY_SLAB_DEBUG=U",
                  (int)t->pid);
+    w.records = NULL;
     free(w.slab);
 }
 
