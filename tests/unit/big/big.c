@@ -98,6 +98,7 @@ static unsigned all_calls_nr(void) {
 
 /* Freed where nothing may block: no call, not live any more, and used again by the next who asks. */
 Test(big, a_region_freed_atomically_waits, .init = start) {
+    earn_cache();
     char *p = alloc(2 * MIB), *large = alloc(64 * MIB);
     memset(p, 1, 2 * MIB);
     unsigned calls = all_calls_nr();
