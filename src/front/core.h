@@ -199,8 +199,9 @@ EXPORT bool quarry_core1_debug_look(const void *p, struct quarry_core1_slab *ret
 struct quarry_core1_debug_options {
     const char *slab_debug, *failslab;
     size_t slab_debug_bytes, failslab_bytes;
-    bool abort; /* after a report */
-    bool zero;  /* option zero */
+    bool abort;  /* after a report */
+    bool zero;   /* option zero */
+    bool harden; /* option harden */
 };
 EXPORT void quarry_core1_debug_options(struct quarry_core1_debug_options *ret_options);
 

@@ -64,5 +64,6 @@ void quarry_core1_debug_options(struct quarry_core1_debug_options *ret_options) 
                                                        .failslab = known ? rt_opt.failslab.at : NULL,
                                                        .failslab_bytes = rt_opt.failslab.len_bytes,
                                                        .abort = rt_opt.slab_debug_action == OPT_SLAB_DEBUG_ABORT,
-                                                       .zero = rt_opt.zero != 0};
+                                                       .zero = rt_opt.zero != 0,
+                                                       .harden = rt_opt.harden != 0};
 }

@@ -49,7 +49,7 @@ bool kmem_accounted_start(void) {
     if (atomic_load_explicit(&kmem_accounts_on, memory_order_acquire))
         return true;
     for (size_t i = 0; i < ARRAY_NR(kmalloc_bytes); i++) {
-        if (!kmalloc_cache_make(i))
+        if (!kmalloc_cache_make(i) && !(kmem_cache_room(QUARRY_GFP_KERNEL) && kmalloc_cache_make(i)))
             return false;
     }
     quarry_core1_debug_options(&options);

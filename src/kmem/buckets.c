@@ -11,6 +11,8 @@
 
 static const u16 bucket_bytes[] = {16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192};
 enum { BUCKETS_NR = ARRAY_NR(bucket_bytes), NAME_BYTES = 64 };
+/* Making a cache takes as long as some hundred allocations; what stands against it, no class or no memory, stays. */
+enum { RECLAIMABLE_TRY_CALLS = 1024 };
 
 struct quarry_kmem_buckets {
     struct quarry_kmem_cache *_Atomic caches[BUCKETS_NR];
@@ -56,31 +58,51 @@ static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsi
     return kmem_cache_new_once(&b->caches[i], name, size, &args, b->flags, how);
 }
 
-/* Its cache, which is made where the flags allow to wait. */
-static struct quarry_kmem_cache *bucket_get(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags,
-                                            enum kmem_cache_lock how) {
-    unsigned i = bucket_for(size);
+static struct quarry_kmem_cache *bucket_made(struct quarry_kmem_buckets *b, unsigned i) {
     /* order: acquire: the cache.                                                            pairs: [kmem.cache.once] */
-    struct quarry_kmem_cache *s = atomic_load_explicit(&b->caches[i], memory_order_acquire);
-    return s != NULL || !kmem_may_block(flags) ? s : bucket_make(b, i, how);
+    return atomic_load_explicit(&b->caches[i], memory_order_acquire);
+}
+
+/* Its cache, which is made where the flags allow to wait. */
+static struct quarry_kmem_cache *bucket_get(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
+    unsigned i = bucket_for(size);
+    struct quarry_kmem_cache *s = bucket_made(b, i);
+    if (s == NULL && kmem_may_block(flags))
+        s = bucket_make(b, i, KMEM_CACHE_WAIT);
+    return s == NULL && kmem_may_block(flags) && kmem_cache_room(flags) ? bucket_make(b, i, KMEM_CACHE_WAIT) : s;
 }
 
 void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
     if (b == NULL || size - 1 >= bucket_bytes[BUCKETS_NR - 1])
         return quarry_kmalloc(size, flags);
-    struct quarry_kmem_cache *s = bucket_get(b, size, flags, KMEM_CACHE_WAIT);
+    struct quarry_kmem_cache *s = bucket_get(b, size, flags);
     return s == NULL ? NULL : quarry_kmem_cache_alloc(s, flags);
 }
 
-/* kmalloc may be called by a shrinker, on top of who makes a cache. */
-bool kmem_reclaimable_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p) {
-    static struct quarry_kmem_buckets reclaimable = {.flags = QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_NO_MERGE,
-                                                     .name = "kmalloc-rcl"};
-    struct quarry_kmem_cache *s =
-        size > bucket_bytes[BUCKETS_NR - 1] ? NULL : bucket_get(&reclaimable, size, flags, KMEM_CACHE_TRY);
-    if (s != NULL)
-        *ret_p = quarry_kmem_cache_alloc(s, flags);
-    return s != NULL;
+/* Sealed objects (option harden) are those of malloc's classes alone. */
+static bool is_hardened(void) {
+    struct quarry_core1_debug_options options;
+    quarry_core1_debug_options(&options);
+    return options.harden;
+}
+
+/* Who gets none asks elsewhere, so nobody waits: not for the lock, on top of whose holder a handler or a callback for
+ * memory may call kmalloc, nor for memory. */
+static struct quarry_kmem_cache *reclaimable_get(size_t size, quarry_gfp_t flags) {
+    static struct quarry_kmem_buckets b = {.flags = QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_NO_MERGE,
+                                           .name = "kmalloc-rcl"};
+    static _Atomic(u32) calls_without[BUCKETS_NR];
+    unsigned i = bucket_for(size);
+    struct quarry_kmem_cache *s = bucket_made(&b, i);
+    if (s != NULL || !kmem_may_block(flags))
+        return s;
+    bool tries = atomic_fetch_add_explicit(&calls_without[i], 1, memory_order_relaxed) % RECLAIMABLE_TRY_CALLS == 0;
+    return tries && !is_hardened() ? bucket_make(&b, i, KMEM_CACHE_TRY) : NULL;
+}
+
+void *kmem_reclaimable_kmalloc(size_t size, quarry_gfp_t flags) {
+    struct quarry_kmem_cache *s = size > bucket_bytes[BUCKETS_NR - 1] ? NULL : reclaimable_get(size, flags);
+    return s == NULL ? NULL : kmem_cache_alloc_once(s, flags);
 }
 
 /* As kvmalloc: from the buckets without much effort where an area is the other way. */

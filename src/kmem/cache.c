@@ -5,7 +5,8 @@
  *
  * One lock, for making and destroying; allocating and freeing know nothing of it. The heap wants its classes made and
  * unmade one call at a time, which the lock sees to. It is held over fork, so that the child finds it free and the
- * list whole: whoever holds it waits for nothing that another fork handler holds.
+ * list whole: whoever holds it waits for nothing that another fork handler holds. Nor for a shrinker, which may take
+ * what somebody holds who waits for the lock: memory that lacks under it is asked for when it is released.
  */
 #include "kmem/cache.h"
 
@@ -39,6 +40,8 @@ static struct quarry_kmem_cache *pinned;
 
 /* Odd while the list, or a cache on it, may be changing: kmem/view.h. */
 static _Atomic(u32) changes;
+/* What the thread that changes something was inside of before. */
+static quarry_gfp_t changer_inside;
 
 static void lock(void) { (void)pthread_mutex_lock(&caches_lock); }
 static void unlock(void) { (void)pthread_mutex_unlock(&caches_lock); }
@@ -48,8 +51,9 @@ static void unlock_child(void) {
         kmem_grace_fork_child();
 }
 
-/* The same for whoever changes something. A reader in another process takes no lock. */
+/* The same for whoever changes something. A reader in another process takes no lock. No allocation asks shrinkers. */
 static void changes_begin(void) {
+    changer_inside = kmem_gfp_inside_set(kmem_gfp_inside() | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN);
     atomic_fetch_add_explicit(&changes, 1, memory_order_relaxed);
     /* order: release: the odd number is seen before any of the changes is. */
     atomic_thread_fence(memory_order_release);
@@ -61,6 +65,7 @@ static void lock_to_change(void) {
 static void unlock_changed(void) {
     /* order: release: the changes are seen before the even number is. */
     atomic_fetch_add_explicit(&changes, 1, memory_order_release);
+    (void)kmem_gfp_inside_set(changer_inside);
     unlock();
 }
 
@@ -156,10 +161,10 @@ static int class_make(struct quarry_kmem_cache *s) {
 
 static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
     struct quarry_kmem_cache *s = quarry_core1_alloc(sizeof(*s));
-    char *copy = quarry_kstrdup(name, QUARRY_GFP_KERNEL);
+    char *copy = quarry_core1_alloc(strlen(name) + 1); /* by what the thread is inside of, not by flags */
     if (s != NULL && copy != NULL) {
         *s = *like;
-        s->name = copy;
+        s->name = strcpy(copy, name);
         bool prepared = kmem_debug_cache_prepare(s);
         struct quarry_kmem_cache *old = prepared ? pinned_adopt(s) : NULL;
         if (old != NULL || (prepared && class_make(s) == 0)) {
@@ -251,12 +256,22 @@ static void grace_prepare(quarry_slab_flags_t flags) {
         atomic_store_explicit(&have_grace, true, memory_order_relaxed);
 }
 
+bool kmem_cache_room(quarry_gfp_t flags) {
+    void *p = quarry_kmalloc(sizeof(struct quarry_kmem_cache),
+                             flags & ~(QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE | QUARRY_GFP_ZONES));
+    quarry_kfree(p);
+    return p != NULL;
+}
+
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
                                          quarry_slab_flags_t flags) {
+    struct quarry_kmem_cache *s = NULL;
     grace_prepare(flags);
-    lock_to_change();
-    struct quarry_kmem_cache *s = cache_make(name, size, args, flags);
-    unlock_changed();
+    for (int tries = 2; s == NULL && tries > 0 && (tries == 2 || kmem_cache_room(QUARRY_GFP_KERNEL)); tries--) {
+        lock_to_change();
+        s = cache_make(name, size, args, flags);
+        unlock_changed();
+    }
     return s;
 }
 
@@ -518,6 +533,16 @@ FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp
     if (LIKELY(QUARRY_GFP_IS_PLAIN(flags)))
         return quarry_core1_class_alloc(&s->class);
     return alloc_by_flags(s, flags);
+}
+
+/* Shrinkers that a limit asks see the flags, as ever. */
+void *kmem_cache_alloc_once(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    if (!kmem_may_block(flags))
+        return zeroed(s, flags, quarry_core1_class_alloc_atomic(&s->class, false));
+    quarry_gfp_t before = kmem_gfp_inside_set(flags);
+    void *p = quarry_core1_class_alloc(&s->class);
+    (void)kmem_gfp_inside_set(before);
+    return zeroed(s, flags, p);
 }
 
 void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {

@@ -100,7 +100,8 @@ static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
         return p;
     if ((flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL)
         return kmem_accounted_kmalloc(size, flags);
-    if ((flags & QUARRY___GFP_RECLAIMABLE) != 0 && kmem_reclaimable_kmalloc(size, flags, &p))
+    if ((flags & (QUARRY___GFP_RECLAIMABLE | QUARRY___GFP_THISNODE)) == QUARRY___GFP_RECLAIMABLE &&
+        (p = kmem_reclaimable_kmalloc(size, flags)) != NULL)
         return p;
     if (QUARRY_KMALLOC_IS_PLAIN(size, flags & ~(QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE)))
         return quarry_core1_alloc(size);

@@ -143,7 +143,7 @@ enum page_content { PAGE_DIRTY = 0, PAGE_ZERO };
  * page/node.h, whose memory it is where that node has any. */
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
 /* The same of a run whose owner says that it is short-lived: from hugepages that other runs are kept out of, as long as
- * that needs no waiting and no more address space. */
+ * that needs no waiting and while there is address space. */
 void *page_run_alloc_reclaimable(unsigned node, unsigned granules_nr, unsigned align_nr,
                                  enum page_content *ret_content);
 /* This very thread is inside the tier: the caller runs in a signal handler on top of it, and every run is refused. */

@@ -620,6 +620,48 @@ static void reclaimable_kmalloc(size_t unused) {
     kfree(p);
 }
 
+static bool slabinfo_has(const char *name) {
+    static char text[1 << 18];
+    CHECK(quarry_slabinfo(text, sizeof(text)) < sizeof(text));
+    return strstr(text, name) != NULL;
+}
+
+/* Where no cache can be made for them they are as others, and it is not tried again each time, but now and then. */
+static void reclaimable_without_class(size_t unused) {
+    enum { BUCKETS_MAX = 2000, CALLS_BETWEEN = 1024 };
+    struct kmem_cache *one = cache_of(64);
+    size_t nr = 0;
+    (void)unused;
+    if (kmalloc_debugged())
+        return;
+    for (const void *p = one; p != NULL; nr++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "many-%zu", nr);
+        kmem_buckets *b = kmem_buckets_create(name, 0, 0, 0, NULL);
+        CHECK(b != NULL && nr < BUCKETS_MAX);
+        for (size_t size = 16; p != NULL && size <= 8192; size *= 2)
+            p = kmem_buckets_alloc(b, size, GFP_KERNEL);
+    }
+    for (int calls = 0; calls < CALLS_BETWEEN; calls++) {
+        void *p = kmalloc(400, GFP_KERNEL | __GFP_RECLAIMABLE);
+        CHECK(p != NULL);
+        kfree(p);
+        if (calls == 0)
+            kmem_cache_destroy(one);
+    }
+    CHECK(!slabinfo_has("\nkmalloc-rcl-512 "));
+    kfree(kmalloc(400, GFP_KERNEL | __GFP_RECLAIMABLE));
+    CHECK(slabinfo_has("\nkmalloc-rcl-512 "));
+}
+
+/* With harden=on: sealed as others, and a second free is told. */
+static void hardened(void) {
+    char *p = kmalloc(opaque_size(200), GFP_KERNEL | __GFP_RECLAIMABLE);
+    CHECK(p != NULL && !slabinfo_has("\nkmalloc-rcl-"));
+    kfree(p);
+    kfree(opaque(p));
+}
+
 static const struct test_case table[] = {
     {"forms", forms, 0, CASE_QUARRY},
     {"alignment", alignment, 0, CASE_QUARRY},
@@ -639,6 +681,7 @@ static const struct test_case table[] = {
     {"sheaves", sheaves, 0, CASE_QUARRY},
     {"lifetimes", lifetimes, 0, CASE_QUARRY},
     {"kmalloc, short-lived", reclaimable_kmalloc, 0, CASE_QUARRY},
+    {"kmalloc, short-lived, no class", reclaimable_without_class, 0, CASE_QUARRY},
     {"buckets", buckets, 0, CASE_QUARRY},
     {"buckets, valloc", buckets_valloc, 0, CASE_QUARRY},
     {"buckets, at once", buckets_at_once, 0, CASE_QUARRY},
@@ -654,6 +697,8 @@ int main(int argc, char **argv) {
         panicking();
     else if (strcmp(own, "limited") == 0)
         limited();
+    else if (strcmp(own, "hardened") == 0)
+        hardened();
     if (argc == 2 && own[0] != '-')
         return 0;
     return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0]));

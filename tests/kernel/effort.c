@@ -128,6 +128,60 @@ static void masks(size_t bulk) {
     CHECK(kmem_cache_alloc(cache, GFP_KERNEL) == NULL && (seen & __GFP_FS) != 0);
 }
 
+/* All there is, to the last small object. */
+static void fill_whole(void) {
+    fill();
+    for (size_t size = PIECE; size >= 16; size = size > 2048 ? size / 2 : size - 16) {
+        while (kmalloc(size, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) != NULL) {
+        }
+    }
+}
+
+/* Where the first object has a cache made on its way, which memory lacks for, that asks by no other flags. */
+static void *want_made(size_t of_buckets, kmem_buckets *buckets, size_t size, gfp_t flags) {
+    flags |= __GFP_NOWARN;
+    return of_buckets ? kmem_buckets_alloc(buckets, size, flags)
+                      : kmalloc(opaque_size(size), flags | __GFP_RECLAIMABLE);
+}
+
+static void masks_made(size_t of_buckets) {
+    static struct shrinker shrinker = {.count_objects = mask_count, .scan_objects = late_scan, .seeks = DEFAULT_SEEKS};
+    kmem_buckets *buckets = kmem_buckets_create("own", 0, 0, 0, NULL);
+    CHECK(buckets != NULL);
+    fill_whole();
+    CHECK(register_shrinker(&shrinker, "masks") == 0);
+    counts = 0;
+    (void)want_made(of_buckets, buckets, 200, GFP_NOFS);
+    CHECK_MSG(counts > 0 && (seen & __GFP_FS) == 0 && (seen & __GFP_IO) != 0, "%lu times by %#x", counts, seen);
+    seen = 0;
+    (void)want_made(of_buckets, buckets, 400, GFP_NOIO);
+    CHECK_MSG(seen != 0 && (seen & (__GFP_FS | __GFP_IO)) == 0, "by %#x", seen);
+    counts = 0;
+    (void)want_made(of_buckets, buckets, 800, GFP_KERNEL | __GFP_NORETRY);
+    CHECK_MSG(counts == 0, "__GFP_NORETRY asked the shrinkers %lu times", counts);
+}
+
+/* A cache is made with effort, too, and then nobody holds the lock of caches, which quarry_slabinfo() takes. */
+static unsigned long looking_count(struct shrinker *s, struct shrink_control *sc) {
+    static char text[1 << 16];
+    CHECK(quarry_slabinfo(text, sizeof(text)) > 0);
+    return held_count(s, sc);
+}
+
+static void made_with_effort(size_t of_buckets) {
+    static struct shrinker shrinker = {
+        .count_objects = looking_count, .scan_objects = held_scan, .seeks = DEFAULT_SEEKS};
+    kmem_buckets *buckets = kmem_buckets_create("own", 0, 0, 0, NULL);
+    CHECK(buckets != NULL);
+    fill_whole();
+    CHECK(register_shrinker(&shrinker, "looking") == 0);
+    gives = true;
+    counts = 0;
+    CHECK(of_buckets ? kmem_buckets_alloc(buckets, 200, GFP_KERNEL) != NULL
+                     : kmem_cache_create("late", 200, 0, SLAB_NO_MERGE, NULL) != NULL);
+    CHECK(counts > 0 && scans > 0);
+}
+
 /* A shrinker's own requests are plain ones, whoever waits for it. */
 static struct kmem_cache *things;
 static struct mem_cgroup *full;
@@ -197,6 +251,10 @@ static const struct test_case table[] = {
     {"plain, a cache", plain, OBJECT, CASE_QUARRY},
     {"masks", masks, 0, CASE_QUARRY},
     {"masks, bulk", masks, 1, CASE_QUARRY},
+    {"masks, short-lived", masks_made, 0, CASE_QUARRY},
+    {"masks, buckets", masks_made, 1, CASE_QUARRY},
+    {"effort for a cache", made_with_effort, 0, CASE_QUARRY},
+    {"effort for buckets", made_with_effort, 1, CASE_QUARRY},
     {"nested", nested, 0, CASE_QUARRY},
     {"nofail, a page", nofail, PAGE, CASE_QUARRY},
     {"nofail, pages", nofail, PAGES, CASE_QUARRY},

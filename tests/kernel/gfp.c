@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,39 @@ static void reserve_by_scope(size_t unused) {
     CHECK(take_all(GFP_NOWAIT) > 0);
     memalloc_noreclaim_restore(flags);
     give_all();
+}
+
+/* What objects without the flag have, those with it have: memory at hand of theirs, and the reserve. */
+static void short_lived(size_t of_reserve) {
+    enum { SIZE = 200, PLAIN_NR = 256 };
+    static void *plain[PLAIN_NR];
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET((size_t)sched_getcpu(), &here);
+    CHECK(sched_setaffinity(0, sizeof(here), &here) == 0); /* what it frees is at hand there */
+    kfree(kmalloc(SIZE, GFP_KERNEL | __GFP_RECLAIMABLE));
+    for (int i = 0; i < PLAIN_NR && !of_reserve; i++)
+        CHECK((plain[i] = kmalloc(opaque_size(SIZE), GFP_KERNEL)) != NULL);
+    for (size_t size = 1 << 20; size >= 16; size = size > 2048 ? size / 2 : size - 16) {
+        gfp_t life = size <= 8192 ? __GFP_RECLAIMABLE : 0;
+        while (kmalloc(size, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN | life) != NULL) {
+        }
+    }
+    CHECK(kmalloc(SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN | __GFP_RECLAIMABLE) == NULL);
+    if (!of_reserve) {
+        CHECK(kmalloc(SIZE, GFP_NOWAIT | __GFP_RECLAIMABLE) == NULL);
+        kfree_bulk(PLAIN_NR, plain);
+        CHECK(kmalloc(SIZE, GFP_NOWAIT | __GFP_RECLAIMABLE) != NULL);
+        CHECK(kmalloc(SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOFAIL | __GFP_RECLAIMABLE) != NULL);
+        return;
+    }
+    CHECK(kmalloc(SIZE, GFP_KERNEL | __GFP_MEMALLOC | __GFP_NORETRY | __GFP_RECLAIMABLE) != NULL);
+    CHECK(kmalloc(SIZE, GFP_KERNEL | __GFP_HIGH | __GFP_NORETRY | __GFP_RECLAIMABLE) != NULL);
+    unsigned flags = memalloc_noreclaim_save();
+    CHECK(kmalloc(SIZE, GFP_KERNEL | __GFP_RECLAIMABLE) != NULL);
+    memalloc_noreclaim_restore(flags);
+    char *p = kzalloc(SIZE, GFP_ATOMIC | __GFP_RECLAIMABLE);
+    CHECK(p != NULL && p[0] == 0 && p[SIZE - 1] == 0);
 }
 
 static void sizes(size_t unused) {
@@ -249,6 +283,8 @@ static const struct test_case table[] = {
     {"combinations", combinations, 0, CASE_QUARRY},
     {"reserve", reserve, 1 << 20, CASE_QUARRY},
     {"reserve by scope", reserve_by_scope, 0, CASE_QUARRY},
+    {"reserve, short-lived", short_lived, 1, CASE_QUARRY},
+    {"at hand, short-lived", short_lived, 0, CASE_QUARRY},
     {"atomic sizes", sizes, 0, CASE_QUARRY},
     {"shrinkers", shrinking, 0, CASE_QUARRY},
     {"shrinkers that leave", unregistering, 0, CASE_QUARRY},
