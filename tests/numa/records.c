@@ -42,9 +42,7 @@ static void records_find(uintptr_t *ret_from, uintptr_t *ret_to) {
     CHECK(*ret_to - *ret_from > (uintptr_t)4 << 30);
 }
 
-/* KiB of records by node, of those told to prefer one. What has no policy the kernel moves to where it is used
- * (kernel.numa_balancing): what was there before nodes were looked for, and neighbours of the records, libraries' data.
- */
+/* KiB of records by node. */
 static void records_count(unsigned long *ret_kib) {
     char line[1024], key[16];
     uintptr_t from, to, at;
@@ -53,7 +51,7 @@ static void records_count(unsigned long *ret_kib) {
     FILE *file = fopen("/proc/self/numa_maps", "r");
     CHECK(file != NULL);
     while (fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "%lx", &at) != 1 || at < from || at >= to || strstr(line, " default ") != NULL)
+        if (sscanf(line, "%lx", &at) != 1 || at < from || at >= to)
             continue;
         for (unsigned node = 0; node < nodes_nr; node++) {
             (void)snprintf(key, sizeof(key), " N%u=", node);
@@ -134,9 +132,17 @@ static void try_pair(unsigned maker, unsigned freer) {
               makers, BITMAPS_KIB);
 }
 
+/* The kernel would move what has no policy to where it is used: what was there before nodes were looked for, and
+ * neighbours of the records, libraries' data. */
+static void balancing_end(void) {
+    FILE *file = fopen("/proc/sys/kernel/numa_balancing", "w");
+    CHECK(file == NULL || (fputs("0", file) >= 0 && fclose(file) == 0));
+}
+
 int main(int argc, char **argv) {
     (void)argc;
     unsigned first = 0, second;
+    balancing_end();
     nodes_read();
     while (!both(first))
         first++;
