@@ -168,7 +168,8 @@ void mag_watch(enum mag_watch which) {
 /*
  * A thread that sleeps after some hundred calls has another id each time (Linux before 6.13), and would be served from
  * where that one was used last: an id that changes its node again within a few slow allocations stays on the slow path,
- * which looks each time, until it was on one node for as many as such a thread makes at once.
+ * which looks each time, until it was on one node for as many as such a thread makes at once. Not counted is who takes
+ * nodes in turn by a policy: it changes them every few slow allocations, and each of those would put the end off.
  */
 enum { CALM_CALLS = 4, WARY_CALLS = 255 };
 
@@ -180,7 +181,7 @@ static u8 wary_after_move(struct mag_region *r) {
     return roams ? WARY_CALLS : 0;
 }
 
-/* One call nearer to its end. True: there it is. */
+/* One call nearer to its end, an allocation, a free or a tick: each looked. True: there it is. */
 static bool wary_ends(struct mag_region *r) {
     u8 left = atomic_load_explicit(&r->wary, memory_order_relaxed);
     if (left != 0)
@@ -204,7 +205,7 @@ void region_follow(unsigned node) {
             atomic_store_explicit(&r->wary, 1, memory_order_relaxed); /* the next call tries again */
         return;
     }
-    if (moves)
+    if (moves && !page_node_is_in_turn())
         atomic_store_explicit(&r->wary, wary_after_move(r), memory_order_relaxed);
     atomic_store_explicit(&r->home, (u8)node, memory_order_relaxed);
     atomic_store_explicit(&r->nudged, false, memory_order_relaxed);
@@ -216,14 +217,17 @@ void region_follow(unsigned node) {
 
 /*
  * Who may not block does not answer, nor does who asks for a node: an id where nobody else allocates is let go at the
- * next turn, and not told again before the one after. True: told now; false: let go.
+ * next turn, and not told again before the one after. True: told now; false: let go. A free or a tick may answer for
+ * it each time, which of the calls of an id that roams are one: where it was on one node for enough allocations since,
+ * it roams no more.
  */
 static bool region_nudge(struct mag_region *r) {
     u32 now = (u32)atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed);
     bool unanswered = atomic_load_explicit(&r->nudged, memory_order_relaxed) &&
                       atomic_load_explicit(&r->nudged_at, memory_order_relaxed) != now;
+    u16 stayed_calls = (u16)(now - atomic_load_explicit(&r->calm_at, memory_order_relaxed) + CALM_CALLS);
     atomic_store_explicit(&r->nudged, !unanswered, memory_order_relaxed);
-    if (unanswered)
+    if (unanswered || stayed_calls > WARY_CALLS)
         atomic_store_explicit(&r->wary, 0, memory_order_relaxed);
     atomic_store_explicit(&r->nudged_at, now, memory_order_relaxed);
     return !unanswered;

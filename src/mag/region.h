@@ -36,7 +36,8 @@ struct mag_region {
     _Atomic(bool) nudged;    /* its allocations take the slow path, until one of them has said where it runs */
     _Atomic(u32) nudged_at;  /* the low bits of its slow_allocs then; nudger only */
     _Atomic(bool) settled;   /* its maker publishes it no more: from then on only who has the stop lock does */
-    _Atomic(u8) wary;        /* slow calls until its allocations are fast again: it roams. A hint, as is calm_at. */
+    _Atomic(u8) wary;        /* it roams: slow allocations, slow frees and ticks until its allocations are fast again. A
+                                hint, as is calm_at. */
     _Atomic(u16) calm_at;    /* the low bits of its slow_allocs from which on one more change of node is the first */
     _Atomic(u64) drained_at; /* sum of counts when last looked at; drainer only */
     /*

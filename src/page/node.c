@@ -32,6 +32,7 @@ const struct page_nodes_view page_nodes_view = {&numa, &first};
 /* Index + 1, 0: none. Of this thread's hint, and of what its policy said when it was last asked for. */
 static __thread s16 hint, ruled_by;
 static __thread u8 calls_left; /* until it is asked for again */
+static __thread bool in_turn;  /* its policy names a node anew each time */
 
 /* Index 0 is where the process began: the two change places, which is its own reverse. */
 static unsigned swapped(unsigned node) { return node == 0 ? first : node == first ? 0 : node; }
@@ -199,8 +200,11 @@ void page_node_heed(void) {
         return;
     enum sys_policy policy = sys_thread_policy(&nodes);
     ruled_by = (s16)(1 + (policy == SYS_POLICY_NONE ? PAGE_NODE_ANY : policy_node(policy, &nodes)));
+    in_turn = policy == SYS_POLICY_TURNS && ruled_by != 0;
     calls_left = policy == SYS_POLICY_TURNS ? TURN_CALLS : CALLS;
 }
+
+bool page_node_is_in_turn(void) { return in_turn; }
 
 unsigned page_node_far(void) {
     int node = (hint != 0 ? hint : ruled_by) - 1;

@@ -48,6 +48,8 @@ void page_nodes_fork_child(void);
 
 /* The thread's memory policy is asked for now and then, in the course of allocations that leave the fast path. */
 void page_node_heed(void);
+/* What it said when it was last asked for: nodes of ours in turn, so that a change of node is no change of place. */
+bool page_node_is_in_turn(void);
 /* The index of this thread's node: what page_node_hint() said, its memory policy, or where it runs. Stale on return. */
 unsigned page_node_far(void);
 static ALWAYS_INLINE unsigned page_node_here(void) { return LIKELY(page_nodes_nr() == 1) ? 0 : page_node_far(); }

@@ -43,8 +43,9 @@ static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
     if (p == NULL)
         return -1;
     /* Records are few and far between: where hugepages come unasked, the first write would bring 2 MiB, and all of it
-     * to the node that the process begins on. */
-    (void)sys_vm_nohuge(p, map + tab + pool_bytes);
+     * to the node that the process begins on. The map has none before it is writable for 16 GiB of address space in a
+     * row, and may have them then. */
+    (void)sys_vm_nohuge(p + map, tab + pool_bytes);
     size_t first = tab + MIN(POOL_STEP_BYTES, pool_bytes);
     if (sys_vm_commit(p + map, first) != 0) {
         (void)sys_vm_release(p, map + tab + pool_bytes);

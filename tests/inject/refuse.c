@@ -15,7 +15,8 @@
  *     of what is backed, no region is left, address space is not lost, and everything works again.
  *
  * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
- *        refuse pairs CALL FIRST STEP   all pairs from the first on, each STEP-th: the soak's longest part, in pieces
+ *        refuse pairs CALL FIRST STEP   pairs from the first on, each STEP-th: the soak's longest part, in pieces. Of
+ *                             each pair one error, in turn; with SOAK set all of them
  *        refuse foreign       mmap is refused while foreign memory is freed
  *        refuse dense         madvise is refused while small pages that became dense are made hugepages, and then no
  * more
@@ -580,6 +581,7 @@ static void pairs_try(const struct kind *kind, unsigned first, unsigned step) {
     for (unsigned call = first; call <= calls; call += step)
         trials += trials_with_errors(kind, call, 2);
     printf("%s: %u calls, %u pairs, %u not reached\n", kind->name, calls, trials, missed_nr);
+    CHECK_MSG(trials > 0, "there is no call %u", first);
     CHECK_MSG(missed_nr <= trials / 2, "%u of %u pairs were not reached", missed_nr, trials);
 }
 

@@ -76,6 +76,14 @@ static inline void nodes_read(void) {
 static inline bool nodes_has_cpus(unsigned node) { return CPU_COUNT(&nodes_cpus[node]) != 0; }
 static inline void nodes_go(unsigned node) { CHECK(sched_setaffinity(0, sizeof(cpu_set_t), &nodes_cpus[node]) == 0); }
 
+/* Begun anew by a thread of the node, so that the first memory of the heap, and its first records, lie there; without
+ * the variable that asked for it. */
+static inline void nodes_begin_on(unsigned node, const char *variable, char **argv) {
+    CHECK(unsetenv(variable) == 0);
+    nodes_go(node);
+    CHECK(execv("/proc/self/exe", argv) == 0);
+}
+
 /* The nearest node with memory. */
 static inline unsigned nodes_home(unsigned node) {
     unsigned best = NODES_MAX;

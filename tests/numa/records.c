@@ -3,10 +3,12 @@
  * Where the heap's own records lie: one node's thread makes objects, another node's frees half of them, and so is the
  * first to touch the bitmaps of their slabs. They must be memory of the first node all the same. The records are the
  * one mapping of a process that is of gigabytes; which of its pages lie where is in numa_maps. Owns the threads and the
- * judging; the nodes are nodes.h's.
+ * judging; the nodes are nodes.h's. It is begun anew on the makers' node where the environment says so, as it may be by
+ * chance: then the records that were there first are that node's.
  *
  * guest:
  * guest cpu_id: QUARRY_PERCPU=cpu_id
+ * guest begun: RECORDS_BEGIN=maker
  */
 #include "nodes.h"
 
@@ -63,19 +65,22 @@ static void records_count(unsigned long *ret_kib) {
 /*
  * KiB of memory among the records that may become hugepages: where these come unasked, as Debian has it, they bring
  * memory of the node that was first, for records of any. By what the kernel was told, since whether one comes depends
- * on where the mapping lies. Before there are threads, whose stacks may be neighbours.
+ * on where the mapping lies. Before there are threads, whose stacks may be neighbours. What is only reserved, the page
+ * map's most, has no memory.
  */
 static unsigned long records_may_be_huge_kib(void) {
     enum { HUGE_BYTES = 2 << 20 };
-    char line[512];
+    char line[512], may[8];
     uintptr_t from, to, start, end;
     unsigned long inode, sum = 0, kib = 0;
     records_find(&from, &to);
     FILE *file = fopen("/proc/self/smaps", "r");
     CHECK(file != NULL);
     while (fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &start, &end, &inode) == 3)
-            kib = start >= from && start < to && inode == 0 && end - start >= HUGE_BYTES ? (end - start) / 1024 : 0;
+        if (sscanf(line, "%lx-%lx %7s %*s %*s %lu", &start, &end, may, &inode) == 4)
+            kib = start >= from && start < to && inode == 0 && may[1] == 'w' && end - start >= HUGE_BYTES
+                      ? (end - start) / 1024
+                      : 0;
         else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " nh") == NULL)
             sum += kib;
     }
@@ -127,8 +132,17 @@ static void try_pair(unsigned maker, unsigned freer) {
               makers, BITMAPS_KIB);
 }
 
-int main(void) {
+/* The kernel would move what has no policy to where it is used: what was there before nodes were looked for, and
+ * neighbours of the records, libraries' data. */
+static void balancing_end(void) {
+    FILE *file = fopen("/proc/sys/kernel/numa_balancing", "w");
+    CHECK(file == NULL || (fputs("0", file) >= 0 && fclose(file) == 0));
+}
+
+int main(int argc, char **argv) {
+    (void)argc;
     unsigned first = 0, second;
+    balancing_end();
     nodes_read();
     while (!both(first))
         first++;
@@ -136,6 +150,8 @@ int main(void) {
         second++;
     if (second == nodes_nr)
         return NODES_SKIPPED;
+    if (getenv("RECORDS_BEGIN") != NULL)
+        nodes_begin_on(second, "RECORDS_BEGIN", argv);
     CHECK_MSG(records_may_be_huge_kib() == 0, "%lu KiB of records may be hugepages", records_may_be_huge_kib());
     nodes_go(first);
     try_pair(second, first);

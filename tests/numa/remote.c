@@ -114,18 +114,13 @@ static void judge(void) {
 
 static bool both(unsigned node) { return nodes_memory[node] && nodes_has_cpus(node); }
 
-/* Begun anew by a thread of the node, so that the first memory of the heap, and its first records, lie there. */
-static void begin_on(unsigned node, char **argv) {
-    CHECK(unsetenv("REMOTE_BEGINS") == 0);
-    nodes_go(node);
-    CHECK(execv("/proc/self/exe", argv) == 0);
-}
-
 /* remote OBJECTS, from the environment where to begin. */
 int main(int argc, char **argv) {
     const char *begins = getenv("REMOTE_BEGINS");
     pthread_t maker, freer;
     objects_nr = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
+    CHECK_MSG(objects_nr >= HELD && objects_nr % PARTS == 0, "%lu objects: not %u at least, in %u parts", objects_nr,
+              HELD, PARTS);
     nodes_read();
     while (!both(makers))
         makers++;
@@ -134,7 +129,7 @@ int main(int argc, char **argv) {
     if (freers == nodes_nr)
         return NODES_SKIPPED;
     if (begins != NULL)
-        begin_on(strcmp(begins, "freer") == 0 ? freers : makers, argv);
+        nodes_begin_on(strcmp(begins, "freer") == 0 ? freers : makers, "REMOTE_BEGINS", argv);
     CHECK(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0); /* stacks would grow by hugepages now and then */
     CHECK(sem_init(&room, 0, BATCHES) == 0 && sem_init(&filled, 0, 0) == 0);
     CHECK(pthread_create(&maker, NULL, make, NULL) == 0);

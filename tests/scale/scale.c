@@ -17,6 +17,7 @@
 #include "scale/machine.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -425,6 +426,37 @@ static u64 atomic_slow_calls(unsigned calls) {
     return after.slow_allocs - before.slow_allocs;
 }
 
+/* The first id's next thread, which takes two nodes in turn by a policy of its own. */
+static void *take_turns(void *unused) {
+    struct sys_nodes nodes = {{0}};
+    (void)unused;
+    sys_nodes_add(&nodes, 0);
+    sys_nodes_add(&nodes, 1);
+    fake_policy(SYS_POLICY_TURNS, &nodes);
+    (void)steps_on(0, LONG);
+    expect_fast_on(0, "with nodes in turn");
+    return NULL;
+}
+
+static void expect_end_with_turns(void) {
+    pthread_t thread;
+    roam();
+    CHECK(pthread_create(&thread, NULL, take_turns, NULL) == 0 && pthread_join(thread, NULL) == 0, "no thread");
+}
+
+/* Those who may not block make all allocations, and a tick on the same id answers each time that it is told to look. */
+static void expect_end_with_answers(void) {
+    roam();
+    for (unsigned tick = 0; tick < 2; tick++) {
+        u64 slow;
+        mag_nodes_nudge();
+        mag_rest();
+        slow = atomic_slow_calls(LONG);
+        CHECK(tick == 0 || slow * SLOW_PART <= LONG, "%llu slow of %u where others answer", (unsigned long long)slow,
+              LONG);
+    }
+}
+
 static void roaming_run(unsigned unused) {
     (void)unused;
     machine = (struct machine){16, 4, 16, PLACEMENT_PINNED, SYS_RSEQ_MM_CID};
@@ -441,6 +473,8 @@ static void roaming_run(unsigned unused) {
     CHECK(atomic_slow_calls(STEPS) == STEPS, "fast while it roams");
     mag_nodes_nudge();
     CHECK(atomic_slow_calls(LONG) * SLOW_PART <= LONG, "nobody lets go of an id whose threads may not block");
+    expect_end_with_answers();
+    expect_end_with_turns();
     all_back();
 }
 
