@@ -161,10 +161,11 @@ static int class_make(struct quarry_kmem_cache *s) {
 
 static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
     struct quarry_kmem_cache *s = quarry_core1_alloc(sizeof(*s));
-    char *copy = quarry_core1_alloc(strlen(name) + 1); /* by what the thread is inside of, not by flags */
+    size_t name_bytes = strlen(name) + 1;
+    char *copy = quarry_core1_alloc(name_bytes); /* by what the thread is inside of, not by flags */
     if (s != NULL && copy != NULL) {
         *s = *like;
-        s->name = strcpy(copy, name);
+        s->name = memcpy(copy, name, name_bytes);
         bool prepared = kmem_debug_cache_prepare(s);
         struct quarry_kmem_cache *old = prepared ? pinned_adopt(s) : NULL;
         if (old != NULL || (prepared && class_make(s) == 0)) {
