@@ -74,6 +74,7 @@ enum {
     /* And a reservation of the page tier, if now and then it can't be given back when address space is out. */
     RESERVATION_BYTES = 1 << 30,
     BUDGET_MS = 400,
+    PLANS_MAX = 3,
     DENSE_NR = 20000,
     DENSE_REFUSED_MS = 4000,
     DENSE_WAIT_MS = 20000,
@@ -546,10 +547,13 @@ static void sites_print(const unsigned long *sites, unsigned calls) {
     }
 }
 
-static void kind_try(const struct kind *kind) {
+/* False: the first run, of which the plan is made, was not like those after it. */
+static bool plan_try(const struct kind *kind) {
     static unsigned long sites[INJECT_CALLS_MAX];
     unsigned trials = 0;
+    missed_nr = 0;
     trial->kind = kind;
+    trial->first = trial->many = 0;
     trial_in_child();
     unsigned calls = trial->calls < INJECT_CALLS_MAX ? trial->calls : INJECT_CALLS_MAX;
     CHECK(calls > 0);
@@ -565,10 +569,20 @@ static void kind_try(const struct kind *kind) {
                 trials += trials_of_call(kind, i + 1);
         }
     }
-    /* Where hugepages come slowly fewer are asked for than were in the first run. */
-    CHECK_MSG(missed_nr <= trials / 2, "%u of %u calls were not reached", missed_nr, trials);
+    if (missed_nr > trials / 2)
+        return false;
     printf("%s: %u calls, %u trials\n", kind->name, calls, trials);
     sites_print(sites, calls);
+    return true;
+}
+
+/* Where hugepages come slowly fewer are asked for than were in the first run, and where it took long, what was freed
+ * was not wanted back in time to be kept. */
+static void kind_try(const struct kind *kind) {
+    unsigned plans = 1;
+    while (!plan_try(kind)) {
+        CHECK_MSG(plans++ < PLANS_MAX, "%u calls were not reached", missed_nr);
+    }
 }
 
 /* However long it takes. */
