@@ -52,16 +52,29 @@ static bool region_is_live(const struct hpage *h, const void *p) {
     return h != NULL && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_BIG && h->addr == p;
 }
 
-/* Records a region and makes its first granule known. */
-static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
-    struct hpage *h = region_record(p);
-    h->addr = p;
-    h->big_bytes = bytes;
-    h->big_reserve_bytes = reserve_bytes;
-    h->big_writable_bytes = bytes;
+static struct big_entry entry_of(const struct hpage *h) {
+    return (struct big_entry){.addr = h->addr,
+                              .bytes = h->big_bytes,
+                              .reserve_bytes = h->big_reserve_bytes,
+                              .writable_bytes = h->big_writable_bytes};
+}
+
+/* Records a region as it was withdrawn, and makes its first granule known. */
+static void region_restore(const struct big_entry *e) {
+    struct hpage *h = region_record(e->addr);
+    h->addr = e->addr;
+    h->big_bytes = e->bytes;
+    h->big_reserve_bytes = e->reserve_bytes;
+    h->big_writable_bytes = e->writable_bytes;
     atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
-    page_map_set(p, 1, PAGE_MAP_BIG);
-    big_count(1, (s64)bytes);
+    page_map_set(e->addr, 1, PAGE_MAP_BIG);
+    big_count(1, (s64)e->bytes);
+}
+
+/* A new one. */
+static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
+    region_restore(
+        &(struct big_entry){.addr = p, .bytes = bytes, .reserve_bytes = reserve_bytes, .writable_bytes = bytes});
 }
 
 /* The other way round. False when another free was first. */
@@ -217,10 +230,7 @@ void big_region_release(const struct big_entry *e) {
 }
 
 void region_give(struct hpage *h) {
-    struct big_entry e = {.addr = h->addr,
-                          .bytes = h->big_bytes,
-                          .reserve_bytes = h->big_reserve_bytes,
-                          .writable_bytes = h->big_writable_bytes};
+    struct big_entry e = entry_of(h);
     if (is_placed(h))
         lot_flags_set(h, 0);
     else if (!rt_opt.harden && big_cache_put(&e)) /* a seal knows of little slack alone */
@@ -422,9 +432,8 @@ static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     if (!big_cache_take(bytes, align, &cached))
         return NULL;
     *ret_dirty_bytes = MIN(bytes, cached.bytes);
-    region_publish(cached.addr, cached.bytes, cached.reserve_bytes);
+    region_restore(&cached);
     struct hpage *h = region_record(cached.addr);
-    h->big_writable_bytes = cached.writable_bytes;
     if (bytes <= cached.bytes) {
         if (cached.bytes - bytes > bytes / FIT_PART)
             region_shrink(h, bytes);
@@ -525,28 +534,28 @@ static int pages_move(bool in_lot, bool of_pool, char *from, size_t bytes, char 
 
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
-    size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes, old_writable = h->big_writable_bytes;
-    char *from = h->addr;
+    const struct big_entry old = entry_of(h);
     bool in_lot = is_in_lot(h), of_pool = hugetlb_is_region(h);
     u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages, and what is new gets the same */
     /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens;
      * but what is copied is there twice. */
-    size_t more = of_pool ? bytes : bytes - old_bytes;
+    size_t more = of_pool ? bytes : bytes - old.bytes;
     if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(more))
         return NULL;
     struct region_want want = {bytes, reserve_bytes_of(bytes, MOVED_SLACK_PART), HPAGE_BYTES,
-                               hugepages_ask(bytes, old_bytes, BIG_ANY), placed != 0 ? sys_node_of(from) : ANY_NODE};
+                               hugepages_ask(bytes, old.bytes, BIG_ANY),
+                               placed != 0 ? sys_node_of(old.addr) : ANY_NODE};
     char *p = region_map(&want);
     /* First of all: once its pages have moved the old place, and its record, may be another thread's. */
     bool withdrawn = p != NULL && region_withdraw(h);
     if (withdrawn && placed != 0)
         lot_flags_set(h, 0);
-    if (withdrawn && pages_move(in_lot, of_pool, from, old_bytes, p) == 0) {
+    if (withdrawn && pages_move(in_lot, of_pool, old.addr, old.bytes, p) == 0) {
         if (of_pool)
-            own_release(from, old_reserve, old_bytes);
+            own_release(old.addr, old.reserve_bytes, old.bytes);
         else
-            place_leave(h, in_lot, from, old_bytes, old_reserve);
-        hugepages_try(p, &want, old_bytes);
+            place_leave(h, in_lot, old.addr, old.bytes, old.reserve_bytes);
+        hugepages_try(p, &want, old.bytes);
         lot_flags_set(region_record(p), placed);
         region_publish(p, bytes, want.reserve_bytes);
         return p;
@@ -554,8 +563,7 @@ static void *region_move(struct hpage *h, size_t bytes) {
     if (withdrawn) {
         if (placed != 0)
             lot_flags_set(h, placed);
-        region_publish(from, old_bytes, old_reserve);
-        h->big_writable_bytes = old_writable;
+        region_restore(&old);
     }
     if (p != NULL)
         own_release(p, want.reserve_bytes, 0); /* holds nothing yet */

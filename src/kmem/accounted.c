@@ -34,7 +34,7 @@ static bool kmalloc_cache_make(size_t i) {
     (void)snprintf(name, sizeof(name), "kmalloc-cg-%u", bytes);
     /* Of sizes that are debugged, kmalloc's own caches charge. */
     return kmem_cache_new_once(&kmalloc_caches[i], name, bytes, &args, KMEM_SLAB_ACCOUNTED | QUARRY_SLAB_NO_USER_FLAGS,
-                               KMEM_CACHE_WAIT) != NULL;
+                               QUARRY_GFP_KERNEL) != NULL;
 }
 
 static struct quarry_kmem_cache *kmalloc_cache(size_t i) {
@@ -49,7 +49,7 @@ bool kmem_accounted_start(void) {
     if (atomic_load_explicit(&kmem_accounts_on, memory_order_acquire))
         return true;
     for (size_t i = 0; i < ARRAY_NR(kmalloc_bytes); i++) {
-        if (!kmalloc_cache_make(i) && !(kmem_cache_room(QUARRY_GFP_KERNEL) && kmalloc_cache_make(i)))
+        if (!kmalloc_cache_make(i))
             return false;
     }
     quarry_core1_debug_options(&options);

@@ -44,7 +44,7 @@ static unsigned bucket_for(size_t size) {
     return i;
 }
 
-static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsigned i, enum kmem_cache_lock how) {
+static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsigned i, quarry_gfp_t effort) {
     char name[NAME_BYTES + 8];
     unsigned size = bucket_bytes[i];
     bool inside = b->useroffset < size;
@@ -55,7 +55,7 @@ static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsi
     (void)snprintf(name, sizeof(name), "%s-%u", b->name, size);
     if (args.usersize == 0)
         args.useroffset = 0;
-    return kmem_cache_new_once(&b->caches[i], name, size, &args, b->flags, how);
+    return kmem_cache_new_once(&b->caches[i], name, size, &args, b->flags, effort);
 }
 
 static struct quarry_kmem_cache *bucket_made(struct quarry_kmem_buckets *b, unsigned i) {
@@ -67,9 +67,7 @@ static struct quarry_kmem_cache *bucket_made(struct quarry_kmem_buckets *b, unsi
 static struct quarry_kmem_cache *bucket_get(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
     unsigned i = bucket_for(size);
     struct quarry_kmem_cache *s = bucket_made(b, i);
-    if (s == NULL && kmem_may_block(flags))
-        s = bucket_make(b, i, KMEM_CACHE_WAIT);
-    return s == NULL && kmem_may_block(flags) && kmem_cache_room(flags) ? bucket_make(b, i, KMEM_CACHE_WAIT) : s;
+    return s != NULL || !kmem_may_block(flags) ? s : bucket_make(b, i, flags);
 }
 
 void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
@@ -97,7 +95,7 @@ static struct quarry_kmem_cache *reclaimable_get(size_t size, quarry_gfp_t flags
     if (s != NULL || !kmem_may_block(flags))
         return s;
     bool tries = atomic_fetch_add_explicit(&calls_without[i], 1, memory_order_relaxed) % RECLAIMABLE_TRY_CALLS == 0;
-    return tries && !is_hardened() ? bucket_make(&b, i, KMEM_CACHE_TRY) : NULL;
+    return tries && !is_hardened() ? bucket_make(&b, i, KMEM_CACHE_NO_EFFORT) : NULL;
 }
 
 void *kmem_reclaimable_kmalloc(size_t size, quarry_gfp_t flags) {

@@ -257,33 +257,17 @@ static void grace_prepare(quarry_slab_flags_t flags) {
         atomic_store_explicit(&have_grace, true, memory_order_relaxed);
 }
 
-bool kmem_cache_room(quarry_gfp_t flags) {
+/* Whether the flags get memory such as a cache is made of. */
+static bool room_is_had(quarry_gfp_t flags) {
     void *p = quarry_kmalloc(sizeof(struct quarry_kmem_cache),
                              flags & ~(QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE | QUARRY_GFP_ZONES));
     quarry_kfree(p);
     return p != NULL;
 }
 
-struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
-                                         quarry_slab_flags_t flags) {
-    struct quarry_kmem_cache *s = NULL;
-    grace_prepare(flags);
-    for (int tries = 2; s == NULL && tries > 0 && (tries == 2 || kmem_cache_room(QUARRY_GFP_KERNEL)); tries--) {
-        lock_to_change();
-        s = cache_make(name, size, args, flags);
-        unlock_changed();
-    }
-    return s;
-}
-
-struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
-                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags,
-                                              enum kmem_cache_lock how) {
-    grace_prepare(flags);
-    if (how == KMEM_CACHE_WAIT)
-        lock();
-    else if (pthread_mutex_trylock(&caches_lock) != 0)
-        return NULL;
+/* With the lock, which it lets go. */
+static struct quarry_kmem_cache *once_make(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
+                                           struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
     changes_begin();
     struct quarry_kmem_cache *s = atomic_load_explicit(at, memory_order_relaxed);
     if (s == NULL && (s = cache_make(name, size, args, flags)) != NULL) {
@@ -292,6 +276,26 @@ struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic 
     }
     unlock_changed();
     return s;
+}
+
+struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
+                                              struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags,
+                                              quarry_gfp_t effort) {
+    grace_prepare(flags);
+    if (effort == KMEM_CACHE_NO_EFFORT)
+        return pthread_mutex_trylock(&caches_lock) == 0 ? once_make(at, name, size, args, flags) : NULL;
+    lock();
+    struct quarry_kmem_cache *s = once_make(at, name, size, args, flags);
+    if (s != NULL || !room_is_had(effort))
+        return s;
+    lock();
+    return once_make(at, name, size, args, flags);
+}
+
+struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
+                                         quarry_slab_flags_t flags) {
+    struct quarry_kmem_cache *_Atomic made = NULL;
+    return kmem_cache_new_once(&made, name, size, args, flags, QUARRY_GFP_KERNEL);
 }
 
 bool kmem_cache_name_of(unsigned id, struct kmem_text *out) {

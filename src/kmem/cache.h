@@ -39,9 +39,6 @@ void kmem_grace_fork_child(void) __attribute__((weak));
  * memory or classes; it may be called again. */
 bool kmem_caches_account(void);
 
-/* Whether the flags get memory such as a cache is made of. A cache is made without asking shrinkers, so who got none
- * calls this, with nothing held, and then tries again. */
-bool kmem_cache_room(quarry_gfp_t flags);
 /* A cache of arguments that are known to be good; NULL: no memory, or no class left. As much effort as of GFP_KERNEL.
  */
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
@@ -49,13 +46,14 @@ struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct
 
 /* Whether there is a cache of these flags and arguments. */
 bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
-/* The cache at *at, which is made by the first who asks, of several at once too, in one try. NULL: as above, or another
- * cache is being made or destroyed just now, and this one was not to wait for that, which may be this very thread's
- * doing. */
-enum kmem_cache_lock { KMEM_CACHE_WAIT, KMEM_CACHE_TRY };
+/* The cache at *at, which is made by the first who asks, of several at once too. It is made without asking shrinkers;
+ * what memory lacks is asked for by effort, with nothing held, and it is tried once more. With no effort there is one
+ * try, and none while another cache is being made or destroyed, which may be this very thread's doing. NULL: as above.
+ */
+enum { KMEM_CACHE_NO_EFFORT = 0 };
 struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
                                               struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags,
-                                              enum kmem_cache_lock how);
+                                              quarry_gfp_t effort);
 
 /* An object for who has another place to ask: no retries, and no reserve. Not of a node. */
 void *kmem_cache_alloc_once(struct quarry_kmem_cache *s, quarry_gfp_t flags);

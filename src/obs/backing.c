@@ -47,16 +47,10 @@ static u64 span_memory_bytes(struct walk *w, const char *addr, size_t bytes) {
     return pages * sys_page_bytes();
 }
 
-/* Of the hugepage that a region ends in, the rest may have come as well. */
-static u64 rest_memory_bytes(struct walk *w, const char *addr, size_t bytes) {
-    const struct hpage *h = chunk_hpage(chunk_of(addr), addr);
-    size_t end = MIN(round_up(bytes, HPAGE_BYTES), h->big_reserve_bytes);
-    return end <= bytes ? 0 : span_memory_bytes(w, addr + bytes, end - bytes);
-}
-
 static void region_add(void *walk, char *addr, size_t bytes) {
     struct walk *w = walk;
-    u64 memory = span_memory_bytes(w, addr, bytes), rest = rest_memory_bytes(w, addr, bytes);
+    size_t end = hpage_big_end_bytes(chunk_hpage(chunk_of(addr), addr), bytes);
+    u64 memory = span_memory_bytes(w, addr, bytes), rest = span_memory_bytes(w, addr + bytes, end - bytes);
     w->sum.heap_bytes += memory + rest;
     w->sum.unasked_bytes += rest;
     w->sum.unbacked_bytes += bytes - MIN(bytes, memory);

@@ -90,6 +90,12 @@ static inline void hpage_huge_set(struct hpage *h, enum hpage_huge huge) {
     __atomic_store_n(&h->huge, (u8)huge, __ATOMIC_RELAXED);
 }
 
+/* Bytes from a region's start to where the memory ends that may have come with it: the rest of the hugepage that its
+ * usable bytes end in. */
+static inline size_t hpage_big_end_bytes(const struct hpage *h, size_t bytes) {
+    return MAX(bytes, MIN(round_up(bytes, HPAGE_BYTES), h->big_reserve_bytes));
+}
+
 #define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
 enum { CHUNK_HPAGES = 1 << (CHUNK_SHIFT - HPAGE_SHIFT), CHUNK_GRANULES = 1 << (CHUNK_SHIFT - GRANULE_SHIFT) };
 

@@ -547,15 +547,20 @@ static void sites_print(const unsigned long *sites, unsigned calls) {
     }
 }
 
+/* How many calls there are where none is refused. */
+static unsigned calls_count(const struct kind *kind) {
+    trial->kind = kind;
+    trial->first = trial->many = 0;
+    trial_in_child();
+    return trial->calls < INJECT_CALLS_MAX ? trial->calls : INJECT_CALLS_MAX;
+}
+
 /* False: the first run, of which the plan is made, was not like those after it. */
 static bool plan_try(const struct kind *kind) {
     static unsigned long sites[INJECT_CALLS_MAX];
     unsigned trials = 0;
     missed_nr = 0;
-    trial->kind = kind;
-    trial->first = trial->many = 0;
-    trial_in_child();
-    unsigned calls = trial->calls < INJECT_CALLS_MAX ? trial->calls : INJECT_CALLS_MAX;
+    unsigned calls = calls_count(kind);
     CHECK(calls > 0);
     memcpy(sites, trial->sites, sizeof(sites));
     for (unsigned i = 0; i < calls; i++) {
@@ -589,9 +594,7 @@ static void kind_try(const struct kind *kind) {
 static void pairs_try(const struct kind *kind, unsigned first, unsigned step) {
     unsigned trials = 0;
     CHECK(first > 0 && step > 0);
-    trial->kind = kind;
-    trial_in_child();
-    unsigned calls = trial->calls < INJECT_CALLS_MAX ? trial->calls : INJECT_CALLS_MAX;
+    unsigned calls = calls_count(kind);
     for (unsigned call = first; call <= calls; call += step)
         trials += trials_with_errors(kind, call, 2);
     printf("%s: %u calls, %u pairs, %u not reached\n", kind->name, calls, trials, missed_nr);

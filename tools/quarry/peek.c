@@ -125,11 +125,10 @@ static void runs_add(const struct target *t, const struct hpage *h, struct obs_b
     }
 }
 
-/* And what came with the hugepage that it ends in. */
 static void region_add(const struct target *t, const struct hpage *h, struct obs_backing *b) {
-    size_t end = MIN(round_up(h->big_bytes, HPAGE_BYTES), h->big_reserve_bytes);
+    size_t rest_bytes = hpage_big_end_bytes(h, h->big_bytes) - h->big_bytes;
     u64 memory = target_memory_bytes(t, h->addr, h->big_bytes);
-    u64 rest = end <= h->big_bytes ? 0 : target_memory_bytes(t, h->addr + h->big_bytes, end - h->big_bytes);
+    u64 rest = target_memory_bytes(t, h->addr + h->big_bytes, rest_bytes);
     b->heap_bytes += memory + rest;
     b->unasked_bytes += rest;
     b->unbacked_bytes += obs_minus(h->big_bytes, memory);
