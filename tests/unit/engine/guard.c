@@ -358,7 +358,8 @@ Test(guard, threads_lose_and_share_none) {
     traders_run(trader, shelf, HELD);
     guard_close_due();
     cr_assert_eq(objects(), 0);
-    cr_assert(atomic_load(&guard_samples_nr) > ROUNDS / 4, "%lu", (unsigned long)atomic_load(&guard_samples_nr));
+    /* Each slot served again and again; how often is up to when a thread that closes some gets its CPU. */
+    cr_assert(atomic_load(&guard_samples_nr) > 10 * SLOTS, "%lu", (unsigned long)atomic_load(&guard_samples_nr));
     /* None is lost: all slots can be live at once again. */
     for (unsigned i = 0; i < SLOTS; i++)
         cr_assert(guard_has(engine_alloc_slow(1)));
