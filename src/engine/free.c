@@ -98,23 +98,32 @@ static void check_sized(const void *p, size_t size, size_t align) {
         rt_misuse(MISUSE_SIZE, p, usable, NULL);
 }
 
+static void release(void *p) {
+    if (!engine_free_fast(p))
+        engine_free_slow(p);
+}
+
 void engine_free_sized(void *p, size_t size, size_t align) {
     if (p == NULL || !engine_ready())
         return;
     if (QUARRY_CHECKS)
         check_sized(p, size, align);
-    engine_free_slow(p);
+    release(p);
 }
 
 /* --- realloc --- */
 
+static void *alloc(size_t size) {
+    void *p = engine_malloc_fast(size);
+    return LIKELY(p != NULL) ? p : engine_alloc_slow(size);
+}
+
 static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
-    void *q = engine_malloc_fast(size);
-    if (q == NULL && (q = engine_alloc_slow(size)) == NULL)
+    void *q = alloc(size);
+    if (q == NULL)
         return NULL;
     memcpy(q, p, MIN(old_bytes, size));
-    if (!engine_free_fast(p))
-        engine_free_slow(p);
+    release(p);
     return q;
 }
 
@@ -138,7 +147,7 @@ static void *realloc_big(void *p, size_t usable, size_t size) {
 
 void *engine_realloc(void *p, size_t size) {
     if (p == NULL)
-        return engine_alloc_slow(size);
+        return alloc(size);
     if (size > PTRDIFF_MAX || !engine_ready())
         return NULL;
     size = MAX(size, (size_t)1);

@@ -394,8 +394,9 @@ static ALWAYS_INLINE struct mag_region *region_for(unsigned cls) {
     return LIKELY(cls < SLAB_SLOT_IDS_NR) ? region_mine_racy() : NULL;
 }
 
+/* untried: the caller has not looked into the magazine of this very node. */
 static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned node, enum mag_near near,
-                                    bool *ret_zero) {
+                                    bool *ret_zero, bool untried) {
     unsigned slot = slot_at(cls, node);
     void *obj;
     if (ret_zero != NULL)
@@ -403,9 +404,7 @@ static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned
     if (UNLIKELY(r == NULL))
         return alloc_one(cls, node, near, ret_zero);
     COUNT(r, slow_allocs);
-    /* With several nodes the fast path may have tried another one's. */
-    bool untried = region_untried(r) || UNLIKELY(page_nodes_nr() != 1);
-    if (untried && region_pop(slot, &obj) == RSEQ_DONE)
+    if ((untried || region_untried(r)) && region_pop(slot, &obj) == RSEQ_DONE)
         return obj;
     COUNT(r, misses);
     u64 m = find_nonempty(r, slot, wants_single(cls, ret_zero));
@@ -417,14 +416,15 @@ static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned
 }
 
 void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_zero) {
-    return alloc_in(region_for(cls), cls, node, near, ret_zero);
+    return alloc_in(region_for(cls), cls, node, near, ret_zero, true);
 }
 
 /* The region first: when it is the second, nodes are looked for, and nothing comes from the wrong one meanwhile. */
 void *mag_alloc(unsigned cls, bool *ret_zero) {
     struct mag_region *r = region_for(cls);
     unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle(PAGE_OPEN_WAIT);
-    return alloc_in(r, cls, node, MAG_NEAR, ret_zero);
+    /* With several nodes the fast path may have tried another one's. */
+    return alloc_in(r, cls, node, MAG_NEAR, ret_zero, UNLIKELY(page_nodes_nr() != 1));
 }
 
 /* --- push --- */

@@ -94,6 +94,29 @@ Test(node, numa_prefer_names_its_nodes) {
 
 /* --- objects --- */
 
+static u64 misses(void) {
+    u64 nr = 0;
+    for (unsigned i = 0; i < regions_nr(); i++)
+        nr += region_at(i) == NULL ? 0 : atomic_load(&region_at(i)->counts.misses);
+    return nr;
+}
+
+/* Who names a node does not come by the fast path, and finds its magazine all the same. */
+Test(node, a_call_that_names_a_node_takes_from_the_magazine, .init = start) {
+    enum { ROUNDS = 1000 };
+    for (unsigned i = 0; i < 100; i++)
+        live[i] = magazines_alloc(SMALL);
+    for (unsigned i = 0; i < 100; i++)
+        magazines_give(live[i]);
+    u64 before = misses();
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        void *p = mag_alloc_node(slab_class_for(SMALL), 0, MAG_NEAR, NULL);
+        MUST(p != NULL);
+        magazines_give(p);
+    }
+    cr_expect_leq(misses() - before, ROUNDS / MEASURE_PART, "past the magazine");
+}
+
 static void expect_local_everywhere(void) {
     for (unsigned i = 0; i < NODES; i++) {
         fake_node_go(ids[i]);
