@@ -21,8 +21,9 @@
 enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_MS = 1000, BACKGROUND_MS = 200 };
 /* What a free of so many bytes adds to the calls, so that a few frees of large objects are looked at as well. */
 enum { BYTES_PER_CALL_SHIFT = 12 };
-/* So many allocations are watched, at some 50 ns each; then none is for a while. */
-enum { WATCHED_MAX = 2048, WATCH_PAUSE_MS = 20 };
+/* So many allocations are watched, at some 50 ns each; then none is for a while. Use that rises after a fall may fall
+ * at the next call, and each beginning and end takes as long as some ten of them: so the watch goes on for a few. */
+enum { WATCHED_MAX = 2048, WATCH_PAUSE_MS = 20, WATCH_LINGERS = 64 };
 enum { SETTLE_KEEP_PART = 32 };
 
 bool engine_counting;
@@ -90,14 +91,16 @@ static size_t give_all(size_t keep_bytes) {
  */
 static _Atomic(bool) fallen;
 
-static bool watch_wanted(u64 now) {
-    static unsigned watched;
+static bool watch_wanted(u64 now, enum settle now_is) {
+    static unsigned watched, lingers;
     static u64 paused_ms;
+    lingers = now_is == SETTLE_FALLEN ? WATCH_LINGERS : now_is == SETTLE_NOW || lingers == 0 ? 0 : lingers - 1;
     if (mag_is_watched() && ++watched == WATCHED_MAX)
         paused_ms = now;
     if (watched >= WATCHED_MAX && now - paused_ms >= WATCH_PAUSE_MS)
         watched = 0;
-    return watched < WATCHED_MAX && rt_opt.background == OPT_BACKGROUND_OFF;
+    bool asked = now_is == SETTLE_FALLEN || (mag_is_watched() && lingers != 0);
+    return asked && watched < WATCHED_MAX && rt_opt.background == OPT_BACKGROUND_OFF;
 }
 
 /* What is out of slabs and runs, magazines included: what they hold is not told from the program's own. */
@@ -112,10 +115,9 @@ static void settle_look(u64 now) {
     enum settle now_is = settle_step(&settle, now, use, rt_opt.purge_delay);
     if (now_is == SETTLE_NOW)
         (void)give_all(use / SETTLE_KEEP_PART);
-    bool is_fallen = now_is == SETTLE_FALLEN;
+    bool is_fallen = now_is == SETTLE_FALLEN, watch = watch_wanted(now, now_is);
     if (is_fallen != atomic_load_explicit(&fallen, memory_order_relaxed))
         atomic_store_explicit(&fallen, is_fallen, memory_order_relaxed);
-    bool watch = is_fallen && watch_wanted(now);
     if (watch != mag_is_watched())
         mag_watch(watch ? MAG_WATCH_ALL : MAG_WATCH_NONE);
 }
@@ -146,7 +148,7 @@ static void calls_add(u32 more) {
     u32 before = atomic_load_explicit(&calls, memory_order_relaxed), after = before + more;
     atomic_store_explicit(&calls, after, memory_order_relaxed);
     if (UNLIKELY(before / CALLS_PER_LOOK != after / CALLS_PER_LOOK ||
-                 atomic_load_explicit(&fallen, memory_order_relaxed)))
+                 atomic_load_explicit(&fallen, memory_order_relaxed) || mag_is_watched()))
         tick_look();
 }
 

@@ -149,9 +149,9 @@ void mag_drain(enum mag_drain which) {
 static void publish_all(void) {
     /* order: seq_cst fence: before the regions are looked for.                                 pairs: [mag.watch] */
     atomic_thread_fence(memory_order_seq_cst);
-    for (unsigned i = 0; i < regions_nr(); i++) {
+    for (unsigned i = 0; !region_is_locked_kind(i); i++) {
         struct mag_region *r = region_at(i);
-        if (r != NULL && !region_is_locked_kind(i))
+        if (r != NULL)
             regions_publish(r, i);
     }
 }

@@ -191,6 +191,23 @@ Test(settle, busy_calls_are_watched_for_a_while_alone) {
     cr_expect_leq(after.refills - before.refills, 2u, "watched calls go past the magazines");
 }
 
+/* A buffer that comes and goes is a rise and a fall each time, and nothing to begin and end a watch for. */
+Test(settle, use_that_swings_does_not_switch_the_watch) {
+    enum { TURNS = 1000, SWITCHES_MOST = TURNS / 10 };
+    unsigned switches = 0;
+    give(alloc(sizes[0]));
+    for (int i = 0; i < TURNS; i++) {
+        bool before = mag_is_watched();
+        void *p = alloc(3 * MIB);
+        cr_assert_not_null(p);
+        switches += before != mag_is_watched();
+        before = mag_is_watched();
+        give(p);
+        switches += before != mag_is_watched();
+    }
+    cr_expect_leq(switches, (unsigned)SWITCHES_MOST, "switched %u times", switches);
+}
+
 Test(settle, a_background_thread_makes_the_watch_needless) {
     cr_assert(engine_start());
     rt_opt.background = OPT_BACKGROUND_ON;
