@@ -127,6 +127,16 @@ static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
     return q;
 }
 
+/* An object that grows by less than a part is likely to grow again, and each class on the way would be a copy: it gets
+ * the part, if that can be had. */
+enum { GROWTH_PART = 4 };
+
+static void *realloc_move(void *p, size_t usable, size_t size) {
+    size_t part = usable + usable / GROWTH_PART;
+    void *q = size > usable && size < part && part <= SLAB_OBJECT_MAX ? realloc_copy(p, usable, part) : NULL;
+    return q != NULL ? q : realloc_copy(p, usable, size);
+}
+
 /* Growth that a limit forbids is tried again when all that is free went back: a copy would need room for both. */
 static void *region_resize(void *p, size_t usable, size_t size) {
     void *q = big_resize(p, size);
@@ -161,5 +171,5 @@ void *engine_realloc(void *p, size_t size) {
         return size == usable ? p : realloc_copy(p, usable, size);
     if (class_of(p) == PAGE_MAP_BIG)
         return realloc_big(p, usable, size);
-    return engine_fits_in_place(usable, size) ? p : realloc_copy(p, usable, size);
+    return engine_fits_in_place(usable, size) ? p : realloc_move(p, usable, size);
 }

@@ -53,6 +53,26 @@ Test(free, growth_by_steps_is_not_quadratic_and_keeps_contents) {
     engine_free_slow(p);
 }
 
+/* By a byte at a time an object moves once for each quarter; by as much as it is it gets what it asked for. */
+Test(free, growth_by_little_moves_to_more_than_was_asked_for) {
+    enum { FROM = 100, TO = 100000, MOVES_MOST = 40 };
+    u8 *p = engine_alloc_slow(FROM);
+    unsigned moved = 0;
+    for (size_t size = FROM; size <= TO; size++) {
+        u8 *q = engine_realloc(p, size);
+        cr_assert_not_null(q);
+        cr_assert_leq(engine_usable(q), size * 3 / 2 + 64, "%zu bytes for %zu", engine_usable(q), size);
+        moved += q != p;
+        p = q;
+    }
+    cr_expect_leq(moved, (unsigned)MOVES_MOST, "moved %u times", moved);
+    u8 *exact = engine_alloc_slow(2 * TO);
+    p = engine_realloc(p, 2 * TO);
+    cr_expect_eq(engine_usable(p), engine_usable(exact));
+    engine_free_slow(exact);
+    engine_free_slow(p);
+}
+
 Test(free, a_random_walk_of_reallocs_keeps_contents) {
     u64 seed = 5;
     u8 *p = engine_alloc_slow(1);
