@@ -16,7 +16,9 @@ enum {
     ENTRIES_NR = 16,
     FAR_PART = 8,     /* a region is not cut down to less than this part of it: it is worth more as it is */
     REGRET_MS = 1000, /* a region wanted so soon after one was refused should have been kept */
-    REGRET_PART = 16, /* of it fades with each tick */
+    REGRET_PART = 16, /* of it fades with each tick, and of the peak */
+    CHURN_PART = 2,   /* of the peak is kept besides, because regions that come are of other sizes than those that went;
+                         an eighth of it costs up to a half more page faults */
     TURNS_MAX = 4,    /* on the CPU, that others are offered */
 };
 
@@ -26,7 +28,8 @@ static struct {
     struct big_entry entries[ENTRIES_NR];
     _Atomic(size_t) bytes;
     _Atomic(size_t) regret_bytes;
-    _Atomic(u64) refused_ms; /* when a region was last released for want of room; 0 never */
+    _Atomic(size_t) peak_bytes; /* in use: at the most lately. A hint, as is all that follows. */
+    _Atomic(u64) refused_ms;    /* when a region was last released for want of room; 0 never */
     _Atomic(size_t) refused_bytes;
 } cache;
 
@@ -49,10 +52,26 @@ static size_t regret_max_bytes(void) {
     return MAX(rt_opt.vmalloc_cache, atomic_load_explicit(&big_live_bytes, memory_order_relaxed));
 }
 
+/* What is in use and what is kept are together no more than another wave as high as the last takes, and a part for
+ * sizes that do not fit. */
+static size_t wave_max_bytes(void) {
+    size_t live = atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
+    size_t peak = atomic_load_explicit(&cache.peak_bytes, memory_order_relaxed);
+    return peak - MIN(peak, live) + peak / CHURN_PART;
+}
+
+/* Every top of use ends by a free. */
+static void peak_note(size_t freed_bytes) {
+    size_t use = atomic_load_explicit(&big_live_bytes, memory_order_relaxed) + freed_bytes;
+    if (use > atomic_load_explicit(&cache.peak_bytes, memory_order_relaxed))
+        atomic_store_explicit(&cache.peak_bytes, use, memory_order_relaxed);
+}
+
 static size_t cache_max_bytes(void) {
     if (rt_opt.vmalloc_cache == 0)
         return 0;
-    return MIN(atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed), regret_max_bytes());
+    size_t regret = atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
+    return MIN(MIN(regret, regret_max_bytes()), wave_max_bytes());
 }
 
 static void refusal_note(size_t bytes) {
@@ -141,6 +160,7 @@ static struct big_entry *slot_for_locked(size_t bytes, struct big_entry *ret_evi
 
 bool big_cache_put(const struct big_entry *e) {
     struct big_entry evicted = {0};
+    peak_note(e->bytes);
     if (e->bytes > cache_max_bytes()) {
         refusal_note(e->reserve_bytes);
         return false;
@@ -168,6 +188,8 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
     big_deferred_give();
     size_t regret = atomic_load_explicit(&cache.regret_bytes, memory_order_relaxed);
     atomic_store_explicit(&cache.regret_bytes, regret - (regret + REGRET_PART - 1) / REGRET_PART, memory_order_relaxed);
+    size_t peak = atomic_load_explicit(&cache.peak_bytes, memory_order_relaxed);
+    atomic_store_explicit(&cache.peak_bytes, peak - peak / REGRET_PART, memory_order_relaxed);
     if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
         return 0;
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {

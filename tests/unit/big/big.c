@@ -263,6 +263,32 @@ Test(big, the_cache_grows_by_what_was_wanted_right_after_it_was_refused, .init =
     cr_expect_eq(stats().cached_bytes, 0u);
 }
 
+/* Each size is regretted and fits into nothing that is kept. */
+Test(big, freed_regions_are_no_more_than_a_wave, .init = start) {
+    static const size_t sizes[] = {16 * MIB, 8 * MIB, 10 * MIB, 12 * MIB, 14 * MIB};
+    size_t most = 0;
+    for (unsigned i = 0; i < ARRAY_NR(sizes); i++) {
+        cr_assert(big_free(alloc(sizes[i])));
+        most = MAX(most, stats().cached_bytes);
+    }
+    cr_expect_leq(most, 16 * MIB + 16 * MIB / 2, "%zu bytes kept of a program that never used more than 16 MiB", most);
+    cr_expect_geq(most, 16 * MIB, "%zu bytes kept of what was wanted again", most);
+    cr_expect_gt(stats().cached_bytes, 0u);
+}
+
+/* What is in use counts as well: a wave on top of it is kept, as far as it went. */
+Test(big, a_wave_above_what_stays_in_use_is_kept, .init = start) {
+    char *stays = alloc(64 * MIB), *p[6];
+    for (unsigned wave = 0; wave < 3; wave++) {
+        for (unsigned i = 0; i < ARRAY_NR(p); i++)
+            p[i] = alloc(4 * MIB);
+        for (unsigned i = 0; i < ARRAY_NR(p); i++)
+            cr_assert(big_free(p[i]));
+    }
+    cr_expect_eq(stats().cached_bytes, ARRAY_NR(p) * 4 * MIB);
+    cr_assert(big_free(stays));
+}
+
 Test(big, an_array_that_grows_regrets_nothing, .init = start) {
     char *p = alloc(10 * MIB);
     for (size_t bytes = 15 * MIB; bytes < 60 * MIB; bytes += bytes / 2) {
