@@ -111,6 +111,10 @@ static ALWAYS_INLINE slab_word_t slab_word_load(struct slab *s) {
     return (slab_word_t){atomic_load_explicit(&s->word, memory_order_relaxed)};
 }
 
+/* Where a batch's objects of a slab are sorted to, one of 256 slots (give.c): by the golden ratio, so that neighbours
+ * get slots far apart. */
+static ALWAYS_INLINE u8 slab_sort_slot(meta_ref_t slab) { return (u8)((slab * (u32)0x9e3779b1) >> (32 - 8)); }
+
 /* What one bit of purged stands for, in bytes: a page, or as many as it takes for the bits to do for the slab. */
 static inline size_t slab_purge_unit(const struct slab_geometry *g) {
     size_t pages = g->granules * GRANULE_BYTES / sys_page_bytes();
@@ -128,10 +132,12 @@ char *partial_next(const char *base);
  * (bits, objects) is seen by whoever acts on the new word. Acquire: and the other way round. pairs: [slab.word] */
 #define SLAB_TRANSITION(slab, call)                                                                                    \
     ({                                                                                                                 \
-        slab_word_t w = slab_word_load(slab), n_;                                                                      \
+        u64 seen_ = slab_word_load(slab).bits; /* no member: a compiler keeps it in a register */                      \
+        slab_word_t w, n_;                                                                                             \
         do {                                                                                                           \
+            w = (slab_word_t){seen_};                                                                                  \
             n_ = (call);                                                                                               \
-        } while (!atomic_compare_exchange_weak_explicit(&(slab)->word, &w.bits, n_.bits, memory_order_acq_rel,         \
+        } while (!atomic_compare_exchange_weak_explicit(&(slab)->word, &seen_, n_.bits, memory_order_acq_rel,          \
                                                         memory_order_relaxed));                                        \
         w;                                                                                                             \
     })

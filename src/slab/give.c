@@ -16,15 +16,14 @@
 enum {
     WORD_BITS = 64,
     BITMAP_WORDS_MAX = (int)(GRANULE_BYTES / 16 / WORD_BITS),
-    PART_NR = 255, /* so many objects of a batch are sorted at once: their numbers fit into bytes */
+    PART_NR = 255, /* so many objects of a batch are looked at together: their numbers fit into bytes */
     SLOTS_NR = 256,
-    SLOT_SHIFT = 32 - 8,
     MARKS_IN_STEP = (int)sizeof(u64),
+    EACH_PER_SLOT = 5,   /* with fewer objects than this for each slot in use they are not sorted, ... */
+    SLOTS_FEW = 8,       /* ... but with few slots they are: all of a slab may be among them, see slab_count_whole() */
     MARKED_PER_WORD = 4, /* so many objects for each word of the bitmap are marked byte by byte */
 };
 
-/* 2^32 by the golden ratio: neighbours get slots far apart. */
-#define SLOT_MULTIPLIER ((u32)0x9e3779b1)
 #define ONE_IN_EACH_BYTE (~(u64)0 / 255)
 /* Times eight bytes of 0 or 1, its highest byte has the bit of each. */
 #define BITS_OF_BYTES ((u64)0x0102040810204080)
@@ -36,17 +35,25 @@ struct part {
     meta_ref_t slab[PART_NR]; /* the descriptor of each stretch's slab */
     u8 start[PART_NR + 1];    /* in objs, and where the last one ends */
     u8 slot[PART_NR];
+    u8 back[PART_NR];   /* granules from the slab's first one to the stretch's */
     u8 sorted[PART_NR]; /* stretches, by slot */
     u8 end[SLOTS_NR];   /* of each slot in sorted */
+    unsigned slots;     /* that have a stretch */
+};
+
+/* A slab that objects come back to. By value, so that it is kept in registers. */
+struct target {
+    struct slab *slab;
+    const struct slab_geometry *geometry;
+    char *base;
+    _Atomic(u64) *words; /* its bitmap */
+    unsigned carved;     /* as of now: all were taken before any of them came here */
+    slab_word_t now;     /* its word */
 };
 
 /* Objects of one slab: the stretches sorted[first] to sorted[last - 1] of a part. */
 struct group {
     const struct part *part;
-    const struct slab_geometry *geometry;
-    struct slab *slab;
-    char *base;
-    unsigned carved; /* as of now: all were taken before any of them came here */
     unsigned first, last, nr;
     u64 masks[BITMAP_WORDS_MAX]; /* bits to be set, by word; 0 between two groups */
 };
@@ -101,23 +108,48 @@ static bool sparse_enough(const struct slab_class *c, const struct slab_geometry
     return (sparse > SPARSE_MIN_SLABS || slack_is_large()) && purge_pays(c, g);
 }
 
-/* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due. */
-static void slab_count(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g, int nr) {
-    enum slab_duty duty;
-    slab_word_t now = slab_word_load(s), was;
-    bool whole = slab_word_state(now) == SLAB_FULL && slab_word_free(now) + nr == g->nobj;
-    if (UNLIKELY(whole && rt_may_block() && !slab_empties_admit(c, g)))
-        was = SLAB_TRANSITION(s, slab_word_add_or_reap(w, nr, g->nobj, g->threshold, &duty));
-    else
-        was = SLAB_TRANSITION(s, slab_word_add(w, nr, g->nobj, g->threshold, &duty));
-    int before = slab_word_free(was), after = before + nr;
-    bool listed = slab_word_state(was) == SLAB_LISTED;
-    slab_do_duty(duty, c, s, base, g);
-    if (listed && after == g->nobj)
-        slab_empties_add(c, g, 1);
-    if (became_sparse(before, after, g->nobj))
+/* The slab was to change hands, or has hardly an object left. */
+static NOINLINE void slab_counted(struct slab_class *c, const struct target *to, slab_word_t was, int nr,
+                                  enum slab_duty duty) {
+    int nobj = to->geometry->nobj, before = slab_word_free(was), after = before + nr;
+    slab_do_duty(duty, c, to->slab, to->base, to->geometry);
+    if (slab_word_state(was) == SLAB_LISTED && after == nobj)
+        slab_empties_add(c, to->geometry, 1);
+    if (became_sparse(before, after, nobj))
         atomic_fetch_add_explicit(&c->sparse, 1, memory_order_relaxed);
 }
+
+/* The last objects of a FULL slab: when its class keeps enough that are wholly free, it need not be listed first. */
+static NOINLINE void slab_count_whole(struct slab_class *c, const struct target *to, int nr) {
+    const struct slab_geometry *g = to->geometry;
+    enum slab_duty duty;
+    slab_word_t was;
+    if (rt_may_block() && !slab_empties_admit(c, g))
+        was = SLAB_TRANSITION(to->slab, slab_word_add_or_reap(w, nr, g->nobj, g->threshold, &duty));
+    else
+        was = SLAB_TRANSITION(to->slab, slab_word_add(w, nr, g->nobj, g->threshold, &duty));
+    slab_counted(c, to, was, nr, duty);
+}
+
+/* The second step of a free: the objects whose bits are set are counted, and the slab changes hands if that is due.
+ * It may be gone afterwards. */
+static ALWAYS_INLINE void slab_count(struct slab_class *c, struct target to, int nr) {
+    const struct slab_geometry *g = to.geometry;
+    enum slab_duty duty;
+    if (UNLIKELY(slab_word_state(to.now) == SLAB_FULL && slab_word_free(to.now) + nr == g->nobj)) {
+        struct target whole = to;
+        slab_count_whole(c, &whole, nr);
+        return;
+    }
+    slab_word_t was = SLAB_TRANSITION(to.slab, slab_word_add(w, nr, g->nobj, g->threshold, &duty));
+    int left = g->nobj - slab_word_free(was) - nr;
+    if (UNLIKELY(duty != SLAB_DUTY_NONE || left * SPARSE_LEFT_PART <= g->nobj)) {
+        struct target late = to;
+        slab_counted(c, &late, was, nr, duty);
+    }
+}
+
+enum { KIND_NONE = 1 << 16 }; /* no slab_kind() */
 
 /* What a batch gave back of one class on one node, not yet in the accounts. */
 struct tally {
@@ -149,7 +181,7 @@ static void tally_settle(struct tally *t) {
 
 /* Goes on with objects of a slab of this kind. */
 static ALWAYS_INLINE void tally_enter(struct tally *t, unsigned kind) {
-    if (LIKELY(t->kind == kind && t->geometry != NULL))
+    if (LIKELY(t->kind == kind))
         return;
     tally_settle(t);
     t->kind = kind;
@@ -157,49 +189,67 @@ static ALWAYS_INLINE void tally_enter(struct tally *t, unsigned kind) {
     t->class = slab_class_at(slab_kind_node(kind), slab_kind_cls(kind));
 }
 
-COLD _Noreturn static void report_object(const struct group *gr, const void *p) {
-    const struct slab_geometry *g = gr->geometry;
-    u64 offset = (u64)((const char *)p - gr->base);
+COLD _Noreturn static void report_object(struct target to, const void *p) {
+    const struct slab_geometry *g = to.geometry;
+    u64 offset = (u64)((const char *)p - to.base);
     unsigned index = slab_index(g, offset);
     bool is_start = index < g->nobj && (u64)index * g->size_bytes == offset;
-    report(is_start ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR, p, gr->slab);
+    report(is_start ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR, p, to.slab);
 }
 
-COLD _Noreturn static void report_bit(const struct group *gr, unsigned word, u64 twice) {
+COLD _Noreturn static void report_bit(struct target to, unsigned word, u64 twice) {
     size_t index = (size_t)word * WORD_BITS + bits_lowest(twice);
-    report(MISUSE_DOUBLE_FREE, gr->base + index * gr->geometry->size_bytes, gr->slab);
+    report(MISUSE_DOUBLE_FREE, to.base + index * to.geometry->size_bytes, to.slab);
 }
 
-/* Where p, which lies in the group's slab, begins as one of its objects; what does not is reported. */
-static ALWAYS_INLINE unsigned index_of(const struct group *gr, const void *p) {
-    const struct slab_geometry *g = gr->geometry;
-    u64 offset = (u64)((const char *)p - gr->base);
+/* The slab of a stretch, of which p is an object. */
+static ALWAYS_INLINE struct target target_of(const struct part *part, unsigned stretch, const void *p,
+                                             struct tally *t) {
+    struct target to = {.slab = rt_meta_at(part->slab[stretch])};
+    to.base = (char *)(round_down((uintptr_t)p, GRANULE_BYTES) - ((uintptr_t)part->back[stretch] << GRANULE_SHIFT));
+    tally_enter(t, to.slab->kind);
+    to.geometry = t->geometry;
+    to.now = slab_word_load(to.slab);
+    /* A slab is met several times, and at the first one all of its objects may have come. */
+    if (MISUSED(slab_word_state(to.now) == SLAB_EMPTY))
+        report(MISUSE_DOUBLE_FREE, p, to.slab);
+    u64 bits = atomic_load_explicit(&to.slab->bits, memory_order_relaxed);
+    bool inside = to.geometry->bitmap_shift == 3;
+    to.carved = inside ? slab_carved(to.slab, to.geometry) : (unsigned)(bits >> CARVED_SHIFT);
+    to.words = inside ? &to.slab->bits : rt_meta_at((meta_ref_t)bits);
+    return to;
+}
+
+/* Where p, which lies in the slab, begins as one of its objects; what does not is reported. */
+static ALWAYS_INLINE unsigned index_of(struct target to, const void *p) {
+    const struct slab_geometry *g = to.geometry;
+    u64 offset = (u64)((const char *)p - to.base);
     unsigned index = slab_index(g, offset);
-    if (MISUSED(index >= gr->carved || (u64)index * g->size_bytes != offset))
-        report_object(gr, p);
+    if (MISUSED(index >= to.carved || (u64)index * g->size_bytes != offset))
+        report_object(to, p);
     return index;
 }
 
 /* Adding sets bits that are all clear, by one instruction, where the or of a word not known is a loop. */
-static ALWAYS_INLINE void word_give(const struct group *gr, _Atomic(u64) *words, unsigned word, u64 mask) {
+static ALWAYS_INLINE void word_give(struct target to, unsigned word, u64 mask) {
     /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
      */
-    u64 old = atomic_fetch_add_explicit(&words[word], mask, memory_order_release);
+    u64 old = atomic_fetch_add_explicit(&to.words[word], mask, memory_order_release);
     if (MISUSED((old & mask) != 0))
-        report_bit(gr, word, old & mask);
+        report_bit(to, word, old & mask);
 }
 
 /* Few objects. All are gathered before the first bit is set: from then on another CPU may take it, and the same object
  * a second time would go unseen. */
-static ALWAYS_INLINE void group_give_few(struct group *gr, _Atomic(u64) *words) {
+static ALWAYS_INLINE void group_give_few(struct group *gr, struct target to) {
     u64 touched = 0;
     for (unsigned i = gr->first; i < gr->last; i++) {
         unsigned stretch = gr->part->sorted[i], at = gr->part->start[stretch], end = gr->part->start[stretch + 1];
         do {
-            unsigned index = index_of(gr, gr->part->objs[at]);
+            unsigned index = index_of(to, gr->part->objs[at]);
             u64 bit = (u64)1 << (index % WORD_BITS), mask = gr->masks[index / WORD_BITS];
             if (MISUSED((mask & bit) != 0))
-                report_object(gr, gr->part->objs[at]);
+                report_object(to, gr->part->objs[at]);
             gr->masks[index / WORD_BITS] = mask | bit;
             touched |= (u64)1 << (index / WORD_BITS);
         } while (++at < end);
@@ -208,7 +258,7 @@ static ALWAYS_INLINE void group_give_few(struct group *gr, _Atomic(u64) *words) 
         unsigned word = bits_lowest(touched);
         u64 mask = gr->masks[word];
         gr->masks[word] = 0;
-        word_give(gr, words, word, mask);
+        word_give(to, word, mask);
     }
 }
 
@@ -223,12 +273,12 @@ static u64 bits_of_marks(const u8 marks[WORD_BITS]) {
 }
 
 /* Marks the objects of a stretch; what is marked already is in the group twice. */
-static void stretch_mark(const struct group *gr, unsigned stretch, u8 *marks) {
-    unsigned at = gr->part->start[stretch], end = gr->part->start[stretch + 1];
+static ALWAYS_INLINE void stretch_mark(const struct part *part, unsigned stretch, struct target to, u8 *marks) {
+    unsigned at = part->start[stretch], end = part->start[stretch + 1];
     do {
-        u8 *mark = &marks[index_of(gr, gr->part->objs[at])];
+        u8 *mark = &marks[index_of(to, part->objs[at])];
         if (MISUSED(*mark != 0))
-            report_object(gr, gr->part->objs[at]);
+            report_object(to, part->objs[at]);
         *mark = 1;
     } while (++at < end);
 }
@@ -237,35 +287,30 @@ static void stretch_mark(const struct group *gr, unsigned stretch, u8 *marks) {
  * Many objects share a word of the bitmap, and a word is read, changed and written for each in turn: each would wait
  * for the one before. So each marks a byte of its own first, and a word is changed once.
  */
-static NOINLINE void group_give_many(const struct group *gr, _Atomic(u64) *words) {
-    const unsigned words_nr = (gr->carved + WORD_BITS - 1) / WORD_BITS;
+static NOINLINE void group_give_many(const struct group *gr, const struct target *target) {
+    const struct target to = *target;
+    const unsigned words_nr = (to.carved + WORD_BITS - 1) / WORD_BITS;
     u8 marks[BITMAP_WORDS_MAX * WORD_BITS];
     memset(marks, 0, (size_t)words_nr * WORD_BITS);
     for (unsigned i = gr->first; i < gr->last; i++)
-        stretch_mark(gr, gr->part->sorted[i], marks);
+        stretch_mark(gr->part, gr->part->sorted[i], to, marks);
     for (unsigned word = 0; word < words_nr; word++) {
         u64 bits = bits_of_marks(marks + (size_t)word * WORD_BITS);
         if (bits != 0)
-            word_give(gr, words, word, bits);
+            word_give(to, word, bits);
     }
 }
 
 static ALWAYS_INLINE void group_give(struct group *gr, struct tally *t) {
-    void *first = gr->part->objs[gr->part->start[gr->part->sorted[gr->first]]];
-    gr->slab = slab_of(first, &gr->base);
-    tally_enter(t, gr->slab->kind);
-    gr->geometry = t->geometry;
-    /* Slabs that share a slot are given in turns, and in its first one all of this slab's objects may have come. */
-    if (MISUSED(slab_word_state(slab_word_load(gr->slab)) == SLAB_EMPTY))
-        report(MISUSE_DOUBLE_FREE, first, gr->slab);
-    gr->carved = slab_carved(gr->slab, gr->geometry);
-    _Atomic(u64) *words = slab_bitmap(gr->slab, gr->geometry);
-    if (gr->nr * (WORD_BITS / MARKED_PER_WORD) < gr->carved)
-        group_give_few(gr, words);
+    const struct part *part = gr->part;
+    unsigned first = part->sorted[gr->first];
+    struct target to = target_of(part, first, part->objs[part->start[first]], t);
+    if (gr->nr * (WORD_BITS / MARKED_PER_WORD) < to.carved)
+        group_give_few(gr, to);
     else
-        group_give_many(gr, words);
+        group_give_many(gr, &to);
     t->objs += gr->nr;
-    slab_count(t->class, gr->slab, gr->base, gr->geometry, (int)gr->nr); /* the slab may be gone after this */
+    slab_count(t->class, to, (int)gr->nr);
 }
 
 /* A byte for each slot: from how many stretches it has to where the slot before it ends. Eight at a time. */
@@ -297,14 +342,15 @@ static unsigned part_split(struct part *part, unsigned nr) {
         if (MISUSED(!slab_entry_is_slab(page_map_get(p) % PAGE_MAP_CLASSES)))
             rt_misuse(MISUSE_DOUBLE_FREE, p, 0, "released");
         struct slab *s = slab_at(p);
+        part->back[stretches] = s->back;
         s -= s->back;
         __builtin_prefetch(slab_bitmap(s, slab_geometry_of(slab_cls(s))), 1);
         meta_ref_t ref = rt_meta_ref(s);
-        u8 slot = (u8)((u32)(ref * SLOT_MULTIPLIER) >> SLOT_SHIFT);
+        u8 slot = slab_sort_slot(ref);
         part->slab[stretches] = ref;
         part->slot[stretches] = slot;
         part->start[stretches++] = (u8)i;
-        part->end[slot]++;
+        part->slots += part->end[slot]++ == 0;
     }
     part->start[stretches] = (u8)nr;
     return stretches;
@@ -320,27 +366,55 @@ static void part_sort(struct part *part, unsigned stretches) {
         part->sorted[part->end[part->slot[i]]++] = (u8)i;
 }
 
-static void part_give(void *const *objs, unsigned nr, struct tally *tally) {
-    struct part part;
-    part.objs = objs;
-    memset(part.end, 0, sizeof(part.end));
-    unsigned stretches = part_split(&part, nr);
-    part_sort(&part, stretches);
-    struct group group = {.part = &part};
+/*
+ * Few objects have a slab in common, so each goes back by itself, a stretch after the other: to sort them costs more
+ * than what it saves. One that is twice among them is seen by its bit, unless another CPU took it after the first time:
+ * as if it had come in two batches.
+ */
+static NOINLINE void part_give_each(const struct part *part, unsigned stretches, struct tally *t) {
+    void *const *objs = part->objs;
+    unsigned at = 0;
+    for (unsigned i = 0; i < stretches; i++) {
+        unsigned end = part->start[i + 1];
+        do {
+            struct target to = target_of(part, i, objs[at], t);
+            unsigned index = index_of(to, objs[at]);
+            word_give(to, index / WORD_BITS, (u64)1 << (index % WORD_BITS));
+            t->objs++;
+            slab_count(t->class, to, 1);
+        } while (++at < end);
+    }
+}
+
+static NOINLINE void part_give_sorted(struct part *part, unsigned stretches, struct tally *tally) {
+    part_sort(part, stretches);
+    struct group group = {.part = part};
     for (; group.first < stretches; group.first = group.last) {
-        meta_ref_t slab = part.slab[part.sorted[group.first]];
+        meta_ref_t slab = part->slab[part->sorted[group.first]];
         group.last = group.first;
         group.nr = 0;
         do {
-            unsigned stretch = part.sorted[group.last++];
-            group.nr += part.start[stretch + 1] - (unsigned)part.start[stretch];
-        } while (group.last < stretches && part.slab[part.sorted[group.last]] == slab);
+            unsigned stretch = part->sorted[group.last++];
+            group.nr += part->start[stretch + 1] - (unsigned)part->start[stretch];
+        } while (group.last < stretches && part->slab[part->sorted[group.last]] == slab);
         group_give(&group, tally);
     }
 }
 
+static void part_give(void *const *objs, unsigned nr, struct tally *tally) {
+    struct part part;
+    part.objs = objs;
+    part.slots = 0;
+    memset(part.end, 0, sizeof(part.end));
+    unsigned stretches = part_split(&part, nr);
+    if (nr == 1 || (part.slots > SLOTS_FEW && nr < EACH_PER_SLOT * part.slots))
+        part_give_each(&part, stretches, tally);
+    else
+        part_give_sorted(&part, stretches, tally);
+}
+
 void slab_give(void *const *objs, unsigned nr) {
-    struct tally tally = {0};
+    struct tally tally = {.kind = KIND_NONE};
     for (unsigned done = 0; done < nr; done += PART_NR)
         part_give(objs + done, MIN(nr - done, (unsigned)PART_NR), &tally);
     tally_settle(&tally);

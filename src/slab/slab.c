@@ -205,7 +205,7 @@ static unsigned columns_nr(const struct slab_geometry *g) {
 /* Up to want of the lowest set bits of one bitmap word; only the owner of the slab clears bits. */
 static u64 word_take(_Atomic(u64) *word, unsigned want) {
     u64 bits = atomic_load_explicit(word, memory_order_relaxed), chosen = bits;
-    if (bits_count(bits) > want) {
+    if (want < WORD_BITS && bits_count(bits) > want) {
         for (chosen = 0; want > 0; want--, bits &= bits - 1)
             chosen |= bits & -bits;
     }

@@ -69,6 +69,42 @@ Test(slab_concurrent, one_class, .init = core_start_slabs) {
     expect_all_back();
 }
 
+/* Each thread gives back so many at once, of different classes and slabs: few of each, and each by itself. What is left
+ * at the end comes back then. */
+enum { PENDING = 24, PENDING_THREADS = 64 };
+static struct pending {
+    void *objs[PENDING];
+    unsigned nr;
+} pending[PENDING_THREADS];
+static _Atomic(unsigned) pending_threads;
+static __thread struct pending *mine;
+
+static void pending_flush(struct pending *p) {
+    slab_give(p->objs, p->nr);
+    p->nr = 0;
+}
+
+static void give_later(void *obj, size_t size) {
+    (void)size;
+    if (mine == NULL) {
+        unsigned id = atomic_fetch_add(&pending_threads, 1);
+        MUST(id < PENDING_THREADS);
+        mine = &pending[id];
+    }
+    mine->objs[mine->nr++] = obj;
+    if (mine->nr == PENDING)
+        pending_flush(mine);
+}
+
+static const struct handover_ops later = {alloc, give_later, {16, 48, 64, 256, 1024, 8192}, HELD, MS};
+
+Test(slab_concurrent, in_batches_with_few_of_each_slab, .init = core_start_slabs) {
+    handover_run(&later, sweep_all);
+    for (unsigned i = 0; i < atomic_load(&pending_threads); i++)
+        pending_flush(&pending[i]);
+    expect_all_back();
+}
+
 /* --- an object twice in one batch, while another CPU takes what was given --- */
 
 enum { SMALL_BYTES = 16, GIVEN_FIRST = 40, BETWEEN = 54, TRIALS = 300, TRIALS_MS = 5000 };

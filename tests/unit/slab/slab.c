@@ -251,7 +251,93 @@ Test(slab, neighbours_in_two_stretches_come_back_whole, .init = core_start_slabs
         cr_expect_eq((int)slab_locate(batch[i]).where, (int)SLAB_WHERE_FREE, "object %u", i);
 }
 
+/* Objects of one class, slab by slab. */
+enum { SLABS_FEW = 60 };
+static struct source {
+    char *base;
+    void **objs;
+    unsigned left; /* of them are not given back */
+} sources[SLABS_FEW];
+
+static unsigned sources_take(unsigned cls) {
+    unsigned nobj = slab_geometry[cls].nobj, nr = MIN((OBJS_MAX - BATCH) / nobj, (unsigned)SLABS_FEW), sources_nr = 0;
+    out_nr = 0;
+    while (out_nr < nr * nobj)
+        MUST(take(cls, MIN((unsigned)BATCH, nr * nobj - out_nr)) > 0);
+    for (unsigned i = 0; i < out_nr; i++) {
+        char *base;
+        slab_of(out[i], &base);
+        if (sources_nr == 0 || sources[sources_nr - 1].base != base)
+            sources[sources_nr++] = (struct source){base, &out[i], 0};
+        sources[sources_nr - 1].left++;
+    }
+    return sources_nr;
+}
+
+/* Up to each objects of every slab, in turns; they are behind those that are left. */
+static unsigned sources_gather(unsigned nr, unsigned each, void **batch) {
+    unsigned got = 0;
+    for (unsigned turn = 0; turn < each; turn++) {
+        for (unsigned i = 0; i < nr; i++) {
+            struct source *from = &sources[i];
+            if (from->left == 0)
+                continue;
+            unsigned k = (unsigned)(alone_random(&seed) % from->left--);
+            void *obj = from->objs[k];
+            from->objs[k] = from->objs[from->left];
+            from->objs[from->left] = batch[got++] = obj;
+        }
+    }
+    return got;
+}
+
+/* All that is free in a slab is counted, and from its threshold on the slab is listed. */
+static void expect_counted(const struct source *from, const struct slab_geometry *g) {
+    slab_word_t word = slab_word_load(slab_at(from->base));
+    cr_assert_eq(slab_word_free(word), g->nobj - (int)from->left, "%d of %u objects of %u bytes are free, %u are out",
+                 slab_word_free(word), g->nobj, g->size_bytes, from->left);
+    if (slab_word_free(word) >= g->threshold)
+        cr_assert_eq((int)slab_word_state(word), (int)SLAB_LISTED, "objects of %u bytes", g->size_bytes);
+}
+
+/* One to four of each slab at a time, which are given back one by one; the bitmap inside the descriptor and outside,
+ * slabs of one granule and of many, of many objects and of one. */
+Test(slab, few_objects_of_each_slab_are_counted_exactly, .init = core_start_slabs) {
+    static const unsigned sizes[] = {16, 48, 64, 256, 704, 1024, 9000, 40000, 1 << 20};
+    static void *batch[SLABS_FEW * 4];
+    for (size_t i = 0; i < ARRAY_NR(sizes); i++) {
+        unsigned cls = slab_class_for(sizes[i]), nr = sources_take(cls), live = out_nr, given;
+        for (unsigned each = 1; (given = sources_gather(nr, each, batch)) != 0; each = each % 4 + 1) {
+            slab_give(batch, given);
+            live -= given;
+            cr_assert_eq(stats(cls).out_objs, live);
+            for (unsigned s = 0; s < nr; s++) {
+                if (sources[s].left == 0)
+                    continue; /* the slab may be gone */
+                expect_counted(&sources[s], &slab_geometry[cls]);
+                cr_assert_eq((int)slab_locate(sources[s].objs[0]).where, (int)SLAB_WHERE_LIVE_OR_CACHED);
+                cr_assert_eq((int)slab_locate(sources[s].objs[sources[s].left]).where, (int)SLAB_WHERE_FREE);
+            }
+        }
+        slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+        cr_assert_eq(stats(cls).slabs, 0u, "%lu slabs of %u bytes are kept", stats(cls).slabs, sizes[i]);
+    }
+    cr_assert_eq(atomic_load(&rt_usage_out_bytes), 0);
+}
+
 /* --- misuse --- */
+
+/* One object of each of many slabs, and obj, twice. */
+static void among_strangers(void *obj, void *again) {
+    void *batch[SLABS_FEW + 2];
+    unsigned nr = sources_gather(sources_take(slab_class_for(704)), 1, batch + 1) + 1;
+    MUST(nr > SLABS_FEW / 2);
+    batch[0] = obj;
+    batch[nr] = again;
+    slab_give(batch, nr + 1);
+}
+static void twice_among_strangers(void *obj) { among_strangers(obj, obj); }
+static void inside_among_strangers(void *obj) { among_strangers(obj, (char *)obj + 16); }
 
 static void twice_in_a_shuffled_batch(void *obj) {
     unsigned nr = take_shuffled();
@@ -292,6 +378,12 @@ static void in_the_tail(void *obj) {
     slab_give((void *[]){base + (size_t)g->nobj * g->size_bytes}, 1);
 }
 static void never_taken(void *obj) { slab_give((void *[]){(char *)obj + 48}, 1); }
+/* Where the bits are in the descriptor. */
+static void never_taken_of_few(void *obj) {
+    (void)obj;
+    take(slab_class_for(768), 1);
+    slab_give((void *[]){(char *)out[out_nr - 1] + 768}, 1);
+}
 static void after_retirement(void *obj) {
     slab_give(&obj, 1);
     slab_sweep(slab_class_for(48), SLAB_KEEP_NONE, SLAB_PURGE_NO);
@@ -299,34 +391,38 @@ static void after_retirement(void *obj) {
 }
 
 /*
- * All objects of a slab, whose class keeps no more that are wholly free, one object of each of many others, and one of
- * the first again. Where one of the others is sorted to the same slot (half of the time, as it is) the first is given
- * in two turns, and no slab any more when its second comes.
+ * All objects of a slab, whose class keeps no more that are wholly free, one of another that is sorted to the same
+ * slot, and one of the first again: the first is given in two turns, and no slab any more when its second comes.
  */
-enum { SLABS_OUT = 240, SLABS_BACK = 40 };
+enum { SLABS_OUT = 280, SLABS_BACK = 40 };
+
+/* Starts of the objects in out, slab by slab: the nth two slabs from here on with one slot. */
+static bool slot_sharers(unsigned nth, unsigned from, unsigned nobj, unsigned ret_two[2]) {
+    for (unsigned i = from; i + nobj <= out_nr; i += nobj) {
+        for (unsigned k = from; k < i; k += nobj) {
+            char *one, *other;
+            struct slab *s = slab_of(out[i], &one), *t = slab_of(out[k], &other);
+            if (slab_sort_slot(rt_meta_ref(s)) != slab_sort_slot(rt_meta_ref(t)) || nth-- != 0)
+                continue;
+            ret_two[0] = i;
+            ret_two[1] = k;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void again_after_the_whole_slab(void *nth) {
-    unsigned cls = slab_class_for(704), nobj = slab_geometry[cls].nobj, nr = 0;
+    unsigned cls = slab_class_for(704), nobj = slab_geometry[cls].nobj, two[2];
     static void *batch[255], *back[SLABS_BACK * 128];
-    while (out_nr + BATCH <= SLABS_OUT * nobj)
-        MUST(take(cls, BATCH) > 0);
+    while (out_nr < SLABS_OUT * nobj)
+        MUST(take(cls, BATCH) == BATCH);
     slab_give(memcpy(back, out, sizeof(void *) * SLABS_BACK * nobj), SLABS_BACK * nobj);
-    char *base, *last, *its;
-    slab_of(out[(SLABS_BACK + 1 + (uintptr_t)nth) * nobj], &base);
-    last = base;
-    for (unsigned i = SLABS_BACK * nobj; i < out_nr; i++) {
-        slab_of(out[i], &its);
-        if (its == base)
-            batch[nr++] = out[i];
-    }
-    MUST(nr == nobj);
-    for (unsigned i = (SLABS_BACK + 1) * nobj; nr < ARRAY_NR(batch) - 1 && i < out_nr; i++) {
-        slab_of(out[i], &its);
-        if (its != base && its != last)
-            batch[nr++] = out[i];
-        last = its;
-    }
-    batch[nr++] = batch[5];
-    slab_give(batch, nr);
+    MUST(slot_sharers((unsigned)(uintptr_t)nth, SLABS_BACK * nobj, nobj, two));
+    memcpy(batch, out + two[0], sizeof(void *) * nobj);
+    batch[nobj] = out[two[1]];
+    batch[nobj + 1] = batch[5];
+    slab_give(batch, nobj + 2);
 }
 
 static void expect_abort(void (*crime)(void *), void *obj, const char *want) {
@@ -342,20 +438,23 @@ Test(slab, misuse_is_found_exactly, .init = core_start_slabs) {
     expect_abort(twice_in_one_batch, out[0], want);
     expect_abort(twice_in_a_shuffled_batch, out[0], want);
     expect_abort(twice_among_neighbours, out[0], want);
+    expect_abort(twice_among_strangers, out[0], want);
     expect_abort(twice_among_neighbours_apart, out[0], want);
     expect_abort(twice, out[0], want);
     expect_abort(after_retirement, out[0], want);
     snprintf(want, sizeof(want), "quarry: error Q02 interior-pointer: pointer %p: ", (void *)((char *)out[0] + 16));
     expect_abort(inside, out[0], want);
     expect_abort(inside_among_neighbours, out[0], want);
+    expect_abort(inside_among_strangers, out[0], want);
     expect_abort(in_the_tail, out[0], "Q02 interior-pointer");
     expect_abort(inside, out[0], "class 48 slab ");
     snprintf(want, sizeof(want), "quarry: error Q01 double-free: pointer %p: ", (void *)((char *)out[0] + 48));
     expect_abort(never_taken, out[0], want);
+    expect_abort(never_taken_of_few, out[0], "Q01 double-free");
 }
 
 Test(slab, a_second_free_of_what_was_retired_in_the_batch_is_found, .init = core_start_slabs) {
-    for (uintptr_t nth = 0; nth < 16; nth++)
+    for (uintptr_t nth = 0; nth < 8; nth++)
         expect_abort(again_after_the_whole_slab, (void *)nth, "Q01 double-free");
 }
 
