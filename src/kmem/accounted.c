@@ -110,6 +110,8 @@ void *kmem_accounted_kmalloc(size_t size, quarry_gfp_t flags) {
         return kmem_lent_area(size, flags);
     const struct quarry_kmem_cache *s = kmalloc_cache(i);
     void *p = kmem_may_block(flags) ? kmem_gfp_try(charged_try, s, flags) : charged_try(s, flags);
+    if (p == NULL && kmem_may_block(flags) && kmem_gfp_has_reserve(flags))
+        p = charged_try(s, flags & ~QUARRY___GFP_DIRECT_RECLAIM);
     if (p != NULL && !kmem_gfp_node_holds(p, size, flags)) {
         quarry_core1_free(p);
         return NULL;

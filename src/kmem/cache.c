@@ -243,7 +243,6 @@ bool kmem_caches_account(void) {
 static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
                                             quarry_slab_flags_t flags) {
     unsigned align = align_of(size, args->align, flags), slot = (unsigned)round_up(size, align);
-    args_mend(name, size, args);
     flags = kmem_debug_cache_flags(name, flags);
     if ((flags & KMEM_SLAB_ZONES) != 0)
         flags &= ~KMEM_DEBUG_FLAGS;
@@ -280,11 +279,16 @@ static bool room_is_had(quarry_gfp_t flags) {
     return p != NULL;
 }
 
-/* With the lock, which it lets go. */
+enum attempt { ATTEMPT_FIRST, ATTEMPT_AGAIN };
+
+/* With the lock, which it lets go. What there is to say of the arguments is said at the first attempt. */
 static struct quarry_kmem_cache *once_make(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
-                                           struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+                                           struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags,
+                                           enum attempt attempt) {
     changes_begin();
     struct quarry_kmem_cache *s = atomic_load_explicit(at, memory_order_relaxed);
+    if (s == NULL && attempt == ATTEMPT_FIRST)
+        args_mend(name, size, args);
     if (s == NULL && (s = cache_make(name, size, args, flags)) != NULL) {
         /* order: release: publishes the cache.                                              pairs: [kmem.cache.once] */
         atomic_store_explicit(at, s, memory_order_release);
@@ -298,13 +302,13 @@ struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic 
                                               quarry_gfp_t effort) {
     grace_prepare(flags);
     if (effort == KMEM_CACHE_NO_EFFORT)
-        return pthread_mutex_trylock(&caches_lock) == 0 ? once_make(at, name, size, args, flags) : NULL;
+        return pthread_mutex_trylock(&caches_lock) == 0 ? once_make(at, name, size, args, flags, ATTEMPT_FIRST) : NULL;
     lock();
-    struct quarry_kmem_cache *s = once_make(at, name, size, args, flags);
+    struct quarry_kmem_cache *s = once_make(at, name, size, args, flags, ATTEMPT_FIRST);
     if (s != NULL || !room_is_had(effort))
         return s;
     lock();
-    return once_make(at, name, size, args, flags);
+    return once_make(at, name, size, args, flags, ATTEMPT_AGAIN);
 }
 
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
@@ -501,8 +505,11 @@ static bool is_strict(quarry_gfp_t flags) { return (flags & QUARRY___GFP_THISNOD
 static bool is_sure(quarry_gfp_t flags) { return (flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags); }
 
 static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
-    if (kmem_may_block(flags))
-        return kmem_gfp_try(cache_try, s, flags);
+    if (kmem_may_block(flags)) {
+        void *p = kmem_gfp_try(cache_try, s, flags);
+        bool tries_reserve = p == NULL && s->debug == NULL && kmem_gfp_has_reserve(flags);
+        return tries_reserve ? quarry_core1_class_alloc_atomic(&s->class, true) : p;
+    }
     kmem_gfp_nofail_ignored(flags);
     return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
 }
