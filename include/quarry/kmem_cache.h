@@ -37,6 +37,11 @@ typedef unsigned int quarry_slab_flags_t;
 #define QUARRY_SLAB_NOLEAKTRACE 0x800000u    /* objects that remain at destroy are not listed; never merges */
 #define QUARRY_SLAB_NO_MERGE 0x1000000u      /* slabs of its own, whatever other caches there are */
 #define QUARRY_SLAB_ACCOUNT 0x4000000u       /* objects are charged to this thread's account; merges with its like */
+/* Slabs are memory for devices, as quarry_alloc_pages() gives it with __GFP_DMA, __GFP_DMA32: each object is one
+ * physical piece, whose address quarry_dma_map_single() tells. Without the rights for that, allocation gives NULL, and
+ * one line on stderr. No magazines, no debugging; merges with its like. */
+#define QUARRY_SLAB_CACHE_DMA 0x4000u
+#define QUARRY_SLAB_CACHE_DMA32 0x8000u
 #define QUARRY_SLAB_TEMPORARY QUARRY_SLAB_RECLAIM_ACCOUNT
 /* Debugging, as the letters of the option slab_debug (docs/kmem.md): a cache with any of these has neither magazines
  * nor is it merged. */
@@ -139,6 +144,14 @@ int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags
 /* s may be NULL: objects of any cache or of kmalloc. */
 void quarry_kmem_cache_free_bulk(struct quarry_kmem_cache *s, size_t nr, void **objs) QUARRY_NOTHROW;
 
+/* p, an object of any cache, of kmalloc with __GFP_ACCOUNT, or with __GFP_DMA, that was allocated and charged to nobody
+ * (the thread was in no account, or the flags did not ask for it), is charged to this thread's account, as if it had
+ * been when it was allocated; frees give it back. False: the account's limit, after what flags allow. True also where
+ * it is charged already, the thread is in no account, there is no memory to write down whose it is, or p is an object
+ * of kmalloc with neither flag, which is never charged. Without __GFP_DIRECT_RECLAIM without system call or waiting,
+ * and async-signal-safe. Objects that share a slab with p are freed by the slow path from then on. */
+bool quarry_kmem_cache_charge(void *p, quarry_gfp_t flags) QUARRY_NOTHROW;
+
 /* Says on stderr what p points to: the cache, where its object begins and how far in p is, and, where the cache is
  * debugged with U, who allocated and freed it. True: an object that is allocated; of one that was freed, either; false:
  * no object. Async-signal-safe with glibc 2.35 or later. */
@@ -154,7 +167,7 @@ void quarry_core1_class_free(const struct quarry_core1_class *c, void *p) QUARRY
 #define QUARRY_CACHE_RULES                                                                                             \
     (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
      QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
-     QUARRY___GFP_THISNODE)
+     QUARRY___GFP_THISNODE | QUARRY___GFP_ACCOUNT | QUARRY___GFP_NOWARN)
 
 /* --- sheaves: objects set aside for allocations that must not fail --- */
 
@@ -165,8 +178,9 @@ struct quarry_slab_sheaf *quarry_kmem_cache_prefill_sheaf(struct quarry_kmem_cac
 /* So that there are size objects in it, at least. 0, or -ENOMEM with the sheaf as it was; *sheaf may become another. */
 int quarry_kmem_cache_refill_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags, struct quarry_slab_sheaf **sheaf,
                                    unsigned int size) QUARRY_NOTHROW;
-/* An object out of the sheaf, zeroed with __GFP_ZERO; NULL when it has none left, and for a sheaf of another cache. No
- * system call, no lock: async-signal-safe where the sheaf is the handler's. */
+/* An object out of the sheaf, zeroed with __GFP_ZERO; NULL when it has none left, and for a sheaf of another cache.
+ * With SLAB_ACCOUNT or __GFP_ACCOUNT it is charged to this thread's account now, beyond its limit if need be. No system
+ * call, no lock: async-signal-safe where the sheaf is the handler's. */
 void *quarry_kmem_cache_alloc_from_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags,
                                          struct quarry_slab_sheaf *sheaf) QUARRY_NOTHROW;
 /* Objects left. */

@@ -195,6 +195,9 @@ struct quarry_core1_slab {
 };
 EXPORT bool quarry_core1_slab_look(const void *p, struct quarry_core1_slab *ret_slab);
 EXPORT bool quarry_core1_debug_look(const void *p, struct quarry_core1_slab *ret_slab);
+/* p, an object that is out: from now on frees of its slab's objects are asked of who debugs, as if its class had been
+ * made for that. False: it is of malloc's classes. */
+EXPORT bool quarry_core1_slab_watch(const void *p);
 /* The options, as they were written; at NULL: not given. Valid as long as the environment of the start. */
 struct quarry_core1_debug_options {
     const char *slab_debug, *failslab;

@@ -56,6 +56,8 @@ bool quarry_core1_slab_look(const void *p, struct quarry_core1_slab *ret_slab) {
     return true;
 }
 
+bool quarry_core1_slab_watch(const void *p) { return slab_made_watch(p); }
+
 void quarry_core1_debug_options(struct quarry_core1_debug_options *ret_options) {
     bool known = engine_ready();
     struct rt_text slab_debug = rt_opt.slab_debug.at != NULL ? rt_opt.slab_debug : rt_opt.slub_debug;

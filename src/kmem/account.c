@@ -141,8 +141,26 @@ bool kmem_account_charge(const void *p, quarry_gfp_t flags) {
 
 /* Whose number stands in an owner's entry; NULL: nobody's, of an object that is lent. */
 static struct quarry_account *account_of(u16 number) {
-    number &= (u16)~KMEM_OWNER_LENT;
+    number &= (u16) ~(KMEM_OWNER_LENT | KMEM_OWNER_CACHE);
     return number == 0 ? NULL : &accounts[number - 1];
+}
+
+/* Of two who charge one object, one does. */
+bool kmem_account_charge_late(const struct quarry_core1_slab *slab, quarry_gfp_t flags) {
+    struct quarry_account *a = current;
+    _Atomic(u16) *owner = a == NULL ? NULL : kmem_owner_make(slab, flags);
+    u16 seen = owner == NULL ? 0 : atomic_load_explicit(owner, memory_order_relaxed);
+    if (owner == NULL || account_of(seen) != NULL)
+        return true;
+    if (!sum_add(a, slab->slot_bytes, flags))
+        return false;
+    atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
+    if (atomic_compare_exchange_strong_explicit(owner, &seen, (u16)(seen | (a - accounts + 1)), memory_order_relaxed,
+                                                memory_order_relaxed))
+        return true;
+    sum_sub(a, slab->slot_bytes);
+    ref_drop(a);
+    return true;
 }
 
 /* Of two who free one object, one finds the number. */

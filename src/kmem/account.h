@@ -17,18 +17,28 @@
 
 /* There is, or was, an account. */
 extern HIDDEN _Atomic(bool) kmem_accounts_on;
+static inline bool kmem_accounts_are_on(void) {
+    /* order: acquire: all that the first one made.                                           pairs: [kmem.accounted] */
+    return atomic_load_explicit(&kmem_accounts_on, memory_order_acquire);
+}
 
 /* The object at p, whose slot is of a class without magazines, is charged to this thread's account, if it is in one.
  * False: its limit, or no memory to write down whose the object is. Flags as of the allocation. Wait-free but for that
  * memory; without system call where flags may not block. */
 bool kmem_account_charge(const void *p, quarry_gfp_t flags);
+/* The same of an object that was allocated before, at the slot that slab->index says; true as well where it is charged
+ * already, or there is no memory to write down whose it is. */
+bool kmem_account_charge_late(const struct quarry_core1_slab *slab, quarry_gfp_t flags);
 /* The slot that slab->index says is nobody's again; false: it was nobody's. Wait-free, without system call. */
 bool kmem_account_uncharge(const struct quarry_core1_slab *slab);
 
 /* Objects of kmalloc outside of slabs (lent.c), at the place that slab says, have this in their owner's entry, charged
  * or not. lend: false without memory. */
-enum { KMEM_OWNER_LENT = 0x8000 };
-_Static_assert((unsigned)QUARRY_ACCOUNTS_MAX < (unsigned)KMEM_OWNER_LENT, "numbers of accounts are below it");
+enum {
+    KMEM_OWNER_LENT = 0x8000,
+    KMEM_OWNER_CACHE = 0x4000, /* of a page: a slab of pages begins there (dma_cache.c) */
+};
+_Static_assert((unsigned)QUARRY_ACCOUNTS_MAX < (unsigned)KMEM_OWNER_CACHE, "numbers of accounts are below both");
 bool kmem_account_lend(const struct quarry_core1_slab *slab, quarry_gfp_t flags);
 bool kmem_account_is_lent(const struct quarry_core1_slab *slab);
 /* As kmem_account_charge, of the slot that slab says. */
@@ -58,7 +68,8 @@ _Atomic(u16) *kmem_owner_find(const struct quarry_core1_slab *slab);
 void kmem_accounted_ctor(void *object);
 /* With the first account: the caches of kmalloc, and those beside the caches of SLAB_ACCOUNT. False: no memory. */
 bool kmem_accounted_start(void);
-/* As kmalloc, of a thread that is in an account: size 1 to KMALLOC_MAX_SIZE. */
+/* As kmalloc with __GFP_ACCOUNT where there are accounts: size 1 to KMALLOC_MAX_SIZE. Of a thread in none it is charged
+ * to nobody, and may be later. */
 void *kmem_accounted_kmalloc(size_t size, quarry_gfp_t flags);
 /* What debug.c does for its caches: an object of a cache of SLAB_ACCOUNT; one of the slots that were charged; its
  * bytes. */

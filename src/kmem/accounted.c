@@ -45,8 +45,7 @@ static struct quarry_kmem_cache *kmalloc_cache(size_t i) {
 /* Before the first account there is nobody who would look at any of this. */
 bool kmem_accounted_start(void) {
     struct quarry_core1_debug_options options;
-    /* order: acquire: all that the first one made.                                           pairs: [kmem.accounted] */
-    if (atomic_load_explicit(&kmem_accounts_on, memory_order_acquire))
+    if (kmem_accounts_are_on())
         return true;
     for (size_t i = 0; i < ARRAY_NR(kmalloc_bytes); i++) {
         if (!kmalloc_cache_make(i))
@@ -111,6 +110,8 @@ void *kmem_accounted_kmalloc(size_t size, quarry_gfp_t flags) {
         return kmem_lent_area(size, flags);
     const struct quarry_kmem_cache *s = kmalloc_cache(i);
     void *p = kmem_may_block(flags) ? kmem_gfp_try(charged_try, s, flags) : charged_try(s, flags);
+    if (p == NULL && kmem_may_block(flags) && kmem_gfp_has_reserve(flags))
+        p = charged_try(s, flags & ~QUARRY___GFP_DIRECT_RECLAIM);
     if (p != NULL && !kmem_gfp_node_holds(p, size, flags)) {
         quarry_core1_free(p);
         return NULL;
@@ -120,15 +121,36 @@ void *kmem_accounted_kmalloc(size_t size, quarry_gfp_t flags) {
     return settled(s, p);
 }
 
+/* --- charging later --- */
+
+static void *late_try(const void *what, quarry_gfp_t flags) {
+    const struct quarry_core1_slab *slab = what;
+    return kmem_account_charge_late(slab, flags) ? slab->base : NULL;
+}
+
+/* Free knows what is charged of slabs, pages and areas by asking here. Objects of kmalloc's own classes it knows
+ * without asking anybody: as the kernel's of its plain caches, they are charged when they are made or never. */
+static bool chargeable(const void *p, struct quarry_core1_slab *ret_slab) {
+    if (!quarry_core1_slab_look(p, ret_slab))
+        return kmem_lent_place(p, ret_slab);
+    return ret_slab->index < ret_slab->objs_nr && quarry_core1_slab_watch(p);
+}
+
+bool quarry_kmem_cache_charge(void *p, quarry_gfp_t flags) {
+    struct quarry_core1_slab slab;
+    if (quarry_account_current() == NULL || QUARRY_ZERO_OR_NULL_PTR(p) || !chargeable(p, &slab))
+        return true;
+    return (kmem_may_block(flags) ? kmem_gfp_try(late_try, &slab, flags) : late_try(&slab, flags)) != NULL;
+}
+
 /* --- freeing --- */
 
-/* A slot that is handed out is charged: two frees of one find that out by the account's number. */
+/* An object that may be charged to somebody goes back to its slab, which finds out if it was there already. */
 void kmem_accounted_free(void *p, const struct quarry_core1_slab *slab) {
     const char *slot = slab->base + (size_t)slab->index * slab->slot_bytes;
     if (slab->index >= slab->objs_nr || p != slot)
         quarry_core1_misuse(MISUSE_INTERIOR, p, slab->slot_bytes, NULL);
-    if (!kmem_account_uncharge(slab))
-        quarry_core1_misuse(MISUSE_DOUBLE_FREE, p, slab->slot_bytes, NULL);
+    (void)kmem_account_uncharge(slab);
     quarry_core1_debug_free(p);
 }
 

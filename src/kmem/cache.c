@@ -12,6 +12,7 @@
 
 #include "kmem/account.h"
 #include "kmem/debug.h"
+#include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
 #include "kmem/view.h"
 #include "sys/sys.h"
@@ -24,7 +25,7 @@
 
 enum { MIN_ALIGN_BYTES = 16, LINE_BYTES = 64, FREEPTR_ALIGN_BYTES = 8 };
 
-#define FLAGS_MERGE_SAME (QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_ACCOUNT)
+#define FLAGS_MERGE_SAME (QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_ACCOUNT | KMEM_SLAB_ZONES)
 #define FLAGS_MERGE_NEVER                                                                                              \
     (QUARRY_SLAB_TYPESAFE_BY_RCU | QUARRY_SLAB_NOLEAKTRACE | QUARRY_SLAB_NO_MERGE | KMEM_SLAB_ACCOUNTED |              \
      KMEM_DEBUG_FLAGS)
@@ -142,21 +143,28 @@ static struct quarry_kmem_cache *pinned_adopt(struct quarry_kmem_cache *s) {
 
 static bool is_accounted(const struct quarry_kmem_cache *s) { return (s->flags & KMEM_SLAB_ACCOUNTED) != 0; }
 
+/* A handle is in the place of its class. */
+static bool is_handled(const struct quarry_kmem_cache *s) {
+    return s->debug != NULL || is_accounted(s) || kmem_cache_is_dma(s);
+}
+
 static void (*ctor_of(const struct quarry_kmem_cache *s))(void *object) {
     if (s->debug != NULL)
         return kmem_debug_construct;
-    return is_accounted(s) && s->args.ctor == NULL ? kmem_accounted_ctor : s->args.ctor;
+    return is_handled(s) && s->args.ctor == NULL ? kmem_accounted_ctor : s->args.ctor;
 }
 
+/* That of a cache whose slabs are pages for devices has none: it is an id for the handle. */
 static int class_make(struct quarry_kmem_cache *s) {
-    return quarry_core1_class_make(
-        &s->heap, &(struct quarry_core1_class_make){.size_bytes = s->slot_bytes,
-                                                    .align_bytes = s->align_bytes,
-                                                    .ctor = ctor_of(s),
-                                                    .capacity = s->args.sheaf_capacity,
-                                                    .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0,
-                                                    .debugged = s->debug != NULL || is_accounted(s),
-                                                    .reclaimable = (s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0});
+    return quarry_core1_class_make(&s->heap,
+                                   &(struct quarry_core1_class_make){
+                                       .size_bytes = s->slot_bytes,
+                                       .align_bytes = s->align_bytes,
+                                       .ctor = ctor_of(s),
+                                       .capacity = s->args.sheaf_capacity,
+                                       .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && !kmem_cache_is_dma(s),
+                                       .debugged = is_handled(s),
+                                       .reclaimable = (s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0});
 }
 
 static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
@@ -174,6 +182,8 @@ static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry
                 kmem_debug_cache_begin(s);
             else if (is_accounted(s))
                 kmem_debug_hook(s);
+            else if (kmem_cache_is_dma(s))
+                kmem_dma_cache_begin(s);
             if (old != NULL)
                 quarry_core1_free(old->debug);
             quarry_core1_free(old);
@@ -196,7 +206,7 @@ static void cache_list(struct quarry_kmem_cache *s) {
 static bool cache_account(struct quarry_kmem_cache *s) {
     char name[KMEM_NAME_BYTES];
     struct quarry_kmem_cache like = *s;
-    if ((s->flags & QUARRY_SLAB_ACCOUNT) == 0 || is_accounted(s) || s->accounted != NULL || s->debug != NULL)
+    if ((s->flags & QUARRY_SLAB_ACCOUNT) == 0 || is_handled(s) || s->accounted != NULL)
         return true;
     (void)snprintf(name, sizeof(name), "%.*s(charged)", KMEM_NAME_BYTES - 10, s->name);
     like.flags |= KMEM_SLAB_ACCOUNTED;
@@ -233,18 +243,22 @@ bool kmem_caches_account(void) {
 static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
                                             quarry_slab_flags_t flags) {
     unsigned align = align_of(size, args->align, flags), slot = (unsigned)round_up(size, align);
-    args_mend(name, size, args);
     flags = kmem_debug_cache_flags(name, flags);
+    if ((flags & KMEM_SLAB_ZONES) != 0)
+        flags &= ~KMEM_DEBUG_FLAGS;
     struct quarry_kmem_cache *s = may_merge(flags, args) ? mergeable_find(slot, align, flags) : NULL;
     if (s != NULL) {
         s->users++;
         s->object_bytes = MAX(s->object_bytes, size);
         return s;
     }
-    s = cache_new(
-        name,
-        &(struct quarry_kmem_cache){
-            .object_bytes = size, .slot_bytes = slot, .align_bytes = align, .flags = flags, .users = 1, .args = *args});
+    s = cache_new(name, &(struct quarry_kmem_cache){.object_bytes = size,
+                                                    .slot_bytes = slot,
+                                                    .align_bytes = align,
+                                                    .flags = flags,
+                                                    .users = 1,
+                                                    .args = *args,
+                                                    .dma = kmem_dma_cache_start(slot, flags)});
     if (s != NULL)
         cache_list(s);
     if (s != NULL && atomic_load_explicit(&kmem_accounts_on, memory_order_relaxed))
@@ -265,11 +279,16 @@ static bool room_is_had(quarry_gfp_t flags) {
     return p != NULL;
 }
 
-/* With the lock, which it lets go. */
+enum attempt { ATTEMPT_FIRST, ATTEMPT_AGAIN };
+
+/* With the lock, which it lets go. What there is to say of the arguments is said at the first attempt. */
 static struct quarry_kmem_cache *once_make(struct quarry_kmem_cache *_Atomic *at, const char *name, unsigned size,
-                                           struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
+                                           struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags,
+                                           enum attempt attempt) {
     changes_begin();
     struct quarry_kmem_cache *s = atomic_load_explicit(at, memory_order_relaxed);
+    if (s == NULL && attempt == ATTEMPT_FIRST)
+        args_mend(name, size, args);
     if (s == NULL && (s = cache_make(name, size, args, flags)) != NULL) {
         /* order: release: publishes the cache.                                              pairs: [kmem.cache.once] */
         atomic_store_explicit(at, s, memory_order_release);
@@ -283,13 +302,13 @@ struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic 
                                               quarry_gfp_t effort) {
     grace_prepare(flags);
     if (effort == KMEM_CACHE_NO_EFFORT)
-        return pthread_mutex_trylock(&caches_lock) == 0 ? once_make(at, name, size, args, flags) : NULL;
+        return pthread_mutex_trylock(&caches_lock) == 0 ? once_make(at, name, size, args, flags, ATTEMPT_FIRST) : NULL;
     lock();
-    struct quarry_kmem_cache *s = once_make(at, name, size, args, flags);
+    struct quarry_kmem_cache *s = once_make(at, name, size, args, flags, ATTEMPT_FIRST);
     if (s != NULL || !room_is_had(effort))
         return s;
     lock();
-    return once_make(at, name, size, args, flags);
+    return once_make(at, name, size, args, flags, ATTEMPT_AGAIN);
 }
 
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
@@ -358,7 +377,9 @@ static void cache_unlist(struct quarry_kmem_cache *s) {
 static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
     if (s->debug != NULL)
         kmem_debug_cache_quiesce(s);
-    long left = quarry_core1_class_unmake(&s->heap);
+    long left = kmem_cache_is_dma(s) ? (long)kmem_dma_cache_end(s) : 0;
+    if (left == 0)
+        left = quarry_core1_class_unmake(&s->heap);
     cache_unlist(s);
     if (left > 0) {
         kmem_leak_report(s, (size_t)left, caller);
@@ -410,6 +431,8 @@ void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
 }
 
 int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) {
+    if (kmem_cache_is_dma(s))
+        return kmem_dma_cache_shrink(s) != 0;
     bool left = quarry_core1_class_shrink(&s->heap) != 0;
     if (s->accounted != NULL)
         left = quarry_core1_class_shrink(&s->accounted->heap) != 0 || left;
@@ -420,9 +443,16 @@ int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) {
 
 unsigned quarry_kmem_cache_size(const struct quarry_kmem_cache *s) { return s->object_bytes; }
 
+void kmem_cache_look(const struct quarry_kmem_cache *s, struct quarry_core1_class_info *ret_info) {
+    if (kmem_cache_is_dma(s))
+        kmem_dma_cache_look(s, ret_info);
+    else
+        quarry_core1_class_look(&s->heap, ret_info);
+}
+
 void quarry_kmem_cache_info_get(struct quarry_kmem_cache *s, struct quarry_kmem_cache_info *ret_info) {
     struct quarry_core1_class_info look;
-    quarry_core1_class_look(&s->heap, &look);
+    kmem_cache_look(s, &look);
     size_t cached = MIN(look.objs_cached, look.objs_out);
     *ret_info = (struct quarry_kmem_cache_info){.name = s->name,
                                                 .object_bytes = s->object_bytes,
@@ -475,8 +505,11 @@ static bool is_strict(quarry_gfp_t flags) { return (flags & QUARRY___GFP_THISNOD
 static bool is_sure(quarry_gfp_t flags) { return (flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags); }
 
 static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
-    if (kmem_may_block(flags))
-        return kmem_gfp_try(cache_try, s, flags);
+    if (kmem_may_block(flags)) {
+        void *p = kmem_gfp_try(cache_try, s, flags);
+        bool tries_reserve = p == NULL && s->debug == NULL && kmem_gfp_has_reserve(flags);
+        return tries_reserve ? quarry_core1_class_alloc_atomic(&s->class, true) : p;
+    }
     kmem_gfp_nofail_ignored(flags);
     return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
 }
@@ -511,7 +544,7 @@ static bool is_to_charge(const struct quarry_kmem_cache *s) {
 static void *alloc_then_settle(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
     int sole = quarry_core1_node_sole();
     bool holds = !is_strict(flags) || is_sure(flags) || (sole >= 0 && (node < 0 || node == sole));
-    bool may_move = sole < 0 && kmem_may_block(flags) && s->debug == NULL;
+    bool may_move = sole < 0 && kmem_may_block(flags) && s->debug == NULL && !kmem_cache_is_dma(s);
     void *p = holds || may_move ? alloc_by_context(s, flags) : NULL;
     if (p == NULL || holds || quarry_core1_settle_on(p, s->slot_bytes, node))
         return p;
@@ -520,14 +553,34 @@ static void *alloc_then_settle(struct quarry_kmem_cache *s, quarry_gfp_t flags, 
 }
 
 static void *alloc_by_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
-    if (LIKELY(kmem_may_block(flags) && s->debug == NULL && !is_to_charge(s)))
+    if (LIKELY(kmem_may_block(flags) && s->debug == NULL && !kmem_cache_is_dma(s) && !is_to_charge(s)))
         return kmem_gfp_try(alloc_on, &(struct wanted){s, node}, flags);
     return alloc_then_settle(s, flags, node);
 }
 
+bool kmem_cache_charges(const struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    return ((flags & QUARRY___GFP_ACCOUNT) != 0 || (s->flags & QUARRY_SLAB_ACCOUNT) != 0) &&
+           quarry_account_current() != NULL;
+}
+
+/* Caches of SLAB_ACCOUNT charge by themselves. */
+static bool is_charged_by_flag(const struct quarry_kmem_cache *s, quarry_gfp_t flags) {
+    return UNLIKELY((flags & QUARRY___GFP_ACCOUNT) != 0) && (s->flags & QUARRY_SLAB_ACCOUNT) == 0 &&
+           kmem_cache_charges(s, flags);
+}
+
+/* p, which came of s by these flags. */
+static void *charged(struct quarry_kmem_cache *s, quarry_gfp_t flags, void *p) {
+    if (LIKELY(!is_charged_by_flag(s, flags)) || p == NULL || quarry_kmem_cache_charge(p, flags))
+        return p;
+    quarry_kmem_cache_free(s, p);
+    return NULL;
+}
+
 static void *alloc_by_rules(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     flags = kmem_gfp_node_flags(flags);
-    return is_strict(flags) ? alloc_by_node(s, flags, QUARRY_NUMA_NO_NODE) : alloc_by_context(s, flags);
+    void *p = is_strict(flags) ? alloc_by_node(s, flags, QUARRY_NUMA_NO_NODE) : alloc_by_context(s, flags);
+    return charged(s, flags, p);
 }
 
 static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
@@ -554,7 +607,7 @@ void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t fla
     flags = kmem_gfp_node_flags(flags);
     if (node < 0 && !is_strict(flags))
         return quarry_kmem_cache_alloc(s, flags);
-    return zeroed(s, flags, alloc_by_node(s, flags, node));
+    return zeroed(s, flags, charged(s, flags, alloc_by_node(s, flags, node)));
 }
 
 FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
@@ -579,7 +632,8 @@ static size_t bulk_by_run(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_
 }
 
 int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags, size_t nr, void **objs) {
-    size_t got = kmem_may_block(flags) && !is_strict(flags) ? bulk_by_run(s, flags, nr, objs) : 0;
+    bool by_run = kmem_may_block(flags) && !is_strict(flags) && !is_charged_by_flag(s, flags);
+    size_t got = by_run ? bulk_by_run(s, flags, nr, objs) : 0;
     got += bulk_by_one(s, flags, nr - got, objs + got);
     if (got < nr) {
         quarry_core1_class_free_bulk(&s->class, got, objs);

@@ -9,6 +9,15 @@
 #include "quarry/kmem_cache.h"
 #pragma GCC visibility pop
 
+/* Of a cache whose slabs are pages for devices (dma_cache.h). */
+struct kmem_dma_slab;
+struct kmem_dma {
+    unsigned objs_per_slab, order; /* objs_per_slab 0: the cache is none of these */
+    size_t slab_bytes;
+    struct kmem_dma_slab *_Atomic slabs;
+    _Atomic(u32) slabs_nr, out_nr; /* slabs with pages; objects */
+};
+
 struct quarry_kmem_cache {
     struct quarry_core1_class class;     /* first: what the inline forms of the headers pass to the heap */
     struct quarry_core1_class heap;      /* the class itself; in class is a handle where the cache is debugged */
@@ -19,6 +28,7 @@ struct quarry_kmem_cache {
     quarry_slab_flags_t flags;
     unsigned users; /* names that were merged into it: it is destroyed as often */
     struct quarry_kmem_cache_args args;
+    struct kmem_dma dma;
     char *name;
     struct quarry_kmem_cache *next; /* on the list of caches, or of those that wait to be used again */
 };
@@ -34,7 +44,10 @@ void kmem_grace_fork_child(void) __attribute__((weak));
 #define KMEM_SLAB_KMALLOC 0x1000u
 
 /* Of the caches that charged objects come from (accounted.c), no program's either. */
-#define KMEM_SLAB_ACCOUNTED 0x4000u
+#define KMEM_SLAB_ACCOUNTED 0x8000000u
+/* Of caches whose slabs are pages for devices. */
+#define KMEM_SLAB_ZONES (QUARRY_SLAB_CACHE_DMA | QUARRY_SLAB_CACHE_DMA32)
+static inline bool kmem_cache_is_dma(const struct quarry_kmem_cache *s) { return s->dma.objs_per_slab != 0; }
 /* Gives all caches of SLAB_ACCOUNT, and those made from now on, one for charged objects. False: not all, for want of
  * memory or classes; it may be called again. */
 bool kmem_caches_account(void);
@@ -43,6 +56,9 @@ bool kmem_caches_account(void);
  */
 struct quarry_kmem_cache *kmem_cache_new(const char *name, unsigned size, struct quarry_kmem_cache_args *args,
                                          quarry_slab_flags_t flags);
+
+/* Whether an object of s for these flags is to be charged to this thread's account. */
+bool kmem_cache_charges(const struct quarry_kmem_cache *s, quarry_gfp_t flags);
 
 /* Whether there is a cache of these flags and arguments. */
 bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags);
@@ -72,6 +88,9 @@ void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void
 /* Calls fn while no cache is made or destroyed; in it, each for those there are, newest first. */
 void kmem_caches_locked(void (*fn)(void *arg), void *arg);
 void kmem_caches_each(void (*fn)(void *arg, const struct quarry_kmem_cache *s), void *arg);
+
+/* Counters of its class, or of its slabs where these are pages for devices. */
+void kmem_cache_look(const struct quarry_kmem_cache *s, struct quarry_core1_class_info *ret_info);
 
 /* One line, printf's way, at most 256 bytes. */
 void kmem_print(const char *format, ...) __attribute__((format(printf, 1, 2)));

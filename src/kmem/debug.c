@@ -21,6 +21,7 @@
 #include "kmem/debug.h"
 
 #include "kmem/account.h"
+#include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
 
 #include <string.h>
@@ -245,9 +246,9 @@ static void *whole_alloc(const struct quarry_kmem_cache *s, enum quarry_core1_co
 static void *hook_alloc(unsigned handle, enum quarry_core1_context context) {
     if (handle >= DEAD_HANDLES)
         return dead_alloc(graves[handle - DEAD_HANDLES]);
-    const struct quarry_kmem_cache *s = cache_of(handle - IDS_NR);
+    struct quarry_kmem_cache *s = cache_of(handle - IDS_NR);
     if (s->debug == NULL)
-        return kmem_accounted_alloc(s, context);
+        return kmem_cache_is_dma(s) ? kmem_dma_cache_alloc(s, context) : kmem_accounted_alloc(s, context);
     return fails(s) ? NULL : whole_alloc(s, context);
 }
 

@@ -98,7 +98,7 @@ static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
         return kmem_lent_pages(size, flags);
     if (UNLIKELY(kmem_debug_kmalloc_on) && kmem_debug_kmalloc(size, flags, &p))
         return p;
-    if ((flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL)
+    if (UNLIKELY((flags & QUARRY___GFP_ACCOUNT) != 0 && kmem_accounts_are_on()))
         return kmem_accounted_kmalloc(size, flags);
     if ((flags & (QUARRY___GFP_RECLAIMABLE | QUARRY___GFP_THISNODE)) == QUARRY___GFP_RECLAIMABLE &&
         (p = kmem_reclaimable_kmalloc(size, flags)) != NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What remains of a cache that is destroyed, as the kernel prints it (mm/slub.c, list_slab_objects). Owns nothing. */
 #include "kmem/debug.h"
+#include "kmem/dma_cache.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ void kmem_print(const char *format, ...) {
 
 static void slab_head(const struct quarry_kmem_cache *s, const void *slab, size_t used) {
     struct quarry_core1_class_info info;
-    quarry_core1_class_look(&s->heap, &info);
+    kmem_cache_look(s, &info);
     quarry_core1_warn("=============================================================================\n");
     kmem_print("BUG %s (Not tainted): Objects remaining in %s on __kmem_cache_shutdown()\n", s->name, s->name);
     quarry_core1_warn("-----------------------------------------------------------------------------\n\n");
@@ -43,11 +44,19 @@ static void out_print(void *cache, void *slab, size_t nr, void *object) {
         object_print(s, slab, object);
 }
 
+static void heap_each_out(const struct quarry_kmem_cache *s) {
+    quarry_core1_class_each_out(&s->heap, out_print, (void *)(uintptr_t)s);
+}
+
+static void dma_each_out(const struct quarry_kmem_cache *s) {
+    kmem_dma_cache_each_out(s, out_print, (void *)(uintptr_t)s);
+}
+
 void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void *caller) {
     if (s->debug != NULL)
         kmem_report_begin();
     if ((s->flags & QUARRY_SLAB_NOLEAKTRACE) == 0)
-        quarry_core1_class_each_out(&s->heap, out_print, (void *)(uintptr_t)s);
+        (kmem_cache_is_dma(s) ? dma_each_out : heap_each_out)(s);
     kmem_print("kmem_cache_destroy %s: Slab cache still has objects when called from %p (%zu)\n", s->name, caller,
                objs);
     if (s->debug != NULL)

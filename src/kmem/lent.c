@@ -9,6 +9,7 @@
 #include "kmem/lent.h"
 
 #include "kmem/account.h"
+#include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
 
 #include "engine/lent.h"
@@ -45,12 +46,23 @@ static bool area_is_lent(const void *p) {
     return (uintptr_t)p % GRANULE_BYTES == 0 && kmem_account_is_lent(&place);
 }
 
+bool kmem_lent_place(const void *p, struct quarry_core1_slab *ret_place) {
+    bool in_area = quarry_core1_in_area(p), is_lent = in_area ? area_is_lent(p) : pages_are_lent(p);
+    char *object;
+    if (!is_lent)
+        return !in_area && kmem_dma_cache_of(p, &object, ret_place) != NULL;
+    *ret_place = in_area ? area_place(p) : pages_place(p, pages_bytes(p));
+    if (in_area)
+        ret_place->slot_bytes = quarry_core1_area_bytes(p);
+    return true;
+}
+
 /* --- what the heap asks --- */
 
 static size_t lent_usable(const void *p) {
     if (quarry_core1_in_area(p))
         return area_is_lent(p) ? quarry_core1_area_bytes(p) : 0;
-    return pages_are_lent(p) ? pages_bytes(p) : 0;
+    return pages_are_lent(p) ? pages_bytes(p) : kmem_dma_cache_usable(p);
 }
 
 static bool lent_free(void *p) {
@@ -60,6 +72,8 @@ static bool lent_free(void *p) {
             quarry_vfree_atomic(p);
         return is_lent;
     }
+    if (kmem_dma_cache_free(p))
+        return true;
     size_t bytes = pages_are_lent(p) ? pages_bytes(p) : 0;
     struct quarry_core1_slab place = pages_place(p, bytes);
     if (bytes == 0 || !kmem_account_uncharge(&place))
@@ -68,7 +82,7 @@ static bool lent_free(void *p) {
     return true;
 }
 
-static void lent_start(void) {
+void kmem_lent_start(void) {
     static const struct engine_lent hooks = {.free = lent_free, .usable = lent_usable};
     quarry_core1_lent_start(&hooks);
 }
@@ -78,7 +92,7 @@ static void lent_start(void) {
 void *kmem_lent_area(size_t size, quarry_gfp_t flags) {
     if (!kmem_may_block(flags))
         return NULL;
-    lent_start();
+    kmem_lent_start();
     char *p = quarry___vmalloc_node(size, size & -size, flags, QUARRY_NUMA_NO_NODE, __builtin_return_address(0));
     if (p == NULL)
         return NULL;
@@ -102,7 +116,7 @@ static void *pages_lend(const void *place, quarry_gfp_t flags) {
 
 void *kmem_lent_pages(size_t size, quarry_gfp_t flags) {
     unsigned order = quarry_get_order(size);
-    lent_start();
+    kmem_lent_start();
     const struct quarry_page *page = quarry_alloc_pages(flags | QUARRY___GFP_COMP, order);
     if (page == NULL)
         return NULL;

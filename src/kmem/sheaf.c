@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sheaves: objects of a cache set aside beforehand, so that taking one cannot fail. A sheaf belongs to its caller, and
- * its objects count as handed out.
+ * its objects count as handed out. In it they are charged to nobody: as in the kernel who takes one is charged for it,
+ * beyond the limit, too.
  */
-#include "kmem/cache.h"
+#include "kmem/account.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,9 +15,12 @@ struct quarry_slab_sheaf {
     void *objs[];
 };
 
+/* What flags say of objects is not said of the sheaf. */
+#define FLAGS_OF_OBJECTS (QUARRY___GFP_ZERO | QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE | QUARRY_GFP_ZONES)
+
 static struct quarry_slab_sheaf *sheaf_new(struct quarry_kmem_cache *s, quarry_gfp_t flags, unsigned capacity) {
     struct quarry_slab_sheaf *sheaf =
-        quarry_kmalloc(sizeof(*sheaf) + (size_t)capacity * sizeof(void *), flags & ~QUARRY___GFP_ZERO);
+        quarry_kmalloc(sizeof(*sheaf) + (size_t)capacity * sizeof(void *), flags & ~FLAGS_OF_OBJECTS);
     if (QUARRY_ZERO_OR_NULL_PTR(sheaf))
         return NULL;
     sheaf->cache = s;
@@ -30,7 +34,11 @@ static bool sheaf_fill(struct quarry_slab_sheaf *sheaf, quarry_gfp_t flags, unsi
     if (sheaf->objs_nr >= size)
         return true;
     unsigned more = size - sheaf->objs_nr;
-    if (quarry_kmem_cache_alloc_bulk(sheaf->cache, flags & ~QUARRY___GFP_ZERO, more, sheaf->objs + sheaf->objs_nr) == 0)
+    struct quarry_account *before = quarry_account_enter(NULL);
+    int got =
+        quarry_kmem_cache_alloc_bulk(sheaf->cache, flags & ~QUARRY___GFP_ZERO, more, sheaf->objs + sheaf->objs_nr);
+    (void)quarry_account_enter(before);
+    if (got == 0)
         return false;
     sheaf->objs_nr = size;
     return true;
@@ -73,6 +81,8 @@ void *quarry_kmem_cache_alloc_from_sheaf(struct quarry_kmem_cache *s, quarry_gfp
     if (sheaf->objs_nr == 0 || sheaf->cache != s)
         return NULL;
     void *p = sheaf->objs[--sheaf->objs_nr];
+    if (kmem_cache_charges(s, flags))
+        (void)quarry_kmem_cache_charge(p, (flags & ~QUARRY___GFP_DIRECT_RECLAIM) | QUARRY___GFP_HIGH);
     return (flags & QUARRY___GFP_ZERO) != 0 ? memset(p, 0, s->object_bytes) : p;
 }
 

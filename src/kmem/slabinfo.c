@@ -28,11 +28,19 @@ static void row_put(struct kmem_text *out, const char *name, const struct quarry
                            });
 }
 
+static struct quarry_core1_class_info pages_look(const struct quarry_kmem_cache *s) {
+    struct quarry_core1_class_info info;
+    kmem_cache_look(s, &info);
+    return info;
+}
+
 /* What was shown has no slabs any more, so that what is left are classes without a cache. */
 static void cache_put(void *listing, const struct quarry_kmem_cache *s) {
     const struct listing *l = listing;
     if (s->heap.id >= l->rows_nr)
         return;
+    if (kmem_cache_is_dma(s)) /* whose class has no slab */
+        l->rows[s->heap.id].info = pages_look(s);
     row_put(l->out, s->name, &l->rows[s->heap.id]);
     l->rows[s->heap.id].info.slabs = 0;
 }
@@ -77,8 +85,13 @@ static u64 slabs_bytes(const struct quarry_core1_class_row *class) {
     return class->info.slabs * class->info.slab_bytes;
 }
 
-static void reclaimable_add(void *sums, const struct quarry_kmem_cache *s) {
+static void cache_add(void *sums, const struct quarry_kmem_cache *s) {
     struct sums *all = sums;
+    struct quarry_core1_class_row pages = {.info = kmem_cache_is_dma(s) ? pages_look(s)
+                                                                        : (struct quarry_core1_class_info){0}};
+    all->m.slab_bytes += slabs_bytes(&pages);
+    if ((s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0)
+        all->m.reclaimable_bytes += slabs_bytes(&pages);
     if ((s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0 && s->heap.id < all->rows_nr)
         all->m.reclaimable_bytes += slabs_bytes(&rows[s->heap.id]);
 }
@@ -88,7 +101,7 @@ static void slabs_add(void *sums) {
     all->rows_nr = quarry_core1_classes_look(rows, QUARRY_CORE1_CLASSES_MAX);
     for (unsigned id = 1; id < all->rows_nr; id++)
         all->m.slab_bytes += slabs_bytes(&rows[id]);
-    kmem_caches_each(reclaimable_add, all);
+    kmem_caches_each(cache_add, all);
 }
 
 static void area_add(void *sums, const struct area_info *info) {

@@ -100,17 +100,24 @@ static bool pool_commit(u64 end_bytes) {
     return true;
 }
 
+/* What is left to those who cannot make it writable: rt_meta_headroom(). */
+static _Atomic(u64) headroom_bytes;
+
 void *rt_meta_alloc(size_t bytes, size_t align) {
     u64 used = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed);
-    u64 start;
+    u64 start, left = rt_meta.reserved_bytes;
+    u64 beside = rt_may_block() ? atomic_load_explicit(&headroom_bytes, memory_order_relaxed) : 0;
     align = MAX(align, META_UNIT);
+    if (bytes > left - beside)
+        return NULL;
+    bytes += beside;
     do {
         start = round_up(used, align);
-        if (bytes > rt_meta.reserved_bytes || start > rt_meta.reserved_bytes - bytes || !pool_commit(start + bytes))
+        if (start > left - bytes || !pool_commit(start + bytes))
             return NULL;
         /* relaxed: the block is not shared until its new owner publishes it. */
-    } while (!atomic_compare_exchange_weak_explicit(&rt_meta.used_bytes, &used, start + bytes, memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&rt_meta.used_bytes, &used, start + bytes - beside,
+                                                    memory_order_relaxed, memory_order_relaxed));
     return rt_meta.base + start;
 }
 
@@ -206,7 +213,10 @@ bool rt_meta_headroom(unsigned node, size_t bytes) {
     if (is_near(node))
         return left_end(left) - left_start(left) >= bytes || piece_renew(node, bytes);
     u64 end = atomic_load_explicit(&rt_meta.used_bytes, memory_order_relaxed) + bytes;
-    return end <= rt_meta.reserved_bytes && pool_commit(end);
+    if (end > rt_meta.reserved_bytes || !pool_commit(end))
+        return false;
+    atomic_store_explicit(&headroom_bytes, bytes, memory_order_relaxed);
+    return true;
 }
 
 int rt_meta_map_commit(const void *addr, size_t bytes) {

@@ -43,7 +43,8 @@ int rt_meta_init(void);
  * and where that would take a system call in an atomic context (rt/context.h). Lock-free. */
 void *rt_meta_alloc(size_t bytes, size_t align);
 
-/* Makes bytes more usable without a system call for records near a node, for atomic contexts to come. */
+/* Makes bytes more usable without a system call for records near a node, for atomic contexts to come. Those of the
+ * first node, which stand in for the others', are left to them by who may block. */
 bool rt_meta_headroom(unsigned node, size_t bytes);
 
 /* --- records of a NUMA node, by its index (page/node.h) --- */

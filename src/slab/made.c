@@ -38,7 +38,8 @@ struct made {
     _Atomic(const struct slab_geometry *) geometry; /* NULL for an id that no class ever had */
     _Atomic(u32) visitors;                          /* inside now | VISITS_CLOSED */
     slab_ctor_fn ctor;
-    bool in_use, debugged;
+    bool in_use;
+    _Atomic(bool) debugged; /* or watched: slab_made_watch() */
 };
 
 _Atomic(unsigned) slab_ids_end = SLAB_CLASSES_NR;
@@ -184,7 +185,7 @@ unsigned slab_make(const struct slab_make *make) {
     /* Where the id was never used it is open, but beyond the end of all walks. */
     m->in_use = true;
     m->ctor = make->ctor;
-    m->debugged = make->debugged;
+    atomic_store_explicit(&m->debugged, make->debugged, memory_order_relaxed);
     atomic_store_explicit(&m->class.keeps, make->ctor != NULL || make->pinned, memory_order_relaxed);
     atomic_store_explicit(&m->class.pinned, make->pinned, memory_order_relaxed);
     atomic_store_explicit(&m->class.unpinned, false, memory_order_relaxed);
@@ -204,7 +205,23 @@ void slab_made_pin(unsigned cls, enum slab_pin pin) {
 
 void slab_unmake(unsigned cls) { made_at(cls)->in_use = false; }
 
-bool slab_made_debugged(unsigned cls) { return made_at(cls)->debugged; }
+bool slab_made_debugged(unsigned cls) {
+    return cls >= SLAB_CLASSES_NR && atomic_load_explicit(&made_at(cls)->debugged, memory_order_relaxed);
+}
+
+/* Who may free the object meanwhile had it from who watches it, and so sees both. The slab stays while the object is
+ * out; several who watch it write the same. */
+bool slab_made_watch(const void *p) {
+    char *base;
+    const struct slab *s = slab_of(p, &base);
+    unsigned cls = slab_cls(s);
+    if (cls < SLAB_CLASSES_NR)
+        return false;
+    atomic_store_explicit(&made_at(cls)->debugged, true, memory_order_relaxed);
+    if (page_map_get(base) % PAGE_MAP_CLASSES != SLAB_BARE)
+        page_map_set(base, slab_geometry_of(cls)->granules, SLAB_BARE | slab_node(s) << PAGE_MAP_CLASS_BITS);
+    return true;
+}
 
 bool slab_keeps_contents(unsigned cls) { return cls >= SLAB_CLASSES_NR && slab_keeps(slab_made_class(0, cls)); }
 
@@ -239,7 +256,8 @@ struct walk {
 /* The slab that begins with this granule, if one of the class does. */
 static void walk_granule(const struct walk *w, struct chunk *c, char *granule) {
     unsigned entry = page_map_get(granule) % PAGE_MAP_CLASSES;
-    if (w->cls == SLAB_ANY_CLASS ? !slab_entry_is_slab(entry) : entry != w->entry)
+    bool may_be = w->cls == SLAB_ANY_CLASS ? slab_entry_is_slab(entry) : entry == w->entry || entry == SLAB_BARE;
+    if (!may_be)
         return;
     struct slab *s = (struct slab *)chunk_desc(c, granule);
     if (s->back != 0 || (w->cls != SLAB_ANY_CLASS && slab_cls(s) != w->cls))

@@ -40,8 +40,14 @@ void slab_grace_end(void);
 /* The id of a class that is closed, and has neither slab nor magazine, is free again. */
 void slab_unmake(unsigned cls);
 
-/* Whether a class of an id without slot was made to be debugged. */
+/* Whether a class was made to be debugged, or an object of it is, or was, watched. */
 bool slab_made_debugged(unsigned cls);
+/*
+ * An object that is out, of a class with magazines, too: from now on the frees of its slab's objects, up to when the
+ * slab goes back, find the slab as one of a class that is debugged, and go past the magazines. Those of its objects
+ * that are in magazines now are allocated from there. False: of malloc's classes. Async-signal-safe.
+ */
+bool slab_made_watch(const void *p);
 /* Whether free objects of the class keep what is in them. */
 bool slab_keeps_contents(unsigned cls);
 /* A row of made classes for a node beyond the first. 0 or -ENOMEM. */

@@ -283,7 +283,8 @@ static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigne
         enum slab_duty duty;
         SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
         slab_do_duty(duty, c, s, base, g);
-        return NULL;
+        /* What the limit forbids here, it forbids for a new slab, but that of the reserve. */
+        return rt_may_block() ? NULL : slab_create(c, cls, node, taken);
     }
     return base;
 }

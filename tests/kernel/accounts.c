@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Accounts of tenants: what is charged to whom, limits, what frees give back, and caches that were there before the
  * first account. One process for each case. */
+#include "accounts.h"
 #include "cases.h"
 #include "kernel.h"
 
@@ -19,34 +20,6 @@
 enum { MANY_NR = 3000, LIMIT_BYTES = 100000, MARK = 0x5eed };
 
 static void *objs[MANY_NR];
-
-static struct mem_cgroup *tenant(const char *name, size_t limit_bytes) {
-    struct mem_cgroup *a = quarry_account_create(name, limit_bytes);
-    CHECK(a != NULL);
-    return a;
-}
-
-static struct quarry_account_info info_of(const struct mem_cgroup *a) {
-    struct quarry_account_info info;
-    quarry_account_info_get(a, &info);
-    return info;
-}
-
-/* Objects and bytes; each object is charged with its slot, which is no smaller than what may be used of it. */
-static void charged(const struct mem_cgroup *a, size_t nr, size_t usable_bytes) {
-    struct quarry_account_info info = info_of(a);
-    CHECK_MSG(info.objects == nr && info.charged_bytes >= usable_bytes && (nr != 0 || info.charged_bytes == 0),
-              "%zu objects of %zu bytes, not %zu of %zu", info.objects, info.charged_bytes, nr, usable_bytes);
-    CHECK(info.peak_bytes >= info.charged_bytes);
-}
-
-static bool debugged(void) { return getenv("QUARRY_SLAB_DEBUG") != NULL; }
-
-/* The same of slots that have nothing beside their objects. */
-static void charged_exactly(const struct mem_cgroup *a, size_t nr, size_t ksizes) {
-    charged(a, nr, 0);
-    CHECK_MSG(debugged() || info_of(a).charged_bytes == ksizes, "%zu bytes, not %zu", info_of(a).charged_bytes, ksizes);
-}
 
 static void *elsewhere_free(void *p) {
     kfree(p);

@@ -13,7 +13,9 @@
 #include <linux/dma-mapping.h>
 #include <linux/dmapool.h>
 #include <linux/memcontrol.h>
+#include <linux/mempool.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/shrinker.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
@@ -254,7 +256,7 @@ static void pool_threads(size_t unused) {
     dma_pool_destroy(shared_pool); /* says so on stderr when a piece is missing, which the driver sees */
 }
 
-/* Whether freeing p ends a process by SIGABRT, with such a line. */
+/* Whether freeing p ends a process by SIGABRT, with such a line. pool NULL: by kfree. */
 static void expect_misuse(struct dma_pool *pool, char *p, const char *want) {
     char said[600] = "";
     int fds[2], status = 0;
@@ -262,7 +264,10 @@ static void expect_misuse(struct dma_pool *pool, char *p, const char *want) {
     pid_t pid = fork();
     if (pid == 0) {
         dup2(fds[1], STDERR_FILENO);
-        dma_pool_free(pool, p, 0);
+        if (pool == NULL)
+            kfree(p);
+        else
+            dma_pool_free(pool, p, 0);
         _exit(0);
     }
     close(fds[1]);
@@ -288,6 +293,243 @@ static void pool_misuse(size_t unused) {
     expect_misuse(pool, p, "error Q01 double-free");
     dma_pool_destroy(pool);
     dma_pool_destroy(other);
+}
+
+/* --- caches --- */
+
+enum { CACHE_NR = 500, MARK = 0x5eed };
+static char *objs[CACHE_NR];
+static unsigned constructed;
+
+static void construct(void *p) {
+    *(unsigned *)p = MARK;
+    constructed++;
+}
+
+static void *cache_object(struct kmem_cache *s, gfp_t flags) {
+    void *p = kmem_cache_alloc(s, flags | __GFP_NOWARN);
+    if (p == NULL)
+        check_skip("no memory for DMA here");
+    return p;
+}
+
+static struct quarry_kmem_cache_info info_of(struct kmem_cache *s) {
+    struct quarry_kmem_cache_info info;
+    quarry_kmem_cache_info_get(s, &info);
+    return info;
+}
+
+/* Whether the process's own table has so many objects and slabs of the cache. */
+static bool listed(const char *name, size_t active, size_t slabs) {
+    static char text[1 << 16];
+    unsigned long got_active = 0, got_slabs = 0;
+    CHECK(quarry_slabinfo(text, sizeof(text)) < sizeof(text));
+    const char *row = strstr(text, name);
+    CHECK(row != NULL);
+    CHECK(sscanf(row, "%*s %lu %*u %*u %*u %*u : tunables 0 0 0 : slabdata %*u %lu", &got_active, &got_slabs) == 2);
+    return got_active == active && got_slabs == slabs;
+}
+
+/* Objects of such a cache are one piece each, where it is said, at their alignment; and slabs come and go. */
+static void cache_of_size(unsigned size, unsigned align, slab_flags_t flags) {
+    struct kmem_cache *s = kmem_cache_create("dma-cache", size, align, SLAB_CACHE_DMA | flags, NULL);
+    size_t nr = size > 100000 ? 20 : CACHE_NR;
+    CHECK(s != NULL);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < nr; i++) {
+            objs[i] = cache_object(s, i % 2 ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL);
+            dma_addr_t handle = dma_map_single(NULL, objs[i], size, DMA_TO_DEVICE);
+            CHECK(!dma_mapping_error(NULL, handle));
+            CHECK(align == 0 || ((uintptr_t)objs[i] % align == 0 && handle % align == 0));
+            CHECK(i % 2 == 0 || bytes_are(objs[i], 0, size, 0));
+            CHECK(ksize(objs[i]) >= size && quarry_owns(objs[i]) && !quarry_owns(objs[i] + 1));
+            memset(objs[i], (int)i, size);
+        }
+        check_frames((char *)((uintptr_t)objs[nr - 1] & ~(PAGE_SIZE - 1)), PAGE_SIZE,
+                     dma_map_single(NULL, (void *)((uintptr_t)objs[nr - 1] & ~(PAGE_SIZE - 1)), 1, DMA_TO_DEVICE));
+        struct quarry_kmem_cache_info info = info_of(s);
+        CHECK(info.active_objs == nr && !info.percpu && info.full + info.partial == info.slabs && info.empty == 0);
+        CHECK(info.slabs == (nr + info.objs_per_slab - 1) / info.objs_per_slab && listed("dma-cache", nr, info.slabs));
+        for (size_t i = 0; i < nr; i++) {
+            CHECK_MSG(bytes_are(objs[i], 0, size, (unsigned char)i), "object %zu of %u bytes was written", i, size);
+            if (i % 4 == 0)
+                kfree(objs[i]);
+            else if (i % 4 == 1)
+                kmem_cache_free(s, objs[i]);
+            else if (i % 4 == 2)
+                free(objs[i]);
+            else
+                kmem_cache_free_bulk(s, 1, (void **)&objs[i]);
+        }
+        CHECK(info_of(s).active_objs == 0 && info_of(s).empty == info.slabs);
+        CHECK(round == 0 || kmem_cache_shrink(s) == 0);
+        CHECK(round == 0 || info_of(s).slabs == 0);
+    }
+    kmem_cache_destroy(s);
+}
+
+static void caches(size_t unused) {
+    uint64_t live = 0;
+    struct page *keep = alloc_page(GFP_KERNEL | GFP_DMA | __GFP_NOWARN), *pages[512];
+    (void)unused;
+    if (keep == NULL)
+        check_skip("no memory for DMA here");
+    cache_of_size(8, 0, 0);
+    cache_of_size(100, 0, 0);
+    cache_of_size(100, 0, SLAB_HWCACHE_ALIGN);
+    cache_of_size(500, 256, SLAB_RECLAIM_ACCOUNT);
+    cache_of_size(3000, 0, SLAB_RED_ZONE | SLAB_POISON); /* is not debugged */
+    cache_of_size(9000, 4096, 0);
+    cache_of_size(70000, 0, 0);
+    cache_of_size(1 << 20, 1 << 20, 0);
+    /* Their pages, which the one above keeps from going back, are pages as any. */
+    for (int i = 0; i < 512; i++) {
+        CHECK((pages[i] = alloc_page(GFP_KERNEL | GFP_DMA)) != NULL);
+        pages[i]->mapping = (void *)8;
+        CHECK(!quarry_owns(page_address(pages[i])) && !kmem_dump_obj(page_address(pages[i])));
+    }
+    for (int i = 0; i < 512; i++)
+        __free_page(pages[i]);
+    __free_page(keep);
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
+}
+
+/* What it says goes nowhere. */
+static bool dumps(void *p) {
+    int before = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    CHECK(before >= 0 && nowhere >= 0 && dup2(nowhere, STDERR_FILENO) >= 0);
+    bool is_object = kmem_dump_obj(p);
+    CHECK(dup2(before, STDERR_FILENO) >= 0);
+    close(before);
+    close(nowhere);
+    return is_object;
+}
+
+/* The kernel's rules for caches, for these. */
+static void cache_rules(size_t unused) {
+    (void)unused;
+    struct kmem_cache *s = kmem_cache_create("rules", 200, 0, SLAB_CACHE_DMA | SLAB_NO_MERGE, construct);
+    unsigned *p = cache_object(s, GFP_KERNEL), *q;
+    unsigned per_slab = info_of(s).objs_per_slab, first = constructed;
+    CHECK(first == per_slab && *p == MARK);
+    *p = 1;
+    kmem_cache_free(s, p);
+    CHECK((q = kmem_cache_alloc(s, GFP_KERNEL)) == p && *q == 1 && constructed == first);
+    *q = MARK;
+    /* By atomic contexts: of slabs there are; by the bulk; set aside. */
+    for (unsigned i = 1; i < per_slab; i++) {
+        CHECK((objs[i] = kmem_cache_alloc(s, i % 2 ? GFP_ATOMIC : GFP_NOWAIT)) != NULL);
+        CHECK(*(unsigned *)objs[i] == MARK);
+    }
+    CHECK(info_of(s).slabs == 1 && info_of(s).full == 1);
+    kmem_cache_free_bulk(s, per_slab - 1, (void **)objs + 1);
+    CHECK(kmem_cache_alloc_bulk(s, GFP_KERNEL, 300, (void **)objs) == 300 && info_of(s).active_objs == 301);
+    kmem_cache_free_bulk(NULL, 300, (void **)objs);
+    struct slab_sheaf *sheaf = kmem_cache_prefill_sheaf(s, GFP_KERNEL | GFP_DMA, 50);
+    CHECK(sheaf != NULL && dma_map_single(NULL, sheaf, 8, DMA_TO_DEVICE) == DMA_MAPPING_ERROR);
+    CHECK((p = kmem_cache_alloc_from_sheaf(s, 0, sheaf)) != NULL && info_of(s).active_objs == 51);
+    kmem_cache_return_sheaf(s, GFP_KERNEL, sheaf);
+    CHECK(dma_map_single(NULL, p, 200, DMA_TO_DEVICE) != DMA_MAPPING_ERROR);
+    CHECK((p = krealloc(p, 100, GFP_KERNEL)) != NULL && (p = krealloc(p, 5000, GFP_KERNEL)) != NULL);
+    kfree(p); /* the flags said what it is now */
+    mempool_t *pool = mempool_create_slab_pool(3, s);
+    CHECK(pool != NULL || info_of(s).active_objs == 1); /* none of a cache with a constructor, as in the kernel */
+    mempool_destroy(pool);
+    CHECK(kmem_cache_alloc_node(s, GFP_KERNEL | __GFP_THISNODE, 5) == NULL);
+    CHECK((p = kmem_cache_alloc_node(s, GFP_KERNEL, 0)) != NULL);
+    CHECK(dumps((char *)p + 20) && dumps(p));
+    kfree_rcu_mightsleep(p);
+    kvfree_rcu_barrier();
+    CHECK(info_of(s).active_objs == 1 && !dumps(p));
+    kmem_cache_free(s, q);
+    expect_misuse(NULL, (char *)q, "error Q01 double-free");
+    expect_misuse(NULL, (char *)q + 16, "error Q02 interior-pointer");
+    kmem_cache_destroy(s);
+    /* One of each kind alone is merged with. */
+    struct kmem_cache *one = kmem_cache_create("one", 120, 0, SLAB_CACHE_DMA, NULL),
+                      *same = kmem_cache_create("same", 120, 0, SLAB_CACHE_DMA, NULL),
+                      *plain = kmem_cache_create("plain", 120, 0, 0, NULL),
+                      *low = kmem_cache_create("low", 120, 0, SLAB_CACHE_DMA32, NULL);
+    CHECK(one == same && one != plain && one != low && plain != low);
+    p = kmem_cache_alloc(low, GFP_KERNEL | __GFP_NOWARN);
+    CHECK(p == NULL || dma_map_single(NULL, p, 120, DMA_TO_DEVICE) < (dma_addr_t)1 << 32);
+    kmem_cache_free(low, p);
+    kmem_cache_destroy(one);
+    CHECK((p = kmem_cache_alloc(same, GFP_KERNEL)) != NULL);
+    kmem_cache_free(same, p);
+    kmem_cache_destroy(same);
+    kmem_cache_destroy(plain);
+    kmem_cache_destroy(low);
+    /* What must stay of its type stays until the cache goes. */
+    s = kmem_cache_create("typesafe", 64, 0, SLAB_CACHE_DMA | SLAB_TYPESAFE_BY_RCU, NULL);
+    kmem_cache_free(s, cache_object(s, GFP_KERNEL));
+    CHECK(kmem_cache_shrink(s) == 1 && info_of(s).slabs == 1);
+    kmem_cache_destroy(s);
+    uint64_t live = 1;
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
+}
+
+/* Each object by itself, not its page. */
+static void cache_charged(size_t by_flag) {
+    struct mem_cgroup *tenant = quarry_account_create("dma", 0);
+    struct kmem_cache *s = kmem_cache_create("charged", 48, 0, SLAB_CACHE_DMA | (by_flag ? 0 : SLAB_ACCOUNT), NULL);
+    gfp_t flags = by_flag ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
+    struct quarry_account_info info;
+    void *nobodys = cache_object(s, flags);
+    (void)set_active_memcg(tenant);
+    for (int i = 0; i < CACHE_NR; i++)
+        CHECK((objs[i] = kmem_cache_alloc(s, flags)) != NULL);
+    quarry_account_info_get(tenant, &info);
+    CHECK(info.objects == CACHE_NR && info.charged_bytes == (size_t)CACHE_NR * 48);
+    CHECK(kmem_cache_charge(nobodys, GFP_KERNEL) && kmem_cache_charge(objs[7], GFP_KERNEL));
+    quarry_account_info_get(tenant, &info);
+    CHECK(info.objects == CACHE_NR + 1);
+    quarry_account_limit(tenant, info.charged_bytes);
+    CHECK(kmem_cache_alloc(s, flags | __GFP_NORETRY) == NULL && info_of(s).active_objs == CACHE_NR + 1);
+    kmem_cache_free(s, nobodys);
+    for (int i = 0; i < CACHE_NR; i++)
+        kfree(objs[i]);
+    quarry_account_info_get(tenant, &info);
+    CHECK(info.objects == 0 && info.charged_bytes == 0);
+    kmem_cache_destroy(s);
+}
+
+static struct kmem_cache *shared_cache;
+
+static void *cache_thread(void *arg) {
+    enum { HELD = 50, STEPS = 200000 };
+    unsigned long *p[HELD] = {NULL}, state = (uintptr_t)arg * 7919;
+    for (int i = 0; i < STEPS; i++) {
+        unsigned k = (unsigned)((state = state * 6364136223846793005u + 1442695040888963407u) >> 33) % HELD;
+        if (p[k] != NULL) {
+            CHECK(p[k][0] == (unsigned long)p[k] + (uintptr_t)arg && p[k][7] == p[k][0]);
+            kfree(p[k]);
+            p[k] = NULL;
+        } else if ((p[k] = kmem_cache_alloc(shared_cache, GFP_KERNEL | __GFP_NOWARN)) != NULL) {
+            p[k][0] = p[k][7] = (unsigned long)p[k] + (uintptr_t)arg;
+        }
+        if (i % 2000 == 0)
+            (void)kmem_cache_shrink(shared_cache);
+    }
+    for (int k = 0; k < HELD; k++)
+        kfree(p[k]);
+    return NULL;
+}
+
+/* Slabs go back, and come, while others look for objects in them. */
+static void cache_threads(size_t unused) {
+    pthread_t threads[4];
+    (void)unused;
+    shared_cache = kmem_cache_create("shared", 2048, 0, SLAB_CACHE_DMA | SLAB_NO_MERGE, NULL);
+    kfree(cache_object(shared_cache, GFP_KERNEL));
+    for (uintptr_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, cache_thread, (void *)(i + 1)) == 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(info_of(shared_cache).active_objs == 0 && kmem_cache_shrink(shared_cache) == 0);
+    kmem_cache_destroy(shared_cache);
+    uint64_t live = 1;
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
 }
 
 /* Pages that kfree takes; charged to who asks for that. */
@@ -406,6 +648,11 @@ static const struct test_case table[] = {
     {"pools", pools, 0, CASE_QUARRY},
     {"pool threads", pool_threads, 0, CASE_QUARRY},
     {"pool misuse", pool_misuse, 0, CASE_QUARRY},
+    {"caches", caches, 0, CASE_QUARRY},
+    {"cache rules", cache_rules, 0, CASE_QUARRY},
+    {"cache, charged", cache_charged, 0, CASE_QUARRY},
+    {"cache, charged by flag", cache_charged, 1, CASE_QUARRY},
+    {"cache threads", cache_threads, 0, CASE_QUARRY},
 };
 
 /* Nothing is lost by it, and other memory is to be had. */
@@ -415,6 +662,11 @@ static int refused(void) {
     deny_syscall(SYS_io_uring_setup, EPERM);
     for (int i = 0; i < 3; i++)
         CHECK(dma_alloc_coherent(NULL, 100, &handle, GFP_KERNEL) == NULL && handle == 7);
+    struct kmem_cache *s = kmem_cache_create("none", 100, 0, SLAB_CACHE_DMA, NULL);
+    void *objects[2];
+    CHECK(s != NULL && kmem_cache_alloc(s, GFP_KERNEL) == NULL && kmem_cache_alloc(s, GFP_ATOMIC) == NULL);
+    CHECK(kmem_cache_alloc_bulk(s, GFP_KERNEL, 2, objects) == 0 && kmem_cache_shrink(s) == 0);
+    kmem_cache_destroy(s);
     CHECK(alloc_page(GFP_KERNEL) != NULL);
     CHECK(quarry_stat("big_regions", &regions) == 0 && regions == 0);
     return 0;

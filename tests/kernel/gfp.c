@@ -96,6 +96,89 @@ static void short_lived(size_t of_reserve) {
     CHECK(p != NULL && p[0] == 0 && p[SIZE - 1] == 0);
 }
 
+/* Slabs that have free objects, but no memory for them, stand before the reserve, and the limit forbids to bring any.
+ */
+static void reserve_behind_purged(size_t caches) {
+    enum { SIZE = 200, NR = 8192, KEEP = 64 };
+    static void *all[NR];
+    struct kmem_cache *s = kmem_cache_create("purged", SIZE, 0, SLAB_NO_MERGE, NULL);
+    CHECK(s != NULL);
+    for (int i = 0; i < NR; i++)
+        CHECK((all[i] = caches ? kmem_cache_alloc(s, GFP_KERNEL) : kmalloc(opaque_size(SIZE), GFP_KERNEL)) != NULL);
+    for (int i = 0; i < NR; i++)
+        kfree(i % KEEP == 0 ? NULL : all[i]);
+    quarry_trim(0);
+    for (size_t size = 1 << 20; size >= 512; size /= 2) {
+        while (kmalloc(size, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) != NULL) {
+        }
+    }
+    while ((caches ? kmem_cache_alloc(s, GFP_NOWAIT) : kmalloc(opaque_size(SIZE), GFP_NOWAIT)) != NULL) {
+    }
+    for (int i = 0; i < 20; i++) {
+        void *p = caches ? kmem_cache_alloc(s, GFP_ATOMIC) : kmalloc(opaque_size(SIZE), GFP_ATOMIC);
+        CHECK_MSG(p != NULL, "the reserve is not asked, after %d", i);
+        memset(p, 1, SIZE);
+    }
+    gfp_t high = GFP_KERNEL | __GFP_HIGH | __GFP_NORETRY;
+    CHECK((caches ? kmem_cache_alloc(s, high) : kmalloc(opaque_size(SIZE), high)) != NULL);
+    high = GFP_KERNEL | __GFP_MEMALLOC | __GFP_NORETRY;
+    CHECK((caches ? kmem_cache_alloc(s, high) : kmalloc(opaque_size(SIZE), high)) != NULL);
+    /* Two of a class that nobody had an object of. */
+    CHECK(kmem_cache_alloc(s, GFP_ATOMIC) != NULL && kmalloc(5000, GFP_ATOMIC) != NULL);
+    CHECK(kmalloc(opaque_size(32), high) != NULL && kmalloc(32, GFP_ATOMIC) != NULL);
+}
+
+/* A cache that is made at the second attempt, with what a shrinker gave. */
+static void *given[2000];
+static unsigned long given_nr;
+
+static unsigned long give_count(struct shrinker *s, struct shrink_control *sc) {
+    (void)s, (void)sc;
+    return given_nr;
+}
+
+static unsigned long give_scan(struct shrinker *s, struct shrink_control *sc) {
+    unsigned long freed = given_nr;
+    (void)s, (void)sc;
+    while (given_nr > 0)
+        kfree(given[--given_nr]);
+    return freed;
+}
+
+static unsigned times(const char *text, const char *what) {
+    unsigned nr = 0;
+    for (; (text = strstr(text, what)) != NULL; text++)
+        nr++;
+    return nr;
+}
+
+static void warned_once(size_t unused) {
+    static struct shrinker shrinker = {.count_objects = give_count, .scan_objects = give_scan, .seeks = DEFAULT_SEEKS};
+    static char said[4096];
+    int fds[2], before = dup(STDERR_FILENO);
+    (void)unused;
+    CHECK(pipe(fds) == 0 && before >= 0);
+    dup2(fds[1], STDERR_FILENO);
+    CHECK(kmem_cache_create("a name", 300, 0, 0, NULL) != NULL);
+    CHECK(read(fds[0], said, sizeof(said) - 1) > 0);
+    dup2(before, STDERR_FILENO);
+    memset(said, 0, sizeof(said));
+    for (; given_nr < 2000; given_nr++)
+        CHECK((given[given_nr] = kmalloc(opaque_size(16 + 16 * (given_nr % 60)), GFP_KERNEL)) != NULL);
+    for (size_t size = 1 << 20; size >= 16; size = size > 2048 ? size / 2 : size - 16) {
+        while (kmalloc(opaque_size(size), GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) != NULL) {
+        }
+    }
+    CHECK(register_shrinker(&shrinker, "given") == 0);
+    dup2(fds[1], STDERR_FILENO);
+    struct kmem_cache *s = kmem_cache_create_usercopy("a name", 320, 0, 0, 300, 100, NULL);
+    dup2(before, STDERR_FILENO);
+    CHECK(write(fds[1], ".", 1) == 1 && read(fds[0], said, sizeof(said) - 1) > 0);
+    CHECK_MSG(s != NULL && given_nr == 0, "%lu objects were not asked for, and it said: %s", given_nr, said);
+    CHECK_MSG(times(said, "already exists") == 1 && times(said, "with a blank") == 1 && times(said, "usercopy") == 1,
+              "it said: %s", said);
+}
+
 static void sizes(size_t unused) {
     (void)unused;
     for (size_t size = 1; size <= 262144; size = size * 3 / 2 + 1) {
@@ -285,6 +368,9 @@ static const struct test_case table[] = {
     {"reserve by scope", reserve_by_scope, 0, CASE_QUARRY},
     {"reserve, short-lived", short_lived, 1, CASE_QUARRY},
     {"at hand, short-lived", short_lived, 0, CASE_QUARRY},
+    {"reserve behind purged slabs", reserve_behind_purged, 0, CASE_QUARRY},
+    {"reserve behind purged slabs, of a cache", reserve_behind_purged, 1, CASE_QUARRY},
+    {"warned once", warned_once, 0, CASE_QUARRY},
     {"atomic sizes", sizes, 0, CASE_QUARRY},
     {"shrinkers", shrinking, 0, CASE_QUARRY},
     {"shrinkers that leave", unregistering, 0, CASE_QUARRY},

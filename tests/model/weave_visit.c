@@ -109,6 +109,7 @@ static const struct weave_excuse excuses[] = {
     {"slab_make", "&m->class.pinned", WEAVE_ANY, "no class is pinned here"},
     {"slab_make", "&m->class.unpinned", WEAVE_ANY, "no class is pinned here"},
     {"slab_make", "&m->class.keeps", WEAVE_ANY, "no slab is made here"},
+    {"slab_make", "&m->debugged", WEAVE_ANY, "no object is freed here; who frees one had it after the class was made"},
     {"slab_make", "&m->geometry", WEAVE_LATE, "before the end of ids, and the opening, all the same"},
     {"slab_make", "&slab_ids_end", WEAVE_LATE, "a walk meanwhile ends before it"},
     {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "of its copies, that of who makes classes, one at a time"},

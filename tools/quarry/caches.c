@@ -6,6 +6,8 @@
  */
 #include "caches.h"
 
+#include "base/bits.h"
+#include "kmem/dma_cache.h"
 #include "kmem/view.h"
 #include "quarry.h"
 
@@ -20,6 +22,7 @@ enum {
     ROWS_MAX = SLAB_IDS_NR * 2, /* a list longer than there are ids is none */
     NAME_MAX_BYTES = 4096,      /* longer names are cut */
     NAME_PIECE_BYTES = 64,
+    DMA_SLABS_MAX = 1 << 20, /* a list longer than that is none */
 };
 
 /* The name, which may be NULL where there was no memory for it, is the row's from now on. */
@@ -82,7 +85,8 @@ static bool list_walk(const struct target *t, const struct kmem_view *view, stru
                             .usersize = s.args.usersize,
                             .flags = s.flags,
                             .debug = s.debug,
-                            .ctor = (const void *)(uintptr_t)s.args.ctor};
+                            .ctor = (const void *)(uintptr_t)s.args.ctor,
+                            .dma = s.dma};
         if (!rows_add(c, &row))
             return false;
     }
@@ -169,6 +173,36 @@ static bool classes_add(struct caches *c) {
     return all;
 }
 
+/* A slab of pages for devices, whose record says what the heap's counters say of others. */
+static void dma_slab_add(struct class_figures *c, const struct kmem_dma_slab *slab) {
+    unsigned free_nr = 0;
+    for (unsigned w = 0; w < KMEM_DMA_WORDS_NR; w++)
+        free_nr += bits_count(slab->free[w]);
+    u64 out = c->geometry.nobj - MIN(free_nr, c->geometry.nobj);
+    c->stats.slabs++;
+    c->stats.out_objs += out;
+    c->empty += out == 0;
+    if (out == 0 || out == c->geometry.nobj)
+        return;
+    c->partial++;
+    c->partial_objs += out;
+}
+
+/* Its class has no slab. Records are added while this goes on, at the list's head. */
+static void dma_read(const struct target *t, const struct cache *row, struct class_figures *c) {
+    struct kmem_dma_slab slab;
+    c->geometry.nobj = (u16)row->dma.objs_per_slab;
+    c->geometry.granules = (u8)(row->dma.slab_bytes / GRANULE_BYTES);
+    unsigned left = DMA_SLABS_MAX;
+    for (const struct kmem_dma_slab *at = row->dma.slabs; at != NULL && left-- > 0; at = slab.next) {
+        if (!target_peek(t, &slab, at, sizeof(slab)))
+            return;
+        /* TAKEN is inside the library, and no slab of pages begins at such an address. */
+        if (slab.base != NULL && (uintptr_t)slab.base % GRANULE_BYTES == 0)
+            dma_slab_add(c, &slab);
+    }
+}
+
 bool caches_read(struct target *t, struct caches *ret_caches) {
     struct caches *c = ret_caches;
     c->rows = NULL;
@@ -187,8 +221,11 @@ bool caches_read(struct target *t, struct caches *ret_caches) {
         complain("%s: out of memory", t->command);
         return false;
     }
-    for (size_t i = 0; i < c->nr; i++)
+    for (size_t i = 0; i < c->nr; i++) {
         c->rows[i].class = &c->classes.by_id[c->rows[i].id];
+        if (c->rows[i].dma.objs_per_slab != 0)
+            dma_read(t, &c->rows[i], &c->classes.by_id[c->rows[i].id]);
+    }
     return true;
 }
 

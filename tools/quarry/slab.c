@@ -42,6 +42,7 @@ static u64 number_usersize(const struct cache *c) { return c->usersize; }
 static const struct attribute attributes[] = {
     NUMBER(aliases),
     NUMBER(align),
+    FLAG(cache_dma, QUARRY_SLAB_CACHE_DMA),
     {"ctor", number_ctor, ATTRIBUTE_SYMBOL, 0},
     FLAG(destroy_by_rcu, QUARRY_SLAB_TYPESAFE_BY_RCU),
     FLAG(failslab, QUARRY_SLAB_FAILSLAB),

@@ -83,6 +83,25 @@ Test(meta, an_atomic_context_commits_nothing, .init = start) {
     cr_expect_not_null(rt_meta_alloc(1 * MIB, 16));
 }
 
+/* Who may block leaves the room alone: it would be gone when it is needed, whatever memory there is in the reserve. */
+Test(meta, room_for_atomic_contexts_is_theirs, .init = start) {
+    enum { ROOM = 64 * (int)KIB, BLOCK = 1000, BLOCKS_NR = 5000 };
+    cr_expect(rt_meta_headroom(0, ROOM));
+    for (int i = 0; i < BLOCKS_NR; i++) {
+        cr_assert_not_null(rt_meta_alloc(BLOCK, 16));
+        cr_assert_geq(rt_meta.committed_bytes - rt_meta.used_bytes, ROOM, "after %d blocks", i);
+    }
+    /* Also at the end, where no more is to be had. */
+    while (rt_meta_alloc(MIB, 16) != NULL)
+        continue;
+    while (rt_meta_alloc(BLOCK, 16) != NULL)
+        continue;
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    for (int i = 0; i < ROOM / 1024; i++)
+        cr_assert_not_null(rt_meta_alloc(1024, 16), "block %d of the room", i);
+    rt_context_leave(before);
+}
+
 /* The reserve's filling asks for room after whatever was cut: each new piece was paid for by what came out of the one
  * before. */
 Test(meta, room_near_a_node_costs_in_proportion_to_what_is_cut, .init = start) {

@@ -22,6 +22,8 @@
 #define SLAB_NOLEAKTRACE QUARRY_SLAB_NOLEAKTRACE
 #define SLAB_NO_MERGE QUARRY_SLAB_NO_MERGE
 #define SLAB_ACCOUNT QUARRY_SLAB_ACCOUNT
+#define SLAB_CACHE_DMA QUARRY_SLAB_CACHE_DMA
+#define SLAB_CACHE_DMA32 QUARRY_SLAB_CACHE_DMA32
 /* As in a kernel without what they are for. */
 #define SLAB_SKIP_KFENCE 0u
 #define SLAB_KASAN 0u
@@ -103,6 +105,7 @@ static inline void kmem_cache_free_bulk(struct kmem_cache *s, size_t nr, void **
     quarry_kmem_cache_free_bulk(s, nr, objs);
 }
 
+static inline bool kmem_cache_charge(void *p, gfp_t flags) { return quarry_kmem_cache_charge(p, flags); }
 static inline bool kmem_dump_obj(void *p) { return quarry_kmem_dump_obj(p); }
 
 /* --- sheaves --- */
