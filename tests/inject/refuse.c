@@ -5,9 +5,9 @@
  * from there to the end with that call refused (once), with it and the next one (a pair), or with that one and all
  * later ones refused (rest). So each trial costs what is left of the workload, none is missed, and the library's clock
  * stands still for the trunk while it waits. Of `any` kind, where the next call is whatever answers the first failure,
- * there are pairs alone. Of each call site the first, fourth, sixteenth... call is refused, the first (of one kind)
- * with each error, the others with one in turn; with SOAK all, with each. Another call may fail now and then besides,
- * so that what answers a failure fails as well.
+ * there are pairs alone. Of each call site the first, fourth, sixteenth... call is refused, with one error in turn, and
+ * the first one, once, with each; with SOAK all, in each way with each. Another call may fail now and then besides, so
+ * that what answers a failure fails as well.
  *
  * The oracle of each trial:
  *   - what objects hold is what was written, through reallocation, fork and refusal;
@@ -561,13 +561,11 @@ static bool branch_with_errors(unsigned call, unsigned many, enum errors errors)
 
 /* The judge is about to let this call of the trunk through. */
 static void branch_at(unsigned call) {
-    if (!plan_has(call))
+    enum errors errors = plan.all ? ERRORS_ALL : ERRORS_IN_TURN;
+    if (!plan_has(call) || branch_with_errors(call, 2, errors) || plan.pairs_alone)
         return;
-    enum errors errors = plan.all || (!plan.pairs_alone && calls_alike(call) == 1) ? ERRORS_ALL : ERRORS_IN_TURN;
-    if (branch_with_errors(call, 2, errors) || plan.pairs_alone)
-        return;
-    if (!branch_with_errors(call, 1, errors))
-        (void)branch_with_errors(call, ~0u, plan.all ? ERRORS_ALL : ERRORS_IN_TURN);
+    if (!branch_with_errors(call, ~0u, errors))
+        (void)branch_with_errors(call, 1, calls_alike(call) == 1 ? ERRORS_ALL : errors);
 }
 
 static void sites_print(void) {
