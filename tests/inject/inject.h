@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the test library says of its system calls, and which of them it refuses: one rule, told by one thread. Shared by
- * the judge inside the library (inject.c) and the programs that run on it, which find it by inject_get().
+ * the judge inside the library (judge.c) and the programs that run on it, which find it by inject_get().
  */
 #ifndef QUARRY_TESTS_INJECT_H
 #define QUARRY_TESTS_INJECT_H
@@ -20,6 +20,9 @@ struct inject {
     _Atomic(unsigned) many;   /* how many from that one on */
     _Atomic(unsigned) calls;  /* calls of this number since the arming */
     _Atomic(unsigned) denied; /* of them, those refused */
+    /* Called within each of these calls, with its number, before it is judged: the rule may change now, and time that
+     * passes does not for the library. Runs in the midst of the allocator. NULL: nobody. */
+    void (*_Atomic before)(unsigned call);
     /* Another call that fails meanwhile, each every-th time, from the arming on. 0: none. */
     _Atomic(long) beside_nr;
     _Atomic(unsigned) beside_every, beside_calls;

@@ -11,12 +11,14 @@
 #include "sys/sys.h"
 
 #include <errno.h>
+#include <time.h>
 
 /* Where the library was loaded; a linker's symbol. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
 static struct inject rule = {.nr = -1, .beside_nr = -1};
 static _Atomic(bool) settled;
+static _Atomic(long) paused_ns;
 
 struct inject *inject_get(void) {
     return &rule;
@@ -48,10 +50,38 @@ static void environment_read(char *const *envp) {
     }
 }
 
+/* The library's clock (the linker's --wrap): it stands while someone looks at a call before it is judged. */
+int __real_clock_gettime(clockid_t clock, struct timespec *ret_time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time);
+
+enum { NS_PER_S = 1000000000 };
+
+static long ns_of(const struct timespec *time) { return time->tv_sec * NS_PER_S + time->tv_nsec; }
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time) {
+    int error = __real_clock_gettime(clock, ret_time);
+    long ns = ns_of(ret_time) - atomic_load(&paused_ns);
+    *ret_time = (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
+    return error;
+}
+
+static void call_show(unsigned call) {
+    void (*before)(unsigned) = atomic_load(&rule.before);
+    struct timespec start, end;
+    if (before == NULL)
+        return;
+    (void)__real_clock_gettime(CLOCK_MONOTONIC, &start);
+    before(call);
+    (void)__real_clock_gettime(CLOCK_MONOTONIC, &end);
+    atomic_fetch_add(&paused_ns, ns_of(&end) - ns_of(&start));
+}
+
 static bool rule_denies(const void *site) {
-    unsigned call = atomic_fetch_add(&rule.calls, 1) + 1, first = atomic_load(&rule.first);
+    unsigned call = atomic_fetch_add(&rule.calls, 1) + 1;
     if (call <= INJECT_CALLS_MAX)
         atomic_store(&rule.sites[call - 1], (unsigned long)((const char *)site - __ehdr_start));
+    call_show(call);
+    unsigned first = atomic_load(&rule.first);
     if (first == 0 || call < first || call - first >= atomic_load(&rule.many))
         return false;
     atomic_fetch_add(&rule.denied, 1);

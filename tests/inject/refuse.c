@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every system call of one kind fails, one by one, on the real library. One workload, which visits all tiers, is run
- * once to see how often it makes the call and from where; then once for each chosen call, in a child of its own, with
- * that call refused (once), with it and the next one (a pair), and with that one and all later ones refused (rest). Of
- * `any` kind, where the next call is whatever answers the first failure, there are pairs alone. Chosen are the first
- * and the last call of each call site, and as many others as there is time for; all of them when SOAK is set. Another
- * call may fail now and then besides, so that what answers a failure fails as well.
+ * Every system call of one kind fails, one by one, on the real library. One workload, which visits all tiers, makes the
+ * calls: the trunk. Where one is to fail, the trunk forks, in the midst of that call, and waits: the branch goes on
+ * from there to the end with that call refused (once), with it and the next one (a pair), or with that one and all
+ * later ones refused (rest). So each trial costs what is left of the workload, none is missed, and the library's clock
+ * stands still for the trunk while it waits. Of `any` kind, where the next call is whatever answers the first failure,
+ * there are pairs alone. Of each call site the first, fourth, sixteenth... call is refused, with one error in turn, and
+ * the first one, once, with each; with SOAK all, in each way with each. Another call may fail now and then besides, so
+ * that what answers a failure fails as well.
  *
  * The oracle of each trial:
  *   - what objects hold is what was written, through reallocation, fork and refusal;
@@ -15,14 +17,12 @@
  *     of what is backed, no region is left, address space is not lost, and everything works again.
  *
  * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
- *        refuse pairs CALL FIRST STEP   pairs from the first on, each STEP-th: the soak's longest part, in pieces. Of
- *                             each pair one error, in turn; with SOAK set all of them
- *        refuse foreign       mmap is refused while foreign memory is freed
- *        refuse dense         madvise is refused while small pages that became dense are made hugepages, and then no
- * more
- *        refuse contended ERROR   futex is refused, with that error, while threads wait for each other
- *        refuse start CALL    what the environment's rule did to the start, and whether there is service
- * All but foreign and contended print the call sites seen, as addresses in the library. Run by refuse.py.
+ *        refuse pairs CALL FIRST STEP   pairs from the first call on, at each STEP-th, with each error: the soak's
+ * longest part, in pieces refuse foreign       mmap is refused while foreign memory is freed refuse dense madvise is
+ * refused while small pages that became dense are made hugepages, and then no more refuse contended ERROR   futex is
+ * refused, with that error, while threads wait for each other refuse start CALL    what the environment's rule did to
+ * the start, and whether there is service All but foreign and contended print the call sites seen, as addresses in the
+ * library. Run by refuse.py.
  */
 #include "check.h"
 #include "inject.h"
@@ -73,8 +73,6 @@ enum {
     SPACE_MAX_BYTES = 16 << 20,
     /* And a reservation of the page tier, if now and then it can't be given back when address space is out. */
     RESERVATION_BYTES = 1 << 30,
-    BUDGET_MS = 400,
-    PLANS_MAX = 3,
     DENSE_NR = 20000,
     DENSE_REFUSED_MS = 4000,
     DENSE_WAIT_MS = 20000,
@@ -104,19 +102,24 @@ static const struct kind {
     {"any", INJECT_ANY, {ENOMEM, EAGAIN, EPERM}, true},
 };
 
-/* One trial: what is refused, and what is found out. Shared by parent and child. */
-static struct trial {
+/* What the processes of a run tell each other: of the trunk, how often and from where it called. */
+static struct findings {
+    unsigned calls, trials;
+    size_t space_bytes; /* at the end of a run in which nothing was refused */
+    unsigned long sites[INJECT_CALLS_MAX];
+} * findings;
+
+/* What this process refuses: of these calls, many from the first on. */
+static struct refusal {
     const struct kind *kind;
     int error;
     unsigned first, many;
-    unsigned calls, denied, refusals;
-    size_t space_bytes;
-    unsigned long sites[INJECT_CALLS_MAX];
-} * trial;
+} refusal;
 
 static struct inject *rule;
 static size_t (*spare_bytes)(void);
-static bool may_refuse; /* NULL is an answer now */
+static bool refusing, squeezed; /* memory is out by the rule, or by the workload's own limit */
+static bool may_be_null(void) { return refusing || squeezed; }
 
 /* --- objects --- */
 
@@ -124,8 +127,7 @@ static bool granted(const void *p) {
     if (p != NULL)
         return true;
     CHECK_MSG(errno == ENOMEM, "NULL with errno %d", errno);
-    CHECK_MSG(may_refuse, "refused although there was memory to be had");
-    trial->refusals++;
+    CHECK_MSG(may_be_null(), "refused although there was memory to be had");
     return false;
 }
 
@@ -175,10 +177,10 @@ static void region_resize(struct object *o, size_t size) {
 static void work_mixed(uint64_t seed) {
     static struct pool pool;
     pool_init(&pool, seed, seed, 0);
-    pool.enomem = may_refuse ? POOL_ENOMEM_COUNTED : POOL_ENOMEM_FATAL;
+    pool.enomem = POOL_ENOMEM_COUNTED;
     pool_steps(&pool, POOL_STEPS);
     pool_drain(&pool);
-    trial->refusals += (unsigned)pool.enomem_nr;
+    CHECK_MSG(pool.enomem_nr == 0 || may_be_null(), "%lu refused although there was memory to be had", pool.enomem_nr);
 }
 
 /* Runs of granules, more than may stay free. */
@@ -303,9 +305,8 @@ static void work_many(void) {
 }
 
 /* The kernel API says NULL without errno. */
-static bool area_granted(const void *p, bool may_be_null) {
-    CHECK_MSG(p != NULL || may_be_null, "an area refused although there was memory to be had");
-    trial->refusals += p == NULL;
+static bool area_granted(const void *p, bool may_fail) {
+    CHECK_MSG(p != NULL || may_fail, "an area refused although there was memory to be had");
     return p != NULL;
 }
 
@@ -313,14 +314,14 @@ static void area_work(unsigned flags) {
     static const size_t sizes[] = {5 * MIB, 4 * MIB, 5 * MIB, 9 * MIB, 9 * MIB + 4096, 3 * MIB};
     size_t size = 3 * MIB;
     char *p = area_alloc(size, 4096, flags, AREA_ANY_NODE, NULL);
-    if (!area_granted(p, may_refuse))
+    if (!area_granted(p, may_be_null()))
         return;
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         pages_stamp((unsigned char *)p, size);
         char *q = area_resize(p, sizes[i]);
         size_t kept = sizes[i] < size ? sizes[i] : size;
         /* Without mremap it cannot move. */
-        if (!area_granted(q, may_refuse || trial->kind->nr == SYS_mremap))
+        if (!area_granted(q, may_be_null() || refusal.kind->nr == SYS_mremap))
             q = p, kept = size;
         else
             size = sizes[i];
@@ -335,7 +336,7 @@ static void work_areas(void) {
     char *p = area_alloc(MIB, 2 * MIB, 0, AREA_ANY_NODE, NULL);
     area_work(0);
     area_work(AREA_HUGE);
-    if (area_granted(p, may_refuse))
+    if (area_granted(p, may_be_null()))
         area_free(p);
 }
 
@@ -351,18 +352,17 @@ static size_t space_bytes(void) {
 static void work_squeezed(void) {
     static struct object objs[SQUEEZED_NR];
     struct rlimit old, tight;
-    bool may_before = may_refuse;
     CHECK(getrlimit(RLIMIT_AS, &old) == 0);
     tight = old;
     tight.rlim_cur = space_bytes() + 24 * MIB;
     CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
-    may_refuse = true;
+    squeezed = true;
     for (unsigned i = 0; i < SQUEEZED_NR; i++)
         object_get(&objs[i], 1500 * KIB, i);
     for (unsigned i = 0; i < SQUEEZED_NR; i++)
         object_retire(&objs[i]);
     CHECK(setrlimit(RLIMIT_AS, &old) == 0);
-    may_refuse = may_before;
+    squeezed = false;
 }
 
 /* A region that may have hugepages, those of a pool too, and grows. */
@@ -427,179 +427,167 @@ static void books_check(const struct books *before) {
 static const struct kind *beside;
 static unsigned beside_every;
 
-static void rule_set(unsigned first, unsigned many) {
-    rule->error = trial->error;
-    rule->many = many;
+/* From now on. Where a call for memory fails for good or twice in a row, or one of another kind does besides, there may
+ * be none. */
+static void rule_apply(void) {
+    refusing = (refusal.kind->memory && refusal.many > 1) || (beside != NULL && beside->memory);
+    rule->error = refusal.error;
+    rule->many = refusal.many;
+    rule->first = refusal.first;
+}
+
+static void rule_set(void) {
+    rule_apply();
     rule->calls = rule->denied = 0;
-    rule->first = first;
     if (beside != NULL) {
         rule->beside_calls = 0;
         rule->beside_nr = beside->nr;
         rule->beside_every = beside_every;
     }
-    rule->nr = trial->kind->nr;
+    rule->nr = refusal.kind->nr;
 }
 
-static void trial_run(void) {
-    (void)malloc_trim(0);
-    struct books before = books_read();
-    may_refuse = (trial->kind->memory && trial->many > 1) || (beside != NULL && beside->memory);
-    rule_set(trial->first, trial->many);
-    work();
-    trial->calls = rule->calls;
-    trial->denied = rule->denied;
+static void sites_take(void) {
+    findings->calls = rule->calls;
     for (unsigned i = 0; i < INJECT_CALLS_MAX; i++)
-        trial->sites[i] = rule->sites[i];
-    rule->first = rule->beside_every = 0;
-    may_refuse = false;
-    (void)malloc_trim(0);
-    books_check(&before);
+        findings->sites[i] = rule->sites[i];
+}
+
+static void space_check(void) {
     size_t space = space_bytes() - spare_bytes();
-    size_t most = trial->space_bytes + SPACE_MAX_BYTES + (beside != NULL ? RESERVATION_BYTES : 0);
-    CHECK_MSG(trial->first == 0 || space <= most, "%zu KiB of address space, %zu where nothing was refused",
-              space >> 10, trial->space_bytes >> 10);
-    if (trial->first == 0)
-        trial->space_bytes = space;
+    size_t most = findings->space_bytes + SPACE_MAX_BYTES + (beside != NULL ? RESERVATION_BYTES : 0);
+    if (findings->space_bytes == 0)
+        findings->space_bytes = space;
+    else
+        CHECK_MSG(space <= most, "%zu KiB of address space, %zu where nothing was refused", space >> 10,
+                  findings->space_bytes >> 10);
+}
+
+/* The workload and its judgement. Trunk and branches both come to the end, the latter from where they began. */
+static void run_judged(void (*before)(unsigned call)) {
+    (void)malloc_trim(0);
+    struct books books = books_read();
+    rule_set();
+    rule->before = before;
+    work();
+    if (rule->first == 0)
+        sites_take();
+    CHECK_MSG(rule->first == 0 || rule->denied > 0, "call %u of %u was not reached", refusal.first,
+              (unsigned)rule->calls);
+    rule->before = NULL;
+    rule->first = rule->beside_every = 0;
+    refusing = false;
+    (void)malloc_trim(0);
+    books_check(&books);
+    space_check();
     work_mixed(3);
 }
 
-static void trial_child(void) {
-    char repeat[128];
-    snprintf(repeat, sizeof(repeat), "refuse %s %d %u %u", trial->kind->name, trial->error, trial->first, trial->many);
-    check_repeat_set(repeat);
-    trial_run();
-    _exit(0);
+static void child_wait(pid_t child) {
+    int status;
+    CHECK(child >= 0 && waitpid(child, &status, 0) == child);
+    CHECK_MSG(status == 0, "call %u and the %u after it, error %d: status %#x", refusal.first, refusal.many - 1,
+              refusal.error, (unsigned)status);
 }
 
-static void trial_in_child(void) {
+static void run_in_child(void (*before)(unsigned call)) {
     fflush(stdout);
     pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0)
-        trial_child();
-    int status;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK_MSG(status == 0, "call %u and the %u after it, error %d: status %#x", trial->first, trial->many - 1,
-              trial->error, (unsigned)status);
+    if (child == 0) {
+        run_judged(before);
+        _exit(0);
+    }
+    child_wait(child);
 }
 
-static bool is_soak(void) { return getenv("SOAK") != NULL; }
+/* Which calls of the trunk are refused. */
+static struct plan {
+    bool all, pairs_alone;
+    unsigned first, step;
+} plan;
 
-static bool time_is_up(void) {
-    static struct timespec start;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (start.tv_sec == 0)
-        start = now;
-    long ms = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
-    return !is_soak() && ms >= BUDGET_MS;
-}
+static bool is_power_of_four(unsigned n) { return (n & (n - 1)) == 0 && (n & 0x55555555u) != 0; }
 
-/* How many of the calls before this one, or after it, come from the same place. */
-static unsigned alike(const unsigned long *sites, unsigned from, unsigned to, unsigned long site) {
-    unsigned nr = 0;
-    for (unsigned i = from; i < to; i++)
-        nr += sites[i] == site;
+/* The calls before this one from the same place, and this one. */
+static unsigned calls_alike(unsigned call) {
+    unsigned nr = 1;
+    for (unsigned i = 0; i < call - 1; i++)
+        nr += rule->sites[i] == rule->sites[call - 1];
     return nr;
 }
 
-static bool is_corner(const unsigned long *sites, unsigned calls, unsigned i) {
-    return alike(sites, 0, i, sites[i]) == 0 || alike(sites, i + 1, calls, sites[i]) == 0;
+static bool plan_has(unsigned call) {
+    if (call > INJECT_CALLS_MAX || call < plan.first || (call - plan.first) % plan.step != 0)
+        return false;
+    return plan.all || is_power_of_four(calls_alike(call));
 }
 
-/* Where the kernel lays mappings differs a little, and with it how often some calls are made: late ones may be missed.
- */
-static unsigned missed_nr;
-
-static unsigned trial_of_call(unsigned call, unsigned many, int error) {
-    trial->error = error;
-    trial->first = call;
-    trial->many = many;
-    trial_in_child();
-    missed_nr += trial->denied == 0;
-    return 1;
+/* True in the branch. Within the allocator nothing may run that allocates: no handlers of fork. */
+static bool branch_begin(unsigned call, unsigned many, int error) {
+    static char repeat[128];
+    refusal.error = error;
+    refusal.first = call;
+    refusal.many = many;
+    findings->trials++;
+    pid_t child = _Fork();
+    if (child == 0) {
+        snprintf(repeat, sizeof(repeat), "refuse %s %d %u %u", refusal.kind->name, error, call, many);
+        check_repeat_set(repeat);
+        rule->before = NULL;
+        rule->denied = 0;
+        rule_apply();
+        return true;
+    }
+    child_wait(child);
+    refusal.first = refusal.many = 0;
+    return false;
 }
 
-/* Which error it is hardly matters: each in turn, and all of them where there is time. */
-static unsigned trials_with_errors(const struct kind *kind, unsigned call, unsigned many) {
+enum errors { ERRORS_ALL, ERRORS_IN_TURN };
+
+static bool branch_with_errors(unsigned call, unsigned many, enum errors errors) {
     static unsigned turn;
-    unsigned nr = 0, errors_nr = 0;
-    while (errors_nr < ERRORS_MAX && kind->errors[errors_nr] != 0)
+    unsigned errors_nr = 0;
+    while (errors_nr < ERRORS_MAX && refusal.kind->errors[errors_nr] != 0)
         errors_nr++;
-    if (!is_soak())
-        return trial_of_call(call, many, kind->errors[turn++ % errors_nr]);
-    for (unsigned e = 0; e < errors_nr; e++)
-        nr += trial_of_call(call, many, kind->errors[e]);
-    return nr;
+    if (errors == ERRORS_IN_TURN)
+        return branch_begin(call, many, refusal.kind->errors[turn++ % errors_nr]);
+    for (unsigned e = 0; e < errors_nr; e++) {
+        if (branch_begin(call, many, refusal.kind->errors[e]))
+            return true;
+    }
+    return false;
 }
 
-static unsigned trials_of_call(const struct kind *kind, unsigned call) {
-    unsigned nr = trials_with_errors(kind, call, 2);
-    if (kind->nr == INJECT_ANY)
-        return nr;
-    return nr + trial_of_call(call, ~0u, kind->errors[0]) + trials_with_errors(kind, call, 1);
+/* The judge is about to let this call of the trunk through. */
+static void branch_at(unsigned call) {
+    enum errors errors = plan.all ? ERRORS_ALL : ERRORS_IN_TURN;
+    if (!plan_has(call) || branch_with_errors(call, 2, errors) || plan.pairs_alone)
+        return;
+    if (!branch_with_errors(call, ~0u, errors))
+        (void)branch_with_errors(call, 1, calls_alike(call) == 1 ? ERRORS_ALL : errors);
 }
 
-static void sites_print(const unsigned long *sites, unsigned calls) {
-    for (unsigned i = 0; i < calls && i < INJECT_CALLS_MAX; i++) {
-        if (alike(sites, 0, i, sites[i]) == 0)
+static void sites_print(void) {
+    const unsigned long *sites = findings->sites;
+    for (unsigned i = 0; i < findings->calls && i < INJECT_CALLS_MAX; i++) {
+        bool seen = false;
+        for (unsigned k = 0; k < i && !seen; k++)
+            seen = sites[k] == sites[i];
+        if (!seen)
             printf("site %#lx\n", sites[i]);
     }
 }
 
-/* How many calls there are where none is refused. */
-static unsigned calls_count(const struct kind *kind) {
-    trial->kind = kind;
-    trial->first = trial->many = 0;
-    trial_in_child();
-    return trial->calls < INJECT_CALLS_MAX ? trial->calls : INJECT_CALLS_MAX;
-}
-
-/* False: the first run, of which the plan is made, was not like those after it. */
-static bool plan_try(const struct kind *kind) {
-    static unsigned long sites[INJECT_CALLS_MAX];
-    unsigned trials = 0;
-    missed_nr = 0;
-    unsigned calls = calls_count(kind);
-    CHECK(calls > 0);
-    memcpy(sites, trial->sites, sizeof(sites));
-    for (unsigned i = 0; i < calls; i++) {
-        if (is_corner(sites, calls, i))
-            trials += trials_of_call(kind, i + 1);
-    }
-    unsigned step = INJECT_CALLS_MAX; /* a power of two: halving it reaches every call */
-    for (; step > 0 && !time_is_up(); step /= 2) {
-        for (unsigned i = step; i < calls && !time_is_up(); i += 2 * step) {
-            if (!is_corner(sites, calls, i))
-                trials += trials_of_call(kind, i + 1);
-        }
-    }
-    if (missed_nr > trials / 2)
-        return false;
-    printf("%s: %u calls, %u trials\n", kind->name, calls, trials);
-    sites_print(sites, calls);
-    return true;
-}
-
-/* Where hugepages come slowly fewer are asked for than were in the first run, and where it took long, what was freed
- * was not wanted back in time to be kept. */
-static void kind_try(const struct kind *kind) {
-    unsigned plans = 1;
-    while (!plan_try(kind)) {
-        CHECK_MSG(plans++ < PLANS_MAX, "%u calls were not reached", missed_nr);
-    }
-}
-
-/* However long it takes. */
-static void pairs_try(const struct kind *kind, unsigned first, unsigned step) {
-    unsigned trials = 0;
-    CHECK(first > 0 && step > 0);
-    unsigned calls = calls_count(kind);
-    for (unsigned call = first; call <= calls; call += step)
-        trials += trials_with_errors(kind, call, 2);
-    printf("%s: %u calls, %u pairs, %u not reached\n", kind->name, calls, trials, missed_nr);
-    CHECK_MSG(trials > 0, "there is no call %u", first);
-    CHECK_MSG(missed_nr <= trials / 2, "%u of %u pairs were not reached", missed_nr, trials);
+static void plan_try(const struct kind *kind) {
+    refusal.kind = kind;
+    plan.pairs_alone |= kind->nr == INJECT_ANY;
+    run_in_child(NULL);
+    CHECK_MSG(findings->calls >= plan.first, "there is no call %u", plan.first);
+    run_in_child(branch_at);
+    CHECK(findings->trials > 0);
+    printf("%s: %u calls, %u trials\n", kind->name, findings->calls, findings->trials);
+    sites_print();
 }
 
 static const struct kind *kind_named(const char *name) {
@@ -623,20 +611,17 @@ static uint64_t collapses_within(unsigned ms) {
 
 static void dense_judge(void) {
     static struct object objs[DENSE_NR];
-    trial->kind = kind_named("madvise");
-    trial->error = ENOMEM;
     for (unsigned i = 0; i < DENSE_NR; i++)
         object_get(&objs[i], 1000, i);
-    rule_set(1, ~0u);
+    refusal = (struct refusal){kind_named("madvise"), ENOMEM, 1, ~0u};
+    rule_set();
     CHECK(collapses_within(DENSE_REFUSED_MS) == 0);
     CHECK_MSG(rule->denied > 0, "nothing was asked for");
     rule->first = 0;
     if (collapses_within(DENSE_WAIT_MS) == 0)
         check_skip("this kernel makes no hugepages of small pages");
-    unsigned long *sites = trial->sites;
-    for (unsigned i = 0; i < INJECT_CALLS_MAX; i++)
-        sites[i] = rule->sites[i];
-    sites_print(sites, rule->calls);
+    sites_take();
+    sites_print();
     for (unsigned i = 0; i < DENSE_NR; i++)
         object_retire(&objs[i]);
 }
@@ -661,9 +646,8 @@ static void contend_judge(int error) {
     pthread_t threads[CONTEND_THREADS];
     struct timespec step = {0, 10 * 1000000};
     struct books before = books_read();
-    trial->kind = kind_named("futex");
-    trial->error = error;
-    rule_set(1, ~0u);
+    refusal = (struct refusal){kind_named("futex"), error, 1, ~0u};
+    rule_set();
     for (unsigned i = 0; i < CONTEND_THREADS; i++) {
         pool_init(&pools[i], 17, i, 0);
         CHECK(pthread_create(&threads[i], NULL, contend_run, &pools[i]) == 0);
@@ -686,24 +670,21 @@ static void contend_judge(int error) {
 /* The rule came by the environment and has done its work, or goes on: whoever refuses memory for good gets no service
  * but a clean answer. */
 static void start_judge(const struct kind *kind) {
-    static unsigned long sites[INJECT_CALLS_MAX];
     errno = 0;
     void *p = malloc(100);
-    may_refuse = (kind->memory && rule->many > 1) || rule->beside_every != 0;
-    unsigned calls = rule->calls;
-    for (unsigned i = 0; i < INJECT_CALLS_MAX; i++)
-        sites[i] = rule->sites[i];
+    refusing = (kind->memory && rule->many > 1) || rule->beside_every != 0;
+    sites_take();
     if (!granted(p)) {
         rule->first = rule->beside_every = 0;
-        may_refuse = false;
+        refusing = false;
         CHECK_MSG((p = malloc(100)) != NULL, "no start although memory is there again");
     }
     free(p);
     work_mixed(1);
     CHECK(rule->denied > 0 || rule->first == 0);
     rule->nr = -1;
-    printf("calls %u\n", calls);
-    sites_print(sites, calls);
+    printf("calls %u\n", findings->calls);
+    sites_print();
 }
 
 /* Another allocator's memory is known for what it is while there is none for us. */
@@ -718,9 +699,9 @@ static void foreign_free(void) {
     free(p + 64);
 }
 
-static void trial_map(void) {
-    trial = mmap(NULL, sizeof(*trial), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(trial != MAP_FAILED);
+static void findings_map(void) {
+    findings = mmap(NULL, sizeof(*findings), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(findings != MAP_FAILED);
 }
 
 int main(int argc, char **argv) {
@@ -734,7 +715,8 @@ int main(int argc, char **argv) {
     symbol_get("quarry_core1_area_free", &area_free);
     CHECK_MSG(get != NULL && spare_bytes != NULL, "not on the library that refuses system calls");
     rule = get();
-    trial_map();
+    findings_map();
+    plan = (struct plan){.all = getenv("SOAK") != NULL, .first = 1, .step = 1};
     if (argc > 4 && strcmp(argv[1], "--beside") == 0) {
         beside = kind_named(argv[2]);
         beside_every = (unsigned)strtoul(argv[3], NULL, 10);
@@ -750,7 +732,9 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (argc == 5 && strcmp(argv[1], "pairs") == 0) {
-        pairs_try(kind_named(argv[2]), (unsigned)strtoul(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10));
+        plan = (struct plan){true, true, (unsigned)strtoul(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10)};
+        CHECK(plan.first > 0 && plan.step > 0);
+        plan_try(kind_named(argv[2]));
         return 0;
     }
     CHECK(argc == 2 || argc == 5);
@@ -763,12 +747,13 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (argc == 2) {
-        kind_try(kind_named(argv[1]));
+        plan_try(kind_named(argv[1]));
         return 0;
     }
-    trial->kind = kind_named(argv[1]);
-    trial->error = atoi(argv[2]);
-    trial->first = (unsigned)strtoul(argv[3], NULL, 10);
-    trial->many = (unsigned)strtoul(argv[4], NULL, 10);
-    trial_child();
+    refusal.kind = kind_named(argv[1]);
+    refusal.error = atoi(argv[2]);
+    refusal.first = (unsigned)strtoul(argv[3], NULL, 10);
+    refusal.many = (unsigned)strtoul(argv[4], NULL, 10);
+    run_judged(NULL);
+    return 0;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernel refuses one system call, or, as `container', those that container runtimes refuse. Early: from before the
- * program, and the allocator in it, starts (this program installs the filter and executes itself again). Late: after
- * threads run and memory is held, as sandboxes do. Either way memory must be served or NULL with ENOMEM returned,
- * nothing held may be harmed and nothing may be printed. Arguments: the call's name, the errno's name, early or late.
+ * The kernel refuses one system call, or those that docker or podman refuse, which have errnos of their own. Early:
+ * from before the program, and the allocator in it, starts (this program installs the filter and executes itself
+ * again). Late: after threads run and memory is held, as sandboxes do. Either way memory must be served or NULL with
+ * ENOMEM returned, nothing held may be harmed and nothing may be printed. Arguments: the call's name, the errno's name,
+ * early or late.
  */
 #include "check.h"
 #include "deny.h"
@@ -59,8 +60,10 @@ static int error_number(const char *name) {
 }
 
 static void deny_named(const char *name, const char *error_name) {
-    if (!strcmp(name, "container"))
-        deny_as_containers();
+    if (!strcmp(name, "docker"))
+        deny_as_docker();
+    else if (!strcmp(name, "podman"))
+        deny_as_podman();
     else
         deny_syscall(call_number(name), error_number(error_name));
 }

@@ -80,30 +80,48 @@ static void deny_from(long first, int error) {
 
 void deny_syscall(long syscall_nr, int error) { deny_syscalls(&syscall_nr, 1, error); }
 
-void deny_as_containers(void) {
-    enum { NEWER_THAN_THE_PROFILE = 442 }; /* the last that a profile of 2021 names is one less, on every machine */
-    static const long refused[] = {SYS_mbind,
-                                   SYS_set_mempolicy,
-                                   SYS_get_mempolicy,
-                                   SYS_move_pages,
+/* What both runtimes reserve for capabilities a container does not have. */
+static const long privileged[] = {SYS_mbind,
+                                  SYS_set_mempolicy,
+                                  SYS_get_mempolicy,
+                                  SYS_perf_event_open,
+                                  SYS_bpf,
+                                  SYS_process_vm_readv,
+                                  SYS_process_vm_writev,
+                                  SYS_process_madvise,
+                                  SYS_ptrace,
+                                  SYS_kcmp,
+                                  SYS_setns,
+                                  SYS_fanotify_init,
+                                  SYS_open_by_handle_at,
+                                  SYS_lookup_dcookie,
+                                  SYS_quotactl,
+                                  SYS_chroot,
+                                  SYS_acct,
+                                  SYS_init_module,
+                                  SYS_finit_module,
+                                  SYS_delete_module,
+                                  SYS_settimeofday,
+                                  SYS_clock_settime,
+                                  SYS_sethostname,
+                                  SYS_setdomainname,
+                                  SYS_vhangup};
+enum { NEWER_THAN_THE_PROFILES = 442 }; /* the last that profiles of 2021 name is one less, on every machine */
+#define NR(list) (sizeof(list) / sizeof((list)[0]))
+
+/* Whatever the list of allowed calls does not have fails with EPERM. */
+void deny_as_docker(void) {
+    static const long refused[] = {SYS_move_pages,
                                    SYS_migrate_pages,
                                    SYS_io_uring_setup,
                                    SYS_io_uring_enter,
                                    SYS_io_uring_register,
                                    SYS_userfaultfd,
-                                   SYS_perf_event_open,
-                                   SYS_bpf,
                                    SYS_add_key,
                                    SYS_request_key,
                                    SYS_keyctl,
-                                   SYS_process_vm_readv,
-                                   SYS_process_vm_writev,
-                                   SYS_process_madvise,
                                    SYS_pidfd_getfd,
-                                   SYS_ptrace,
-                                   SYS_kcmp,
                                    SYS_unshare,
-                                   SYS_setns,
                                    SYS_mount,
                                    SYS_umount2,
                                    SYS_move_mount,
@@ -113,29 +131,29 @@ void deny_as_containers(void) {
                                    SYS_fsmount,
                                    SYS_fspick,
                                    SYS_pivot_root,
-                                   SYS_chroot,
-                                   SYS_fanotify_init,
                                    SYS_name_to_handle_at,
-                                   SYS_open_by_handle_at,
-                                   SYS_lookup_dcookie,
-                                   SYS_quotactl,
                                    SYS_syslog,
-                                   SYS_acct,
                                    SYS_reboot,
                                    SYS_swapon,
                                    SYS_swapoff,
                                    SYS_kexec_load,
-                                   SYS_init_module,
-                                   SYS_finit_module,
-                                   SYS_delete_module,
-                                   SYS_settimeofday,
-                                   SYS_clock_settime,
-                                   SYS_clock_adjtime,
-                                   SYS_sethostname,
-                                   SYS_setdomainname,
-                                   SYS_vhangup};
+                                   SYS_clock_adjtime};
 
-    deny_syscalls(refused, sizeof refused / sizeof refused[0], EPERM);
+    deny_syscalls(privileged, NR(privileged), EPERM);
+    deny_syscalls(refused, NR(refused), EPERM);
     deny_syscall(SYS_clone3, ENOSYS);
-    deny_from(NEWER_THAN_THE_PROFILE, ENOSYS);
+    deny_from(NEWER_THAN_THE_PROFILES, ENOSYS);
+}
+
+/* A list of refused calls, which membarrier is on, beside that of the allowed ones; what is on neither is unknown. */
+void deny_as_podman(void) {
+    static const long refused[] = {SYS_membarrier, SYS_migrate_pages, SYS_move_pages, SYS_userfaultfd,
+                                   SYS_vmsplice,   SYS_kexec_load,    SYS_swapon,     SYS_swapoff};
+    static const long unknown[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_add_key,
+                                   SYS_request_key};
+
+    deny_syscalls(privileged, NR(privileged), EPERM);
+    deny_syscalls(refused, NR(refused), EPERM);
+    deny_syscalls(unknown, NR(unknown), ENOSYS);
+    deny_from(NEWER_THAN_THE_PROFILES, ENOSYS);
 }

@@ -13,8 +13,9 @@ void deny_syscall(long syscall_nr, int error);
 void deny_syscalls(const long *syscall_nrs, size_t nr, int error);
 /* The call ends the process by SIGSYS. */
 void deny_deadly(long syscall_nr);
-/* As docker and its like without privileges: what their profile reserves for capabilities fails with EPERM, clone3 and
- * all calls newer than the profile with ENOSYS. */
-void deny_as_containers(void);
+/* As the default profiles of these runtimes do for a container without privileges: moby's of 2021 and later, where
+ * clone3 and all calls newer than the profile fail with ENOSYS, and that of containers/common. */
+void deny_as_docker(void);
+void deny_as_podman(void);
 
 #endif
