@@ -52,15 +52,15 @@ static size_t regret_max_bytes(void) {
     return MAX(rt_opt.vmalloc_cache, atomic_load_explicit(&big_live_bytes, memory_order_relaxed));
 }
 
-/* What is in use and what is kept are together no more than another wave as high as the last takes, and a part for
- * sizes that do not fit. */
+/* When a region is freed, what is in use and what is kept are together no more than another wave as high as the last
+ * takes, and a part for sizes that do not fit. */
 static size_t wave_max_bytes(void) {
     size_t live = atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
     size_t peak = atomic_load_explicit(&cache.peak_bytes, memory_order_relaxed);
     return peak - MIN(peak, live) + peak / CHURN_PART;
 }
 
-/* Every top of use ends by a free. */
+/* A top of use ends by a free, as a rule; one that ends otherwise is not seen, and less is kept. */
 static void peak_note(size_t freed_bytes) {
     size_t use = atomic_load_explicit(&big_live_bytes, memory_order_relaxed) + freed_bytes;
     if (use > atomic_load_explicit(&cache.peak_bytes, memory_order_relaxed))

@@ -10,6 +10,7 @@
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/options.h"
+#include "rt/usage.h"
 #include "sys/sys.h"
 
 #include <string.h>
@@ -88,7 +89,9 @@ COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
     return alloc_once(size, zero);
 }
 
-static void *alloc_sized(size_t size, enum zero_wanted zero) {
+enum effort { EFFORT_ONCE, EFFORT_HARD };
+
+static void *alloc_sized(size_t size, enum zero_wanted zero, enum effort effort) {
     if (UNLIKELY(size > PTRDIFF_MAX) || !engine_ready())
         return NULL;
     if (rt_opt.zero)
@@ -96,7 +99,7 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
     /* A handler on top of an atomic context may block, for all that is known. */
     enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     void *p = alloc_once(size, zero);
-    if (UNLIKELY(p == NULL))
+    if (UNLIKELY(p == NULL) && effort == EFFORT_HARD)
         p = alloc_hard(size, zero);
     engine_chores_look();
     engine_pressure_look();
@@ -108,7 +111,7 @@ static void *alloc_sized(size_t size, enum zero_wanted zero) {
 /* A slow call is looked at, and of several thousand one gets its object between guard pages. */
 static void *alloc_or_guard(size_t size, enum zero_wanted zero) {
     void *p = UNLIKELY(guard_due()) ? guard_alloc(size) : NULL;
-    return p != NULL ? p : alloc_sized(size, zero);
+    return p != NULL ? p : alloc_sized(size, zero, EFFORT_HARD);
 }
 
 static NOINLINE void *alloc_counted(size_t size) {
@@ -235,6 +238,19 @@ void *engine_alloc_slow(size_t size) {
     return LIKELY(p != NULL) ? p : alloc_counted(size);
 }
 
+/* A guarded object is as large as was asked for, or what is written behind that would not be seen. */
+void *engine_alloc_easy(size_t size) {
+    if (!is_slab_size(size) || rt_opt.guard != 0 || rt_usage_forbids(size))
+        return NULL;
+    void *p = size_magazine(size);
+    if (p != NULL)
+        return p;
+    p = alloc_sized(size, ZERO_NO, EFFORT_ONCE);
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
+    return p;
+}
+
 void *engine_calloc(size_t nr, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(nr, size, &bytes))
@@ -263,7 +279,7 @@ void *engine_alloc_unguarded(size_t size, enum engine_content content) {
     void *p = size_magazine(size);
     if (p != NULL)
         return content == ENGINE_ZEROED ? memset(p, 0, size) : p;
-    p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO);
+    p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO, EFFORT_HARD);
     if (UNLIKELY(engine_counting) && p != NULL)
         engine_count(content == ENGINE_ZEROED ? ENGINE_CALL_CALLOC : ENGINE_CALL_MALLOC, (s64)engine_usable(p));
     return p;

@@ -24,6 +24,9 @@ enum engine_kind {
 /* malloc and free in full: first the fast path's own work, then everything the fast path could not do.
  * size 0 gives a unique object; size > PTRDIFF_MAX gives NULL. free of NULL does nothing. */
 void *engine_alloc_slow(size_t size);
+/* The same of a size class in one try: NULL where memory would have to be made room for, and where objects are guarded,
+ * which are as large as was asked for. For who has another size to ask for. */
+void *engine_alloc_easy(size_t size);
 void engine_free_slow(void *p);
 
 /* malloc in full, of a NUMA node by the kernel's number; negative: the one this thread runs on. NEAR: from the nearest

@@ -118,13 +118,15 @@ static void *alloc(size_t size) {
     return LIKELY(p != NULL) ? p : engine_alloc_slow(size);
 }
 
-static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
-    void *q = alloc(size);
-    if (q == NULL)
-        return NULL;
-    memcpy(q, p, MIN(old_bytes, size));
+static void *realloc_into(void *q, void *p, size_t bytes) {
+    memcpy(q, p, bytes);
     release(p);
     return q;
+}
+
+static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
+    void *q = alloc(size);
+    return q == NULL ? NULL : realloc_into(q, p, MIN(old_bytes, size));
 }
 
 /* An object that grows by less than a part is likely to grow again, and each class on the way would be a copy: it gets
@@ -133,8 +135,8 @@ enum { GROWTH_PART = 4 };
 
 static void *realloc_move(void *p, size_t usable, size_t size) {
     size_t part = usable + usable / GROWTH_PART;
-    void *q = size > usable && size < part && part <= SLAB_OBJECT_MAX ? realloc_copy(p, usable, part) : NULL;
-    return q != NULL ? q : realloc_copy(p, usable, size);
+    void *q = size > usable && size < part ? engine_alloc_easy(part) : NULL;
+    return q != NULL ? realloc_into(q, p, usable) : realloc_copy(p, usable, size);
 }
 
 /* Growth that a limit forbids is tried again when all that is free went back: a copy would need room for both. */

@@ -224,10 +224,14 @@ u16 kmem_account_area_take(const void *p) {
     return owner == NULL ? 0 : atomic_exchange_explicit(owner, 0, memory_order_relaxed);
 }
 
+/* What is lent to a thread in no account has an entry that names none. */
 bool kmem_account_area_resize(u16 number, size_t from, size_t to, quarry_gfp_t flags) {
+    struct quarry_account *a = account_of(number);
+    if (a == NULL)
+        return true;
     if (to > from)
-        return sum_add(account_of(number), to - from, flags);
-    sum_sub(account_of(number), from - to);
+        return sum_add(a, to - from, flags);
+    sum_sub(a, from - to);
     return true;
 }
 
@@ -238,6 +242,8 @@ void kmem_account_area_put(const void *p, u16 number, size_t bytes) {
         atomic_store_explicit(owner, number, memory_order_relaxed);
         return;
     }
+    if (account_of(number) == NULL)
+        return;
     sum_sub(account_of(number), bytes);
     ref_drop(account_of(number));
 }

@@ -131,7 +131,7 @@ FAST_ENTRY void *quarry_kmalloc(size_t size, quarry_gfp_t flags) {
 /* Objects that are debugged, and those of atomic contexts, come from where there are some. */
 void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) {
     flags = kmem_gfp_node_flags(flags);
-    bool charged = (flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL;
+    bool charged = (flags & QUARRY___GFP_ACCOUNT) != 0 && kmem_accounts_are_on();
     bool rules = !kmem_may_block(flags) || (flags & QUARRY_GFP_ZONES) != 0 || kmem_debug_kmalloc_on || charged;
     if (node < 0 || UNLIKELY(size - 1 >= QUARRY_KMALLOC_MAX_SIZE))
         return quarry_kmalloc(size, flags);

@@ -18,11 +18,13 @@ enum {
     BITMAP_WORDS_MAX = (int)(GRANULE_BYTES / 16 / WORD_BITS),
     PART_NR = 255, /* so many objects of a batch are looked at together: their numbers fit into bytes */
     SLOTS_NR = 256,
+    TWICE_SHIFT = 10,
     MARKS_IN_STEP = (int)sizeof(u64),
     EACH_PER_SLOT = 5,   /* with fewer objects than this for each slot in use they are not sorted, ... */
     SLOTS_FEW = 8,       /* ... but with few slots they are: all of a slab may be among them, see slab_count_whole() */
     MARKED_PER_WORD = 4, /* so many objects for each word of the bitmap are marked byte by byte */
 };
+#define HASH_FACTOR 0x9e3779b97f4a7c15u /* of 2^64, the golden section: neighbours lie apart */
 
 #define ONE_IN_EACH_BYTE (~(u64)0 / 255)
 /* Times eight bytes of 0 or 1, its highest byte has the bit of each. */
@@ -366,14 +368,38 @@ static void part_sort(struct part *part, unsigned stretches) {
         part->sorted[part->end[part->slot[i]]++] = (u8)i;
 }
 
+COLD _Noreturn static void report_twice(const struct part *part, unsigned at, struct tally *t) {
+    unsigned stretch = 0;
+    while (part->start[stretch + 1] <= at)
+        stretch++;
+    report_object(target_of(part, stretch, part->objs[at], t), part->objs[at]);
+}
+
+/*
+ * What is in the part twice is seen before the first object is given: from then on another CPU may take it, and the
+ * second time would be a free of what that one holds. A hash table by address, at most a quarter full.
+ */
+static ALWAYS_INLINE void part_look_for_twice(const struct part *part, unsigned nr, struct tally *t) {
+    u8 numbers[1 << TWICE_SHIFT] = {0}; /* of objects, from 1 on; 0: none */
+    for (unsigned i = 0; i < nr; i++) {
+        unsigned at = (unsigned)(((uintptr_t)part->objs[i] * HASH_FACTOR) >> (64 - TWICE_SHIFT));
+        for (; UNLIKELY(numbers[at] != 0); at = (at + 1) % ARRAY_NR(numbers)) {
+            if (UNLIKELY(part->objs[numbers[at] - 1] == part->objs[i]))
+                report_twice(part, i, t);
+        }
+        numbers[at] = (u8)(i + 1);
+    }
+}
+
 /*
  * Few objects have a slab in common, so each goes back by itself, a stretch after the other: to sort them costs more
- * than what it saves. One that is twice among them is seen by its bit, unless another CPU took it after the first time:
- * as if it had come in two batches.
+ * than what it saves.
  */
 static NOINLINE void part_give_each(const struct part *part, unsigned stretches, struct tally *t) {
     void *const *objs = part->objs;
     unsigned at = 0;
+    if (QUARRY_CHECKS && stretches > 1)
+        part_look_for_twice(part, part->start[stretches], t);
     for (unsigned i = 0; i < stretches; i++) {
         unsigned end = part->start[i + 1];
         do {

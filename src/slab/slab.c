@@ -179,16 +179,19 @@ void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     page_run_free(base, g->granules);
 }
 
+/* Among those that have so many objects free. */
+static void slab_list(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g, int as_free_nr) {
+    if (slab_word_free(slab_word_load(s)) == g->nobj)
+        slab_empties_add(c, g, 1);
+    partial_push(c, base, as_free_nr, g->nobj);
+}
+
 void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base,
                   const struct slab_geometry *g) {
-    if (duty == SLAB_DUTY_REAP) {
+    if (duty == SLAB_DUTY_REAP)
         slab_destroy(c, s, base);
-    } else if (duty == SLAB_DUTY_LIST) {
-        int free_nr = slab_word_free(slab_word_load(s));
-        if (free_nr == g->nobj)
-            slab_empties_add(c, g, 1);
-        partial_push(c, base, free_nr, g->nobj);
-    }
+    else if (duty == SLAB_DUTY_LIST)
+        slab_list(c, s, base, g, slab_word_free(slab_word_load(s)));
 }
 
 /* --- taking --- */
@@ -282,7 +285,10 @@ static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigne
     if (s->purged != 0 && !slab_unpurge_try(c, s, base)) {
         enum slab_duty duty;
         SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-        slab_do_duty(duty, c, s, base, g);
+        if (duty == SLAB_DUTY_LIST) /* behind those that can be had, and with the reserve's new ones on top of it */
+            slab_list(c, s, base, g, g->nobj);
+        else
+            slab_do_duty(duty, c, s, base, g);
         /* What the limit forbids here, it forbids for a new slab, but that of the reserve. */
         return rt_may_block() ? NULL : slab_create(c, cls, node, taken);
     }

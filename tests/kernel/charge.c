@@ -253,12 +253,46 @@ static void late_threads(size_t unused) {
     kmem_cache_destroy(shared);
 }
 
+/* What kvmalloc lends to a thread in no account is moved, cut and freed as any other, and nobody is charged. */
+static void grown_of_nobody(size_t unused) {
+    struct mem_cgroup *a = tenant("bystander", 0);
+    (void)unused;
+    for (int inside = 0; inside < 2; inside++) {
+        char *p = kvmalloc(2 << 20, GFP_KERNEL_ACCOUNT);
+        CHECK(p != NULL);
+        p[0] = 'q';
+        (void)set_active_memcg(inside ? a : NULL);
+        CHECK((p = kvrealloc(p, 3 << 20, GFP_KERNEL_ACCOUNT)) != NULL && p[0] == 'q');
+        p[(3 << 20) - 1] = 'z';
+        CHECK((p = kvrealloc(p, 9 << 20, GFP_KERNEL_ACCOUNT)) != NULL && p[(3 << 20) - 1] == 'z');
+        CHECK((p = kvrealloc(p, 1 << 20, GFP_KERNEL_ACCOUNT)) != NULL && p[0] == 'q');
+        kvfree(p);
+        (void)set_active_memcg(NULL);
+        CHECK(info_of(a).charged_bytes == 0);
+    }
+    kfree(kmalloc_node(100, GFP_KERNEL_ACCOUNT, 0));
+}
+
+/* Of a node it is as of none: who is in no account may still have it charged later. */
+static void late_of_node(size_t unused) {
+    struct mem_cgroup *a = tenant("later", 0);
+    (void)unused;
+    void *p = kmalloc_node(100, GFP_KERNEL_ACCOUNT, 0);
+    (void)set_active_memcg(a);
+    CHECK(p != NULL && kmem_cache_charge(p, GFP_KERNEL) && info_of(a).charged_bytes > 0);
+    (void)set_active_memcg(NULL);
+    kfree(p);
+    CHECK(info_of(a).charged_bytes == 0);
+}
+
 static const struct test_case table[] = {
     {"late, caches", late_caches, GFP_KERNEL, CASE_QUARRY},
     {"late, caches, atomic", late_caches, GFP_ATOMIC, CASE_QUARRY},
     {"late, kmalloc", late_kmalloc, 0, CASE_QUARRY},
     {"late, limit", late_limit, 0, CASE_QUARRY},
     {"late, threads", late_threads, 0, CASE_QUARRY},
+    {"late, of a node", late_of_node, 0, CASE_QUARRY},
+    {"grown, of nobody", grown_of_nobody, 0, CASE_QUARRY},
     {"sheaves", sheaves, SLAB_ACCOUNT, CASE_QUARRY},
     {"sheaves, by flag", sheaves, 0, CASE_QUARRY},
 };

@@ -76,7 +76,9 @@ Test(guard, calloc_realloc_and_sized_free_know_them) {
     cr_assert_eq(engine_usable(p), 200);
     for (size_t i = 0; i < 100; i++)
         cr_assert_eq(p[i], 7);
-    engine_free_sized(p, 200, 0);
+    p = engine_realloc(p, 201);
+    cr_assert_eq(engine_usable(p), 201, "no room is left for what would not be seen");
+    engine_free_sized(p, 201, 0);
     void *big = engine_alloc_slow(sys_page_bytes() + 1), *plain = engine_alloc_unguarded(100, ENGINE_ANY_CONTENT);
     cr_assert(!guard_has(big) && !guard_has(plain));
     engine_free_slow(big);

@@ -124,10 +124,24 @@ static void *take_the_wanted(void *unused) {
     return NULL;
 }
 
+enum { STRANGER_BYTES = 700, STRANGERS = 60, STRANGERS_APART = 200, BATCH_MAX = STRANGERS + 2 };
+
+/* Strangers, each of a slab of its own, so that the batch goes back one by one. */
+static unsigned strangers_take(void **ret_objs) {
+    unsigned cls = slab_class_for(STRANGER_BYTES);
+    void *one;
+    for (unsigned i = 0; i < STRANGERS * STRANGERS_APART; i++) {
+        MUST(slab_take(cls, 0, 1, &one + 1, NULL) == 1);
+        if (i % STRANGERS_APART == 0)
+            ret_objs[i / STRANGERS_APART] = one;
+    }
+    return STRANGERS;
+}
+
 /* The first object of a slab, others, and the first again; that must be seen before the first time is known to others,
- * or the second is a free of what they hold. */
-static void twice_beside_a_taker(void *unused) {
-    (void)unused;
+ * or the second is a free of what they hold. The others are the slab's own, or, as strange, none is. */
+static void twice_beside_a_taker(void *strange) {
+    _Static_assert(BATCH_MAX >= (int)BETWEEN + 2, "both kinds fit");
     unsigned cls = slab_class_for(SMALL_BYTES), taken = 0;
     static void *objs[GRANULE_BYTES / SMALL_BYTES];
     while (taken < ARRAY_NR(objs)) {
@@ -135,29 +149,33 @@ static void twice_beside_a_taker(void *unused) {
         MUST(taken > 0);
     }
     char *base = (char *)round_down((uintptr_t)objs[0], GRANULE_BYTES);
-    void *first[GIVEN_FIRST], *batch[BETWEEN + 2];
+    void *first[GIVEN_FIRST], *batch[BATCH_MAX];
     for (unsigned i = 0; i < GIVEN_FIRST; i++)
         first[i] = base + (size_t)(500 + i) * SMALL_BYTES;
     slab_give(first, GIVEN_FIRST); /* the slab is listed */
-    for (unsigned i = 0; i < BETWEEN; i++)
+    unsigned between = strange != NULL ? strangers_take(batch + 1) : BETWEEN;
+    for (unsigned i = 0; strange == NULL && i < between; i++)
         batch[1 + i] = base + (size_t)(600 + i) * SMALL_BYTES;
-    batch[0] = batch[BETWEEN + 1] = base;
+    batch[0] = batch[between + 1] = base;
     atomic_store(&wanted, (uintptr_t)base);
     pthread_t taker;
     MUST(pthread_create(&taker, NULL, take_the_wanted, NULL) == 0);
     while (!atomic_load(&taking)) {
     }
-    slab_give(batch, ARRAY_NR(batch));
+    slab_give(batch, between + 2);
     atomic_store(&over, true);
     MUST(pthread_join(taker, NULL) == 0);
 }
 
-Test(slab_concurrent, what_is_given_twice_at_once_is_seen, .init = core_start_slabs) {
+static void expect_seen(void *strange) {
     char said[512];
     u64 end = handover_now_ms() + TRIALS_MS; /* an emulator makes a trial's processes at a fifth of a second each */
     for (unsigned i = 0; i < TRIALS && handover_now_ms() < end; i++) {
-        int ended_by = alone_die(twice_beside_a_taker, NULL, said, sizeof(said));
+        int ended_by = alone_die(twice_beside_a_taker, strange, said, sizeof(said));
         cr_assert_eq(ended_by, SIGABRT, "trial %u: %s", i, said);
         cr_assert_not_null(strstr(said, "Q01 double-free"), "%s", said);
     }
 }
+
+Test(slab_concurrent, what_is_given_twice_at_once_is_seen, .init = core_start_slabs) { expect_seen(NULL); }
+Test(slab_concurrent, and_among_strangers, .init = core_start_slabs) { expect_seen(&wanted); }
