@@ -250,15 +250,20 @@ void page_forget_inside(void *addr, size_t bytes) {
     rt_usage_add((s64)bytes);
 }
 
-/* A hugepage leaves the tier as if it had never been in it. */
+/* A hugepage leaves the tier as if it had never been in it; before its memory goes, because from then on the address,
+ * and with it the record, may be another tier's. */
 static bool hpage_release(struct page_tier *t, struct hpage *h) {
-    if (sys_vm_release(h->addr, HPAGE_BYTES) != 0)
-        return false;
     tier_list_del(t, h);
-    *tier_free_granules(t, h) -= bits_count(h->backed[0]) + bits_count(h->backed[1]);
-    t->committed_bytes -= HPAGE_BYTES;
-    hpage_break(t, h);
+    struct hpage was = *h;
     *h = (struct hpage){0};
+    if (sys_vm_release(was.addr, HPAGE_BYTES) != 0) {
+        *h = was;
+        tier_list_add(t, h);
+        return false;
+    }
+    *tier_free_granules(t, &was) -= bits_count(was.backed[0]) + bits_count(was.backed[1]);
+    t->committed_bytes -= HPAGE_BYTES;
+    hpage_break(t, &was);
     return true;
 }
 

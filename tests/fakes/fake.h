@@ -56,6 +56,9 @@ void fake_limit(size_t bytes);
  * anybody's. NULL: nothing is. */
 extern void (*fake_moved)(void *from);
 
+/* The same when address space was unmapped. */
+extern void (*fake_released)(void *addr, size_t bytes);
+
 /* Called with each range that is placed on a node, before it is. NULL: nothing is. */
 extern void (*fake_placing)(void *addr);
 

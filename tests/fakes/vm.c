@@ -204,6 +204,8 @@ int sys_vm_guard(void *addr, size_t bytes) {
     return madvise(addr, bytes, MADV_DONTNEED) == 0 && mprotect(addr, bytes, PROT_NONE) == 0 ? 0 : -errno;
 }
 
+void (*fake_released)(void *addr, size_t bytes);
+
 int sys_vm_release(void *addr, size_t bytes) {
     if (fails(FAKE_RELEASE))
         return -ENOMEM;
@@ -211,6 +213,8 @@ int sys_vm_release(void *addr, size_t bytes) {
         return -errno;
     pool_return(addr, bytes);
     atomic_fetch_sub(&reserved_bytes, bytes);
+    if (fake_released != NULL)
+        fake_released(addr, bytes);
     return 0;
 }
 

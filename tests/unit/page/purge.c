@@ -290,6 +290,43 @@ Test(purge, release_gives_address_space_and_it_can_be_had_again, .init = start) 
     cr_expect_eq(stats().run_used_bytes, RUNS_MAX * RUN_BYTES);
 }
 
+static unsigned records_released;
+
+/* Another tier may get the address, and make the record its own, from now on. */
+static void expect_nobodys(void *addr, size_t bytes) {
+    if (bytes != HPAGE_BYTES)
+        return;
+    const struct hpage *h = chunk_hpage(chunk_of(addr), addr);
+    records_released++;
+    MUST(h->addr == NULL && !h->listed && atomic_load(&h->state) != HPAGE_RUNS);
+}
+
+Test(purge, a_record_is_nobodys_before_its_address_is, .init = start) {
+    take_and_touch(RUNS_MAX);
+    free_runs(1, RUNS_MAX);
+    fake_released = expect_nobodys;
+    (void)page_release();
+    cr_expect_gt(records_released, 10u);
+}
+
+/* What the system keeps is the tier's as before. */
+Test(purge, a_refused_release_changes_nothing, .init = start) {
+    take_and_touch(RUNS_MAX);
+    free_runs(0, RUNS_MAX);
+    struct page_stats before = stats();
+    size_t reserved = fake_reserved_bytes();
+    fake_fail(FAKE_RELEASE, 1, 1000);
+    cr_expect_eq(page_release(), 0u);
+    cr_expect_gt(fake_failed_nr(FAKE_RELEASE), 10u);
+    struct page_stats after = stats();
+    cr_expect_eq(after.committed_bytes, before.committed_bytes);
+    cr_expect_eq(after.run_free_bytes, before.run_free_bytes);
+    fake_fail(FAKE_RELEASE, 0, 0);
+    take_and_touch(RUNS_MAX);
+    cr_expect_eq(fake_reserved_bytes(), reserved, "what was there serves");
+    free_runs(0, RUNS_MAX);
+}
+
 /* --- hugepages --- */
 
 Test(purge, hugepages_are_earned, .init = start) {
