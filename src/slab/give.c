@@ -182,7 +182,7 @@ static void tally_settle(struct tally *t) {
 }
 
 /* Goes on with objects of a slab of this kind. */
-static ALWAYS_INLINE void tally_enter(struct tally *t, unsigned kind) {
+static ALWAYS_INLINE void tally_enter(struct tally *t, u16 kind) {
     if (LIKELY(t->kind == kind))
         return;
     tally_settle(t);
