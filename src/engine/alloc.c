@@ -114,12 +114,14 @@ static void *alloc_or_guard(size_t size, enum zero_wanted zero) {
     return p != NULL ? p : alloc_sized(size, zero, EFFORT_HARD);
 }
 
-static NOINLINE void *alloc_counted(size_t size) {
-    void *p = alloc_or_guard(size, ZERO_NO);
+/* p, which may be NULL, as what the call gave. */
+static ALWAYS_INLINE void *counted(void *p, enum engine_call call) {
     if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
+        engine_count(call, (s64)engine_usable(p));
     return p;
 }
+
+static NOINLINE void *alloc_counted(size_t size) { return counted(alloc_or_guard(size, ZERO_NO), ENGINE_CALL_MALLOC); }
 
 /* --- of a node --- */
 
@@ -190,8 +192,7 @@ void *engine_alloc_node(size_t size, int id, enum engine_node how) {
         engine_pressure_hard();
         p = node_once(size, id, how);
     }
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
+    (void)counted(p, ENGINE_CALL_MALLOC);
     p = node_settled(p, size, id, how);
     engine_chores_look();
     engine_pressure_look();
@@ -245,10 +246,7 @@ void *engine_alloc_easy(size_t size) {
     void *p = size_magazine(size);
     if (p != NULL)
         return p;
-    p = alloc_sized(size, ZERO_NO, EFFORT_ONCE);
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(ENGINE_CALL_MALLOC, (s64)engine_usable(p));
-    return p;
+    return counted(alloc_sized(size, ZERO_NO, EFFORT_ONCE), ENGINE_CALL_MALLOC);
 }
 
 void *engine_calloc(size_t nr, size_t size) {
@@ -258,10 +256,7 @@ void *engine_calloc(size_t nr, size_t size) {
     void *p = size_magazine(bytes);
     if (LIKELY(p != NULL))
         return memset(p, 0, bytes);
-    p = alloc_or_guard(bytes, ZERO_YES);
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(ENGINE_CALL_CALLOC, (s64)engine_usable(p));
-    return p;
+    return counted(alloc_or_guard(bytes, ZERO_YES), ENGINE_CALL_CALLOC);
 }
 
 /* The kernel's objects are as large as their class, and lie at multiples of what divides that. */
@@ -280,9 +275,7 @@ void *engine_alloc_unguarded(size_t size, enum engine_content content) {
     if (p != NULL)
         return content == ENGINE_ZEROED ? memset(p, 0, size) : p;
     p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO, EFFORT_HARD);
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(content == ENGINE_ZEROED ? ENGINE_CALL_CALLOC : ENGINE_CALL_MALLOC, (s64)engine_usable(p));
-    return p;
+    return counted(p, content == ENGINE_ZEROED ? ENGINE_CALL_CALLOC : ENGINE_CALL_MALLOC);
 }
 
 static void *memalign_once(size_t align, size_t size) {
@@ -308,8 +301,7 @@ void *engine_memalign(size_t align, size_t size) {
     }
     if (p != NULL && rt_opt.zero)
         memset(p, 0, size);
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(ENGINE_CALL_MEMALIGN, (s64)engine_usable(p));
+    (void)counted(p, ENGINE_CALL_MEMALIGN);
     engine_chores_look();
     engine_pressure_look();
     engine_tick_maybe();

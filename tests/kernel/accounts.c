@@ -4,10 +4,10 @@
 #include "accounts.h"
 #include "cases.h"
 #include "kernel.h"
+#include "shrink.h"
 
 #include <limits.h>
 #include <linux/sched/mm.h> /* has set_active_memcg() */
-#include <linux/shrinker.h>
 #include <linux/vmalloc.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -219,23 +219,6 @@ static size_t fill(size_t size, gfp_t flags) {
     return nr;
 }
 
-static size_t shrink_nr; /* what the shrinker can give */
-static unsigned long asked;
-
-static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc) {
-    (void)s, (void)sc;
-    asked++;
-    return shrink_nr;
-}
-
-static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc) {
-    unsigned long freed = shrink_nr;
-    (void)s, (void)sc;
-    while (shrink_nr > 0)
-        kfree(objs[--shrink_nr]);
-    return freed;
-}
-
 /* Who may not wait meets the limit, unless the reserve is for him; so does nobody in the scope of who frees memory. */
 static void contexts(size_t unused) {
     (void)unused;
@@ -301,6 +284,7 @@ static void limits(size_t flags) {
     kfree(p);
     /* Who may block asks the shrinkers. */
     CHECK(register_shrinker(&shrinker, "accounts") == 0);
+    shrink_objs = objs;
     shrink_nr = nr;
     p = kmalloc(200, gfp);
     CHECK(p != NULL && asked > 0);
@@ -445,6 +429,7 @@ static void gift(size_t unused) {
     struct mem_cgroup *a = tenant("gift", LIMIT_BYTES);
     (void)unused;
     (void)set_active_memcg(a);
+    shrink_objs = objs;
     shrink_nr = cache_fill(s, GFP_KERNEL, 0);
     CHECK(register_shrinker(&shrinker, "gift") == 0);
     struct thing *t = kmem_cache_alloc(s, GFP_KERNEL);

@@ -4,9 +4,9 @@
 #include "accounts.h"
 #include "cases.h"
 #include "kernel.h"
+#include "shrink.h"
 
 #include <linux/sched/mm.h>
-#include <linux/shrinker.h>
 #include <linux/vmalloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,20 +14,6 @@
 enum { MANY_NR = 3000 };
 
 static void *objs[MANY_NR];
-static size_t shrink_nr; /* what the shrinker can give */
-
-static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc) {
-    (void)s, (void)sc;
-    return shrink_nr;
-}
-
-static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc) {
-    unsigned long freed = shrink_nr;
-    (void)s, (void)sc;
-    while (shrink_nr > 0)
-        kfree(objs[--shrink_nr]);
-    return freed;
-}
 
 enum { LATE_NR = 300 };
 
@@ -161,6 +147,7 @@ static void late_limit(size_t unused) {
     CHECK(kmem_cache_alloc_bulk(s, GFP_KERNEL_ACCOUNT, 5, objs + 1) == 0 && info_of(a).objects == 1);
     /* Room is made by who has some. */
     CHECK(register_shrinker(&shrinker, "late") == 0);
+    shrink_objs = objs;
     shrink_nr = 1;
     quarry_account_limit(a, before + 1000);
     p = kmem_cache_zalloc(s, GFP_KERNEL_ACCOUNT);

@@ -3,12 +3,12 @@
 #include "cases.h"
 #include "check.h"
 #include "fill.h"
+#include "shrink.h"
 
 #include <errno.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
-#include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
@@ -130,20 +130,6 @@ static void reserve_behind_purged(size_t caches) {
 
 /* A cache that is made at the second attempt, with what a shrinker gave. */
 static void *given[2000];
-static unsigned long given_nr;
-
-static unsigned long give_count(struct shrinker *s, struct shrink_control *sc) {
-    (void)s, (void)sc;
-    return given_nr;
-}
-
-static unsigned long give_scan(struct shrinker *s, struct shrink_control *sc) {
-    unsigned long freed = given_nr;
-    (void)s, (void)sc;
-    while (given_nr > 0)
-        kfree(given[--given_nr]);
-    return freed;
-}
 
 static unsigned times(const char *text, const char *what) {
     unsigned nr = 0;
@@ -153,7 +139,8 @@ static unsigned times(const char *text, const char *what) {
 }
 
 static void warned_once(size_t unused) {
-    static struct shrinker shrinker = {.count_objects = give_count, .scan_objects = give_scan, .seeks = DEFAULT_SEEKS};
+    static struct shrinker shrinker = {
+        .count_objects = shrink_count, .scan_objects = shrink_scan, .seeks = DEFAULT_SEEKS};
     static char said[4096];
     int fds[2], before = dup(STDERR_FILENO);
     (void)unused;
@@ -163,8 +150,9 @@ static void warned_once(size_t unused) {
     CHECK(read(fds[0], said, sizeof(said) - 1) > 0);
     dup2(before, STDERR_FILENO);
     memset(said, 0, sizeof(said));
-    for (; given_nr < 2000; given_nr++)
-        CHECK((given[given_nr] = kmalloc(opaque_size(16 + 16 * (given_nr % 60)), GFP_KERNEL)) != NULL);
+    shrink_objs = given;
+    for (; shrink_nr < 2000; shrink_nr++)
+        CHECK((given[shrink_nr] = kmalloc(opaque_size(16 + 16 * (shrink_nr % 60)), GFP_KERNEL)) != NULL);
     for (size_t size = 1 << 20; size >= 16; size = size > 2048 ? size / 2 : size - 16) {
         while (kmalloc(opaque_size(size), GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) != NULL) {
         }
@@ -174,7 +162,7 @@ static void warned_once(size_t unused) {
     struct kmem_cache *s = kmem_cache_create_usercopy("a name", 320, 0, 0, 300, 100, NULL);
     dup2(before, STDERR_FILENO);
     CHECK(write(fds[1], ".", 1) == 1 && read(fds[0], said, sizeof(said) - 1) > 0);
-    CHECK_MSG(s != NULL && given_nr == 0, "%lu objects were not asked for, and it said: %s", given_nr, said);
+    CHECK_MSG(s != NULL && shrink_nr == 0, "%zu objects were not asked for, and it said: %s", shrink_nr, said);
     CHECK_MSG(times(said, "already exists") == 1 && times(said, "with a blank") == 1 && times(said, "usercopy") == 1,
               "it said: %s", said);
 }
