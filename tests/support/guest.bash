@@ -81,13 +81,15 @@ guest_judge() {
 # figure NAME: of a report on stdin; figures that are 0 are left out of it.
 figure() { awk -v name="$1" '$1 == name { figure = $2 } END { print figure + 0 }'; }
 
-# mode_result KERNEL LOG TEST MODE: the test ran in this mode, and while it is a per-CPU one, nothing outside it. Of one thread alone that is exact: it
-# leaves its id only for one that another thread is emptying or making just then, which on a loaded machine may last as long as it likes.
+# mode_result KERNEL LOG TEST MODE: the test ran in this mode, and while it is a per-CPU one, nothing outside it. Of one thread alone that is exact until
+# an id is drained: a thread that is moved to that id meanwhile works outside until the drain is over, which on a loaded machine may last as long as it
+# likes; most of the work is never there.
 mode_result() {
-    local output good=1
+    local output outside_max=0 good=1
     output=$(guest_output "$2" "$3")
+    [ "$(figure drains <<<"$output")" -eq 0 ] || outside_max=$(($(figure slow_frees <<<"$output") / 2))
     grep -q "per-CPU mode $4\b" <<<"$output" && good=0
-    [ "$4" = locked ] || [ "$(figure fallback_ops <<<"$output")" -eq 0 ] || good=1
+    [ "$4" = locked ] || [ "$(figure fallback_ops <<<"$output")" -le $outside_max ] || good=1
     [ $good = 0 ] || printf '%s\n' "$output" | grep -E 'per-CPU mode|fallback_ops|drains|FAILED' | sed 's/^/# /'
     result "$1: $3 is $4" $good
 }
