@@ -5,7 +5,8 @@
  * that threads that pass objects on, or free and allocate in turn, keep a full depot, and a program that only frees
  * soon has none. That matters for memory: objects freed in random order pin a slab each. Beyond that it is bounded in
  * bytes, in proportion to what the class has in use, and trimmed by working set: what stayed unused through two
- * intervals goes back to the slabs (the magazine layer of libumem).
+ * intervals goes back to the slabs (the magazine layer of libumem). A bound that sent objects to their slabs which were
+ * wanted again at once was too low: by what is regretted it grows, until it lies idle.
  */
 #include "mag/region.h"
 #include "rt/options.h"
@@ -14,6 +15,7 @@
 #include "slab/made.h"
 
 #define DEPOT_MIN_BYTES (512 * KIB)
+#define REGRET_MAX_BYTES ((s64)(4 * MIB)) /* all depots together */
 
 enum {
     LIVE_PART = 8,
@@ -21,6 +23,7 @@ enum {
     CREDIT_MIN = 0,
     CREDIT_MAX = 64,
     CREDIT_PER_GET = 2,
+    REGRET_FADES_BY = 16, /* one part with each trim */
 };
 
 static struct mag_depot {
@@ -28,7 +31,9 @@ static struct mag_depot {
     _Atomic(s32) objs;
     _Atomic(s32) objs_min;  /* fewest since the last trim */
     _Atomic(s32) idle_objs; /* unused through the interval before */
-    _Atomic(s32) credit;    /* magazines it may hold, less CREDIT_START. Approximate under contention. */
+    _Atomic(s32) credit;  /* magazines it may hold, less CREDIT_START. Approximate under contention, as what follows. */
+    _Atomic(s32) refused; /* objects that found no room since the last trim, and were not wanted yet */
+    _Atomic(s32) regretted; /* objects for which there is more room, because they were */
 } depots[SLAB_SLOT_IDS_NR];
 
 /* Those of further nodes, made with them. */
@@ -51,26 +56,68 @@ static struct mag_depot *depot_at(unsigned cls, unsigned node) {
     return LIKELY(node == 0) ? &depots[cls] : &node_depots[node][cls];
 }
 
-/* Bytes in all depots together. */
-static _Atomic(s64) total_bytes;
+static struct mag_depot *depot_for(unsigned slot) { return depot_at(slot_class(slot), slot_node(slot)); }
+
+/* Bytes in all depots together, and how many of them there is more room for. */
+static _Atomic(s64) total_bytes, regretted_bytes;
 
 /* In proportion to what the class has out beyond the depot itself. */
-static size_t depot_max_bytes(unsigned cls, s32 objs) {
-    if (rt_opt.depot_bytes == 0)
-        return 0;
+static size_t depot_max_bytes(const struct mag_depot *d, unsigned cls, s32 objs) {
+    size_t size_bytes = slab_geometry_of(cls)->size_bytes;
     struct slab_class_stats st;
     slab_class_stats_get(cls, &st);
     u64 live = st.out_objs - MIN(st.out_objs, (u64)MAX(objs, 0));
-    return CLAMP(live * slab_geometry_of(cls)->size_bytes / LIVE_PART, MIN(DEPOT_MIN_BYTES, rt_opt.depot_bytes),
-                 rt_opt.depot_bytes);
+    size_t regretted = (size_t)MAX(atomic_load_explicit(&d->regretted, memory_order_relaxed), 0);
+    size_t least = DEPOT_MIN_BYTES + regretted * size_bytes;
+    return MIN(MAX(live * size_bytes / LIVE_PART, least), rt_opt.depot_bytes);
 }
 
 /* All classes share what one alone may have at least, or a part of all that is out: a program with many classes that
  * freed everything and sleeps must not keep a full depot for each. */
 static bool depots_full(size_t more_bytes) {
-    s64 max = MAX((s64)DEPOT_MIN_BYTES, atomic_load_explicit(&rt_usage_out_bytes, memory_order_relaxed) / LIVE_PART);
+    s64 least = (s64)DEPOT_MIN_BYTES;
+    if (rt_usage_in_waves())
+        least += atomic_load_explicit(&regretted_bytes, memory_order_relaxed);
+    s64 max = MAX(rt_usage_out_get() / LIVE_PART, least);
     return atomic_load_explicit(&total_bytes, memory_order_relaxed) + (s64)more_bytes > max;
 }
+
+/* --- regret --- */
+
+static void room_add(struct mag_depot *d, unsigned cls, s32 objs) {
+    atomic_fetch_add_explicit(&d->regretted, objs, memory_order_relaxed);
+    atomic_fetch_add_explicit(&regretted_bytes, (s64)objs * slab_geometry_of(cls)->size_bytes, memory_order_relaxed);
+}
+
+/* No more is remembered than there may ever be room for. */
+static void refused_add(struct mag_depot *d, unsigned cls, s32 objs) {
+    s32 most = (s32)(REGRET_MAX_BYTES / slab_geometry_of(cls)->size_bytes);
+    s32 refused = atomic_load_explicit(&d->refused, memory_order_relaxed);
+    atomic_store_explicit(&d->refused, MIN(refused + objs, most), memory_order_relaxed);
+}
+
+/* A refill wants some of what was refused, nobody knows how much of it: half. */
+void depot_regret(unsigned slot) {
+    unsigned cls = slot_class(slot);
+    struct mag_depot *d = depot_for(slot);
+    s32 refused = atomic_load_explicit(&d->refused, memory_order_relaxed), objs = refused - refused / 2;
+    if (objs <= 0)
+        return;
+    atomic_store_explicit(&d->refused, refused - objs, memory_order_relaxed);
+    s64 more = (s64)objs * slab_geometry_of(cls)->size_bytes;
+    if (atomic_load_explicit(&regretted_bytes, memory_order_relaxed) + more <= REGRET_MAX_BYTES)
+        room_add(d, cls, objs);
+}
+
+/* idle: objects that nobody wanted. Regret fades besides: who still has cause shows it again. */
+static void regret_fade(struct mag_depot *d, unsigned cls, s32 idle) {
+    s32 regretted = atomic_load_explicit(&d->regretted, memory_order_relaxed);
+    if (regretted > 0)
+        room_add(d, cls, -MIN(regretted, MAX(idle, regretted / REGRET_FADES_BY + 1)));
+    atomic_store_explicit(&d->refused, 0, memory_order_relaxed);
+}
+
+/* --- put and get --- */
 
 static void credit_add(struct mag_depot *d, s32 magazines) {
     s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + magazines;
@@ -79,10 +126,8 @@ static void credit_add(struct mag_depot *d, s32 magazines) {
 
 static s32 depot_max_objs(const struct mag_depot *d, unsigned cls, s32 objs, s32 cap) {
     s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + CREDIT_START;
-    return MIN(credit * cap, (s32)(depot_max_bytes(cls, objs) / slab_geometry_of(cls)->size_bytes));
+    return MIN(credit * cap, (s32)(depot_max_bytes(d, cls, objs) / slab_geometry_of(cls)->size_bytes));
 }
-
-static struct mag_depot *depot_for(unsigned slot) { return depot_at(slot_class(slot), slot_node(slot)); }
 
 /* A full magazine's block, or NULL. */
 static u64 *depot_take(struct mag_depot *d, unsigned cls) {
@@ -117,6 +162,7 @@ bool depot_put(unsigned slot, u64 m_full) {
     s32 max = depot_max_objs(d, cls, objs, cap);
     size_t bytes = (size_t)cap * slab_geometry_of(cls)->size_bytes;
     if (objs + cap > max || depots_full(bytes)) {
+        refused_add(d, cls, cap);
         /* What no longer has room goes too, a magazine at a time. */
         u64 *extra = objs > max || depots_full(0) ? depot_take(d, cls) : NULL;
         if (extra != NULL)
@@ -152,13 +198,16 @@ static void depot_give(struct mag_depot *d, unsigned cls, s32 objs) {
 }
 
 static void depot_trim(struct mag_depot *d, unsigned cls, enum mag_drain which) {
-    if (atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 || !slab_made_enter(cls))
+    bool idles = atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 &&
+                 atomic_load_explicit(&d->regretted, memory_order_relaxed) <= 0;
+    if (idles || !slab_made_enter(cls))
         return;
     s32 idle = MAX(atomic_load_explicit(&d->objs_min, memory_order_relaxed), 0);
     if (which == MAG_DRAIN_ALL)
         depot_give(d, cls, INT32_MAX);
     else
         depot_give(d, cls, MIN(idle, atomic_load_explicit(&d->idle_objs, memory_order_relaxed)));
+    regret_fade(d, cls, which == MAG_DRAIN_ALL ? INT32_MAX : idle);
     atomic_store_explicit(&d->idle_objs, idle, memory_order_relaxed);
     atomic_store_explicit(&d->objs_min, atomic_load_explicit(&d->objs, memory_order_relaxed), memory_order_relaxed);
     slab_made_leave(cls);
@@ -179,6 +228,7 @@ void depot_empty(unsigned cls) {
 void depot_forget(unsigned cls) {
     for (unsigned node = 0; node < page_nodes_nr(); node++) {
         struct mag_depot *d = depot_at(cls, node);
+        regret_fade(d, cls, INT32_MAX);
         atomic_store_explicit(&d->objs_min, 0, memory_order_relaxed);
         atomic_store_explicit(&d->idle_objs, 0, memory_order_relaxed);
         atomic_store_explicit(&d->credit, 0, memory_order_relaxed);

@@ -28,6 +28,8 @@ enum {
     OVER_PART = 4,       /* over its budget is an id that exceeds it by this part */
     FALL_PART = 4,       /* how far use falls between two looks for ids to empty */
     PINNED_BYTES = 128,  /* what a smaller object counts as */
+    INSIST_MISSES = 64,  /* so many misses with magazines of the size below earn a class larger ones, ... */
+    INSIST_LARGE = 192,  /* ... and so many where an object's use costs more than the miss */
 };
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
 #define FIRST_MIN_BYTES 512
@@ -287,6 +289,16 @@ static unsigned level_first(unsigned cls) {
     return level;
 }
 
+/* A class whose magazine is as large as it becomes for little use: a program that passes through many classes misses a
+ * few times in each, one that works in waves of this class again and again. Counts on from the frees that went
+ * straight, of which there are no more. */
+static bool insists(struct mag_region *r, unsigned cls) {
+    u8 counted = MAX(atomic_load_explicit(&r->direct[cls], memory_order_relaxed), (u8)DIRECT_FREES);
+    bool enough = counted >= DIRECT_FREES + (kind_of(cls) == MAG_LARGE ? INSIST_LARGE : INSIST_MISSES);
+    atomic_store_explicit(&r->direct[cls], enough ? DIRECT_FREES : (u8)(counted + 1), memory_order_relaxed);
+    return enough;
+}
+
 /* Each miss makes this id's next magazine of the class larger, up to the class's bound and the id's budget. Returns the
  * capacity to use now; 0: the class has no magazines here. */
 static unsigned next_cap(struct mag_region *r, unsigned cls) {
@@ -294,7 +306,7 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
     if (level >= LEVELS_NR)
         return before;
     unsigned next = MAX(level, level_first(cls)), cap = level_cap(cls, next);
-    if (level != 0 && (s64)cap * slab_geometry_of(cls)->size_bytes > magazine_most_bytes())
+    if (level != 0 && (s64)cap * slab_geometry_of(cls)->size_bytes > magazine_most_bytes() && !insists(r, cls))
         return before;
     s64 more = level_bytes(cls, next + 1) - level_bytes(cls, level);
     if (more != 0 && (budget_admits(r, cls, more) || (class_rob(r, cls) && budget_admits(r, cls, more)))) {
@@ -325,6 +337,7 @@ static void install_nonempty(struct mag_region *r, unsigned slot, u64 m) {
  * memory for either. */
 static u64 refill(struct mag_region *r, unsigned slot, unsigned cap, u64 empty) {
     COUNT(r, refills);
+    depot_regret(slot);
     if (empty != 0 && mag_cap(empty) != cap) {
         mag_unmake(empty);
         empty = 0;

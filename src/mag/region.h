@@ -151,6 +151,8 @@ unsigned mag_cap_for(size_t size_bytes);
 
 /* A full magazine, or 0. */
 u64 depot_get(unsigned slot);
+/* The slot is refilled from slabs: what the depot refused a while ago might have been kept. */
+void depot_regret(unsigned slot);
 /* False: the depot holds enough of this class. */
 bool depot_put(unsigned slot, u64 m_full);
 u64 depot_bytes_racy(void);

@@ -22,7 +22,9 @@ enum {
     MARKS_IN_STEP = (int)sizeof(u64),
     EACH_PER_SLOT = 5,   /* with fewer objects than this for each slot in use they are not sorted, ... */
     SLOTS_FEW = 8,       /* ... but with few slots they are: all of a slab may be among them, see slab_count_whole() */
-    MARKED_PER_WORD = 4, /* so many objects for each word of the bitmap are marked byte by byte */
+    MARKED_PER_WORD = 4, /* so many objects for each word of the bitmap are marked byte by byte, ... */
+    MARKED_MIN = 9,      /* ... but not fewer than these */
+    INSERTED_MAX = 12,   /* up to so many stretches are sorted by insertion */
 };
 #define HASH_FACTOR 0x9e3779b97f4a7c15u /* of 2^64, the golden section: neighbours lie apart */
 
@@ -307,7 +309,7 @@ static ALWAYS_INLINE void group_give(struct group *gr, struct tally *t) {
     const struct part *part = gr->part;
     unsigned first = part->sorted[gr->first];
     struct target to = target_of(part, first, part->objs[part->start[first]], t);
-    if (gr->nr * (WORD_BITS / MARKED_PER_WORD) < to.carved)
+    if (gr->nr < MARKED_MIN || gr->nr * (WORD_BITS / MARKED_PER_WORD) < to.carved)
         group_give_few(gr, to);
     else
         group_give_many(gr, &to);
@@ -358,9 +360,19 @@ static unsigned part_split(struct part *part, unsigned nr) {
     return stretches;
 }
 
+/* Objects of a few KiB come by the handful, for which the counts of all slots are too many. */
+static void part_sort_few(struct part *part, unsigned stretches) {
+    for (unsigned i = 0; i < stretches; i++) {
+        unsigned at = i;
+        for (; at > 0 && part->slot[part->sorted[at - 1]] > part->slot[i]; at--)
+            part->sorted[at] = part->sorted[at - 1];
+        part->sorted[at] = (u8)i;
+    }
+}
+
 static void part_sort(struct part *part, unsigned stretches) {
-    if (stretches == 1) { /* a single object, or neighbours */
-        part->sorted[0] = 0;
+    if (stretches <= INSERTED_MAX) {
+        part_sort_few(part, stretches);
         return;
     }
     ends_from_counts(part->end);

@@ -39,6 +39,8 @@ void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
     *ret_stats = (struct slab_class_stats){.out_objs = cls == CLS ? LIVE_OBJS : 0};
 }
 
+bool rt_usage_in_waves(void) { return true; }
+
 void slab_give(void *const *objs, unsigned nr) {
     for (unsigned i = 0; i < nr; i++) {
         struct object *o = objs[i];
@@ -75,8 +77,10 @@ static void hand_put(struct hand *h, unsigned self) {
 
 static void hand_get(struct hand *h, unsigned self) {
     u64 m = depot_get(CLS);
-    if (m == 0)
+    if (m == 0) {
+        depot_regret(CLS);
         return;
+    }
     weave_must(h->nr < HAND_MAX);
     h->m[h->nr++] = m;
     hand_own(h, self);
@@ -174,8 +178,8 @@ static void setup(unsigned depot_nr, const unsigned hand_nr[3], const char *cons
     atomic_store_explicit(&rt_usage_out_bytes, OUT_PART * OBJS_NR * OBJECT_BYTES, memory_order_relaxed);
     const char *account = (const char *)mag_depots_view.objs + CLS * mag_depots_view.stride_bytes;
     weave_narrow(account - sizeof(struct rt_stack), HEAD_MASK, TAG_MASK);
-    /* Hints: the fewest objects, the idle ones, the credit. */
-    for (unsigned hint = 1; hint <= 3; hint++)
+    /* Hints: the fewest objects, the idle ones, the credit, what was refused and what is regretted. */
+    for (unsigned hint = 1; hint <= 5; hint++)
         weave_count(account + hint * sizeof(s32));
     room_earn();
     while (nr < depot_nr)
@@ -209,6 +213,8 @@ static const struct weave_excuse excuses[] = {
     {"rt_stack_pop", "swap &stack->head", WEAVE_NO_ACQUIRE,
      "by [T1] it swaps the very head that was read before, by acquire; C11 asks for no less than where it fails"},
     {"credit_add", "&d->credit", WEAVE_ANY, "a hint: how much the depot may hold"},
+    {"refused_add", "&d->refused", WEAVE_ANY, "a hint: what a refill may regret"},
+    {"regret_fade", "&d->refused", WEAVE_ANY, "a hint: what a refill may regret"},
     {"depot_trim", "&d->idle_objs", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_trim", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_take", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},

@@ -150,7 +150,7 @@ Test(budget, a_small_program_keeps_its_magazines_through_waves, .init = start_by
 
 /* Classes of 4 to 128 KiB, each used a little in turn, as a compiler uses them: what stays in magazines and depot. */
 Test(budget, a_small_program_keeps_little_of_each_large_class, .init = start_by_cpu) {
-    enum { ROUNDS = 200, AT_ONCE = 8, KEPT_MAX_BYTES = 80 * KIB };
+    enum { ROUNDS = 8, AT_ONCE = 8, KEPT_MAX_BYTES = 80 * KIB };
     unsigned first = slab_class_for(4 * KIB) + 1, last = slab_class_for(128 * KIB);
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned cls = first; cls <= last; cls++) {
@@ -169,6 +169,49 @@ Test(budget, a_small_program_keeps_little_of_each_large_class, .init = start_by_
     }
     cr_expect_leq(kept_bytes, (u64)(last - first + 1) * KEPT_MAX_BYTES, "%lu bytes are kept by %u classes", kept_bytes,
                   last - first + 1);
+}
+
+static void equal_wave(unsigned objects_nr, size_t size_bytes) {
+    for (unsigned i = 0; i < objects_nr; i++)
+        live[i] = magazines_alloc(size_bytes);
+    for (unsigned i = 0; i < objects_nr; i++)
+        magazines_give(live[i]);
+}
+
+/* So many objects of a class are taken and returned at once, again and again; returns the exchanges of the last
+ * waves. */
+static u64 equal_wave_exchanges(unsigned objects_nr, unsigned cls) {
+    enum { WARM_WAVES = 512, WAVES = 16 };
+    size_t size_bytes = slab_geometry[cls].size_bytes;
+    u64 before = 0;
+    for (unsigned round = 0; round < WARM_WAVES + WAVES; round++) {
+        if (round == WARM_WAVES)
+            before = exchanges();
+        equal_wave(objects_nr, size_bytes);
+    }
+    return exchanges() - before;
+}
+
+/* 1.9 and 3.8 MiB: what the depot refused and had to be refilled, it learns to keep. */
+Test(budget, waves_of_buffers_stay_in_magazines_and_depot, .init = start_by_cpu) {
+    u64 nr = equal_wave_exchanges(240, slab_class_for(8 * KIB));
+    cr_expect_eq(nr, 0u, "%lu exchanges with the slabs for 240 buffers of 8 KiB", nr);
+    mag_depot_trim(MAG_DRAIN_ALL);
+    nr = equal_wave_exchanges(60, slab_class_for(64 * KIB));
+    cr_expect_eq(nr, 0u, "%lu exchanges with the slabs for 60 buffers of 64 KiB", nr);
+}
+
+/* It is not all that is kept, and what lies idle goes, the room for it too: what is freed next finds none. */
+Test(budget, what_is_kept_for_waves_is_bounded_and_fades, .init = start_by_cpu) {
+    enum { ROOM_MAX_BYTES = 9 * MIB / 2, FEW_BYTES = 768 * KIB };
+    (void)equal_wave_exchanges(120, slab_class_for(64 * KIB));
+    cr_expect_gt(stats().depot_bytes, 2 * MIB, "%lu bytes", stats().depot_bytes);
+    cr_expect_leq(stats().depot_bytes, (u64)ROOM_MAX_BYTES, "%lu bytes", stats().depot_bytes);
+    for (unsigned i = 0; i < 3; i++)
+        mag_depot_trim(MAG_DRAIN_IDLE);
+    cr_expect_eq(stats().depot_bytes, 0u, "%lu bytes lie idle", stats().depot_bytes);
+    equal_wave(240, slab_geometry[slab_class_for(8 * KIB)].size_bytes);
+    cr_expect_leq(stats().depot_bytes, (u64)FEW_BYTES, "%lu bytes", stats().depot_bytes);
 }
 
 static void *many[MANY];
