@@ -129,9 +129,12 @@ static u64 limit_read(struct place *p, const char *name) {
     return file_read(p, name, text, sizeof(text)) > 0 && number_parse(text, &value) ? value : RT_CGROUP_NONE;
 }
 
-/* Of what the group holds, what reclaim can't get back. The lines wanted are among the first. */
-static u64 held_bytes(struct place *p) {
-    static const char *const names[] = {"anon ", "shmem ", "kernel "};
+/*
+ * Of what the group holds, what is neither the heap's nor to be had by reclaim. A heap has anonymous memory alone: what
+ * it counts before a page is touched must not stand for its page tables. The lines wanted are among the first.
+ */
+static u64 others_read(struct place *p, u64 heap_bytes) {
+    static const char *const names[] = {"shmem ", "kernel ", "anon "};
     char text[STAT_BYTES];
     u64 sum = 0, value;
     if (file_read(p, "/memory.stat", text, sizeof(text)) <= 0)
@@ -139,7 +142,7 @@ static u64 held_bytes(struct place *p) {
     for (const char *line = text; *line != '\0';) {
         for (size_t i = 0; i < ARRAY_NR(names); i++) {
             if (text_begins(line, names[i]) && number_parse(line + text_len(names[i]), &value))
-                sum += value;
+                sum += *names[i] == 'a' ? value - MIN(value, heap_bytes) : value;
         }
         while (*line != '\0' && *line++ != '\n')
             continue;
@@ -147,18 +150,27 @@ static u64 held_bytes(struct place *p) {
     return sum;
 }
 
+/*
+ * A page's entry is 8 bytes of a page table, which the kernel charges to the group, too: pages of 4 KiB have the most.
+ * Those of what the heap has are among what the group holds; those of what is still to come must be left.
+ */
+enum { PAGE_TABLE_PART = 4096 / 8 };
+
 /* Never 0, which would read as "none". */
-static u64 left_of(u64 limit, u64 others) {
-    return limit == RT_CGROUP_NONE ? limit : limit > others ? limit - others : 1;
+static u64 left_of(u64 limit, u64 others, u64 heap_bytes) {
+    if (limit == RT_CGROUP_NONE)
+        return limit;
+    u64 left = limit > others ? limit - others : 1;
+    return left > heap_bytes ? left - (left - heap_bytes) / PAGE_TABLE_PART : left;
 }
 
 static void level_read(struct place *p, u64 heap_bytes, struct rt_cgroup *c) {
     u64 high = limit_read(p, "/memory.high"), max = limit_read(p, "/memory.max");
     if (high == RT_CGROUP_NONE && max == RT_CGROUP_NONE)
         return;
-    u64 held = held_bytes(p), others = held - MIN(held, heap_bytes);
-    c->soft_bytes = MIN(c->soft_bytes, left_of(high, others));
-    c->hard_bytes = MIN(c->hard_bytes, left_of(max, others));
+    u64 others = others_read(p, heap_bytes);
+    c->soft_bytes = MIN(c->soft_bytes, left_of(high, others, heap_bytes));
+    c->hard_bytes = MIN(c->hard_bytes, left_of(max, others, heap_bytes));
 }
 
 /* The directory above; false at the mount point. */

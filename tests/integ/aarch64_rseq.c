@@ -349,7 +349,8 @@ int main(int argc, char **argv) {
         if (pthread_create(&threads[i].handle, NULL, thread_run, &threads[i]) != 0)
             fail("no thread");
     }
-    for (time_t end = time(NULL) + atol(argv[2]); time(NULL) < end;) {
+    /* Where the emulator waits for a CPU no signal may have met a section yet. */
+    for (time_t end = time(NULL) + atol(argv[2]); time(NULL) < end || atomic_load(&aborts_nr) == 0;) {
         hop(cpus_nr);
         nanosleep(&pause, NULL);
     }
@@ -363,7 +364,7 @@ int main(int argc, char **argv) {
            interrupts_nr, aborts_nr);
     if (inside_nr != 0)
         fail("a signal was delivered inside a section");
-    if (pops == 0 || pushes == 0 || swaps == 0 || aborts_nr == 0)
+    if (pops == 0 || pushes == 0 || swaps == 0)
         fail("one of the figures is 0: nothing was tested");
     return 0;
 }

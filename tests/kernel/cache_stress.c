@@ -181,7 +181,9 @@ int main(int argc, char **argv) {
     kinds_make();
     for (uintptr_t i = 0; i < THREADS; i++)
         CHECK(pthread_create(&threads[i], NULL, worker, (void *)i) == 0);
-    for (uint64_t turn = 0, end = now_ms() + (uint64_t)seconds * 1000; now_ms() < end; turn++) {
+    /* One life in 2,048 steps: where CPUs are emulated and others work, seconds are not enough for it. */
+    for (uint64_t turn = 0, end = now_ms() + (uint64_t)seconds * 1000; now_ms() < end || atomic_load(&lives_nr) == 0;
+         turn++) {
         (void)kmem_cache_shrink(kinds[turn * 7 % CACHES].cache);
         (void)sched_yield();
     }
@@ -190,6 +192,5 @@ int main(int argc, char **argv) {
         CHECK(pthread_join(threads[i], NULL) == 0);
     kinds_end();
     printf("%lu steps, %lu caches came and went\n", atomic_load(&steps_nr), atomic_load(&lives_nr));
-    CHECK(atomic_load(&lives_nr) > 0);
     return 0;
 }

@@ -165,7 +165,10 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < THREADS; i++)
         CHECK(pthread_create(&threads[i], NULL, (int)i < unnumbered ? thread_run_unnumbered : thread_run, (void *)i) ==
               0);
-    usleep((getenv("SOAK") != NULL ? SOAK_MS : RUN_MS) * 1000);
+    do
+        usleep((getenv("SOAK") != NULL ? SOAK_MS : RUN_MS) * 1000);
+    while (TOLD_SUM(counter) == 0 || TOLD_SUM(compared) == 0 ||
+           TOLD_SUM(pairs) == 0); /* where others work it takes longer */
     atomic_store(&stopping, 1);
     for (size_t i = 0; i < THREADS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
@@ -177,7 +180,6 @@ int main(int argc, char **argv) {
     CHECK_SUM("swapped", COPIES_SUM(&swapped), TOLD_SUM(swapped_in));
     CHECK_SUM("compared", COPIES_SUM(&compared), TOLD_SUM(compared));
     CHECK_SUM("dynamic", COPIES_SUM(dynamic), TOLD_SUM(dynamic));
-    CHECK(TOLD_SUM(counter) > 0 && TOLD_SUM(compared) > 0 && TOLD_SUM(pairs) > 0);
     free_percpu(dynamic);
     return 0;
 }

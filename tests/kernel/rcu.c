@@ -19,6 +19,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Until what nobody is asked for is done: by a thread that may have to wait for its CPU. */
+#define LOOKS (100 * limit_seconds(10))
+enum { LOOK_US = 10000 };
+
 #define AT(bytes)                                                                                                      \
     struct at_##bytes {                                                                                                \
         char before[bytes];                                                                                            \
@@ -213,9 +217,9 @@ static void count_called(struct rcu_head *head) {
     atomic_fetch_add(&called_sum, 1);
 }
 
-static void called_within_10_s(long nr) {
-    for (int i = 0; i < 1000 && atomic_load(&called_sum) < nr; i++)
-        usleep(10000);
+static void called_in_time(long nr) {
+    for (unsigned i = 0; i < LOOKS && atomic_load(&called_sum) < nr; i++)
+        usleep(LOOK_US);
     CHECK_MSG(atomic_load(&called_sum) == nr, "%ld of %ld were called", atomic_load(&called_sum), nr);
 }
 
@@ -225,7 +229,7 @@ static void by_itself(size_t unused) {
     (void)unused;
     for (long i = 0; i < 5; i++) {
         call_rcu(&all[i].rcu, count_called);
-        called_within_10_s(i + 1);
+        called_in_time(i + 1);
         usleep(20000);
     }
 }
@@ -242,7 +246,7 @@ static void signals_blocked(size_t unused) {
     signals_set(SIG_BLOCK);
     for (long i = 0; i < 5; i++)
         call_rcu(&all[i].rcu, count_called);
-    called_within_10_s(5);
+    called_in_time(5);
 }
 
 /* One that blocks a signal it handles looks like a handler, where no thread may be started: what it hands over waits
@@ -259,7 +263,7 @@ static void handled_signal_blocked(size_t unused) {
     CHECK(atomic_load(&called_sum) == 0);
     signals_set(SIG_UNBLOCK);
     call_rcu(&all[FIRST].rcu, count_called);
-    called_within_10_s(FIRST + 1);
+    called_in_time(FIRST + 1);
 }
 
 enum { ASKED_OFTEN = 100 }; /* more than ASKED_ALWAYS of rcu.c, and no multiple of its ASKED_PERIOD */
@@ -289,7 +293,7 @@ static void handled_signal_blocked_elsewhere(size_t unused) {
     usleep(20000);
     CHECK(atomic_load(&called_sum) == 0);
     FREE_ONE(8);
-    called_within_10_s(1);
+    called_in_time(1);
 }
 
 /* Nor are its objects one for its call_rcu. */
@@ -298,7 +302,7 @@ static void call_asks_always(size_t unused) {
     CHECK(signal(SIGUSR1, on_signal) != SIG_ERR);
     objects_in_vain();
     call_rcu(&in_vain.rcu, count_called);
-    called_within_10_s(1);
+    called_in_time(1);
 }
 
 /* Callbacks that come again each round, so many that rounds follow each other, keep nobody from freeing the rest. */
@@ -326,8 +330,8 @@ static void storm_of_calls(size_t unused) {
     for (int i = 0; i < OBJECTS; i++)
         kfree_rcu(objs[i], rcu);
     quarry_account_info_get(a, &info);
-    for (int i = 0; i < 1000 && info.objects != 0; i++) {
-        usleep(10000);
+    for (unsigned i = 0; i < LOOKS && info.objects != 0; i++) {
+        usleep(LOOK_US);
         quarry_account_info_get(a, &info);
     }
     CHECK_MSG(info.objects == 0, "%zu objects wait", (size_t)info.objects);
@@ -370,8 +374,8 @@ static void callbacks_of_the_program(size_t unused) {
     of_program = true;
     CHECK(quarry_reclaim_register(reclaim, NULL) == 0 && register_shrinker(&shrinker, "counts") == 0);
     call_rcu(&head, too_much);
-    for (int i = 0; i < 1000 && atomic_load(&refusals) == 0; i++)
-        usleep(10000); /* a barrier would call it here */
+    for (unsigned i = 0; i < LOOKS && atomic_load(&refusals) == 0; i++)
+        usleep(LOOK_US); /* a barrier would call it here */
     CHECK(atomic_load(&refusals) == 1);
     CHECK(atomic_load(&reclaims_elsewhere) == 0 && atomic_load(&shrinks_elsewhere) == 0);
     too_much(NULL);
@@ -446,7 +450,7 @@ static void child_of_a_grace_period(size_t unused) {
               pid == 0 ? "in the child" : "in the parent");
     if (pid == 0) {
         call_rcu(&later.rcu, count_called);
-        called_within_10_s(5); /* by the child's own thread */
+        called_in_time(5); /* by the child's own thread */
         _exit(0);
     }
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);

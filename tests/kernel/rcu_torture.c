@@ -121,7 +121,8 @@ static uint64_t torture(unsigned ms) {
     for (size_t i = 0; i < UPDATERS; i++)
         CHECK(pthread_create(&threads[nr++], NULL, updater_run, (void *)i) == 0);
     CHECK(pthread_create(&threads[nr++], NULL, scribbler_run, NULL) == 0);
-    for (double end = now_s() + ms / 1e3; now_s() < end;) {
+    for (double end = now_s() + ms / 1e3;
+         now_s() < end || atomic_load(&reads_nr) == 0 || atomic_load(&updates_nr) == 0;) {
         usleep(100000);
         kvfree_rcu_barrier();
     }
@@ -161,7 +162,6 @@ int main(int argc, char **argv) {
     uint64_t before = torture(WARM_MS);
     uint64_t after = torture(getenv("SOAK") != NULL ? SOAK_MS : RUN_MS);
     CHECK_MSG(after == before, "%lu bytes were out before, %lu after", (unsigned long)before, (unsigned long)after);
-    CHECK(atomic_load(&reads_nr) > 0 && atomic_load(&updates_nr) > 0);
     printf("%lu reads, %lu updates\n", atomic_load(&reads_nr), atomic_load(&updates_nr));
     printf("a million objects: kmalloc and kfree %.3f s, kmalloc and kfree_rcu %.3f s\n", seconds(false),
            seconds(true));

@@ -13,6 +13,10 @@
 
 enum { OBJS_NR = 4000, FEW = 100, BYTES = 320, LARGE_BYTES = 3000 /* few of them in magazines */, MARK = 0x600d };
 
+/* Until what nobody is asked for is done: by a thread that may have to wait for its CPU. */
+#define LOOKS (100 * limit_seconds(10))
+enum { LOOK_US = 10000 };
+
 static void *objs[OBJS_NR];
 static int ctor_nr;
 
@@ -121,8 +125,8 @@ static void by_itself(size_t unused) {
     wait_until_begun(1);
     CHECK(slabs_of(s) == slabs && marks_are_whole());
     allow_all();
-    for (int i = 0; i < 1000 && slabs_of(s) > slabs / 4; i++)
-        usleep(10000);
+    for (unsigned i = 0; i < LOOKS && slabs_of(s) > slabs / 4; i++)
+        usleep(LOOK_US);
     CHECK_MSG(slabs_of(s) <= slabs / 4, "%zu of %zu slabs are left", slabs_of(s), slabs);
     kmem_cache_destroy(s);
 }

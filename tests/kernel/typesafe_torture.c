@@ -38,7 +38,7 @@ static void construct(void *p) {
 
 static void *reader_run(void *index) {
     struct rng rng = {(size_t)index + 1};
-    while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
+    do {
         rcu_read_lock();
         struct typed *t = rcu_dereference(slots[rng_below(&rng, SLOTS)]);
         for (int look = 0; t != NULL && look < 3; look++) {
@@ -49,7 +49,7 @@ static void *reader_run(void *index) {
         }
         rcu_read_unlock();
         atomic_fetch_add_explicit(&reads_nr, 1, memory_order_relaxed);
-    }
+    } while (!atomic_load_explicit(&stopping, memory_order_relaxed));
     return NULL;
 }
 
@@ -58,7 +58,7 @@ static void *updater_run(void *unused) {
     static void *freed[SLOTS];
     struct rng rng = {100};
     (void)unused;
-    while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
+    do {
         for (size_t i = 0; i < SLOTS; i++) {
             struct typed *t = kmem_cache_alloc(cache, GFP_KERNEL);
             CHECK(t != NULL);
@@ -71,7 +71,7 @@ static void *updater_run(void *unused) {
         if (rng_below(&rng, 2) == 0)
             (void)kmem_cache_shrink(cache);
         atomic_fetch_add_explicit(&rounds_nr, 1, memory_order_relaxed);
-    }
+    } while (!atomic_load_explicit(&stopping, memory_order_relaxed));
     return NULL;
 }
 
@@ -99,7 +99,9 @@ int main(void) {
         CHECK(pthread_create(&threads[nr++], NULL, reader_run, (void *)i) == 0);
     CHECK(pthread_create(&threads[nr++], NULL, updater_run, NULL) == 0);
     CHECK(pthread_create(&threads[nr++], NULL, scribbler_run, NULL) == 0);
-    usleep((getenv("SOAK") != NULL ? SOAK_MS : RUN_MS) * 1000);
+    do
+        usleep((getenv("SOAK") != NULL ? SOAK_MS : RUN_MS) * 1000);
+    while (atomic_load(&reads_nr) == 0 || atomic_load(&rounds_nr) == 0); /* where others work it takes longer */
     atomic_store(&stopping, 1);
     for (size_t i = 0; i < nr; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
@@ -111,7 +113,6 @@ int main(void) {
     quarry_kmem_cache_info_get((struct quarry_kmem_cache *)cache, &info);
     CHECK_MSG(info.slabs == 0, "%zu slabs are left", info.slabs);
     kmem_cache_destroy(cache);
-    CHECK(atomic_load(&reads_nr) > 0 && atomic_load(&rounds_nr) > 0);
     printf("%lu reads, %lu rounds\n", atomic_load(&reads_nr), atomic_load(&rounds_nr));
     return 0;
 }

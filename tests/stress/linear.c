@@ -373,12 +373,10 @@ static void floor_check(const struct floor *before) {
               (unsigned long long)now.big_regions, (unsigned long long)before->big_regions);
 }
 
-/* Nothing that was asked for may be missing. */
-static void disturbances_check(void) {
-    CHECK(!options.signals || atomic_load(&signals_nr) > 0);
-    CHECK(!options.affinity || atomic_load(&hops_nr) > 0);
-    CHECK(atomic_load(&passed_nr) > 0);
-    CHECK(atomic_load(&moved_nr) > 0);
+/* Nothing that was asked for may be missing, however little a round is on a busy machine. */
+static bool disturbed_enough(void) {
+    return (!options.signals || atomic_load(&signals_nr) > 0) && (!options.affinity || atomic_load(&hops_nr) > 0) &&
+           atomic_load(&passed_nr) > 0 && atomic_load(&moved_nr) > 0;
 }
 
 static void cpus_choose(void) {
@@ -396,7 +394,7 @@ static void rounds_run(void) {
     workers_start();
     (void)pthread_barrier_wait(&barrier);
     struct floor before = floor_take();
-    while (rounds_nr < ROUNDS_MIN || now_ms() < end_ms) {
+    while (rounds_nr < ROUNDS_MIN || now_ms() < end_ms || !disturbed_enough()) {
         events_nr += round_run(WORK, before.live_bytes);
         rounds_nr++;
     }
@@ -481,6 +479,5 @@ int main(int argc, char **argv) {
     cpus_choose();
     CHECK(pthread_barrier_init(&barrier, NULL, (unsigned)options.thread_nr + 1) == 0);
     rounds_run();
-    disturbances_check();
     return 0;
 }

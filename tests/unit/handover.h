@@ -106,7 +106,8 @@ static inline void *handover_thread(void *arg) {
     return NULL;
 }
 
-/* Runs the threads for the time given, calling meanwhile (may be NULL) again and again; then nothing is out. */
+/* Runs the threads for the time given, calling meanwhile (may be NULL) again and again, HANDOVER_MEANWHILE times at
+ * least; then nothing is out. */
 static inline void handover_run(const struct handover_ops *ops, void (*meanwhile)(void)) {
     pthread_t threads[HANDOVER_THREADS];
     struct handover_item item;
@@ -117,11 +118,12 @@ static inline void handover_run(const struct handover_ops *ops, void (*meanwhile
     for (uintptr_t i = 0; i < HANDOVER_THREADS; i++)
         MUST(pthread_create(&threads[i], NULL, handover_thread, (void *)i) == 0); // NOLINT(performance-no-int-to-ptr)
     pthread_barrier_wait(&handover_start);
-    for (u64 end = handover_now_ms() + ops->ms; handover_now_ms() < end;) {
+    u64 end = handover_now_ms() + ops->ms;
+    do {
         for (int i = 0; meanwhile != NULL && i < HANDOVER_MEANWHILE; i++)
             meanwhile();
         sched_yield();
-    }
+    } while (handover_now_ms() < end);
     atomic_store(&handover_over, true);
     for (unsigned i = 0; i < HANDOVER_THREADS; i++)
         MUST(pthread_join(threads[i], NULL) == 0);

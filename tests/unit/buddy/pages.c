@@ -51,6 +51,9 @@ static bool stamped(const struct held *h) {
     return true;
 }
 
+/* Each byte is the one before it: by memcmp, because emulators run it as fast as any loop they can. */
+static bool zeroed(const char *p, size_t bytes) { return p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0; }
+
 static bool hold(unsigned order, unsigned flags) {
     struct buddy_page *page = buddy_alloc(order, flags);
     if (page == NULL)
@@ -60,8 +63,7 @@ static bool hold(unsigned order, unsigned flags) {
     cr_assert_eq(buddy_page_of(page->addr + bytes_of(order) - 1), page + (((size_t)1 << order) - 1));
     cr_assert_eq(buddy_order(page), order);
     cr_assert_eq(buddy_refs_racy(page), 1u);
-    for (size_t i = 0; (flags & BUDDY_ZERO) != 0 && i < bytes_of(order); i += 8)
-        cr_assert_eq(*(u64 *)(void *)(page->addr + i), 0u, "order %u is not zero at %zu", order, i);
+    cr_assert((flags & BUDDY_ZERO) == 0 || zeroed(page->addr, bytes_of(order)), "order %u is not zeroed", order);
     held[held_nr] = (struct held){page, order, (u8)(1 + held_nr % 250)};
     stamp_pages(&held[held_nr++]);
     return true;

@@ -7,7 +7,6 @@
 #include "unit/alone.h"
 #include "unit/mag/magazines.h"
 
-#include <sched.h>
 #include <string.h>
 
 enum { LIVE = 8192, WARM = 200000, MEASURED = 200000, MANY = 400000, SHIFT_MIN = 4, SHIFTS = 10 };
@@ -15,30 +14,8 @@ enum { LIVE = 8192, WARM = 200000, MEASURED = 200000, MANY = 400000, SHIFT_MIN =
 static u64 seed = 1;
 static void *live[LIVE];
 
-static bool go_to(int cpu) {
-    cpu_set_t there;
-    CPU_ZERO(&there);
-    CPU_SET((size_t)cpu, &there);
-    return sched_setaffinity(0, sizeof(there), &there) == 0;
-}
-
-/* On one CPU, and ids are of CPUs: what a thread leaves behind on another id neither shrinks nor rests while it is
- * away, and a concurrency id may change on one CPU, too, when the kernel takes back one that another CPU held. */
-static void stay_here(void) { cr_assert(go_to(sched_getcpu())); }
-
-static void start_by_cpu(void) {
-    stay_here();
-    rt_options_read(NULL, NULL);
-    rt_opt.percpu = OPT_PERCPU_CPU_ID;
-    magazines_start_with_options();
-}
-
-static void start_locked(void) {
-    stay_here();
-    rt_options_read(NULL, NULL);
-    rt_opt.percpu = OPT_PERCPU_OFF;
-    magazines_start_with_options();
-}
+static void start_by_cpu(void) { magazines_start_here(OPT_PERCPU_CPU_ID); }
+static void start_locked(void) { magazines_start_here(OPT_PERCPU_OFF); }
 
 /* As many in each doubling from 16 bytes to 16 KiB. */
 static size_t any_size(void) {
@@ -233,13 +210,13 @@ static void many_free(unsigned from, unsigned to) {
 /* A program frees half of what it has on one CPU and the rest on another. */
 Test(budget, ids_nobody_is_on_are_emptied_as_use_falls, .init = start_by_cpu) {
     int here = sched_getcpu(), there = here == 0 ? 1 : 0;
-    if (!go_to(there) || strcmp(mag_mode_name(), "cpu_id") != 0)
+    if (!magazines_go_to(there) || strcmp(mag_mode_name(), "cpu_id") != 0)
         cr_skip("one CPU, or no CPU numbers");
     many_fill();
     many_free(MANY, MANY / 2);
     u64 left = stats().cached_bytes;
     cr_assert_gt(left, 512 * KIB, "%lu bytes are in magazines", left);
-    cr_assert(go_to(here));
+    cr_assert(magazines_go_to(here));
     many_free(MANY / 2, 0);
     u64 end = stats().cached_bytes + stats().depot_bytes;
     cr_expect_leq(end, 5 * MIB / 4, "%lu bytes are kept at the end, %lu when the CPU changed", end, left);

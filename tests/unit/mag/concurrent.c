@@ -75,8 +75,10 @@ Test(mag_concurrent, allocations_are_watched_now_and_then, .init = magazines_sta
     cr_expect(!mag_is_watched());
 }
 
+static void start_by_cpu(void) { magazines_start_here(OPT_PERCPU_CPU_ID); }
+
 /* The first object fills a magazine, out of which the fast path serves another: but not while it is watched. */
-Test(mag_concurrent, what_is_watched_takes_the_slow_path, .init = magazines_start) {
+Test(mag_concurrent, what_is_watched_takes_the_slow_path, .init = start_by_cpu) {
     unsigned cls = slab_class_for(64);
     void *objs[3] = {mag_alloc(cls, NULL)};
     mag_watch(MAG_WATCH_ALL);

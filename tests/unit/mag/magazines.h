@@ -7,6 +7,8 @@
 #include "mag/mag.h"
 #include "unit/core.h"
 
+#include <sched.h>
+
 /* What must be set before is in rt_opt already. */
 static inline void magazines_start_with_options(void) {
     cr_assert_eq(rt_meta_init(), 0);
@@ -16,6 +18,22 @@ static inline void magazines_start_with_options(void) {
 
 static inline void magazines_start(void) {
     rt_options_read(NULL, NULL);
+    magazines_start_with_options();
+}
+
+static inline bool magazines_go_to(int cpu) {
+    cpu_set_t there;
+    CPU_ZERO(&there);
+    CPU_SET((size_t)cpu, &there);
+    return sched_setaffinity(0, sizeof(there), &there) == 0;
+}
+
+/* On one CPU, and ids are of CPUs: what a thread leaves behind on another id neither shrinks nor rests while it is
+ * away, and a concurrency id may change on one CPU, too, when the kernel takes back one that another CPU held. */
+static inline void magazines_start_here(enum opt_percpu percpu) {
+    cr_assert(magazines_go_to(sched_getcpu()));
+    rt_options_read(NULL, NULL);
+    rt_opt.percpu = (int)percpu;
     magazines_start_with_options();
 }
 

@@ -456,7 +456,7 @@ static void wait_for(const _Atomic(bool) *flag) {
 }
 
 /* Another thread holds the lock of a tier, as it does in a system call; a free goes on, and nothing is done twice. */
-Test(node, a_free_opens_them_step_by_step_and_waits_for_nobody, .init = start, .timeout = 60) {
+Test(node, a_free_opens_them_step_by_step_and_waits_for_nobody, .init = start, .timeout = 120) {
     enum { HOLDER = 1 << 12, TIMES = 3 };
     struct page_tier *held[] = {tier_at(2), tier_at(0)};
     magazines_give(magazines_alloc(SMALL));

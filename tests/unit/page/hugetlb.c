@@ -266,7 +266,7 @@ Test(hugetlb, a_child_leaves_a_tier_alone_that_is_being_changed, .init = start) 
 }
 
 /* The clock stands still here: a wait for the deadline would be for ever, and one without would find no child. */
-Test(hugetlb, a_fork_that_fails_is_not_waited_for, .init = start, .timeout = 10) {
+Test(hugetlb, a_fork_that_fails_is_not_waited_for, .init = start, .timeout = 100) {
     int fd = descriptors_nr();
     records_add(BEFORE + 1);
     for (unsigned i = 0; i < 20; i++) {
@@ -287,7 +287,7 @@ Test(hugetlb, a_fork_that_fails_is_not_waited_for, .init = start, .timeout = 10)
 }
 
 /* Another thread gave the last of it back between the two. */
-Test(hugetlb, what_is_held_is_asked_for_once, .init = start, .timeout = 10) {
+Test(hugetlb, what_is_held_is_asked_for_once, .init = start, .timeout = 100) {
     int fd = descriptors_nr();
     records_add(BEFORE + 1);
     page_hugetlb_fork_prepare();

@@ -66,7 +66,7 @@ static void *acquire_and_nap(void *arg) {
     return arg;
 }
 
-Test(lock, sleepers_are_woken, .timeout = 30) {
+Test(lock, sleepers_are_woken, .timeout = 120) {
     workers_run(acquire_and_nap);
     cr_expect_eq(entries, (unsigned long)WORKERS_NR * 100);
     cr_expect(!atomic_load(&broken));
