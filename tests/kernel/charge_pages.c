@@ -213,7 +213,7 @@ static void limits(size_t unused) {
     __free_page(reclaim);
     __free_page(one);
     /* Room is made by who has some. */
-    CHECK((objs[0] = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT)) != NULL);
+    CHECK((objs[0] = kmalloc(100, GFP_KERNEL_ACCOUNT)) != NULL);
     CHECK(register_shrinker(&shrinker, "pages") == 0);
     shrink_objs = objs;
     shrink_nr = 1;
