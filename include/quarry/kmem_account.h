@@ -4,12 +4,12 @@
  * that. What the kernel's control groups are to __GFP_ACCOUNT and SLAB_ACCOUNT. <linux/memcontrol.h> has the kernel's
  * names. docs/kmem.md says what is charged and what it costs.
  *
- * A thread enters an account; from then on what it allocates with __GFP_ACCOUNT by kmalloc or __vmalloc, or with any
- * flags from a cache of SLAB_ACCOUNT, is charged to it by the size of its slot or area, until it is freed, by whichever
- * thread. Where that would pass the account's limit, the allocation fails as when memory is out, after the shrinkers
- * were asked; as in the kernel, __GFP_NOFAIL, __GFP_HIGH (GFP_ATOMIC) and all in a scope of
- * QUARRY_MEMALLOC_NORECLAIM are charged beyond the limit, and so is __GFP_MEMALLOC. Sizes are bytes. Valid as C11 and
- * C++17.
+ * A thread enters an account; from then on what it allocates with __GFP_ACCOUNT by kmalloc, __vmalloc, alloc_pages or
+ * alloc_percpu_gfp, or with any flags from a cache of SLAB_ACCOUNT, is charged to it by the size of its slot or area,
+ * by its pages, or by all CPUs' copies, until it is freed, by whichever thread. Where that would pass the account's
+ * limit, the allocation fails as when memory is out, after the shrinkers were asked; as in the kernel, __GFP_NOFAIL,
+ * __GFP_HIGH (GFP_ATOMIC) and all in a scope of QUARRY_MEMALLOC_NORECLAIM are charged beyond the limit, and so is
+ * __GFP_MEMALLOC. Sizes are bytes. Valid as C11 and C++17.
  */
 #ifndef QUARRY_KMEM_ACCOUNT_H
 #define QUARRY_KMEM_ACCOUNT_H
@@ -46,7 +46,7 @@ void quarry_account_limit(struct quarry_account *a, size_t limit_bytes) QUARRY_N
 struct quarry_account_info {
     const char *name; /* valid as long as the account */
     size_t charged_bytes, peak_bytes, limit_bytes;
-    size_t objects; /* that are charged */
+    size_t objects; /* that are charged, of pages each */
     size_t refused; /* attempts that would have passed the limit */
 };
 /* Each figure exact while nobody allocates or frees. Async-signal-safe. */

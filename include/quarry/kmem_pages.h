@@ -59,6 +59,7 @@ static inline unsigned quarry_get_order(size_t bytes) QUARRY_NOTHROW {
  * order above 0) any of them stands for the whole in quarry_get_page and its kin. Without __GFP_DIRECT_RECLAIM pages
  * come from blocks that are at hand: no system call, no lock, never above order 9; their first use may be a page fault.
  * With it __GFP_NORETRY, __GFP_RETRY_MAYFAIL and __GFP_NOFAIL as quarry_kmalloc; above order 1 the last one warns once.
+ * With __GFP_ACCOUNT each page is charged to this thread's account (quarry/kmem_account.h) until it is freed.
  * An order above QUARRY_MAX_PAGE_ORDER: NULL, and one line on stderr without __GFP_NOWARN. */
 struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW;
 /* Of a NUMA node, by the kernel's number (negative: the one this thread runs on), or the nearest with memory. With

@@ -46,16 +46,24 @@ static inline unsigned buddy_flags_on(unsigned flags, unsigned node) {
 /* The first of 2^order pages, with one reference, its user words zero. NULL: order above BUDDY_ORDER_MAX, memory is
  * out, limit_hard, or in a signal handler on top of the page lock's holder when no block has room. */
 struct buddy_page *buddy_alloc(unsigned order, unsigned flags);
+/* The pages become somebody's, by a number that means nothing here, 0 for nobody's; and who frees is told. By who
+ * allocated them, before anybody else has them. */
+void buddy_own(struct buddy_page *page, u16 owner);
+/* Pages a call freed, and whose they were. */
+struct buddy_given {
+    u32 owner, pages_nr;
+};
 /* Drops the reference of the first page; the last one frees 2^order pages, which must be those that were allocated.
  * Where another reference remains all but the first page are freed at once, unless they are compound. */
-void buddy_free(struct buddy_page *page, unsigned order);
-/* Makes 2^order pages that are not compound as many allocations of one page, each with a reference. */
+struct buddy_given buddy_free(struct buddy_page *page, unsigned order);
+/* Makes 2^order pages that are not compound as many allocations of one page, each with a reference, and with the same
+ * owner. */
 void buddy_split(struct buddy_page *page, unsigned order);
 
 /* References. Of a compound allocation any page stands for the first. */
 void buddy_get(struct buddy_page *page);
 /* The last one frees: the page, or all of a compound allocation. */
-void buddy_put(struct buddy_page *page);
+struct buddy_given buddy_put(struct buddy_page *page);
 unsigned buddy_refs_racy(const struct buddy_page *page);
 struct buddy_page *buddy_head(struct buddy_page *page);
 /* Order it was allocated with, 0 for any but the first page. */

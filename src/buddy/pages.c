@@ -166,7 +166,14 @@ static void rest_give(struct buddy_page *page, unsigned order) {
         pages_give(page + ((size_t)1 << order), order);
 }
 
-void buddy_free(struct buddy_page *page, unsigned order) {
+void buddy_own(struct buddy_page *page, u16 owner) { state_store(page, buddy_state_owned(state_load(page), owner)); }
+
+/* [B3] */
+static struct buddy_given given(buddy_state_t was, unsigned pages_nr) {
+    return (struct buddy_given){buddy_state_owner(was), pages_nr};
+}
+
+struct buddy_given buddy_free(struct buddy_page *page, unsigned order) {
     buddy_state_t s = head_load(page);
     do {
         if (UNLIKELY(!buddy_state_is_head(s)))
@@ -174,21 +181,27 @@ void buddy_free(struct buddy_page *page, unsigned order) {
         if (UNLIKELY(buddy_state_order(s) != order))
             report_order(page, s);
     } while (!state_swap(page, &s, buddy_state_free(s)));
-    if (LIKELY(buddy_state_refs(s) == 1))
+    if (LIKELY(buddy_state_refs(s) == 1)) {
         allocation_give(page, s);
-    else if (buddy_state_kind(s) == BUDDY_HEAD)
-        rest_give(page, order);
+        return given(s, 1u << order);
+    }
+    if (buddy_state_kind(s) == BUDDY_HEAD_COMPOUND)
+        return given(s, 0);
+    rest_give(page, order);
+    return given(s, (1u << order) - 1);
 }
 
-void buddy_put(struct buddy_page *page) {
+struct buddy_given buddy_put(struct buddy_page *page) {
     page = buddy_head(page);
     buddy_state_t s = head_load(page);
     do {
         if (UNLIKELY(!buddy_state_is_head(s)))
             report_page(page);
     } while (!state_swap(page, &s, buddy_state_put(s)));
-    if (buddy_state_refs(s) == 1)
-        allocation_give(page, s);
+    if (buddy_state_refs(s) != 1)
+        return given(s, 0);
+    allocation_give(page, s);
+    return given(s, 1u << buddy_state_order(s));
 }
 
 void buddy_get(struct buddy_page *page) {
@@ -203,8 +216,9 @@ void buddy_split(struct buddy_page *page, unsigned order) {
         report_order(page, s);
     for (unsigned i = 1; i < 1u << order; i++) {
         memset(page[i].user, 0, sizeof(page[i].user));
-        state_store(page + i, buddy_state(BUDDY_HEAD, 0, 1));
+        state_store(page + i, buddy_state_owned(buddy_state(BUDDY_HEAD, 0, 1), buddy_state_owner(s)));
     }
-    while (!state_swap(page, &s, buddy_state(BUDDY_HEAD, 0, buddy_state_refs(s))))
+    while (
+        !state_swap(page, &s, buddy_state_owned(buddy_state(BUDDY_HEAD, 0, buddy_state_refs(s)), buddy_state_owner(s))))
         continue;
 }

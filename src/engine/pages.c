@@ -43,7 +43,7 @@ COLD static struct buddy_page *pages_alloc_strict(unsigned order, unsigned flags
     struct buddy_page *page = pages_alloc(order, buddy_flags_on(flags, (unsigned)node));
     if (page == NULL || sole >= 0 || engine_settle_on(page->addr, sys_page_bytes() << order, id))
         return page;
-    engine_page_free(page, order);
+    (void)engine_page_free(page, order);
     return NULL;
 }
 
@@ -69,23 +69,25 @@ struct buddy_page *engine_page_of(const void *p) {
 }
 
 /* Without system call, whoever calls: the kernel's callers are in any context, too. */
-void engine_page_free(struct buddy_page *page, unsigned order) {
+struct buddy_given engine_page_free(struct buddy_page *page, unsigned order) {
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
-    buddy_free(page, order);
+    struct buddy_given given = buddy_free(page, order);
     rt_context_leave(before);
+    return given;
 }
 
-void engine_page_put(struct buddy_page *page) {
+struct buddy_given engine_page_put(struct buddy_page *page) {
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
-    buddy_put(page);
+    struct buddy_given given = buddy_put(page);
     rt_context_leave(before);
+    return given;
 }
 
-void engine_pages_free(void *p, unsigned order) {
+struct buddy_given engine_pages_free(void *p, unsigned order) {
     struct buddy_page *page = engine_page_of(p);
     if (page == NULL)
-        return;
+        return (struct buddy_given){0};
     if (page->addr != p)
         rt_misuse(MISUSE_INTERIOR, p, 0, "pages");
-    engine_page_free(page, order);
+    return engine_page_free(page, order);
 }

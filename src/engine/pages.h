@@ -15,9 +15,9 @@ struct buddy_page *engine_pages_alloc(unsigned order, unsigned flags);
 struct buddy_page *engine_pages_alloc_node(unsigned order, unsigned flags, int id);
 /* buddy_free and buddy_put, without system call; and of the pages at p, which must be the first byte of some: anything
  * else is misuse. What becomes free as a whole goes back with the next call of somebody who may block. */
-void engine_page_free(struct buddy_page *page, unsigned order);
-void engine_page_put(struct buddy_page *page);
-void engine_pages_free(void *p, unsigned order);
+struct buddy_given engine_page_free(struct buddy_page *page, unsigned order);
+struct buddy_given engine_page_put(struct buddy_page *page);
+struct buddy_given engine_pages_free(void *p, unsigned order);
 /* The record of the page p lies in; where there is none, misuse. */
 struct buddy_page *engine_page_of(const void *p);
 

@@ -88,11 +88,22 @@ struct quarry_page *quarry_core1_pages_alloc(unsigned order, unsigned flags) {
 struct quarry_page *quarry_core1_pages_alloc_node(unsigned order, unsigned flags, int node) {
     return api_page(engine_pages_alloc_node(order, flags, node));
 }
-void quarry_core1_pages_free(struct quarry_page *page, unsigned order) { engine_page_free(core_page(page), order); }
-void quarry_core1_pages_free_at(void *p, unsigned order) { engine_pages_free(p, order); }
+static struct quarry_core1_given api_given(struct buddy_given given) {
+    return (struct quarry_core1_given){given.owner, given.pages_nr};
+}
+
+void quarry_core1_page_own(struct quarry_page *page, u16 owner) { buddy_own(core_page(page), owner); }
+struct quarry_core1_given quarry_core1_pages_free(struct quarry_page *page, unsigned order) {
+    return api_given(engine_page_free(core_page(page), order));
+}
+struct quarry_core1_given quarry_core1_pages_free_at(void *p, unsigned order) {
+    return api_given(engine_pages_free(p, order));
+}
 void quarry_core1_pages_split(struct quarry_page *page, unsigned order) { buddy_split(core_page(page), order); }
 void quarry_core1_page_get(struct quarry_page *page) { buddy_get(core_page(page)); }
-void quarry_core1_page_put(struct quarry_page *page) { engine_page_put(core_page(page)); }
+struct quarry_core1_given quarry_core1_page_put(struct quarry_page *page) {
+    return api_given(engine_page_put(core_page(page)));
+}
 unsigned quarry_core1_page_refs(const struct quarry_page *page) { return buddy_refs_racy(core_page(page)); }
 struct quarry_page *quarry_core1_page_head(struct quarry_page *page) {
     return api_page(buddy_head(core_page(page)));

@@ -47,11 +47,16 @@ EXPORT size_t quarry_core1_free_bulk(size_t nr, void *const *objs);
 struct quarry_page;
 EXPORT struct quarry_page *quarry_core1_pages_alloc(unsigned order, unsigned flags);
 EXPORT struct quarry_page *quarry_core1_pages_alloc_node(unsigned order, unsigned flags, int node);
-EXPORT void quarry_core1_pages_free(struct quarry_page *page, unsigned order);
-EXPORT void quarry_core1_pages_free_at(void *p, unsigned order);
+EXPORT void quarry_core1_page_own(struct quarry_page *page, u16 owner);
+/* struct buddy_given. */
+struct quarry_core1_given {
+    u32 owner, pages_nr;
+};
+EXPORT struct quarry_core1_given quarry_core1_pages_free(struct quarry_page *page, unsigned order);
+EXPORT struct quarry_core1_given quarry_core1_pages_free_at(void *p, unsigned order);
 EXPORT void quarry_core1_pages_split(struct quarry_page *page, unsigned order);
 EXPORT void quarry_core1_page_get(struct quarry_page *page);
-EXPORT void quarry_core1_page_put(struct quarry_page *page);
+EXPORT struct quarry_core1_given quarry_core1_page_put(struct quarry_page *page);
 EXPORT unsigned quarry_core1_page_refs(const struct quarry_page *page);
 EXPORT struct quarry_page *quarry_core1_page_head(struct quarry_page *page);
 EXPORT unsigned quarry_core1_page_compound_order(const struct quarry_page *page);

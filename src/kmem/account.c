@@ -3,8 +3,9 @@
  * Accounts: how much is charged to each, its limit, and which one a thread is in. Owns the table of accounts. Whose an
  * object is, is owner.c's; that it is charged at all, accounted.c's and debug.c's.
  *
- * Invariants  [A1] refs is one for the account itself, until it is destroyed, and one for each object charged to it;
- *             an account with none is free to be made again, so a number in an owner's entry is never another's.
+ * Invariants  [A1] refs is one for the account itself, until it is destroyed, and one for each object and each page
+ *             charged to it; an account with none is free to be made again, so a number in an owner's entry, or in a
+ *             page's record, is never another's.
  *             [A2] charged is the sum of what its objects were charged with, and at most the limit but for what passes
  *             it (kmem_gfp_passes_limit).
  * Ordering    The last reference dropped happens before the account is made again. [kmem.account]
@@ -42,10 +43,11 @@ static struct quarry_account *free_find(void) {
     return NULL;
 }
 
-static void ref_drop(struct quarry_account *a) {
+static void refs_drop(struct quarry_account *a, size_t nr) {
     /* order: release: all that was done to it before others find it free.                     pairs: [kmem.account] */
-    atomic_fetch_sub_explicit(&a->refs, 1, memory_order_release);
+    atomic_fetch_sub_explicit(&a->refs, nr, memory_order_release);
 }
+static void ref_drop(struct quarry_account *a) { refs_drop(a, 1); }
 
 struct quarry_account *quarry_account_create(const char *name, size_t limit_bytes) {
     if (name == NULL || !kmem_accounted_start())
@@ -121,7 +123,9 @@ static void sum_sub(struct quarry_account *a, size_t bytes) {
     atomic_fetch_sub_explicit(&a->charged_bytes, bytes, memory_order_relaxed);
 }
 
-/* slab->slot_bytes for the object that slab->index says. */
+static u16 number_of(const struct quarry_account *a) { return (u16)(a - accounts + 1); }
+
+/* slab->slot_bytes for the object that slab->index says, which nobody else has and nobody is charged for. */
 static bool charge(const struct quarry_core1_slab *slab, quarry_gfp_t flags) {
     struct quarry_account *a = current;
     if (a == NULL)
@@ -130,7 +134,8 @@ static bool charge(const struct quarry_core1_slab *slab, quarry_gfp_t flags) {
     if (owner == NULL || !sum_add(a, slab->slot_bytes, flags))
         return false;
     atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
-    atomic_store_explicit(owner, (u16)(a - accounts + 1), memory_order_relaxed);
+    u16 lent = atomic_load_explicit(owner, memory_order_relaxed);
+    atomic_store_explicit(owner, (u16)(lent | number_of(a)), memory_order_relaxed);
     return true;
 }
 
@@ -155,7 +160,7 @@ bool kmem_account_charge_late(const struct quarry_core1_slab *slab, quarry_gfp_t
     if (!sum_add(a, slab->slot_bytes, flags))
         return false;
     atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
-    if (atomic_compare_exchange_strong_explicit(owner, &seen, (u16)(seen | (a - accounts + 1)), memory_order_relaxed,
+    if (atomic_compare_exchange_strong_explicit(owner, &seen, (u16)(seen | number_of(a)), memory_order_relaxed,
                                                 memory_order_relaxed))
         return true;
     sum_sub(a, slab->slot_bytes);
@@ -163,18 +168,37 @@ bool kmem_account_charge_late(const struct quarry_core1_slab *slab, quarry_gfp_t
     return true;
 }
 
+static void give_back(u16 number, size_t bytes, size_t refs_nr) {
+    struct quarry_account *a = account_of(number);
+    if (a == NULL)
+        return;
+    sum_sub(a, bytes);
+    refs_drop(a, refs_nr);
+}
+
 /* Of two who free one object, one finds the number. */
 bool kmem_account_uncharge(const struct quarry_core1_slab *slab) {
     _Atomic(u16) *owner = kmem_owner_find(slab);
     u16 number = owner == NULL ? 0 : atomic_exchange_explicit(owner, 0, memory_order_relaxed);
-    if (number == 0)
+    give_back(number, slab->slot_bytes, 1);
+    return number != 0;
+}
+
+/* --- pages --- */
+
+bool kmem_account_pages_charge(unsigned order, quarry_gfp_t flags, u16 *ret_number) {
+    struct quarry_account *a = current;
+    *ret_number = a == NULL ? 0 : number_of(a);
+    if (a == NULL)
+        return true;
+    if (!sum_add(a, QUARRY_PAGE_SIZE << order, flags))
         return false;
-    struct quarry_account *a = account_of(number);
-    if (a != NULL) {
-        sum_sub(a, slab->slot_bytes);
-        ref_drop(a);
-    }
+    atomic_fetch_add_explicit(&a->refs, (u64)1 << order, memory_order_relaxed);
     return true;
+}
+
+void kmem_account_pages_uncharge(u16 number, size_t pages_nr) {
+    give_back(number, QUARRY_PAGE_SIZE * pages_nr, pages_nr);
 }
 
 /* --- objects that are lent --- */
@@ -205,17 +229,27 @@ bool kmem_account_area_charge(const void *p, size_t bytes, quarry_gfp_t flags) {
     return charge(&slab, flags);
 }
 
-bool kmem_account_area_is_charged(const void *p) {
+static u16 area_number(const void *p) {
     struct quarry_core1_slab slab = area_slab(p, 0);
     if (!atomic_load_explicit(&kmem_accounts_on, memory_order_relaxed))
-        return false;
+        return 0;
     const _Atomic(u16) *owner = kmem_owner_find(&slab);
-    return owner != NULL && atomic_load_explicit(owner, memory_order_relaxed) != 0;
+    return owner == NULL ? 0 : atomic_load_explicit(owner, memory_order_relaxed);
 }
+
+bool kmem_account_area_is_known(const void *p) { return area_number(p) != 0; }
+bool kmem_account_area_is_charged(const void *p) { return account_of(area_number(p)) != NULL; }
 
 void kmem_account_area_uncharge(const void *p, size_t bytes) {
     struct quarry_core1_slab slab = area_slab(p, bytes);
     (void)kmem_account_uncharge(&slab);
+}
+
+void kmem_account_area_disown(const void *p, size_t bytes) {
+    struct quarry_core1_slab slab = area_slab(p, bytes);
+    _Atomic(u16) *owner = kmem_owner_find(&slab);
+    if (owner != NULL)
+        give_back(atomic_fetch_and_explicit(owner, KMEM_OWNER_LENT, memory_order_relaxed), bytes, 1);
 }
 
 u16 kmem_account_area_take(const void *p) {
@@ -242,8 +276,5 @@ void kmem_account_area_put(const void *p, u16 number, size_t bytes) {
         atomic_store_explicit(owner, number, memory_order_relaxed);
         return;
     }
-    if (account_of(number) == NULL)
-        return;
-    sum_sub(account_of(number), bytes);
-    ref_drop(account_of(number));
+    give_back(number, bytes, 1);
 }

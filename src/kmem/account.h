@@ -41,19 +41,27 @@ enum {
 _Static_assert((unsigned)QUARRY_ACCOUNTS_MAX < (unsigned)KMEM_OWNER_CACHE, "numbers of accounts are below both");
 bool kmem_account_lend(const struct quarry_core1_slab *slab, quarry_gfp_t flags);
 bool kmem_account_is_lent(const struct quarry_core1_slab *slab);
-/* As kmem_account_charge, of the slot that slab says. */
+/* As kmem_account_charge, of the slot that slab says. What is lent stays lent. */
 bool kmem_account_slot_charge(const struct quarry_core1_slab *slab, quarry_gfp_t flags);
 
 /* The same of vmalloc areas. charge: as above. Which are charged, and how much, is asked before they are freed or
  * resized: their place may be another's as soon as they are. */
 bool kmem_account_area_charge(const void *p, size_t bytes, quarry_gfp_t flags);
+bool kmem_account_area_is_known(const void *p); /* charged, or lent */
 bool kmem_account_area_is_charged(const void *p);
 void kmem_account_area_uncharge(const void *p, size_t bytes);
+/* The same of what goes on to be lent, if it was. */
+void kmem_account_area_disown(const void *p, size_t bytes);
 /* Around a change of size: the number of the account, which nobody else finds meanwhile; whether it may be charged for
  * other bytes; and the number put where the area then lies. Without memory to write it down there it is nobody's. */
 u16 kmem_account_area_take(const void *p);
 bool kmem_account_area_resize(u16 number, size_t from, size_t to, quarry_gfp_t flags);
 void kmem_account_area_put(const void *p, u16 number, size_t bytes);
+
+/* And of pages, one by one, whose record says whose they are. charge: for 2^order of them this thread's account, whose
+ * number *ret_number becomes, 0 where it is in none. False: its limit. Both wait-free, without system call. */
+bool kmem_account_pages_charge(unsigned order, quarry_gfp_t flags, u16 *ret_number);
+void kmem_account_pages_uncharge(u16 number, size_t pages_nr);
 
 /* --- owner.c --- */
 

@@ -117,7 +117,7 @@ static void *pages_lend(const void *place, quarry_gfp_t flags) {
 void *kmem_lent_pages(size_t size, quarry_gfp_t flags) {
     unsigned order = quarry_get_order(size);
     kmem_lent_start();
-    const struct quarry_page *page = quarry_alloc_pages(flags | QUARRY___GFP_COMP, order);
+    const struct quarry_page *page = quarry_alloc_pages((flags & ~QUARRY___GFP_ACCOUNT) | QUARRY___GFP_COMP, order);
     if (page == NULL)
         return NULL;
     char *p = page->quarry_addr;

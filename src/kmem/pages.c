@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The page allocator's names and edge rules. Pages and their records are the core's (front/core.h); owns nothing. */
+/* The page allocator's names and edge rules. Pages and their records are the core's (front/core.h); owns nothing. Whose
+ * account pages are charged to stands in their record, and who frees them is told (buddy/states.h, [B3]). */
+#include "kmem/account.h"
 #include "kmem/gfp.h"
 #include "kmem/kmem.h"
 
@@ -79,12 +81,48 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
     return page != NULL && (flags & QUARRY___GFP_DMA32) != 0 ? low_or_none(page, order, flags) : page;
 }
 
+/* --- accounts --- */
+
+/* Pages that nobody else knows yet. */
+struct fresh {
+    struct quarry_page *page;
+    unsigned order;
+};
+
+static void *charge_try(const void *what, quarry_gfp_t flags) {
+    const struct fresh *f = what;
+    u16 number;
+    if (!kmem_account_pages_charge(f->order, flags, &number))
+        return NULL;
+    quarry_core1_page_own(f->page, number);
+    return f->page;
+}
+
+/* As in the kernel after the pages are there: what is lacking then is room in the account, for devices' memory too. */
+static NOINLINE struct quarry_page *charged_or_none(struct quarry_page *page, unsigned order, quarry_gfp_t flags) {
+    struct fresh f = {page, order};
+    if (page == NULL || quarry_account_current() == NULL)
+        return page;
+    if ((kmem_may_block(flags) ? kmem_gfp_try(charge_try, &f, flags) : charge_try(&f, flags)) != NULL)
+        return page;
+    (void)quarry_core1_pages_free(page, order);
+    return NULL;
+}
+
+static void uncharge(struct quarry_core1_given given) {
+    if (UNLIKELY(given.owner != 0))
+        kmem_account_pages_uncharge((u16)given.owner, given.pages_nr);
+}
+
+/* --- allocation and free --- */
+
 struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) {
     if (UNLIKELY(order > QUARRY_MAX_PAGE_ORDER))
         return order_refused(flags);
     bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY_GFP_ZONES)) == 0;
     struct quarry_page *page = LIKELY(plain) ? pages_get(order, flags, node) : NULL;
-    return LIKELY(page != NULL) ? page : pages_hard(flags, order, node);
+    page = LIKELY(page != NULL) ? page : pages_hard(flags, order, node);
+    return LIKELY((flags & QUARRY___GFP_ACCOUNT) == 0) ? page : charged_or_none(page, order, flags);
 }
 
 struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) {
@@ -116,20 +154,20 @@ void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
     size_t nr = (bytes + QUARRY_PAGE_SIZE - 1) >> QUARRY_PAGE_SHIFT;
     quarry_core1_pages_split(page, order);
     for (size_t i = (size_t)1 << order; i-- > nr;)
-        quarry_core1_pages_free(page + i, 0);
+        uncharge(quarry_core1_pages_free(page + i, 0));
     return page->quarry_addr;
 }
 
-void quarry___free_pages(struct quarry_page *page, unsigned order) { quarry_core1_pages_free(page, order); }
+void quarry___free_pages(struct quarry_page *page, unsigned order) { uncharge(quarry_core1_pages_free(page, order)); }
 
 void quarry_free_pages(unsigned long addr, unsigned order) {
     if (addr != 0)
-        quarry_core1_pages_free_at((void *)addr, order); // NOLINT(performance-no-int-to-ptr)
+        uncharge(quarry_core1_pages_free_at((void *)addr, order)); // NOLINT(performance-no-int-to-ptr)
 }
 
 void quarry_free_pages_exact(void *addr, size_t bytes) {
     for (size_t done = 0; done < bytes; done += QUARRY_PAGE_SIZE)
-        quarry_core1_pages_free_at((char *)addr + done, 0);
+        uncharge(quarry_core1_pages_free_at((char *)addr + done, 0));
 }
 
 void quarry_split_page(struct quarry_page *page, unsigned order) { quarry_core1_pages_split(page, order); }
@@ -141,7 +179,7 @@ struct quarry_page *quarry_virt_to_page(const void *addr) {
 }
 unsigned long quarry_page_to_pfn(const struct quarry_page *page) { return quarry_core1_frame_of(page->quarry_addr); }
 void quarry_get_page(struct quarry_page *page) { quarry_core1_page_get(page); }
-void quarry_put_page(struct quarry_page *page) { quarry_core1_page_put(page); }
+void quarry_put_page(struct quarry_page *page) { uncharge(quarry_core1_page_put(page)); }
 int quarry_page_count(const struct quarry_page *page) { return (int)quarry_core1_page_refs(page); }
 struct quarry_page *quarry_compound_head(struct quarry_page *page) {
     return quarry_core1_page_head(page);

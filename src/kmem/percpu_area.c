@@ -14,6 +14,8 @@
  * when the last area in it is freed.
  */
 #include "base/bits.h"
+#include "kmem/account.h"
+#include "kmem/gfp.h"
 #include "kmem/percpu.h"
 
 #include <string.h>
@@ -105,6 +107,38 @@ static struct chunk *chunk_make(void) {
     return NULL;
 }
 
+/* --- accounts --- */
+
+/* Where it stands whose the area at base of copy 0 is: the units of a granule are as the objects of a slab. It is
+ * charged for all copies. */
+static struct quarry_core1_slab owner_place(uintptr_t base, size_t bytes) {
+    uintptr_t granule = round_down(base, GRANULE_BYTES);
+    return (struct quarry_core1_slab){.base = (char *)granule, // NOLINT(performance-no-int-to-ptr)
+                                      .slot_bytes = round_up(bytes, (size_t)UNIT_BYTES) * percpu_copies_nr(),
+                                      .objs_nr = (unsigned)(GRANULE_BYTES / UNIT_BYTES),
+                                      .index = (unsigned)((base - granule) / UNIT_BYTES)};
+}
+
+static void *charge_try(const void *what, quarry_gfp_t flags) {
+    const struct quarry_core1_slab *place = what;
+    return kmem_account_slot_charge(place, flags) ? place->base : NULL;
+}
+
+/* Of an area that nobody else knows yet. */
+static bool charge(uintptr_t base, size_t bytes, quarry_gfp_t flags) {
+    struct quarry_core1_slab place = owner_place(base, bytes);
+    if (quarry_account_current() == NULL)
+        return true;
+    return (kmem_may_block(flags) ? kmem_gfp_try(charge_try, &place, flags) : charge_try(&place, flags)) != NULL;
+}
+
+/* Before the area can be another's. */
+static void uncharge_locked(uintptr_t base, size_t bytes) {
+    struct quarry_core1_slab place = owner_place(base, bytes);
+    if (kmem_accounts_are_on())
+        (void)kmem_account_uncharge(&place);
+}
+
 /* --- areas, with the lock held --- */
 
 static bool chunk_holds(const struct chunk *c, uintptr_t base) {
@@ -123,12 +157,14 @@ static void area_free_locked(uintptr_t base) {
         quarry_core1_warn("quarry: warning: free_percpu of what alloc_percpu did not give, or twice\n");
         return;
     }
-    for (bool more = true; more; unit++) {
-        more = !bit_get(c->last, unit);
-        bit_clear(c->used, unit);
-        bit_clear(c->last, unit);
-        c->used_nr--;
+    unsigned nr = 0;
+    for (bool more = true; more; nr++) {
+        more = !bit_get(c->last, unit + nr);
+        bit_clear(c->used, unit + nr);
+        bit_clear(c->last, unit + nr);
     }
+    c->used_nr -= nr;
+    uncharge_locked(base, (size_t)nr * UNIT_BYTES);
     if (c->used_nr == 0 && index != 0 && sys_vm_release(c->base, chunk_bytes()) == 0) {
         chunks[index] = NULL;
         quarry_core1_free(c);
@@ -169,6 +205,18 @@ static uintptr_t area_alloc_locked(size_t bytes, size_t align, bool grow) {
     return 0;
 }
 
+static void area_free(uintptr_t base) {
+    uintptr_t *link = (uintptr_t *)base; // NOLINT(performance-no-int-to-ptr)
+    uintptr_t head = atomic_load_explicit(&deferred, memory_order_relaxed);
+    do {
+        *link = head;
+        /* order: release: the link, and what the area's users wrote.                       pairs: [percpu.defer] */
+    } while (
+        !atomic_compare_exchange_weak_explicit(&deferred, &head, base, memory_order_release, memory_order_relaxed));
+    if (sys_lock_try(&area_lock))
+        area_unlock();
+}
+
 void *quarry_alloc_percpu(size_t size, size_t align, quarry_gfp_t flags) {
     static _Atomic(bool) said;
     bool wait = kmem_may_block(flags);
@@ -181,19 +229,11 @@ void *quarry_alloc_percpu(size_t size, size_t align, quarry_gfp_t flags) {
         return NULL;
     uintptr_t base = area_alloc_locked(size, align, wait);
     area_unlock();
+    if (base != 0 && (flags & QUARRY___GFP_ACCOUNT) != 0 && !charge(base, size, flags)) {
+        area_free(base);
+        return NULL;
+    }
     return base == 0 ? NULL : (void *)(base | TAG); // NOLINT(performance-no-int-to-ptr)
-}
-
-static void area_free(uintptr_t base) {
-    uintptr_t *link = (uintptr_t *)base; // NOLINT(performance-no-int-to-ptr)
-    uintptr_t head = atomic_load_explicit(&deferred, memory_order_relaxed);
-    do {
-        *link = head;
-        /* order: release: the link, and what the area's users wrote.                       pairs: [percpu.defer] */
-    } while (
-        !atomic_compare_exchange_weak_explicit(&deferred, &head, base, memory_order_release, memory_order_relaxed));
-    if (sys_lock_try(&area_lock))
-        area_unlock();
 }
 
 void quarry_free_percpu(void *p) {

@@ -26,8 +26,8 @@ struct wanted {
     const void *caller;
 };
 
-/* Of an area that is charged: room in its account first. What it then has is charged in any case. */
-static void *charged_resize(void *p, size_t size, quarry_gfp_t flags) {
+/* Of an area that is charged, or lent: room in its account first. What it then has is charged in any case. */
+static void *known_resize(void *p, size_t size, quarry_gfp_t flags) {
     size_t before = quarry_core1_area_bytes(p), want = MAX(round_up(size, QUARRY_PAGE_SIZE), before);
     u16 number = kmem_account_area_take(p);
     bool room = kmem_account_area_resize(number, before, want, flags);
@@ -44,18 +44,17 @@ static void *charged_resize(void *p, size_t size, quarry_gfp_t flags) {
 static void *charge_and_resize(void *p, size_t size, quarry_gfp_t flags) {
     if (!kmem_account_area_charge(p, quarry_core1_area_bytes(p), flags))
         return NULL;
-    void *q = charged_resize(p, size, flags);
+    void *q = known_resize(p, size, flags);
     if (q == NULL)
-        kmem_account_area_uncharge(p, quarry_core1_area_bytes(p));
+        kmem_account_area_disown(p, quarry_core1_area_bytes(p));
     return q;
 }
 
 static void *resize(void *p, size_t size, quarry_gfp_t flags) {
-    if (UNLIKELY(kmem_account_area_is_charged(p)))
-        return charged_resize(p, size, flags);
     bool wanted = (flags & QUARRY___GFP_ACCOUNT) != 0 && quarry_account_current() != NULL;
-    return UNLIKELY(wanted && size > quarry_core1_area_bytes(p)) ? charge_and_resize(p, size, flags)
-                                                                 : quarry_core1_area_resize(p, size);
+    if (UNLIKELY(wanted && size > quarry_core1_area_bytes(p) && !kmem_account_area_is_charged(p)))
+        return charge_and_resize(p, size, flags);
+    return UNLIKELY(kmem_account_area_is_known(p)) ? known_resize(p, size, flags) : quarry_core1_area_resize(p, size);
 }
 
 static void *wanted_try(const void *what, quarry_gfp_t flags) {
@@ -71,7 +70,7 @@ static void *wanted_try(const void *what, quarry_gfp_t flags) {
 }
 
 static void uncharge(const void *p) {
-    if (UNLIKELY(kmem_account_area_is_charged(p)))
+    if (UNLIKELY(kmem_account_area_is_known(p)))
         kmem_account_area_uncharge(p, quarry_core1_area_bytes(p));
 }
 

@@ -9,6 +9,8 @@
 
 enum {
     BUCKETS_NR = 4,
+    BUCKET_UNBACKED = BUCKETS_NR, /* beside them: struct slab_class, unbacked */
+    PARTIAL_LISTS_NR,
     /* So many passages of slabs to sparseness, at least, are worth a sweep that purges inside slabs. */
     SPARSE_MIN_SLABS = 64,
     SPARSE_FEW_SLABS = 4, /* the same where all classes together have much that is free */
@@ -53,8 +55,9 @@ struct slab_class {
     _Atomic(s32) sparse;   /* times a slab passed 7/8 free, 15/16 and so on since the last sweep */
     _Atomic(u32) grown_ms; /* when a slab was last made */
     _Atomic(u8) sweeping;
-    u8 quiet_ticks;       /* ticks since objects were last taken; tick thread only */
-    u64 out_objs_at_tick; /* tick thread only */
+    u8 quiet_ticks;        /* ticks since objects were last taken; tick thread only */
+    u64 out_objs_at_tick;  /* tick thread only */
+    _Atomic(u64) unbacked; /* as partial: slabs whose free pages' memory was refused, used when no other has any */
     /* Of a made class all nodes have the same three, see slab_create(). */
     _Atomic(bool) keeps;    /* pages inside slabs are never given back: free objects are in a state of their own */
     _Atomic(bool) pinned;   /* slabs are given back after grace periods alone: slab_grace_begin() */
@@ -124,8 +127,10 @@ static inline size_t slab_purge_unit(const struct slab_geometry *g) {
 /* Partial lists (partial.c). pop claims nothing by itself: the caller is the only one to know the slab and must make it
  * BOUND. */
 void partial_push(struct slab_class *c, char *base, int free_nr, int nobj);
-char *partial_pop(struct slab_class *c);                       /* fullest bucket first; NULL when all are empty */
-char *partial_take_all(struct slab_class *c, unsigned bucket); /* walk with partial_next */
+char *partial_pop(struct slab_class *c); /* fullest bucket first; NULL when all are empty, but for unbacked ones */
+void partial_push_unbacked(struct slab_class *c, char *base);
+char *partial_pop_unbacked(struct slab_class *c);
+char *partial_take_all(struct slab_class *c, unsigned list); /* below PARTIAL_LISTS_NR; walk with partial_next */
 char *partial_next(const char *base);
 
 /* Applies a pure transition until it sticks; evaluates to the word before. Release: what this thread did to the slab

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Partial lists: for each class and node four lock-free stacks of slabs, by how much of the slab was free when it was
- * linked.
+ * linked; and one of those whose free pages' memory was given back, and refused when it was wanted again.
  *
  * States      A slab is on no list, or LISTED on exactly one ([S1] in word.h).
  * Invariants  [L1] The tag changes with every push, pop and take-all. [L2] Descriptors are never unmapped.
- * Ordering    push releases, pop acquires. [slab.list] Progress    Lock-free. pop visits at most four heads.
+ * Ordering    push releases, pop acquires. [slab.list] Progress    Lock-free. pop visits at most four heads of five.
  * Reclamation None: a stale link read through an old head is discarded because of [L1]. The tag has 30 bits.
  */
 #include "slab/class.h"
@@ -24,9 +24,7 @@ char *partial_next(const char *base) {
     return id == 0 ? NULL : id_base(id);
 }
 
-void partial_push(struct slab_class *c, char *base, int free_nr, int nobj) {
-    unsigned bucket = (unsigned)CLAMP(free_nr, 0, nobj) * BUCKETS_NR / ((unsigned)nobj + 1);
-    _Atomic(u64) *head = &c->partial[bucket];
+static void push_on(_Atomic(u64) *head, char *base) {
     struct slab *s = slab_at(base);
     u64 seen = atomic_load_explicit(head, memory_order_relaxed);
     do {
@@ -37,25 +35,37 @@ void partial_push(struct slab_class *c, char *base, int free_nr, int nobj) {
                                                     memory_order_relaxed));
 }
 
-char *partial_pop(struct slab_class *c) {
-    for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++) {
-        _Atomic(u64) *head = &c->partial[bucket];
-        /* order: acquire: the link read below is at least as new as the head.                       pairs: [slab.list]
-         */
-        u64 seen = atomic_load_explicit(head, memory_order_acquire);
-        while ((seen & ID_MASK) != 0) {
-            char *base = id_base(seen & ID_MASK);
-            u64 next = atomic_load_explicit(&slab_at(base)->link, memory_order_relaxed) & ID_MASK;
-            if (atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, next), memory_order_acquire,
-                                                      memory_order_acquire))
-                return base;
-        }
+void partial_push(struct slab_class *c, char *base, int free_nr, int nobj) {
+    push_on(&c->partial[(unsigned)CLAMP(free_nr, 0, nobj) * BUCKETS_NR / ((unsigned)nobj + 1)], base);
+}
+
+void partial_push_unbacked(struct slab_class *c, char *base) { push_on(&c->unbacked, base); }
+
+static ALWAYS_INLINE char *pop_from(_Atomic(u64) *head) {
+    /* order: acquire: the link read below is at least as new as the head.                           pairs: [slab.list]
+     */
+    u64 seen = atomic_load_explicit(head, memory_order_acquire);
+    while ((seen & ID_MASK) != 0) {
+        char *base = id_base(seen & ID_MASK);
+        u64 next = atomic_load_explicit(&slab_at(base)->link, memory_order_relaxed) & ID_MASK;
+        if (atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, next), memory_order_acquire,
+                                                  memory_order_acquire))
+            return base;
     }
     return NULL;
 }
 
-char *partial_take_all(struct slab_class *c, unsigned bucket) {
-    _Atomic(u64) *head = &c->partial[bucket];
+char *partial_pop(struct slab_class *c) {
+    char *base = NULL;
+    for (unsigned bucket = 0; bucket < BUCKETS_NR && base == NULL; bucket++)
+        base = pop_from(&c->partial[bucket]);
+    return base;
+}
+
+char *partial_pop_unbacked(struct slab_class *c) { return pop_from(&c->unbacked); }
+
+char *partial_take_all(struct slab_class *c, unsigned list) {
+    _Atomic(u64) *head = list == BUCKET_UNBACKED ? &c->unbacked : &c->partial[list];
     u64 seen = atomic_load_explicit(head, memory_order_relaxed);
     /* order: acquire: consumes the links of the whole list.                                         pairs: [slab.list]
      */

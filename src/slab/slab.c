@@ -180,10 +180,11 @@ void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
 }
 
 /* Among those that have so many objects free. */
-static void slab_list(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g, int as_free_nr) {
-    if (slab_word_free(slab_word_load(s)) == g->nobj)
+static void slab_list(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g) {
+    int free_nr = slab_word_free(slab_word_load(s));
+    if (free_nr == g->nobj)
         slab_empties_add(c, g, 1);
-    partial_push(c, base, as_free_nr, g->nobj);
+    partial_push(c, base, free_nr, g->nobj);
 }
 
 void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base,
@@ -191,7 +192,7 @@ void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, cha
     if (duty == SLAB_DUTY_REAP)
         slab_destroy(c, s, base);
     else if (duty == SLAB_DUTY_LIST)
-        slab_list(c, s, base, g, slab_word_free(slab_word_load(s)));
+        slab_list(c, s, base, g);
 }
 
 /* --- taking --- */
@@ -272,27 +273,45 @@ static unsigned slab_take_from(struct slab *s, char *base, const struct slab_geo
     return used + slab_carve(s, base, g, want - used, top - used);
 }
 
-/* A BOUND slab with something free, from the lists or new. */
-static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
-    const struct slab_geometry *g = slab_geometry_of(cls);
-    char *base = partial_pop(c);
-    if (base == NULL)
-        return slab_create(c, cls, node, taken);
+/* Of a slab that was on a list: whether it is the caller's, BOUND. Else it has no memory to be had, and is behind those
+ * that have: the reserve's would not be found behind it. */
+static bool slab_claim(struct slab_class *c, const struct slab_geometry *g, char *base) {
     struct slab *s = slab_at(base);
     slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
     if (slab_word_free(was) == g->nobj)
         slab_empties_add(c, g, -1);
-    if (s->purged != 0 && !slab_unpurge_try(c, s, base)) {
-        enum slab_duty duty;
-        SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-        if (duty == SLAB_DUTY_LIST) /* behind those that can be had, and with the reserve's new ones on top of it */
-            slab_list(c, s, base, g, g->nobj);
-        else
-            slab_do_duty(duty, c, s, base, g);
-        /* What the limit forbids here, it forbids for a new slab, but that of the reserve. */
-        return rt_may_block() ? NULL : slab_create(c, cls, node, taken);
+    if (s->purged == 0 || slab_unpurge_try(c, s, base))
+        return true;
+    enum slab_duty duty;
+    SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
+    if (duty == SLAB_DUTY_LIST) {
+        if (slab_word_free(slab_word_load(s)) == g->nobj)
+            slab_empties_add(c, g, 1);
+        partial_push_unbacked(c, base);
+    } else {
+        slab_do_duty(duty, c, s, base, g);
     }
-    return base;
+    return false;
+}
+
+/* A BOUND slab with something free, from the lists or new. What the limit forbids of one on a list it forbids for a new
+ * slab, but of the reserve's; and who may draw on that finds those that are in use by now. */
+static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
+    const struct slab_geometry *g = slab_geometry_of(cls);
+    for (char *base; (base = partial_pop(c)) != NULL;) {
+        if (slab_claim(c, g, base))
+            return base;
+        if (rt_may_block())
+            return NULL;
+    }
+    char *base = partial_pop_unbacked(c);
+    if (UNLIKELY(base != NULL)) {
+        if (slab_claim(c, g, base))
+            return base;
+        if (rt_may_block())
+            return NULL;
+    }
+    return slab_create(c, cls, node, taken);
 }
 
 unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool *ret_zero) {

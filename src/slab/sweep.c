@@ -165,12 +165,12 @@ static u32 sweep_node(struct slab_class *c, const struct slab_geometry *g, enum 
     sw.kept_nr = 0;
     sw.keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
     sw.held_nr = sw.ranges_nr = 0;
-    char *heads[BUCKETS_NR];
+    char *heads[PARTIAL_LISTS_NR];
     /* All lists first: slabs filed again below must not be met twice. */
-    for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++)
-        heads[bucket] = partial_take_all(c, bucket);
-    for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++) {
-        for (char *base = heads[bucket], *next; base != NULL; base = next) {
+    for (unsigned list = 0; list < PARTIAL_LISTS_NR; list++)
+        heads[list] = partial_take_all(c, list);
+    for (unsigned list = 0; list < PARTIAL_LISTS_NR; list++) {
+        for (char *base = heads[list], *next; base != NULL; base = next) {
             next = partial_next(base);
             if (next != NULL)
                 __builtin_prefetch(slab_at(next), 1); /* a list leads anywhere: each would be waited for */

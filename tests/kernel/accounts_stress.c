@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many threads in many accounts, which change all the while: each charges objects of kmalloc and of caches, and areas,
- * to the account it is in, hands them to others through mailboxes, and frees what it finds there. An account above its
- * limit, an object with two owners, and, when all threads stand still, an account that is charged for another number of
- * objects than are stamped with it, end the program as failed; so does anything that is charged when all is freed.
- * Time-boxed: --seconds.
+ * Many threads in many accounts, which change all the while: each charges objects of kmalloc and of caches, areas,
+ * pages, which are freed in parts, and per-CPU data to the account it is in, hands them to others through mailboxes,
+ * and frees what it finds there. An account above its limit, an object with two owners, and, when all threads stand
+ * still, an account that is charged for another number of objects than are stamped with it, end the program as failed;
+ * so does anything that is charged when all is freed. Time-boxed: --seconds.
  */
 #include "kernel.h"
 
 #include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
 #include <linux/vmalloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,11 +18,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { THREADS = 8, ACCOUNTS = 12, MAILBOXES = 512, ROUND_STEPS = 20000, SEED = 20261122 };
+enum { THREADS = 8, ACCOUNTS = 12, MAILBOXES = 512, ROUND_STEPS = 20000, SEED = 20261122, ORDER_MAX = 2 };
 #define LIMIT_BYTES ((size_t)30000)
 
 struct thing {
     uint64_t owner, check;
+    unsigned pages_nr; /* 0: it is no page */
+    long *percpu;
 };
 
 static struct mem_cgroup *accounts[ACCOUNTS];
@@ -38,25 +42,58 @@ static uint64_t random_next(uint64_t *seed) {
     return *seed * 0x2545f4914f6cdd1du;
 }
 
+/* Pages of which some are freed at once. */
+static struct thing *pages_new(uint64_t dice, gfp_t flags, unsigned *ret_nr) {
+    unsigned order = (unsigned)(dice >> 8) % (ORDER_MAX + 1);
+    struct page *page = alloc_pages(flags, order);
+    if (page == NULL)
+        return NULL;
+    *ret_nr = 1u << order;
+    if ((dice >> 12 & 1) != 0) {
+        split_page(page, order);
+        for (; *ret_nr > 1 + (dice >> 16) % (1u << order); --*ret_nr)
+            __free_page(page + *ret_nr - 1);
+    } else {
+        get_page(page); /* frees all but the first page, from its second reference on */
+        __free_pages(page, order);
+        *ret_nr = 1;
+    }
+    return page_address(page);
+}
+
 static struct thing *thing_new(uint64_t *seed, unsigned account) {
     uint64_t dice = random_next(seed);
+    unsigned pages_nr = 0;
     gfp_t flags = (dice & 1) != 0 ? GFP_KERNEL_ACCOUNT | __GFP_NORETRY : GFP_NOWAIT | __GFP_ACCOUNT;
-    struct thing *t = (dice & 0x3f1) == 1 ? __vmalloc(20000, flags)
-                      : (dice & 6) == 0   ? kmem_cache_alloc(cache, flags)
-                                          : kmalloc(sizeof(*t) + (dice >> 8) % (dice >> 40 & 1 ? 3000 : 100), flags);
+    struct thing *t = (dice & 0x3f1) == 1   ? __vmalloc(20000, flags)
+                      : (dice & 0x1e) == 16 ? pages_new(dice, flags, &pages_nr)
+                      : (dice & 6) == 0     ? kmem_cache_alloc(cache, flags)
+                                            : kmalloc(sizeof(*t) + (dice >> 8) % (dice >> 40 & 1 ? 3000 : 100), flags);
     if (t == NULL) {
         atomic_fetch_add(&refused_nr, 1);
         return NULL;
     }
     t->owner = account;
     t->check = account ^ (uintptr_t)t;
+    t->pages_nr = pages_nr;
+    t->percpu = (dice >> 48 & 3) == 0 ? alloc_percpu_gfp(long, flags) : NULL;
     return t;
 }
 
 static void thing_free(struct thing *t) {
     CHECK_MSG(t->owner < ACCOUNTS && t->check == (t->owner ^ (uintptr_t)t), "an object has two owners");
     t->check = 0;
-    kvfree(t);
+    free_percpu(t->percpu);
+    unsigned pages_nr = t->pages_nr;
+    if (pages_nr == 0)
+        kvfree(t);
+    for (unsigned i = 0; i < pages_nr; i++)
+        free_page((unsigned long)t + i * PAGE_SIZE);
+}
+
+/* Objects it is charged for. */
+static size_t thing_objects(const struct thing *t) {
+    return (t->pages_nr != 0 ? t->pages_nr : 1) + (t->percpu != NULL);
 }
 
 static void step(uint64_t *seed) {
@@ -77,7 +114,7 @@ static void count(void) {
     struct quarry_account_info info;
     for (int i = 0; i < MAILBOXES; i++) {
         if (mailboxes[i] != NULL)
-            nr[mailboxes[i]->owner]++;
+            nr[mailboxes[i]->owner] += thing_objects(mailboxes[i]);
     }
     for (int i = 0; i < ACCOUNTS; i++) {
         quarry_account_info_get(accounts[i], &info);

@@ -240,24 +240,53 @@ static void late_threads(size_t unused) {
     kmem_cache_destroy(shared);
 }
 
-/* What kvmalloc lends to a thread in no account is moved, cut and freed as any other, and nobody is charged. */
-static void grown_of_nobody(size_t unused) {
-    struct mem_cgroup *a = tenant("bystander", 0);
-    (void)unused;
-    for (int inside = 0; inside < 2; inside++) {
-        char *p = kvmalloc(2 << 20, GFP_KERNEL_ACCOUNT);
-        CHECK(p != NULL);
-        p[0] = 'q';
-        (void)set_active_memcg(inside ? a : NULL);
-        CHECK((p = kvrealloc(p, 3 << 20, GFP_KERNEL_ACCOUNT)) != NULL && p[0] == 'q');
-        p[(3 << 20) - 1] = 'z';
-        CHECK((p = kvrealloc(p, 9 << 20, GFP_KERNEL_ACCOUNT)) != NULL && p[(3 << 20) - 1] == 'z');
-        CHECK((p = kvrealloc(p, 1 << 20, GFP_KERNEL_ACCOUNT)) != NULL && p[0] == 'q');
-        kvfree(p);
-        (void)set_active_memcg(NULL);
-        CHECK(info_of(a).charged_bytes == 0);
-    }
+/* What kvmalloc lends to a thread in no account is moved, cut and freed as any other. Nobody is charged, but for what
+ * grows with the flag by a thread in one: that is charged whole. */
+static void grown_of_nobody(size_t inside) {
+    struct mem_cgroup *a = tenant("grows", 0);
+    gfp_t gfp = inside == 1 ? GFP_KERNEL : GFP_KERNEL_ACCOUNT;
+    bool pays = inside == 2;
+    char *p = kvmalloc(2 << 20, GFP_KERNEL_ACCOUNT);
+    CHECK(p != NULL);
+    p[0] = 'q';
+    (void)set_active_memcg(inside ? a : NULL);
+    CHECK((p = kvrealloc(p, 1 << 20, gfp)) != NULL && p[0] == 'q'); /* does not grow */
+    charged_exactly(a, 0, 0);
+    CHECK((p = kvrealloc(p, 3 << 20, gfp)) != NULL && p[0] == 'q');
+    charged_exactly(a, pays, pays ? 3 << 20 : 0);
+    p[(3 << 20) - 1] = 'z';
+    CHECK((p = kvrealloc(p, 9 << 20, gfp)) != NULL && p[(3 << 20) - 1] == 'z');
+    charged_exactly(a, pays, pays ? 9 << 20 : 0);
+    CHECK((p = kvrealloc(p, 1 << 20, gfp)) != NULL && p[0] == 'q');
+    charged_exactly(a, pays, pays ? 1 << 20 : 0);
+    (void)set_active_memcg(NULL);
+    kfree(p); /* an object of kmalloc all the while */
+    charged(a, 0, 0);
     kfree(kmalloc_node(100, GFP_KERNEL_ACCOUNT, 0));
+}
+
+/* And what would not fit is nobody's as before, and may be charged when there is room. */
+static void grown_beyond(size_t unused) {
+    struct mem_cgroup *a = tenant("small", (5 << 20) / 2);
+    (void)unused;
+    char *p = kvmalloc(2 << 20, GFP_KERNEL_ACCOUNT), *q = kvmalloc(3 << 20, GFP_KERNEL_ACCOUNT);
+    CHECK(p != NULL && q != NULL);
+    p[0] = q[0] = 'q';
+    (void)set_active_memcg(a);
+    for (int i = 0; i < 3; i++) {
+        CHECK(kvrealloc(p, 3 << 20, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN) == NULL && p[0] == 'q');
+        CHECK(vrealloc(q, 4 << 20, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN) == NULL && q[0] == 'q');
+        charged_exactly(a, 0, 0);
+    }
+    kfree(q);
+    charged_exactly(a, 0, 0);
+    CHECK((p = kvrealloc(p, 9 << 18, GFP_KERNEL_ACCOUNT)) != NULL && p[0] == 'q');
+    charged_exactly(a, 1, 9 << 18);
+    CHECK(kmem_cache_charge(p, GFP_KERNEL));
+    charged_exactly(a, 1, 9 << 18);
+    kfree(p);
+    charged(a, 0, 0);
+    (void)set_active_memcg(NULL);
 }
 
 /* Of a node it is as of none: who is in no account may still have it charged later. */
@@ -280,6 +309,9 @@ static const struct test_case table[] = {
     {"late, threads", late_threads, 0, CASE_QUARRY},
     {"late, of a node", late_of_node, 0, CASE_QUARRY},
     {"grown, of nobody", grown_of_nobody, 0, CASE_QUARRY},
+    {"grown, without the flag", grown_of_nobody, 1, CASE_QUARRY},
+    {"grown, by a tenant", grown_of_nobody, 2, CASE_QUARRY},
+    {"grown, beyond the limit", grown_beyond, 0, CASE_QUARRY},
     {"sheaves", sheaves, SLAB_ACCOUNT, CASE_QUARRY},
     {"sheaves, by flag", sheaves, 0, CASE_QUARRY},
 };

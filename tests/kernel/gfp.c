@@ -14,6 +14,7 @@
 #include <quarry/quarry.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -126,6 +127,67 @@ static void reserve_behind_purged(size_t caches) {
     /* Two of a class that nobody had an object of. */
     CHECK(kmem_cache_alloc(s, GFP_ATOMIC) != NULL && kmalloc(5000, GFP_ATOMIC) != NULL);
     CHECK(kmalloc(opaque_size(32), high) != NULL && kmalloc(32, GFP_ATOMIC) != NULL);
+}
+
+/* --- the reserve behind slabs that are half free --- */
+
+enum half_free { HALF_KMALLOC, HALF_CACHE, HALF_CACHE_NO_MAGAZINES };
+enum { HALF_SIZE = 200, HALF_NR = 8192 };
+
+static struct kmem_cache *half_cache;
+
+/* The first that has no magazines, after those that have taken all there are. */
+static struct kmem_cache *cache_without_magazines(void) {
+    struct quarry_kmem_cache_info info;
+    struct kmem_cache *s;
+    int made = 0;
+    do {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "half-%d", made);
+        CHECK(made++ < 100 && (s = kmem_cache_create(name, HALF_SIZE, 0, SLAB_NO_MERGE, NULL)) != NULL);
+        quarry_kmem_cache_info_get(s, &info);
+    } while (info.percpu);
+    return s;
+}
+
+static void half_start(enum half_free kind) {
+    if (kind == HALF_CACHE)
+        CHECK((half_cache = kmem_cache_create("half", HALF_SIZE, 0, SLAB_NO_MERGE, NULL)) != NULL);
+    if (kind == HALF_CACHE_NO_MAGAZINES)
+        half_cache = cache_without_magazines();
+}
+
+static void *half_alloc(gfp_t flags) {
+    return half_cache != NULL ? kmem_cache_alloc(half_cache, flags) : kmalloc(opaque_size(HALF_SIZE), flags);
+}
+
+/* Each slab has its upper half free, and no memory behind that, which the limit forbids to bring again. What the
+ * reserve then gives must go to as many objects as it holds, not to a slab of the reserve's for each. */
+static void reserve_behind_half_free(size_t kind) {
+    enum { SLAB_HALF_BYTES = 8192, RESERVE_BYTES = 1 << 20 };
+    static char *all[HALF_NR];
+    half_start((enum half_free)kind);
+    for (int i = 0; i < HALF_NR; i++)
+        CHECK((all[i] = half_alloc(GFP_KERNEL)) != NULL);
+    size_t freed = 0;
+    for (int i = 0; i < HALF_NR; i++) {
+        if ((uintptr_t)all[i] / SLAB_HALF_BYTES % 2 != 0) {
+            kfree(all[i]);
+            freed++;
+        }
+    }
+    quarry_trim(0);
+    for (size_t size = 1 << 20; size >= 512; size /= 2) {
+        while (kmalloc(size, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN) != NULL) {
+        }
+    }
+    size_t at_hand = 0, reserved = 0;
+    while (half_alloc(GFP_NOWAIT) != NULL)
+        at_hand++;
+    CHECK_MSG(freed > HALF_NR / 3 && at_hand < freed / 2, "%zu objects of %zu were at hand", at_hand, freed);
+    for (char *p; (p = half_alloc(GFP_ATOMIC)) != NULL; reserved++)
+        memset(p, 1, HALF_SIZE);
+    CHECK_MSG(reserved >= RESERVE_BYTES / 2 / 256, "%zu objects of the reserve", reserved); /* in slots of 256 bytes */
 }
 
 /* A cache that is made at the second attempt, with what a shrinker gave. */
@@ -358,6 +420,9 @@ static const struct test_case table[] = {
     {"at hand, short-lived", short_lived, 0, CASE_QUARRY},
     {"reserve behind purged slabs", reserve_behind_purged, 0, CASE_QUARRY},
     {"reserve behind purged slabs, of a cache", reserve_behind_purged, 1, CASE_QUARRY},
+    {"reserve behind half-free slabs", reserve_behind_half_free, HALF_KMALLOC, CASE_QUARRY},
+    {"reserve behind half-free slabs, of a cache", reserve_behind_half_free, HALF_CACHE, CASE_QUARRY},
+    {"reserve behind half-free slabs, no magazines", reserve_behind_half_free, HALF_CACHE_NO_MAGAZINES, CASE_QUARRY},
     {"warned once", warned_once, 0, CASE_QUARRY},
     {"atomic sizes", sizes, 0, CASE_QUARRY},
     {"shrinkers", shrinking, 0, CASE_QUARRY},

@@ -131,7 +131,7 @@ static const struct weave_model models[] = {
 };
 
 static const struct weave_excuse excuses[] = {
-    {"partial_pop", "swap head", WEAVE_NO_ACQUIRE,
+    {"pop_from", "swap head", WEAVE_NO_ACQUIRE,
      "by [L1] it swaps the very head that was read before, by acquire; C11 asks for no less than where it fails"},
 };
 

@@ -316,6 +316,38 @@ Test(pages, split_pages_go_one_by_one, .init = start) {
     expect_nothing_left();
 }
 
+static void given(struct buddy_given g, u32 owner, u32 pages_nr) {
+    cr_expect_eq(g.owner, owner);
+    cr_expect_eq(g.pages_nr, pages_nr, "%u pages, not %u", g.pages_nr, pages_nr);
+}
+
+/* Who frees is told whose so many pages were: together they are those that were allocated. */
+Test(pages, who_frees_is_told_the_owner, .init = start) {
+    for (unsigned order = 0; order <= BUDDY_ORDER_MAX; order++) {
+        struct buddy_page *page = buddy_alloc(order, 0);
+        buddy_own(page, 7);
+        given(buddy_free(page, order), 7, 1u << order);
+        page = buddy_alloc(order, BUDDY_COMPOUND);
+        given(buddy_put(page + (1u << order) - 1), 0, 1u << order); /* nobody's again */
+        page = buddy_alloc(order, BUDDY_COMPOUND);
+        buddy_own(page, UINT16_MAX);
+        buddy_get(page);
+        given(buddy_free(page, order), UINT16_MAX, 0);
+        given(buddy_put(page), UINT16_MAX, 1u << order);
+        page = buddy_alloc(order, 0);
+        buddy_own(page, 8);
+        buddy_get(page);
+        given(buddy_free(page, order), 8, (1u << order) - 1);
+        given(buddy_put(page), 8, 1);
+    }
+    struct buddy_page *page = buddy_alloc(5, 0);
+    buddy_own(page, 9);
+    buddy_split(page, 5);
+    for (unsigned i = 0; i < 1u << 5; i++)
+        given(i % 2 != 0 ? buddy_put(page + i) : buddy_free(page + i, 0), 9, 1);
+    expect_nothing_left();
+}
+
 /* --- misuse --- */
 
 static void twice(void *page) {

@@ -110,3 +110,19 @@ Test(states, references_are_counted_and_the_last_one_ends) {
     cr_expect_eq(buddy_state_order(s), 3u, "a compound one stays whole");
     cr_expect_not(buddy_state_is_head(buddy_state(BUDDY_TAIL, 3, 0)));
 }
+
+Test(states, owner_stays_as_long_as_a_page) {
+    buddy_state_t plain = buddy_state(BUDDY_HEAD, 3, 3), s = buddy_state_owned(plain, UINT16_MAX);
+    cr_expect_eq(buddy_state_owner(plain), 0u);
+    cr_expect_eq(buddy_state_owner(s), UINT16_MAX);
+    cr_expect_eq(buddy_state_kind(s), BUDDY_HEAD);
+    cr_expect_eq(buddy_state_order(s), 3u);
+    cr_expect_eq(buddy_state_refs(s), 3u);
+    cr_expect_eq(buddy_state_owned(s, 0).bits, plain.bits);
+    s = buddy_state_put(s);
+    cr_expect_eq(buddy_state_owner(s), UINT16_MAX);
+    cr_expect_eq(buddy_state_free(s).bits, buddy_state_owned(buddy_state(BUDDY_HEAD, 0, 1), UINT16_MAX).bits);
+    cr_expect_eq(buddy_state_put(buddy_state_put(s)).bits, 0u);
+    s = buddy_state_owned(buddy_state(BUDDY_HEAD_COMPOUND, 9, 2), 1);
+    cr_expect_eq(buddy_state_owner(buddy_state_free(s)), 1u);
+}
