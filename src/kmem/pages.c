@@ -82,7 +82,7 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
 struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) {
     if (UNLIKELY(order > QUARRY_MAX_PAGE_ORDER))
         return order_refused(flags);
-    bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY_GFP_ZONES)) == 0;
+    bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY___GFP_NOFAIL | QUARRY_GFP_ZONES)) == 0;
     struct quarry_page *page = LIKELY(plain) ? pages_get(order, flags, node) : NULL;
     return LIKELY(page != NULL) ? page : pages_hard(flags, order, node);
 }
