@@ -105,12 +105,12 @@ unsigned long quarry_alloc_pages_bulk(quarry_gfp_t flags, unsigned long nr, stru
 }
 
 /* What the request rounded up to a power of two has too much goes back at once. */
-void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
+void *quarry_alloc_pages_exact_nid(int node, size_t bytes, quarry_gfp_t flags) {
     if (bytes == 0)
         return NULL;
     unsigned order =
         bytes > (QUARRY_PAGE_SIZE << QUARRY_MAX_PAGE_ORDER) ? QUARRY_MAX_PAGE_ORDER + 1 : quarry_get_order(bytes);
-    struct quarry_page *page = quarry_alloc_pages(flags & ~QUARRY___GFP_COMP, order);
+    struct quarry_page *page = quarry_alloc_pages_node(node, flags & ~QUARRY___GFP_COMP, order);
     if (page == NULL)
         return NULL;
     size_t nr = (bytes + QUARRY_PAGE_SIZE - 1) >> QUARRY_PAGE_SHIFT;
@@ -118,6 +118,10 @@ void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
     for (size_t i = (size_t)1 << order; i-- > nr;)
         quarry_core1_pages_free(page + i, 0);
     return page->quarry_addr;
+}
+
+void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
+    return quarry_alloc_pages_exact_nid(QUARRY_NUMA_NO_NODE, bytes, flags);
 }
 
 void quarry___free_pages(struct quarry_page *page, unsigned order) { quarry_core1_pages_free(page, order); }
