@@ -74,6 +74,15 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY_GFP_HIGHUSER (QUARRY_GFP_USER | QUARRY___GFP_HIGHMEM)
 #define QUARRY_GFP_HIGHUSER_MOVABLE (QUARRY_GFP_HIGHUSER | QUARRY___GFP_MOVABLE)
 #define QUARRY_GFP_KERNEL_ACCOUNT (QUARRY_GFP_KERNEL | QUARRY___GFP_ACCOUNT)
+/* For order 9: 2 MiB at a multiple of that, which the system may back by a hugepage. */
+#define QUARRY_GFP_TRANSHUGE_LIGHT                                                                                     \
+    ((QUARRY_GFP_HIGHUSER_MOVABLE | QUARRY___GFP_COMP | QUARRY___GFP_NOMEMALLOC | QUARRY___GFP_NOWARN) &               \
+     ~QUARRY___GFP_RECLAIM)
+#define QUARRY_GFP_TRANSHUGE (QUARRY_GFP_TRANSHUGE_LIGHT | QUARRY___GFP_DIRECT_RECLAIM)
+
+static inline bool quarry_gfpflags_allow_blocking(quarry_gfp_t flags) QUARRY_NOTHROW {
+    return (flags & QUARRY___GFP_DIRECT_RECLAIM) != 0;
+}
 
 /* What kmalloc(0) gives: no NULL, no memory, and kfree takes it. */
 #define QUARRY_ZERO_SIZE_PTR ((void *)16)
@@ -82,10 +91,14 @@ typedef unsigned int quarry_gfp_t;
 /* The largest kmalloc: the kernel's with 4 KiB pages, order 10. */
 #define QUARRY_KMALLOC_MAX_SIZE ((size_t)1 << 22)
 
-/* nr * bytes, or SIZE_MAX, which no function here serves. */
+/* nr * bytes, and the sum, or SIZE_MAX, which no function here serves. */
 static inline size_t quarry_size_mul(size_t nr, size_t bytes) QUARRY_NOTHROW {
     size_t product;
     return __builtin_mul_overflow(nr, bytes, &product) ? SIZE_MAX : product;
+}
+static inline size_t quarry_size_add(size_t a, size_t b) QUARRY_NOTHROW {
+    size_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
 }
 
 /* --- kmalloc --- */
@@ -162,6 +175,24 @@ static inline void *quarry_krealloc_array(void *p, size_t nr, size_t size, quarr
 #define QUARRY_MEMALLOC_NORECLAIM 4u /* no shrinkers, and the reserve may be drawn on: for who is freeing memory */
 unsigned quarry_memalloc_save(unsigned scopes) QUARRY_NOTHROW;
 void quarry_memalloc_restore(unsigned scopes, unsigned before) QUARRY_NOTHROW;
+static inline unsigned quarry_memalloc_noio_save(void) QUARRY_NOTHROW {
+    return quarry_memalloc_save(QUARRY_MEMALLOC_NOIO);
+}
+static inline void quarry_memalloc_noio_restore(unsigned before) QUARRY_NOTHROW {
+    quarry_memalloc_restore(QUARRY_MEMALLOC_NOIO, before);
+}
+static inline unsigned quarry_memalloc_nofs_save(void) QUARRY_NOTHROW {
+    return quarry_memalloc_save(QUARRY_MEMALLOC_NOFS);
+}
+static inline void quarry_memalloc_nofs_restore(unsigned before) QUARRY_NOTHROW {
+    quarry_memalloc_restore(QUARRY_MEMALLOC_NOFS, before);
+}
+static inline unsigned quarry_memalloc_noreclaim_save(void) QUARRY_NOTHROW {
+    return quarry_memalloc_save(QUARRY_MEMALLOC_NORECLAIM);
+}
+static inline void quarry_memalloc_noreclaim_restore(unsigned before) QUARRY_NOTHROW {
+    quarry_memalloc_restore(QUARRY_MEMALLOC_NORECLAIM, before);
+}
 /* The flags, less what this thread's scopes forbid. */
 quarry_gfp_t quarry_current_gfp_context(quarry_gfp_t flags) QUARRY_NOTHROW;
 
@@ -175,6 +206,9 @@ void *quarry_kmalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTH
  * what fits stays on its node. */
 void *quarry_krealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags,
                                  int node) QUARRY_NOTHROW;
+static inline void *quarry_krealloc_node(const void *p, size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
+    return quarry_krealloc_node_align(p, size, 1, flags, node);
+}
 static inline void *quarry_kzalloc_node(size_t size, quarry_gfp_t flags, int node) QUARRY_NOTHROW {
     return quarry_kmalloc_node(size, flags | QUARRY___GFP_ZERO, node);
 }
@@ -211,6 +245,7 @@ static inline void *quarry_kmemdup_array(const void *src, size_t nr, size_t size
 
 #include <quarry/kmem_account.h>
 #include <quarry/kmem_cache.h>
+#include <quarry/kmem_obj.h>
 #include <quarry/kmem_pages.h>
 #include <quarry/kmem_vmalloc.h>
 #include <quarry/mempool.h>

@@ -58,11 +58,11 @@ typedef unsigned int quarry_slab_flags_t;
 
 /* All zeros is the default. */
 struct quarry_kmem_cache_args {
-    unsigned int align;          /* bytes, a power of two; 0: 16 */
+    unsigned int align;          /* bytes, in whole words a power of two; 0: 16 */
     unsigned int useroffset;     /* of each object, what may be copied to and from users: kept, shown, never merged */
     unsigned int usersize;       /* bytes from useroffset on */
     unsigned int freeptr_offset; /* bytes; checked, and else without effect: nothing is kept inside free objects */
-    bool use_freeptr_offset;     /* for QUARRY_SLAB_TYPESAFE_BY_RCU alone */
+    bool use_freeptr_offset;     /* for QUARRY_SLAB_TYPESAFE_BY_RCU, or with a constructor (Linux 7.0), alone */
     void (*ctor)(void *);        /* called once for each object when its slab is made, not at each allocation */
     unsigned int sheaf_capacity; /* objects of a CPU's magazine, at most 510; 0: by size. Never merges */
 };
@@ -83,6 +83,12 @@ struct quarry_kmem_cache *quarry_kmem_cache_create_args(const char *name, unsign
 struct quarry_kmem_cache *quarry_kmem_cache_create_usercopy(const char *name, unsigned int size, unsigned int align,
                                                             quarry_slab_flags_t flags, unsigned int useroffset,
                                                             unsigned int usersize, void (*ctor)(void *)) QUARRY_NOTHROW;
+/* A cache named after a struct, of its size and alignment; and one whose field may be copied to and from users. */
+#define QUARRY_KMEM_CACHE(type, flags)                                                                                 \
+    quarry_kmem_cache_create(#type, sizeof(struct type), __alignof__(struct type), (flags), NULL)
+#define QUARRY_KMEM_CACHE_USERCOPY(type, flags, field)                                                                 \
+    quarry_kmem_cache_create_usercopy(#type, sizeof(struct type), __alignof__(struct type), (flags),                   \
+                                      offsetof(struct type, field), sizeof(((struct type *)0)->field), NULL)
 /* NULL does nothing. Objects that are still out are listed on stderr, and they, their slabs and the cache then stay for
  * good. Nobody may use the cache during the call or after it. Not for signal handlers. */
 void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) QUARRY_NOTHROW;
@@ -172,7 +178,7 @@ void quarry_core1_class_free(const struct quarry_core1_class *c, void *p) QUARRY
 /* --- sheaves: objects set aside for allocations that must not fail --- */
 
 struct quarry_slab_sheaf;
-/* A sheaf of size objects of s, 1 or more; NULL without memory. A sheaf belongs to one thread at a time. */
+/* A sheaf of size objects of s, 1 or more; NULL for 0, and without memory. A sheaf belongs to one thread at a time. */
 struct quarry_slab_sheaf *quarry_kmem_cache_prefill_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags,
                                                           unsigned int size) QUARRY_NOTHROW;
 /* So that there are size objects in it, at least. 0, or -ENOMEM with the sheaf as it was; *sheaf may become another. */

@@ -74,11 +74,37 @@ unsigned long quarry_alloc_pages_bulk(quarry_gfp_t flags, unsigned long nr, stru
 /* bytes, 1 to 4 MiB, in as many single pages as hold them, one after the other. NULL for 0. */
 void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) QUARRY_NOTHROW;
 
+/* Forms of these: one page, its address, zeroed, from memory for devices; each page from the node, or the nearest with
+ * memory; and so the exact ones. */
+static inline struct quarry_page *quarry_alloc_page(quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry_alloc_pages(flags, 0);
+}
+static inline unsigned long quarry___get_free_page(quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry___get_free_pages(flags, 0);
+}
+static inline unsigned long quarry_get_zeroed_page(quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry___get_free_pages(flags | QUARRY___GFP_ZERO, 0);
+}
+static inline unsigned long quarry___get_dma_pages(quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW {
+    return quarry___get_free_pages(flags | QUARRY_GFP_DMA, order);
+}
+static inline unsigned long quarry_alloc_pages_bulk_node(quarry_gfp_t flags, int node, unsigned long nr,
+                                                         struct quarry_page **pages) QUARRY_NOTHROW {
+    for (unsigned long i = 0; i < nr; i++) {
+        if (pages[i] == NULL && (pages[i] = quarry_alloc_pages_node(node, flags, 0)) == NULL)
+            return i;
+    }
+    return nr;
+}
+void *quarry_alloc_pages_exact_nid(int node, size_t bytes, quarry_gfp_t flags) QUARRY_NOTHROW;
+
 /* Drops a reference. The last one frees the pages; where another remains, all but the first page are freed, unless the
  * allocation is compound. order: as allocated, anything else is misuse. */
 void quarry___free_pages(struct quarry_page *page, unsigned order) QUARRY_NOTHROW;
+static inline void quarry___free_page(struct quarry_page *page) QUARRY_NOTHROW { quarry___free_pages(page, 0); }
 /* 0 is let pass. */
 void quarry_free_pages(unsigned long addr, unsigned order) QUARRY_NOTHROW;
+static inline void quarry_free_page(unsigned long addr) QUARRY_NOTHROW { quarry_free_pages(addr, 0); }
 /* bytes as allocated. */
 void quarry_free_pages_exact(void *addr, size_t bytes) QUARRY_NOTHROW;
 /* From 2^order pages that are not compound to as many allocations of one page, each with one reference more. */
@@ -136,6 +162,11 @@ void quarry_put_page(struct quarry_page *page) QUARRY_NOTHROW;
 int quarry_page_count(const struct quarry_page *page) QUARRY_NOTHROW;
 /* First page of a compound allocation; page itself where it is none. */
 struct quarry_page *quarry_compound_head(struct quarry_page *page) QUARRY_NOTHROW;
+/* That of the page an address lies in; NULL as quarry_virt_to_page(). */
+static inline struct quarry_page *quarry_virt_to_head_page(const void *addr) QUARRY_NOTHROW {
+    struct quarry_page *page = quarry_virt_to_page(addr);
+    return page == NULL ? NULL : quarry_compound_head(page);
+}
 /* Order of a compound allocation, by its first page; 0 else. */
 unsigned quarry_compound_order(const struct quarry_page *page) QUARRY_NOTHROW;
 

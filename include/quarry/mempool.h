@@ -46,6 +46,19 @@ int quarry_mempool_init_flags(quarry_mempool_t *pool, int min_nr, quarry_mempool
                               quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags) QUARRY_NOTHROW;
 quarry_mempool_t *quarry_mempool_create_flags(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
                                               void *pool_data, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* As the kernel has them: elements are of no node in particular. */
+static inline quarry_mempool_t *quarry_mempool_create_node(int min_nr, quarry_mempool_alloc_t *alloc,
+                                                           quarry_mempool_free_t *free_fn, void *pool_data,
+                                                           quarry_gfp_t flags, int node) QUARRY_NOTHROW {
+    (void)node;
+    return quarry_mempool_create_flags(min_nr, alloc, free_fn, pool_data, flags);
+}
+static inline int quarry_mempool_init_node(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
+                                           quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags,
+                                           int node) QUARRY_NOTHROW {
+    (void)node;
+    return quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, flags);
+}
 /* The reserve goes back. Nobody may use the pool any more; elements that are out are the caller's to free. */
 void quarry_mempool_exit(quarry_mempool_t *pool) QUARRY_NOTHROW;
 /* And the pool, which create made. NULL does nothing. */
@@ -56,7 +69,7 @@ int quarry_mempool_resize(quarry_mempool_t *pool, int new_min_nr) QUARRY_NOTHROW
 
 /* An element: new, without waiting; else from the reserve; with __GFP_DIRECT_RECLAIM else by all means alloc has, and
  * at last by waiting for a free, so that it is never NULL then. Without that flag no lock is taken, and none is waited
- * for. __GFP_ZERO warns once and is dropped. */
+ * for. alloc is asked with __GFP_NOWARN and __GFP_NOMEMALLOC added. __GFP_ZERO warns once and is dropped. */
 void *quarry_mempool_alloc(quarry_mempool_t *pool, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* From the reserve or NULL. Async-signal-safe. */
 void *quarry_mempool_alloc_preallocated(quarry_mempool_t *pool) QUARRY_NOTHROW;
@@ -72,7 +85,9 @@ static inline bool quarry_mempool_is_saturated(const quarry_mempool_t *pool) QUA
     return __atomic_load_n(&pool->curr_nr, __ATOMIC_RELAXED) >= __atomic_load_n(&pool->min_nr, __ATOMIC_RELAXED);
 }
 
-/* Elements are objects of a cache without constructor: pool_data is the cache. */
+/* Elements are objects of a cache: pool_data is the cache. One with a constructor warns once, for who gets an element
+ * of the reserve gets it as it was freed. Where the cache is debugged with P, or kmalloc is for the next two, an
+ * element of the reserve is poison, and one that somebody wrote to is reported when it is taken out. */
 void *quarry_mempool_alloc_slab(quarry_gfp_t flags, void *pool_data) QUARRY_NOTHROW;
 void quarry_mempool_free_slab(void *element, void *pool_data) QUARRY_NOTHROW;
 /* Elements are kmalloc'ed: pool_data is their size. */

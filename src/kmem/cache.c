@@ -78,9 +78,12 @@ static bool may_merge(quarry_slab_flags_t flags, const struct quarry_kmem_cache_
     return (flags & FLAGS_MERGE_NEVER) == 0 && args->ctor == NULL && args->usersize == 0 && args->sheaf_capacity == 0;
 }
 
+/* As asked for, in whole words, as the kernel does. */
+static size_t align_in_words(unsigned align) { return round_up((size_t)align, sizeof(void *)); }
+
 /* The kernel's calculate_alignment(): a cache line, or the smallest part of it that holds an object. */
-static unsigned align_of(unsigned size, unsigned align, quarry_slab_flags_t flags) {
-    align = MAX(align, (unsigned)MIN_ALIGN_BYTES);
+static unsigned align_of(unsigned size, unsigned asked, quarry_slab_flags_t flags) {
+    unsigned align = MAX((unsigned)align_in_words(asked), (unsigned)MIN_ALIGN_BYTES);
     if ((flags & QUARRY_SLAB_HWCACHE_ALIGN) == 0)
         return align;
     unsigned line = LINE_BYTES;
@@ -90,11 +93,12 @@ static unsigned align_of(unsigned size, unsigned align, quarry_slab_flags_t flag
 }
 
 bool kmem_cache_args_valid(unsigned size, const struct quarry_kmem_cache_args *args, quarry_slab_flags_t flags) {
-    bool freeptr =
-        !args->use_freeptr_offset || ((flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && args->freeptr_offset < size &&
-                                      args->freeptr_offset % FREEPTR_ALIGN_BYTES == 0);
+    bool keeps_content = (flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 || args->ctor != NULL;
+    bool freeptr = !args->use_freeptr_offset ||
+                   (keeps_content && args->freeptr_offset < size && args->freeptr_offset % FREEPTR_ALIGN_BYTES == 0);
+    size_t align = align_in_words(args->align);
     return size - 1 < QUARRY_KMEM_CACHE_MAX_SIZE && (flags & ~FLAGS_KNOWN) == 0 && freeptr &&
-           (args->align == 0 || (is_pow2(args->align) && args->align <= QUARRY_KMEM_CACHE_MAX_SIZE));
+           (align == 0 || (is_pow2(align) && align <= QUARRY_KMEM_CACHE_MAX_SIZE));
 }
 
 /* What the kernel warns about and then does without. */
@@ -514,7 +518,7 @@ static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
 }
 
-static void *zeroed(struct quarry_kmem_cache *s, quarry_gfp_t flags, void *p) {
+void *kmem_cache_zeroed(const struct quarry_kmem_cache *s, quarry_gfp_t flags, void *p) {
     static _Atomic(bool) said;
     if (p == NULL || (flags & QUARRY___GFP_ZERO) == 0)
         return p;
@@ -584,7 +588,7 @@ static void *alloc_by_rules(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
 }
 
 static NOINLINE void *alloc_by_flags(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
-    return zeroed(s, flags, alloc_by_rules(s, flags));
+    return kmem_cache_zeroed(s, flags, alloc_by_rules(s, flags));
 }
 
 FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
@@ -596,18 +600,18 @@ FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp
 /* Shrinkers that a limit asks see the flags, as ever. */
 void *kmem_cache_alloc_once(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if (!kmem_may_block(flags))
-        return zeroed(s, flags, quarry_core1_class_alloc_atomic(&s->class, false));
+        return kmem_cache_zeroed(s, flags, quarry_core1_class_alloc_atomic(&s->class, false));
     quarry_gfp_t before = kmem_gfp_inside_set(flags);
     void *p = quarry_core1_class_alloc(&s->class);
     (void)kmem_gfp_inside_set(before);
-    return zeroed(s, flags, p);
+    return kmem_cache_zeroed(s, flags, p);
 }
 
 void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
     flags = kmem_gfp_node_flags(flags);
     if (node < 0 && !is_strict(flags))
         return quarry_kmem_cache_alloc(s, flags);
-    return zeroed(s, flags, charged(s, flags, alloc_by_node(s, flags, node)));
+    return kmem_cache_zeroed(s, flags, charged(s, flags, alloc_by_node(s, flags, node)));
 }
 
 FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
@@ -640,7 +644,7 @@ int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags
         return 0;
     }
     for (size_t i = 0; (flags & QUARRY___GFP_ZERO) != 0 && i < nr; i++)
-        memset(objs[i], 0, s->object_bytes);
+        (void)kmem_cache_zeroed(s, flags, objs[i]);
     return (int)nr;
 }
 

@@ -74,6 +74,10 @@ struct quarry_kmem_cache *kmem_cache_new_once(struct quarry_kmem_cache *_Atomic 
 /* An object for who has another place to ask: no retries, and no reserve. Not of a node. */
 void *kmem_cache_alloc_once(struct quarry_kmem_cache *s, quarry_gfp_t flags);
 
+/* p, an object of s or NULL, zeroed where the flags ask for it, about which there is a warning if s has a constructor.
+ */
+void *kmem_cache_zeroed(const struct quarry_kmem_cache *s, quarry_gfp_t flags, void *p);
+
 /* An object of kmalloc's caches for __GFP_RECLAIMABLE (buckets.c), by kmem_cache_alloc_once(). NULL: it is to come from
  * where others do. */
 void *kmem_reclaimable_kmalloc(size_t size, quarry_gfp_t flags);

@@ -515,6 +515,11 @@ size_t kmem_debug_kmalloc_bytes(size_t size) {
     return s == NULL ? 0 : s->object_bytes;
 }
 
+bool kmem_debug_kmalloc_poisons(size_t size) {
+    const struct quarry_kmem_cache *s = kmalloc_cache(size);
+    return s != NULL && s->debug->poisons_object;
+}
+
 static enum kmem_zeroed zeroed_by(quarry_gfp_t flags) {
     return (flags & QUARRY___GFP_ZERO) != 0 ? KMEM_ZEROED : KMEM_NOT_ZEROED;
 }

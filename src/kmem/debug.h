@@ -192,5 +192,7 @@ bool kmem_debug_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p);
 bool kmem_debug_krealloc(const void *p, size_t size, quarry_gfp_t flags, void **ret_p);
 /* Bytes of the kmalloc cache that serves size, or 0. */
 size_t kmem_debug_kmalloc_bytes(size_t size);
+/* Whether objects of size bytes are poisoned while they are free. */
+bool kmem_debug_kmalloc_poisons(size_t size);
 
 #endif

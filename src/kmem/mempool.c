@@ -16,7 +16,7 @@
  * Reclamation None: a link read through an old head is discarded, because every change of a head changes its tag. Of a
  *             thread that is inside at a fork, the child may lose one node, and keep one element less.
  */
-#include "kmem/cache.h"
+#include "kmem/debug.h"
 
 #pragma GCC visibility push(default)
 #include "quarry/mempool.h"
@@ -25,6 +25,7 @@
 #include "base/bits.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { FIRST_NODES = 16, BLOCKS_NR = 27, WAIT_MS = 5000, TAG_SHIFT = 32 };
@@ -38,6 +39,7 @@ struct node {
 struct quarry_mempool_reserve {
     _Atomic(u64) idle, kept; /* number of the top node | tag << 32 */
     u32 nodes_nr;
+    size_t poison_bytes; /* of an element, while it is kept; 0: it is left as it is */
     struct node *blocks[BLOCKS_NR];
 };
 
@@ -72,6 +74,51 @@ static u32 stack_pop(struct quarry_mempool_reserve *r, _Atomic(u64) *stack) {
             return (u32)head;
     }
     return 0;
+}
+
+/* --- poison, as the kernel's check_element() --- */
+
+/* Elements of the pool's own making have no content while they are kept, and where their memory is debugged with P it
+ * is known that nobody writes to them. What a program's function makes may have some. */
+static size_t poison_bytes(const quarry_mempool_t *pool) {
+    if (pool->alloc == quarry_mempool_alloc_slab) {
+        const struct quarry_kmem_cache *s = pool->pool_data;
+        return s->debug != NULL && s->debug->poisons_object ? s->object_bytes : 0;
+    }
+    size_t size = pool->alloc == quarry_mempool_kmalloc ? (size_t)pool->pool_data : 0;
+    return size != 0 && kmem_debug_kmalloc_poisons(size) ? size : 0;
+}
+
+static void poison_set(u8 *element, size_t bytes) {
+    memset(element, KMEM_POISON_FREE, bytes - 1);
+    element[bytes - 1] = KMEM_POISON_END;
+}
+
+/* at: the first byte that is wrong. */
+static void poison_report(const quarry_mempool_t *pool, const u8 *element, size_t bytes, size_t at) {
+    enum { AROUND = 8, HEX_CHARS = 3 };
+    size_t from = at - MIN(at, (size_t)AROUND), to = MIN(at + AROUND, bytes);
+    char shown[2 * AROUND * HEX_CHARS + 1] = "";
+    int chars = 0;
+    for (size_t i = from; i < to; i++)
+        chars += snprintf(shown + chars, sizeof(shown) - (size_t)chars, "%x ", element[i]);
+    kmem_report_begin();
+    kmem_print("BUG: mempool element poison mismatch\n");
+    kmem_print("Mempool %p size %zu\n", (const void *)pool, bytes);
+    kmem_print(" nr=%d @ %p: %s0x%s%s\n", __atomic_load_n(&pool->curr_nr, __ATOMIC_RELAXED), (const void *)element,
+               from > 0 ? "... " : "", shown, to < bytes ? "..." : "");
+    kmem_stack_print();
+    kmem_report_end();
+}
+
+static void poison_check(const quarry_mempool_t *pool, u8 *element, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++) {
+        if (element[i] != (i == bytes - 1 ? KMEM_POISON_END : KMEM_POISON_FREE)) {
+            poison_report(pool, element, bytes, i);
+            return;
+        }
+    }
+    memset(element, KMEM_POISON_INUSE, bytes);
 }
 
 /* --- the reserve --- */
@@ -127,6 +174,8 @@ static bool reserve_put(quarry_mempool_t *pool, void *element) {
     struct quarry_mempool_reserve *r = pool->reserve;
     if (!place_reserve(pool))
         return false;
+    if (UNLIKELY(r->poison_bytes != 0))
+        poison_set(element, r->poison_bytes);
     u32 number = stack_pop(r, &r->idle);
     node_at(r, number)->element = element;
     stack_push(r, &r->kept, number);
@@ -143,6 +192,8 @@ static void *reserve_take(quarry_mempool_t *pool) {
     stack_push(r, &r->idle, number);
     /* order: release: the node is idle before its place is free for another.                  pairs: [mempool.place] */
     (void)__atomic_fetch_sub(&pool->curr_nr, 1, __ATOMIC_RELEASE);
+    if (UNLIKELY(r->poison_bytes != 0))
+        poison_check(pool, element, r->poison_bytes);
     return element;
 }
 
@@ -168,6 +219,7 @@ int quarry_mempool_init_flags(quarry_mempool_t *pool, int min_nr, quarry_mempool
     pool->reserve = quarry_core1_zalloc(sizeof(*pool->reserve));
     if (pool->reserve == NULL)
         return -ENOMEM;
+    pool->reserve->poison_bytes = poison_bytes(pool);
     if (nodes_make(pool->reserve, (u32)least(min_nr)) && reserve_fill(pool, flags))
         return 0;
     quarry_mempool_exit(pool);
@@ -259,7 +311,8 @@ void *quarry_mempool_alloc(quarry_mempool_t *pool, quarry_gfp_t flags) {
     static _Atomic(bool) said;
     if (UNLIKELY((flags & QUARRY___GFP_ZERO) != 0))
         kmem_warn_once(&said, flags, "quarry: warning: __GFP_ZERO for a mempool dropped\n");
-    flags = (flags & ~QUARRY___GFP_ZERO) | QUARRY___GFP_NOWARN;
+    /* What lacks is in this reserve, and not to be taken from the heap's. */
+    flags = (flags & ~QUARRY___GFP_ZERO) | QUARRY___GFP_NOWARN | QUARRY___GFP_NOMEMALLOC;
     void *element = pool->alloc(flags & ~(QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO), pool->pool_data);
     if (element == NULL)
         element = reserve_take(pool);
@@ -277,7 +330,12 @@ void quarry_mempool_free(void *element, quarry_mempool_t *pool) {
 
 /* --- what elements are made of --- */
 
+/* An element of the reserve is not as its constructor left it. */
 void *quarry_mempool_alloc_slab(quarry_gfp_t flags, void *pool_data) {
+    static _Atomic(bool) said;
+    const struct quarry_kmem_cache *s = pool_data;
+    if (UNLIKELY(s->args.ctor != NULL))
+        kmem_warn_once(&said, 0, "quarry: warning: mempool of a cache with a constructor\n");
     return quarry_kmem_cache_alloc(pool_data, flags);
 }
 

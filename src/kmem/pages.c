@@ -119,7 +119,7 @@ static void uncharge(struct quarry_core1_given given) {
 struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) {
     if (UNLIKELY(order > QUARRY_MAX_PAGE_ORDER))
         return order_refused(flags);
-    bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY_GFP_ZONES)) == 0;
+    bool plain = (flags & (QUARRY___GFP_NORETRY | QUARRY___GFP_NOFAIL | QUARRY_GFP_ZONES)) == 0;
     struct quarry_page *page = LIKELY(plain) ? pages_get(order, flags, node) : NULL;
     page = LIKELY(page != NULL) ? page : pages_hard(flags, order, node);
     return LIKELY((flags & QUARRY___GFP_ACCOUNT) == 0) ? page : charged_or_none(page, order, flags);
@@ -143,12 +143,12 @@ unsigned long quarry_alloc_pages_bulk(quarry_gfp_t flags, unsigned long nr, stru
 }
 
 /* What the request rounded up to a power of two has too much goes back at once. */
-void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
+void *quarry_alloc_pages_exact_nid(int node, size_t bytes, quarry_gfp_t flags) {
     if (bytes == 0)
         return NULL;
     unsigned order =
         bytes > (QUARRY_PAGE_SIZE << QUARRY_MAX_PAGE_ORDER) ? QUARRY_MAX_PAGE_ORDER + 1 : quarry_get_order(bytes);
-    struct quarry_page *page = quarry_alloc_pages(flags & ~QUARRY___GFP_COMP, order);
+    struct quarry_page *page = quarry_alloc_pages_node(node, flags & ~QUARRY___GFP_COMP, order);
     if (page == NULL)
         return NULL;
     size_t nr = (bytes + QUARRY_PAGE_SIZE - 1) >> QUARRY_PAGE_SHIFT;
@@ -156,6 +156,10 @@ void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
     for (size_t i = (size_t)1 << order; i-- > nr;)
         uncharge(quarry_core1_pages_free(page + i, 0));
     return page->quarry_addr;
+}
+
+void *quarry_alloc_pages_exact(size_t bytes, quarry_gfp_t flags) {
+    return quarry_alloc_pages_exact_nid(QUARRY_NUMA_NO_NODE, bytes, flags);
 }
 
 void quarry___free_pages(struct quarry_page *page, unsigned order) { uncharge(quarry_core1_pages_free(page, order)); }

@@ -5,6 +5,7 @@
  * beyond the limit, too.
  */
 #include "kmem/account.h"
+#include "kmem/cache.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,7 +47,7 @@ static bool sheaf_fill(struct quarry_slab_sheaf *sheaf, quarry_gfp_t flags, unsi
 
 struct quarry_slab_sheaf *quarry_kmem_cache_prefill_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t flags,
                                                           unsigned size) {
-    struct quarry_slab_sheaf *sheaf = sheaf_new(s, flags, size);
+    struct quarry_slab_sheaf *sheaf = size == 0 ? NULL : sheaf_new(s, flags, size);
     if (sheaf != NULL && !sheaf_fill(sheaf, flags, size)) {
         quarry_kfree(sheaf);
         return NULL;
@@ -83,7 +84,7 @@ void *quarry_kmem_cache_alloc_from_sheaf(struct quarry_kmem_cache *s, quarry_gfp
     void *p = sheaf->objs[--sheaf->objs_nr];
     if (kmem_cache_charges(s, flags))
         (void)quarry_kmem_cache_charge(p, (flags & ~QUARRY___GFP_DIRECT_RECLAIM) | QUARRY___GFP_HIGH);
-    return (flags & QUARRY___GFP_ZERO) != 0 ? memset(p, 0, s->object_bytes) : p;
+    return kmem_cache_zeroed(s, flags, p);
 }
 
 unsigned quarry_kmem_cache_sheaf_size(const struct quarry_slab_sheaf *sheaf) { return sheaf->objs_nr; }

@@ -4,6 +4,7 @@
 #include "kernel.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/vmalloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,6 +34,8 @@ static struct kmem_cache *cache_of(unsigned size) {
 
 /* --- making --- */
 
+static void nothing(void *p) { (void)p; }
+
 struct point {
     _Alignas(32) long x;
     long y;
@@ -47,12 +50,14 @@ struct point_of_user {
 static void forms(size_t unused) {
     (void)unused;
     struct kmem_cache_args args = {.align = 128, .useroffset = 8, .usersize = 16};
+    const struct kmem_cache_args freeptr = {.use_freeptr_offset = true, .freeptr_offset = 8, .ctor = nothing};
     struct kmem_cache *five = kmem_cache_create("five", 20, 0, SLAB_NO_MERGE, NULL);
     struct kmem_cache *four = kmem_cache_create("four", 200, &args, SLAB_NO_MERGE);
     struct kmem_cache *plain = kmem_cache_create("plain", 200, NULL, SLAB_NO_MERGE);
     struct kmem_cache *of_type = KMEM_CACHE(point, SLAB_NO_MERGE);
     struct kmem_cache *of_field = KMEM_CACHE_USERCOPY(point_of_user, 0, name);
-    CHECK(five && four && plain && of_type && of_field);
+    struct kmem_cache *constructed = kmem_cache_create("constructed", 40, &freeptr, 0);
+    CHECK(five && four && plain && of_type && of_field && constructed);
     CHECK(kmem_cache_size(five) == 20 && info_of(five).slot_bytes == 32 && info_of(five).align_bytes == 16);
     struct quarry_kmem_cache_info info = info_of(four);
     CHECK(info.object_bytes == 200 && info.slot_bytes == 256 && info.align_bytes == 128);
@@ -67,6 +72,7 @@ static void forms(size_t unused) {
     kmem_cache_destroy(plain);
     kmem_cache_destroy(of_type);
     kmem_cache_destroy(of_field);
+    kmem_cache_destroy(constructed);
     kmem_cache_destroy(NULL);
 }
 
@@ -86,6 +92,10 @@ static const struct {
     {5000, 4096, 4096, 0},
     {100, 65536, 65536, 0},
     {40000, 32768, 32768, SLAB_HWCACHE_ALIGN},
+    {100, 3, 16, 0}, /* in whole words */
+    {100, 12, 16, 0},
+    {100, 25, 32, 0},
+    {100, 57, 64, SLAB_HWCACHE_ALIGN},
 };
 
 static void alignment(size_t unused) {
@@ -109,7 +119,7 @@ static void alignment(size_t unused) {
     }
 }
 
-static void panicking(void) { (void)kmem_cache_create("panic", 8, 3, SLAB_PANIC, NULL); }
+static void panicking(void) { (void)kmem_cache_create("panic", 8, 24, SLAB_PANIC, NULL); }
 
 /* With a limit of 32 MiB: all or nothing, and nothing lost; with magazines, and without. */
 static void out_of_memory(struct kmem_cache *s) {
@@ -146,12 +156,16 @@ static void limited(void) {
 static void refused(void) {
     struct kmem_cache_args bad_align = {.align = 24}, bad_freeptr = {.use_freeptr_offset = true, .freeptr_offset = 8};
     struct kmem_cache_args far_freeptr = {.use_freeptr_offset = true, .freeptr_offset = 64};
+    struct kmem_cache_args odd_freeptr = {.use_freeptr_offset = true, .freeptr_offset = 4};
+    struct kmem_cache_args large_align = {.align = UINT_MAX};
     CHECK(kmem_cache_create("zero", 0, 0, 0, NULL) == NULL);
     CHECK(kmem_cache_create("huge", QUARRY_KMEM_CACHE_MAX_SIZE + 1, 0, 0, NULL) == NULL);
     CHECK(kmem_cache_create("flags", 8, 0, 0x40000000, NULL) == NULL);
     CHECK(kmem_cache_create("align", 8, &bad_align, 0) == NULL);
     CHECK(kmem_cache_create("freeptr", 64, &bad_freeptr, 0) == NULL);
     CHECK(kmem_cache_create("freeptr", 64, &far_freeptr, SLAB_TYPESAFE_BY_RCU) == NULL);
+    CHECK(kmem_cache_create("freeptr", 64, &odd_freeptr, SLAB_TYPESAFE_BY_RCU) == NULL);
+    CHECK(kmem_cache_create("align", 64, &large_align, 0) == NULL);
     CHECK(quarry_kmem_cache_create(NULL, 8, 0, 0, NULL) == NULL);
 }
 
@@ -167,8 +181,6 @@ static void largest(size_t unused) {
 }
 
 /* --- merging --- */
-
-static void nothing(void *p) { (void)p; }
 
 static void merging(size_t unused) {
     (void)unused;
@@ -387,6 +399,8 @@ static void sheaves(size_t unused) {
     struct kmem_cache *s = cache_of(100), *other = cache_of(100);
     struct slab_sheaf *sheaf = kmem_cache_prefill_sheaf(s, GFP_KERNEL, 10);
     CHECK(sheaf != NULL && kmem_cache_sheaf_size(sheaf) == 10);
+    CHECK(kmem_cache_prefill_sheaf(s, GFP_KERNEL, 0) == NULL);
+    CHECK(kmem_cache_refill_sheaf(other, GFP_KERNEL, &sheaf, 10) == -EINVAL && kmem_cache_sheaf_size(sheaf) == 10);
     CHECK(kmem_cache_alloc_from_sheaf(other, GFP_KERNEL, sheaf) == NULL);
     for (int i = 0; i < 10; i++) {
         CHECK((objs[i] = kmem_cache_alloc_from_sheaf(s, i % 2 ? __GFP_ZERO : 0, sheaf)) != NULL);

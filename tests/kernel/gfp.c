@@ -24,12 +24,55 @@ enum { LIMIT_MIB = 64 };
 /* A mapping is never at hand: what atomic contexts left to do is done. */
 static void slow_call(void) { kfree(kmalloc(opaque_size(2 << 20), GFP_KERNEL)); }
 
+/* The kernel's values (6.12), by which tracers and dumps name them, and what is made of them. */
+static const struct {
+    gfp_t flags, value;
+} values[] = {
+    {__GFP_DMA, 0x1},
+    {__GFP_HIGHMEM, 0x2},
+    {__GFP_DMA32, 0x4},
+    {__GFP_MOVABLE, 0x8},
+    {__GFP_RECLAIMABLE, 0x10},
+    {__GFP_HIGH, 0x20},
+    {__GFP_IO, 0x40},
+    {__GFP_FS, 0x80},
+    {__GFP_ZERO, 0x100},
+    {__GFP_DIRECT_RECLAIM, 0x400},
+    {__GFP_KSWAPD_RECLAIM, 0x800},
+    {__GFP_WRITE, 0x1000},
+    {__GFP_NOWARN, 0x2000},
+    {__GFP_RETRY_MAYFAIL, 0x4000},
+    {__GFP_NOFAIL, 0x8000},
+    {__GFP_NORETRY, 0x10000},
+    {__GFP_MEMALLOC, 0x20000},
+    {__GFP_COMP, 0x40000},
+    {__GFP_NOMEMALLOC, 0x80000},
+    {__GFP_HARDWALL, 0x100000},
+    {__GFP_THISNODE, 0x200000},
+    {__GFP_ACCOUNT, 0x400000},
+    {__GFP_RECLAIM, 0xc00},
+    {GFP_ATOMIC, 0x820},
+    {GFP_KERNEL, 0xcc0},
+    {GFP_KERNEL_ACCOUNT, 0x400cc0},
+    {GFP_NOWAIT, 0x2800},
+    {GFP_NOIO, 0xc00},
+    {GFP_NOFS, 0xc40},
+    {GFP_USER, 0x100cc0},
+    {GFP_DMA, 0x1},
+    {GFP_DMA32, 0x4},
+    {GFP_HIGHUSER, 0x100cc2},
+    {GFP_HIGHUSER_MOVABLE, 0x100cca},
+    {GFP_TRANSHUGE_LIGHT, 0x1c20ca},
+    {GFP_TRANSHUGE, 0x1c24ca},
+};
+
 static void combinations(size_t unused) {
     (void)unused;
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        CHECK_MSG(values[i].flags == values[i].value, "%zu: %#x is %#x in the kernel", i, values[i].flags,
+                  values[i].value);
     CHECK(!gfpflags_allow_blocking(GFP_ATOMIC) && !gfpflags_allow_blocking(GFP_NOWAIT));
     CHECK(gfpflags_allow_blocking(GFP_KERNEL) && gfpflags_allow_blocking(GFP_NOFS));
-    CHECK((GFP_ATOMIC & __GFP_HIGH) != 0 && (GFP_NOWAIT & __GFP_HIGH) == 0 && (GFP_NOWAIT & __GFP_NOWARN) != 0);
-    CHECK(GFP_KERNEL == 0xcc0 && GFP_ATOMIC == 0x820 && __GFP_NOFAIL == 0x8000);
 }
 
 /* Who may not block gets what is at hand, GFP_ATOMIC the reserve besides, and it is filled again by who may. */

@@ -18,6 +18,7 @@ static inline bool bytes_are(const void *p, size_t from, size_t to, unsigned cha
     return true;
 }
 
+void kmalloc_ways(size_t zeroed);
 void krealloc_edges(size_t unused);
 void krealloc_grows(size_t size);
 void krealloc_zeroes(size_t size);

@@ -9,7 +9,14 @@ void krealloc_edges(size_t unused) {
     char *p = krealloc(NULL, 100, GFP_KERNEL);
     CHECK(p != NULL && ksize(p) >= 100);
     CHECK(krealloc(p, 0, GFP_KERNEL) == ZERO_SIZE_PTR);
-    CHECK(krealloc(NULL, 0, GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(krealloc(NULL, 0, GFP_KERNEL) == ZERO_SIZE_PTR && krealloc(ZERO_SIZE_PTR, 0, GFP_KERNEL) == ZERO_SIZE_PTR);
+    /* Whatever it was, it went back. */
+    struct kmem_cache *s = kmem_cache_create("given-up", 100, 0, SLAB_NO_MERGE, NULL);
+    CHECK(s != NULL && krealloc(kmem_cache_alloc(s, GFP_KERNEL), 0, GFP_KERNEL) == ZERO_SIZE_PTR);
+    struct quarry_kmem_cache_info info;
+    quarry_kmem_cache_info_get(s, &info);
+    CHECK(info.slabs == 1 && info.active_objs == 0);
+    kmem_cache_destroy(s);
     p = krealloc(ZERO_SIZE_PTR, 100, GFP_KERNEL);
     CHECK(!ZERO_OR_NULL_PTR(p));
     memset(p, 1, 100);

@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -171,6 +172,72 @@ static void order(size_t unused) {
         mempool_free(all[i], pool);
     mempool_free(all[5], pool);
     limited_end(pool);
+}
+
+/* Flags that alloc was called with, of which the first times are in vain. */
+static gfp_t asked[8];
+static int asked_nr, in_vain;
+
+static void *asking_alloc(gfp_t flags, void *pool_data) {
+    CHECK(asked_nr < 8);
+    asked[asked_nr++] = flags;
+    return in_vain-- > 0 ? NULL : mempool_kmalloc(flags | __GFP_NOFAIL | __GFP_DIRECT_RECLAIM, pool_data);
+}
+
+/* First without waiting; what lacks is not taken from the heap's reserve, and nothing is said of it. */
+static void flags(size_t unused) {
+    (void)unused;
+    mempool_t *pool = mempool_create_node(1, asking_alloc, mempool_kfree, (void *)100, GFP_NOFS, NUMA_NO_NODE);
+    CHECK(pool != NULL && asked_nr == 1 && asked[0] == GFP_NOFS);
+    void *reserved = mempool_alloc_preallocated(pool);
+    CHECK(reserved != NULL && asked_nr == 1);
+    in_vain = 1;
+    void *p = mempool_alloc(pool, GFP_KERNEL);
+    CHECK(p != NULL && asked_nr == 3);
+    CHECK(asked[1] == ((GFP_KERNEL & ~(__GFP_DIRECT_RECLAIM | __GFP_IO)) | __GFP_NOMEMALLOC | __GFP_NOWARN));
+    CHECK(asked[2] == (GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NOWARN));
+    in_vain = 1;
+    CHECK(mempool_alloc(pool, GFP_ATOMIC) == NULL && asked_nr == 4 &&
+          asked[3] == (GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN));
+    mempool_free(NULL, pool);
+    CHECK(pool->curr_nr == 0);
+    mempool_free(p, pool);
+    mempool_free(reserved, pool);
+    mempool_destroy(pool);
+}
+
+static bool kmalloc_debugged(void) { return getenv("QUARRY_SLAB_DEBUG") != NULL; }
+
+static bool is_poison(const void *p, size_t bytes) {
+    return bytes_are(p, 0, bytes - 1, 0x6b) && bytes_are(p, bytes - 1, bytes, 0xa5);
+}
+
+/* An element of the reserve: poison where its memory is debugged, else what it was, as it is in any case if a function
+ * of the program's made it. */
+static void kept_is(mempool_t *pool, size_t bytes, bool poisoned) {
+    char *p = mempool_alloc_preallocated(pool);
+    CHECK(p != NULL && (!poisoned || bytes_are(p, 0, bytes, 0x5a)));
+    memset(p, 0x11, bytes);
+    mempool_free(p, pool);
+    CHECK(pool->curr_nr == 1 && (poisoned ? is_poison(p, bytes) : bytes_are(p, 0, bytes, 0x11)));
+    CHECK(mempool_alloc_preallocated(pool) == p && bytes_are(p, 0, bytes, poisoned ? 0x5a : 0x11));
+    mempool_free(p, pool);
+    mempool_destroy(pool);
+}
+
+static void kept(size_t unused) {
+    struct kmem_cache *poisoned = kmem_cache_create("poisoned", 50, 0, SLAB_POISON, NULL);
+    struct kmem_cache *plain = kmem_cache_create("plain", 50, 0, SLAB_NO_MERGE | SLAB_NO_USER_FLAGS, NULL);
+    (void)unused;
+    CHECK(poisoned != NULL && plain != NULL);
+    kept_is(mempool_create(1, mempool_alloc_slab, mempool_free_slab, poisoned), 50, true);
+    kept_is(mempool_create_slab_pool(1, poisoned), 50, true);
+    kept_is(mempool_create_slab_pool(1, plain), 50, false);
+    kept_is(mempool_create_kmalloc_pool(1, 100), 100, kmalloc_debugged());
+    kept_is(mempool_create_kmalloc_pool(1, 9000), 9000, false); /* larger than what is debugged */
+    kept_is(mempool_create(1, asking_alloc, mempool_kfree, (void *)100), 100, false);
+    kmem_cache_destroy(poisoned);
+    kmem_cache_destroy(plain);
 }
 
 static void resizing(size_t unused) {
@@ -457,6 +524,8 @@ static const struct test_case table[] = {
     {"kvmalloc, areas", kvmallocs, 5 << 20, CASE_QUARRY},
     {"in place", in_place, 0, CASE_QUARRY},
     {"order", order, 0, CASE_QUARRY},
+    {"flags", flags, 0, CASE_QUARRY},
+    {"kept", kept, 0, CASE_QUARRY},
     {"resizing", resizing, 0, CASE_QUARRY},
     {"waiters for five", waiters, 5, CASE_QUARRY},
     {"waiters for one", waiters, 1, CASE_QUARRY},

@@ -171,6 +171,12 @@ static void at_hand(size_t unused) {
     size_t got = 0;
     CHECK(alloc_pages(__GFP_NOWARN, MAX_PAGE_ORDER) == NULL);
     pages[got++] = alloc_page(GFP_KERNEL);
+    static struct page *all[2000];
+    unsigned long nr = alloc_pages_bulk(__GFP_NOWARN, 2000, all);
+    CHECK_MSG(nr > 0 && nr < 2000 && all[nr - 1] != NULL && all[nr] == NULL, "%lu pages at once", nr);
+    CHECK(alloc_pages_bulk(__GFP_NOWARN, nr, all) == nr); /* there are as many */
+    while (nr > 0)
+        __free_page(all[--nr]);
     while (got < 2000 && (pages[got] = alloc_page(__GFP_NOWARN)) != NULL)
         got++;
     CHECK_MSG(got > 1 && got < 2000, "%zu pages", got);

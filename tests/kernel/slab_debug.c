@@ -6,6 +6,7 @@
 #include "cases.h"
 #include "kernel.h"
 
+#include <linux/mempool.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -362,6 +363,41 @@ static void failing(size_t unused) {
           5);
 }
 
+/* Elements of a pool's reserve are nobody's: who writes to one is told of when it is taken out, each time anew. */
+static void reserve(size_t at) {
+    struct kmem_cache *s = cache_of_flags("pooled", SLAB_POISON, NULL);
+    mempool_t *pool = mempool_create_slab_pool(1, s);
+    char line[200];
+    CHECK(pool != NULL);
+    listen();
+    unsigned char *p = mempool_alloc_preallocated(pool);
+    mempool_free(p, pool);
+    CHECK(mempool_alloc_preallocated(pool) == p && *heard() == '\0');
+    mempool_free(p, pool);
+    unsigned char was = p[at];
+    p[at] = 0x78;
+    listen();
+    CHECK(mempool_alloc_preallocated(pool) == p);
+    (void)snprintf(line, sizeof(line), "BUG: mempool element poison mismatch\nMempool %p size %d\n nr=0 @ %p: %s0x",
+                   (void *)pool, SIZE, (void *)p, at > 8 ? "... " : "");
+    size_t head = strlen(line);
+    const char *text = heard();
+    CHECK_MSG(strncmp(text, line, head) == 0, "said: %s", text);
+    CHECK_MSG(strstr(text + head, at == 0 ? "78 6b 6b 6b 6b 6b 6b 6b ...\nCPU: " : "6b 78 a5 \nCPU: ") != NULL,
+              "said: %s", text);
+    CHECK(times(text, "BUG") == 1 && times(text, "reserve+0x") == 1 && p[at] == 0x78 && was == 0x6b);
+    listen();
+    mempool_free(p, pool);
+    CHECK(mempool_alloc_preallocated(pool) == p);
+    CHECK(*heard() == '\0');
+    mempool_free(p, pool);
+    p[at] = 0x78;
+    listen();
+    mempool_destroy(pool);
+    CHECK(times(heard(), "poison mismatch") == 1);
+    kmem_cache_destroy(s);
+}
+
 static const struct test_case table[] = {
     {"combinations", combinations, 0, CASE_QUARRY},
     {"constructor", constructor, FZPU, CASE_QUARRY},
@@ -373,6 +409,8 @@ static const struct test_case table[] = {
     {"dump", dump, 0, CASE_QUARRY},
     {"too large", too_large, 0, CASE_QUARRY},
     {"child of fork", child_of_fork, 0, CASE_QUARRY},
+    {"reserve", reserve, 0, CASE_QUARRY},
+    {"reserve, near the end", reserve, SIZE - 2, CASE_QUARRY},
     {"race", race, 0, CASE_QUARRY},
     {"race, damaged", race, 1, CASE_QUARRY},
     {"fork in report", fork_in_report, 0, CASE_QUARRY},

@@ -247,8 +247,13 @@ static void kv_choice(size_t unused) {
         kvfree(p);
         kvfree_sensitive(q, size);
     }
+    char *secret = kvmalloc(200, GFP_KERNEL), *at = opaque(secret);
+    memset(secret, 0x37, 200);
+    kvfree_sensitive(secret, 200);
+    CHECK(memchr(opaque(at), 0x37, 200) == NULL);
     kvfree(NULL);
     kvfree(ZERO_SIZE_PTR);
+    kvfree_sensitive(ZERO_SIZE_PTR, 100);
     kvfree_sensitive(NULL, 100);
     kvfree(vmalloc(100));
     kvfree(malloc(100));
@@ -298,6 +303,12 @@ static void kv_resizing(size_t unused) {
     CHECK(kvrealloc(NULL, 0, GFP_KERNEL) == ZERO_SIZE_PTR);
     p = kvmemdup("abc", 4, GFP_KERNEL);
     CHECK(strcmp(p, "abc") == 0);
+    kvfree(p);
+    CHECK(kvmemdup("", opaque_size(0), GFP_KERNEL) == ZERO_SIZE_PTR);
+    static char large[KMALLOC_MAX_SIZE + 1];
+    memset(large, 7, sizeof(large));
+    p = kvmemdup(large, sizeof(large), GFP_KERNEL);
+    CHECK(is_vmalloc_addr(p) && bytes_are(p, 0, sizeof(large), 7));
     kvfree(p);
 }
 

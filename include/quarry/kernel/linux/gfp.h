@@ -8,7 +8,7 @@
 #include <linux/mm_types.h>
 #include <linux/numa.h>
 
-static inline bool gfpflags_allow_blocking(gfp_t flags) { return (flags & __GFP_DIRECT_RECLAIM) != 0; }
+static inline bool gfpflags_allow_blocking(gfp_t flags) { return quarry_gfpflags_allow_blocking(flags); }
 
 #define MAX_PAGE_ORDER QUARRY_MAX_PAGE_ORDER
 
@@ -18,12 +18,12 @@ static inline struct page *alloc_pages(gfp_t flags, unsigned int order) {
 static inline struct page *alloc_pages_node(int node, gfp_t flags, unsigned int order) {
     return quarry_to_page(quarry_alloc_pages_node(node, flags, order));
 }
-static inline struct page *alloc_page(gfp_t flags) { return alloc_pages(flags, 0); }
+static inline struct page *alloc_page(gfp_t flags) { return quarry_to_page(quarry_alloc_page(flags)); }
 static inline unsigned long __get_free_pages(gfp_t flags, unsigned int order) {
     return quarry___get_free_pages(flags, order);
 }
-static inline unsigned long __get_free_page(gfp_t flags) { return quarry___get_free_pages(flags, 0); }
-static inline unsigned long get_zeroed_page(gfp_t flags) { return quarry___get_free_pages(flags | __GFP_ZERO, 0); }
+static inline unsigned long __get_free_page(gfp_t flags) { return quarry___get_free_page(flags); }
+static inline unsigned long get_zeroed_page(gfp_t flags) { return quarry_get_zeroed_page(flags); }
 static inline unsigned long alloc_pages_bulk(gfp_t flags, unsigned long nr, struct page **pages) {
     return quarry_alloc_pages_bulk(flags, nr, (struct quarry_page **)(void *)pages);
 }
@@ -31,37 +31,23 @@ static inline unsigned long alloc_pages_bulk(gfp_t flags, unsigned long nr, stru
 static inline unsigned long alloc_pages_bulk_array(gfp_t flags, unsigned long nr, struct page **pages) {
     return alloc_pages_bulk(flags, nr, pages);
 }
-/* Each page from the node, or the nearest with memory. */
 static inline unsigned long alloc_pages_bulk_node(gfp_t flags, int node, unsigned long nr, struct page **pages) {
-    for (unsigned long i = 0; i < nr; i++) {
-        if (pages[i] == NULL && (pages[i] = alloc_pages_node(node, flags, 0)) == NULL)
-            return i;
-    }
-    return nr;
+    return quarry_alloc_pages_bulk_node(flags, node, nr, (struct quarry_page **)(void *)pages);
 }
 static inline void *alloc_pages_exact(size_t bytes, gfp_t flags) { return quarry_alloc_pages_exact(bytes, flags); }
 static inline void *alloc_pages_exact_nid(int node, size_t bytes, gfp_t flags) {
-    if (node < 0 || bytes == 0)
-        return quarry_alloc_pages_exact(bytes, flags);
-    unsigned int order = quarry_get_order(bytes);
-    struct quarry_page *page = quarry_alloc_pages_node(node, flags & ~__GFP_COMP, order);
-    if (page == NULL)
-        return NULL;
-    quarry_split_page(page, order);
-    for (size_t i = (size_t)1 << order; i-- > (bytes + QUARRY_PAGE_SIZE - 1) >> QUARRY_PAGE_SHIFT;)
-        quarry___free_pages(page + i, 0);
-    return page->quarry_addr;
+    return quarry_alloc_pages_exact_nid(node, bytes, flags);
 }
 static inline unsigned long __get_dma_pages(gfp_t flags, unsigned int order) {
-    return quarry___get_free_pages(flags | GFP_DMA, order);
+    return quarry___get_dma_pages(flags, order);
 }
 
 static inline void __free_pages(struct page *page, unsigned int order) {
     quarry___free_pages(quarry_of_page(page), order);
 }
-static inline void __free_page(struct page *page) { quarry___free_pages(quarry_of_page(page), 0); }
+static inline void __free_page(struct page *page) { quarry___free_page(quarry_of_page(page)); }
 static inline void free_pages(unsigned long addr, unsigned int order) { quarry_free_pages(addr, order); }
-static inline void free_page(unsigned long addr) { quarry_free_pages(addr, 0); }
+static inline void free_page(unsigned long addr) { quarry_free_page(addr); }
 static inline void free_pages_exact(void *addr, size_t bytes) { quarry_free_pages_exact(addr, bytes); }
 
 #endif

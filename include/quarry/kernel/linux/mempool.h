@@ -13,11 +13,9 @@ typedef quarry_mempool_free_t mempool_free_t;
 static inline mempool_t *mempool_create(int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn, void *pool_data) {
     return quarry_mempool_create(min_nr, alloc, free_fn, pool_data);
 }
-/* One heap serves all nodes: any node is taken for a hint. */
 static inline mempool_t *mempool_create_node(int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn,
                                              void *pool_data, gfp_t flags, int node) {
-    (void)node;
-    return quarry_mempool_create_flags(min_nr, alloc, free_fn, pool_data, flags);
+    return quarry_mempool_create_node(min_nr, alloc, free_fn, pool_data, flags, node);
 }
 static inline int mempool_init(mempool_t *pool, int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn,
                                void *pool_data) {
@@ -25,8 +23,7 @@ static inline int mempool_init(mempool_t *pool, int min_nr, mempool_alloc_t *all
 }
 static inline int mempool_init_node(mempool_t *pool, int min_nr, mempool_alloc_t *alloc, mempool_free_t *free_fn,
                                     void *pool_data, gfp_t flags, int node) {
-    (void)node;
-    return quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, flags);
+    return quarry_mempool_init_node(pool, min_nr, alloc, free_fn, pool_data, flags, node);
 }
 static inline bool mempool_initialized(mempool_t *pool) { return quarry_mempool_initialized(pool); }
 static inline bool mempool_is_saturated(mempool_t *pool) { return quarry_mempool_is_saturated(pool); }
@@ -37,20 +34,17 @@ static inline void *mempool_alloc(mempool_t *pool, gfp_t flags) { return quarry_
 static inline void *mempool_alloc_preallocated(mempool_t *pool) { return quarry_mempool_alloc_preallocated(pool); }
 static inline void mempool_free(void *element, mempool_t *pool) { quarry_mempool_free(element, pool); }
 
-/* What elements are made of. */
-static inline void *mempool_alloc_slab(gfp_t flags, void *pool_data) {
-    return quarry_mempool_alloc_slab(flags, pool_data);
-}
-static inline void mempool_free_slab(void *element, void *pool_data) { quarry_mempool_free_slab(element, pool_data); }
-static inline void *mempool_kmalloc(gfp_t flags, void *pool_data) { return quarry_mempool_kmalloc(flags, pool_data); }
-static inline void mempool_kfree(void *element, void *pool_data) { quarry_mempool_kfree(element, pool_data); }
-static inline void *mempool_kvmalloc(gfp_t flags, void *pool_data) { return quarry_mempool_kvmalloc(flags, pool_data); }
-static inline void mempool_kvfree(void *element, void *pool_data) { quarry_mempool_kvfree(element, pool_data); }
+/* What elements are made of. Names of the functions themselves, so that the library knows the pools made with them. */
+#define mempool_alloc_slab quarry_mempool_alloc_slab
+#define mempool_free_slab quarry_mempool_free_slab
+#define mempool_kmalloc quarry_mempool_kmalloc
+#define mempool_kfree quarry_mempool_kfree
+#define mempool_kvmalloc quarry_mempool_kvmalloc
+#define mempool_kvfree quarry_mempool_kvfree
 /* Elements are struct page *, whose records are the core's. */
-static inline void *mempool_alloc_pages(gfp_t flags, void *pool_data) {
-    return quarry_mempool_alloc_pages(flags, pool_data);
-}
-static inline void mempool_free_pages(void *element, void *pool_data) { quarry_mempool_free_pages(element, pool_data); }
+#define mempool_alloc_pages quarry_mempool_alloc_pages
+#define mempool_free_pages quarry_mempool_free_pages
+
 static inline mempool_t *mempool_create_slab_pool(int min_nr, struct kmem_cache *s) {
     return quarry_mempool_create_slab_pool(min_nr, s);
 }

@@ -28,8 +28,7 @@ static inline void *page_to_virt(const struct page *page) { return page->quarry_
 static inline struct page *virt_to_page(const void *addr) { return quarry_to_page(quarry_virt_to_page(addr)); }
 /* The page a compound one begins with, of any address in it. */
 static inline struct page *virt_to_head_page(const void *addr) {
-    struct quarry_page *page = quarry_virt_to_page(addr);
-    return page == NULL ? NULL : quarry_to_page(quarry_compound_head(page));
+    return quarry_to_page(quarry_virt_to_head_page(addr));
 }
 static inline unsigned long page_to_pfn(const struct page *page) { return quarry_page_to_pfn(quarry_of_page(page)); }
 

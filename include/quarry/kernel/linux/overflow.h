@@ -11,10 +11,7 @@
 #define check_mul_overflow(a, b, ret) __builtin_mul_overflow(a, b, ret)
 
 static inline size_t size_mul(size_t a, size_t b) { return quarry_size_mul(a, b); }
-static inline size_t size_add(size_t a, size_t b) {
-    size_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
-}
+static inline size_t size_add(size_t a, size_t b) { return quarry_size_add(a, b); }
 /* SIZE_MAX as an operand means that it overflowed before. */
 static inline size_t size_sub(size_t a, size_t b) {
     size_t difference;

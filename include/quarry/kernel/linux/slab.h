@@ -50,7 +50,7 @@ static inline void *krealloc_node_align(const void *p, size_t size, unsigned lon
     return quarry_krealloc_node_align(p, size, align, flags, node);
 }
 static inline void *krealloc_node(const void *p, size_t size, gfp_t flags, int node) {
-    return quarry_krealloc_node_align(p, size, 1, flags, node);
+    return quarry_krealloc_node(p, size, flags, node);
 }
 static inline void *krealloc_array(void *p, size_t nr, size_t size, gfp_t flags) {
     return quarry_krealloc_array(p, nr, size, flags);
@@ -89,6 +89,18 @@ static inline void kvfree_sensitive(const void *p, size_t len) { quarry_kvfree_s
 static inline size_t ksize(const void *p) { return quarry_ksize(p); }
 static inline size_t kmalloc_size_roundup(size_t size) { return quarry_kmalloc_size_roundup(size); }
 
-#include <linux/slab_obj.h>
+/* By type, see <quarry/kmem_obj.h>. */
+#define kmalloc_obj(...) QUARRY_OBJ(kmalloc, __VA_ARGS__)
+#define kzalloc_obj(...) QUARRY_OBJ(kzalloc, __VA_ARGS__)
+#define kvmalloc_obj(...) QUARRY_OBJ(kvmalloc, __VA_ARGS__)
+#define kvzalloc_obj(...) QUARRY_OBJ(kvzalloc, __VA_ARGS__)
+#define kmalloc_objs(...) QUARRY_OBJS(kmalloc, __VA_ARGS__)
+#define kzalloc_objs(...) QUARRY_OBJS(kzalloc, __VA_ARGS__)
+#define kvmalloc_objs(...) QUARRY_OBJS(kvmalloc, __VA_ARGS__)
+#define kvzalloc_objs(...) QUARRY_OBJS(kvzalloc, __VA_ARGS__)
+#define kmalloc_flex(...) QUARRY_FLEX(kmalloc, __VA_ARGS__)
+#define kzalloc_flex(...) QUARRY_FLEX(kzalloc, __VA_ARGS__)
+#define kvmalloc_flex(...) QUARRY_FLEX(kvmalloc, __VA_ARGS__)
+#define kvzalloc_flex(...) QUARRY_FLEX(kvzalloc, __VA_ARGS__)
 
 #endif

@@ -7,14 +7,12 @@
 #include <linux/gfp.h>
 #include <linux/memcontrol.h> /* set_active_memcg() */
 
-static inline unsigned int memalloc_noio_save(void) { return quarry_memalloc_save(QUARRY_MEMALLOC_NOIO); }
-static inline void memalloc_noio_restore(unsigned int flags) { quarry_memalloc_restore(QUARRY_MEMALLOC_NOIO, flags); }
-static inline unsigned int memalloc_nofs_save(void) { return quarry_memalloc_save(QUARRY_MEMALLOC_NOFS); }
-static inline void memalloc_nofs_restore(unsigned int flags) { quarry_memalloc_restore(QUARRY_MEMALLOC_NOFS, flags); }
-static inline unsigned int memalloc_noreclaim_save(void) { return quarry_memalloc_save(QUARRY_MEMALLOC_NORECLAIM); }
-static inline void memalloc_noreclaim_restore(unsigned int flags) {
-    quarry_memalloc_restore(QUARRY_MEMALLOC_NORECLAIM, flags);
-}
+static inline unsigned int memalloc_noio_save(void) { return quarry_memalloc_noio_save(); }
+static inline void memalloc_noio_restore(unsigned int flags) { quarry_memalloc_noio_restore(flags); }
+static inline unsigned int memalloc_nofs_save(void) { return quarry_memalloc_nofs_save(); }
+static inline void memalloc_nofs_restore(unsigned int flags) { quarry_memalloc_nofs_restore(flags); }
+static inline unsigned int memalloc_noreclaim_save(void) { return quarry_memalloc_noreclaim_save(); }
+static inline void memalloc_noreclaim_restore(unsigned int flags) { quarry_memalloc_noreclaim_restore(flags); }
 static inline gfp_t current_gfp_context(gfp_t flags) { return quarry_current_gfp_context(flags); }
 
 #endif
