@@ -27,6 +27,7 @@ enum {
     MAGAZINE_PART = 128, /* of what is in use one magazine may hold one part, if that is more than the bound below */
     OVER_PART = 4,       /* over its budget is an id that exceeds it by this part */
     FALL_PART = 4,       /* how far use falls between two looks for ids to empty */
+    UNUSED_PART = 8,     /* of what is out of its slabs a class that is not used has no more than this part elsewhere */
     PINNED_BYTES = 128,  /* what a smaller object counts as */
     INSIST_MISSES = 64,  /* so many misses with magazines of the size below earn a class larger ones, ... */
     INSIST_LARGE = 192,  /* ... and so many where an object's use costs more than the miss */
@@ -42,6 +43,9 @@ enum {
 #define BUDGET_MAX_BYTES ((s64)(2 * MIB))
 /* A process that holds no more than this altogether is small. */
 #define SHRINK_MIN_BYTES ((s64)(8 * MIB))
+/* Up to here free pages may be so many that what an unused class gives back would only wait among them (page/purge.c),
+ * and be touched anew elsewhere. */
+#define UNUSED_MIN_BYTES ((s64)(16 * MIB))
 /* Objects above this are large: their magazines have no spare, and a budget of their own; one class may exceed it. */
 #define LARGE_BYTES (16 * KIB)
 #define LARGE_MIN_BYTES ((s64)(1 * MIB))
@@ -212,15 +216,28 @@ static u16 miss_clock(struct mag_region *r) {
     return (u16)(atomic_load_explicit(&r->counts.misses, memory_order_relaxed) / CLOCK_MISSES);
 }
 
-/* Whether the class's slot stands where it stood REST_CLOCKS ago, at each look meanwhile. */
-static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
-    u16 now = miss_clock(r);
+/* Whether the class's slot stands where it stood when it was last looked at. */
+static bool class_stood(struct mag_region *r, unsigned cls, u64 slot) {
     u8 mark = (u8)(slot / sizeof(u64));
     if (mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed))
-        return (u16)(now - atomic_load_explicit(&r->since[cls], memory_order_relaxed)) >= REST_CLOCKS;
+        return true;
     atomic_store_explicit(&r->mark[cls], mark, memory_order_relaxed);
-    atomic_store_explicit(&r->since[cls], now, memory_order_relaxed);
+    atomic_store_explicit(&r->since[cls], miss_clock(r), memory_order_relaxed);
     return false;
+}
+
+/* Whether it stands where it stood REST_CLOCKS ago, at each look meanwhile. */
+static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
+    u16 since = atomic_load_explicit(&r->since[cls], memory_order_relaxed);
+    return class_stood(r, cls, slot) && (u16)(miss_clock(r) - since) >= REST_CLOCKS;
+}
+
+/* The class a clock hand comes to next, of those from first to end. */
+static unsigned hand_next(_Atomic(u8) *hand, unsigned first, unsigned end) {
+    unsigned next = atomic_load_explicit(hand, memory_order_relaxed) + 1u;
+    next = next < first || next >= end ? first : next;
+    atomic_store_explicit(hand, (u8)next, memory_order_relaxed);
+    return next;
 }
 
 /*
@@ -229,13 +246,34 @@ static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
  * else.
  */
 static bool class_rob(struct mag_region *r, unsigned asking) {
-    unsigned last = atomic_load_explicit(&r->hand, memory_order_relaxed);
-    unsigned cls = last + 1 >= slab_slot_ids_end_get() ? 1 : last + 1;
-    atomic_store_explicit(&r->hand, (u8)cls, memory_order_relaxed);
+    unsigned cls = hand_next(&r->hand, 1, slab_slot_ids_end_get());
     if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
         return false;
     u64 seen = ref_load(home_slot(r, cls));
     return class_rests(r, cls, seen) && class_give_up(r, cls, seen);
+}
+
+/* Hardly an object of the class is with the program: nearly all that is out of its slabs is here or in the depot. */
+static bool class_is_unused(struct mag_region *r, unsigned cls) {
+    struct slab_class_stats st;
+    slab_class_stats_get(cls, &st);
+    u64 kept = region_objs_racy(r, cls) + (u64)depot_objs_racy(cls);
+    return kept >= st.out_objs - st.out_objs / UNUSED_PART;
+}
+
+/*
+ * Beyond MEDIUM_BYTES few objects share a slab, so those in a magazine may keep as many slabs, and large ones are much
+ * by themselves. Where the program has turned to other sizes that is memory they could have. So at each miss a hand
+ * passes one such class; one that nobody has touched since, and of which the program has hardly an object, gives all
+ * back.
+ */
+static void unused_look(struct mag_region *r, unsigned asking) {
+    unsigned cls = hand_next(&r->large_hand, slab_class_for(MEDIUM_BYTES) + 1, SLAB_CLASSES_NR);
+    if (cls == asking || level_get(r, cls) == 0 || rt_usage_get() <= UNUSED_MIN_BYTES)
+        return;
+    u64 seen = ref_load(home_slot(r, cls));
+    if (class_stood(r, cls, seen) && rt_may_block() && class_is_unused(r, cls) && class_give_up(r, cls, seen))
+        depot_empty(cls);
 }
 
 /* What waits here for another node, without the rest of its magazine. */
@@ -420,6 +458,7 @@ static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned
     if ((untried || region_untried(r)) && region_pop(slot, &obj) == RSEQ_DONE)
         return obj;
     COUNT(r, misses);
+    unused_look(r, cls);
     u64 m = find_nonempty(r, slot, wants_single(cls, ret_zero));
     if (m == 0)
         return alloc_one(cls, node, near, ret_zero);

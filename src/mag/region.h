@@ -23,9 +23,10 @@ struct mag_region {
     u64 spare[SLAB_SLOT_IDS_NR];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
     _Atomic(u8) level[SLAB_SLOT_IDS_NR];  /* size of the next magazine: 64 bytes << level. A hint. */
     _Atomic(u8) direct[SLAB_SLOT_IDS_NR]; /* frees that went straight to their slab */
-    _Atomic(u8) mark[SLAB_SLOT_IDS_NR];   /* where the class's slot stood when the clock hand last passed */
+    _Atomic(u8) mark[SLAB_SLOT_IDS_NR];   /* where the class's slot stood when a clock hand last passed */
     _Atomic(u16) since[SLAB_SLOT_IDS_NR]; /* and this id's misses when it first stood there, in 64 */
     _Atomic(u8) hand;                     /* class the search for a resting one goes on from */
+    _Atomic(u8) large_hand;               /* and that for a large one that is not used any more */
     struct mag_counts counts;
     _Atomic(s64) capacity_bytes[MAG_KINDS_NR]; /* what the magazines this id asked for can hold. A hint. */
     _Atomic(s32) sharers_nr[MAG_KINDS_NR];     /* classes that have some of it. A hint. */
@@ -146,6 +147,11 @@ static inline unsigned mag_class_cap_get(unsigned cls) {
 }
 void magazines_init(void);
 unsigned mag_cap_for(size_t size_bytes);
+
+/* --- class.c --- */
+
+/* What slot and spare of a class hold, on all nodes. */
+u64 region_objs_racy(struct mag_region *r, unsigned cls);
 
 /* --- depot.c --- */
 

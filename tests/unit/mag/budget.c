@@ -53,6 +53,17 @@ Test(budget, fifty_classes_in_use_keep_their_magazines, .init = start_by_cpu) { 
 /* Where every call is a slow one. */
 Test(budget, fifty_classes_keep_their_locked_magazines, .init = start_locked) { expect_few_exchanges(); }
 
+/* Slow calls of one class: too many at a time for its magazines. */
+static void work_with(size_t size) {
+    static void *at_once[LIVE];
+    for (unsigned round = 0; round < 64; round++) {
+        for (unsigned i = 0; i < LIVE; i++)
+            at_once[i] = magazines_alloc(size);
+        for (unsigned i = 0; i < LIVE; i++)
+            magazines_give(at_once[i]);
+    }
+}
+
 Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start_by_cpu) {
     unsigned resting = slab_class_for(200), used = slab_class_for(100);
     struct slab_class_stats st;
@@ -63,13 +74,7 @@ Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start_by_
     mag_rest();
     slab_class_stats_get(resting, &st);
     cr_assert_gt(st.out_objs, 0u, "nothing was kept");
-    /* Slow calls of another class: too many at a time for its magazines. */
-    for (unsigned round = 0; round < 64; round++) {
-        for (unsigned i = 0; i < LIVE; i++)
-            live[i] = magazines_alloc(100);
-        for (unsigned i = 0; i < LIVE; i++)
-            magazines_give(live[i]);
-    }
+    work_with(100);
     magazines_give(magazines_alloc(100));
     mag_rest();
     mag_depot_trim(MAG_DRAIN_ALL);
@@ -77,6 +82,44 @@ Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start_by_
     cr_expect_eq(st.out_objs, 0u, "%lu objects are kept by a class at rest", st.out_objs);
     slab_class_stats_get(used, &st);
     cr_expect_gt(st.out_objs, 0u);
+}
+
+enum { LARGE_BYTES = 18 * KIB, USED_BYTES = 24 * KIB, LARGE_NR = 64, LARGE_FREED_NR = 4 };
+
+/* The program frees all it had of one large class and a little of what it has of another, and goes on with small
+ * objects, for many more misses than there are classes. Returns how many objects of the first stay out of its slabs. */
+static u64 turn_to_small_objects(void) {
+    unsigned left = slab_class_for(LARGE_BYTES), used = slab_class_for(USED_BYTES);
+    struct slab_class_stats st;
+    for (unsigned i = 0; i < LARGE_NR; i++) {
+        live[i] = magazines_alloc(slab_geometry[left].size_bytes);
+        live[LARGE_NR + i] = magazines_alloc(slab_geometry[used].size_bytes);
+    }
+    for (unsigned i = 0; i < LARGE_NR; i++)
+        magazines_give(live[i]);
+    for (unsigned i = 0; i < LARGE_FREED_NR; i++)
+        magazines_give(live[LARGE_NR + i]);
+    slab_class_stats_get(left, &st);
+    cr_assert_gt(st.out_objs, 0u, "nothing was kept");
+    cr_assert_gt(mag_class_cached_racy(used), 0u, "nothing was kept");
+    work_with(100);
+    cr_expect_gt(mag_class_cached_racy(used), 0u, "a class in use was emptied");
+    slab_class_stats_get(left, &st);
+    return st.out_objs;
+}
+
+Test(budget, a_large_class_that_is_not_used_any_more_is_emptied, .init = start_by_cpu) {
+    enum { OTHERS = 24 * 1024 };
+    for (unsigned i = 0; i < OTHERS; i++)
+        cr_assert_not_null(magazines_alloc(1 * KIB));
+    u64 kept = turn_to_small_objects();
+    cr_expect_eq(kept, 0u, "%lu objects are kept by a class that is not used", kept);
+}
+
+/* What it gave back would only wait among the free pages. */
+Test(budget, a_small_program_keeps_what_it_may_use_again, .init = start_by_cpu) {
+    u64 kept = turn_to_small_objects();
+    cr_expect_gt(kept, 0u);
 }
 
 /* Fill and free all, in order, again and again; returns the exchanges of one wave. */
