@@ -17,7 +17,8 @@ unsigned mag_class_make(const struct slab_make *make, unsigned cap) {
     return cls;
 }
 
-u64 region_objs_racy(struct mag_region *r, unsigned cls) {
+/* Of one region: what its slot and spare hold. */
+static u64 region_objs_racy(struct mag_region *r, unsigned cls) {
     u64 spare = ref_load(&r->spare[cls]), objs = spare <= SPARE_STOPPED ? 0 : mag_count_racy(spare);
     for (unsigned node = 0; node < page_nodes_nr(); node++) {
         u64 m = ref_load(&r->slot[slot_at(cls, node)]);

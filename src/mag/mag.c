@@ -253,11 +253,15 @@ static bool class_rob(struct mag_region *r, unsigned asking) {
     return class_rests(r, cls, seen) && class_give_up(r, cls, seen);
 }
 
-/* Hardly an object of the class is with the program: nearly all that is out of its slabs is here or in the depot. */
-static bool class_is_unused(struct mag_region *r, unsigned cls) {
+/* Hardly an object of the class is with the program: nearly all that is out of its slabs is here or in the depot. A
+ * hint. */
+static bool class_is_unused(struct mag_region *r, unsigned cls, u64 seen) {
+    unsigned level = level_get(r, cls), cap = level == 0 ? 0 : level_cap(cls, level - 1);
+    u64 spare = ref_load(&r->spare[cls]), kept = (u64)depot_objs_racy(cls);
     struct slab_class_stats st;
+    kept += mag_is_null(seen) ? 0 : mag_count_guess(seen, cap);
+    kept += spare <= SPARE_STOPPED ? 0 : mag_count_guess(spare, cap);
     slab_class_stats_get(cls, &st);
-    u64 kept = region_objs_racy(r, cls) + (u64)depot_objs_racy(cls);
     return kept >= st.out_objs - st.out_objs / UNUSED_PART;
 }
 
@@ -272,7 +276,7 @@ static void unused_look(struct mag_region *r, unsigned asking) {
     if (cls == asking || level_get(r, cls) == 0 || rt_usage_get() <= UNUSED_MIN_BYTES)
         return;
     u64 seen = ref_load(home_slot(r, cls));
-    if (class_stood(r, cls, seen) && rt_may_block() && class_is_unused(r, cls) && class_give_up(r, cls, seen))
+    if (class_stood(r, cls, seen) && rt_may_block() && class_is_unused(r, cls, seen) && class_give_up(r, cls, seen))
         depot_empty(cls);
 }
 

@@ -26,8 +26,12 @@ enum {
 /* In slots of ids that have no magazine yet: empty and full at once, replaceable. */
 u64 mag_null[2] = {MAG_WORD_END, MAG_WORD_END};
 
+static unsigned block_shift(unsigned cap) {
+    return MAX(bits_log2_up((cap + 2) * sizeof(u64)), (unsigned)MAG_SHIFT_MIN);
+}
+
 u64 mag_make(unsigned cap, unsigned node) {
-    unsigned shift = MAX(bits_log2_up((cap + 2) * sizeof(u64)), (unsigned)MAG_SHIFT_MIN);
+    unsigned shift = block_shift(cap);
     u64 *w = rt_pool_get(RT_POOL_MAGAZINES, node, shift);
     if (w == NULL)
         return 0;
@@ -76,6 +80,10 @@ unsigned mag_count_racy(u64 m) {
     while (nr < MAG_CAP_MAX && (ref_load((u64 *)m - nr) & MAG_WORD_END) == 0) // NOLINT(performance-no-int-to-ptr)
         nr++;
     return nr;
+}
+
+unsigned mag_count_guess(u64 m, unsigned cap) {
+    return (unsigned)(m & (((u64)1 << block_shift(cap)) - 1)) / (unsigned)sizeof(u64);
 }
 
 unsigned mag_node(u64 m) {

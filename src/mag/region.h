@@ -137,6 +137,8 @@ unsigned mag_cap(u64 m_empty);
 void mag_flush(u64 m);
 unsigned mag_count(u64 m);
 unsigned mag_count_racy(u64 m); /* of a magazine that others use meanwhile */
+/* The same by where its top stands, without a look into it; wrong for one that was made for another capacity. */
+unsigned mag_count_guess(u64 m, unsigned cap);
 /* The node of its objects: a magazine has those of one slot alone. It must not be empty. */
 unsigned mag_node(u64 m);
 
@@ -147,11 +149,6 @@ static inline unsigned mag_class_cap_get(unsigned cls) {
 }
 void magazines_init(void);
 unsigned mag_cap_for(size_t size_bytes);
-
-/* --- class.c --- */
-
-/* What slot and spare of a class hold, on all nodes. */
-u64 region_objs_racy(struct mag_region *r, unsigned cls);
 
 /* --- depot.c --- */
 
