@@ -23,6 +23,7 @@ enum {
     CREDIT_MIN = 0,
     CREDIT_MAX = 64,
     CREDIT_PER_GET = 2,
+    REGRET_AFTER = 16,    /* refills of what was refused, between two trims */
     REGRET_FADES_BY = 16, /* one part with each trim */
 };
 
@@ -33,7 +34,8 @@ static struct mag_depot {
     _Atomic(s32) idle_objs; /* unused through the interval before */
     _Atomic(s32) credit;  /* magazines it may hold, less CREDIT_START. Approximate under contention, as what follows. */
     _Atomic(s32) refused; /* objects that found no room since the last trim, and were not wanted yet */
-    _Atomic(s32) regretted; /* objects for which there is more room, because they were */
+    _Atomic(s32) refills;   /* since the last trim, of those */
+    _Atomic(s32) regretted; /* objects for which there is more room, because they were wanted; never below 0 */
 } depots[SLAB_SLOT_IDS_NR];
 
 /* Those of further nodes, made with them. */
@@ -67,7 +69,7 @@ static size_t depot_max_bytes(const struct mag_depot *d, unsigned cls, s32 objs)
     struct slab_class_stats st;
     slab_class_stats_get(cls, &st);
     u64 live = st.out_objs - MIN(st.out_objs, (u64)MAX(objs, 0));
-    size_t regretted = (size_t)MAX(atomic_load_explicit(&d->regretted, memory_order_relaxed), 0);
+    size_t regretted = (size_t)atomic_load_explicit(&d->regretted, memory_order_relaxed);
     size_t least = DEPOT_MIN_BYTES + regretted * size_bytes;
     return MIN(MAX(live * size_bytes / LIVE_PART, least), rt_opt.depot_bytes);
 }
@@ -84,11 +86,6 @@ static bool depots_full(size_t more_bytes) {
 
 /* --- regret --- */
 
-static void room_add(struct mag_depot *d, unsigned cls, s32 objs) {
-    atomic_fetch_add_explicit(&d->regretted, objs, memory_order_relaxed);
-    atomic_fetch_add_explicit(&regretted_bytes, (s64)objs * slab_geometry_of(cls)->size_bytes, memory_order_relaxed);
-}
-
 /* No more is remembered than there may ever be room for. */
 static void refused_add(struct mag_depot *d, unsigned cls, s32 objs) {
     s32 most = (s32)(REGRET_MAX_BYTES / slab_geometry_of(cls)->size_bytes);
@@ -96,25 +93,40 @@ static void refused_add(struct mag_depot *d, unsigned cls, s32 objs) {
     atomic_store_explicit(&d->refused, MIN(refused + objs, most), memory_order_relaxed);
 }
 
-/* A refill wants some of what was refused, nobody knows how much of it: half. */
+/* A refill wants some of what was refused, nobody knows how much of it: half. Once or twice between two trims a program
+ * only passes by. */
 void depot_regret(unsigned slot) {
     unsigned cls = slot_class(slot);
     struct mag_depot *d = depot_for(slot);
     s32 refused = atomic_load_explicit(&d->refused, memory_order_relaxed), objs = refused - refused / 2;
+    s32 refills = atomic_load_explicit(&d->refills, memory_order_relaxed);
     if (objs <= 0)
         return;
+    if (refills < REGRET_AFTER) {
+        atomic_store_explicit(&d->refills, refills + 1, memory_order_relaxed);
+        return;
+    }
     atomic_store_explicit(&d->refused, refused - objs, memory_order_relaxed);
     s64 more = (s64)objs * slab_geometry_of(cls)->size_bytes;
-    if (atomic_load_explicit(&regretted_bytes, memory_order_relaxed) + more <= REGRET_MAX_BYTES)
-        room_add(d, cls, objs);
+    if (atomic_load_explicit(&regretted_bytes, memory_order_relaxed) + more > REGRET_MAX_BYTES)
+        return;
+    atomic_fetch_add_explicit(&d->regretted, objs, memory_order_relaxed);
+    atomic_fetch_add_explicit(&regretted_bytes, more, memory_order_relaxed);
 }
 
-/* idle: objects that nobody wanted. Regret fades besides: who still has cause shows it again. */
+/* idle: objects that nobody wanted. Regret fades besides: who still has cause shows it again. Several threads may be
+ * here for one depot, and each takes what it took alone. */
 static void regret_fade(struct mag_depot *d, unsigned cls, s32 idle) {
-    s32 regretted = atomic_load_explicit(&d->regretted, memory_order_relaxed);
-    if (regretted > 0)
-        room_add(d, cls, -MIN(regretted, MAX(idle, regretted / REGRET_FADES_BY + 1)));
+    s32 regretted = atomic_load_explicit(&d->regretted, memory_order_relaxed), less;
+    do {
+        less = MIN(regretted, MAX(idle, regretted / REGRET_FADES_BY + 1));
+    } while (less > 0 && !atomic_compare_exchange_weak_explicit(&d->regretted, &regretted, regretted - less,
+                                                                memory_order_relaxed, memory_order_relaxed));
+    if (less > 0)
+        atomic_fetch_sub_explicit(&regretted_bytes, (s64)less * slab_geometry_of(cls)->size_bytes,
+                                  memory_order_relaxed);
     atomic_store_explicit(&d->refused, 0, memory_order_relaxed);
+    atomic_store_explicit(&d->refills, 0, memory_order_relaxed);
 }
 
 /* --- put and get --- */
@@ -199,7 +211,8 @@ static void depot_give(struct mag_depot *d, unsigned cls, s32 objs) {
 
 static void depot_trim(struct mag_depot *d, unsigned cls, enum mag_drain which) {
     bool idles = atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 &&
-                 atomic_load_explicit(&d->regretted, memory_order_relaxed) <= 0;
+                 atomic_load_explicit(&d->refused, memory_order_relaxed) == 0 &&
+                 atomic_load_explicit(&d->regretted, memory_order_relaxed) == 0;
     if (idles || !slab_made_enter(cls))
         return;
     s32 idle = MAX(atomic_load_explicit(&d->objs_min, memory_order_relaxed), 0);
@@ -221,8 +234,10 @@ void mag_depot_trim(enum mag_drain which) {
 }
 
 void depot_empty(unsigned cls) {
-    for (unsigned node = 0; node < page_nodes_nr(); node++)
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
         depot_give(depot_at(cls, node), cls, INT32_MAX);
+        regret_fade(depot_at(cls, node), cls, INT32_MAX);
+    }
 }
 
 void depot_forget(unsigned cls) {

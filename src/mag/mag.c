@@ -30,7 +30,8 @@ enum {
     UNUSED_PART = 8,     /* of what is out of its slabs a class that is not used has no more than this part elsewhere */
     PINNED_BYTES = 128,  /* what a smaller object counts as */
     INSIST_MISSES = 64,  /* so many misses with magazines of the size below earn a class larger ones, ... */
-    INSIST_LARGE = 192,  /* ... and so many where an object's use costs more than the miss */
+    INSIST_LARGE = 192,  /* ... and so many where an object's use costs more than the miss; ... */
+    INSIST_FADES = 32,   /* ... so many are forgotten with each tick */
 };
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
 #define FIRST_MIN_BYTES 512
@@ -117,8 +118,17 @@ static unsigned level_get(struct mag_region *r, unsigned cls) {
     return atomic_load_explicit(&r->level[cls], memory_order_relaxed);
 }
 
+/* See insists(). by: of so many counted misses all are forgotten. */
+static void insisting_fade(struct mag_region *r, unsigned cls, unsigned by) {
+    u8 counted = atomic_load_explicit(&r->direct[cls], memory_order_relaxed);
+    if (counted > DIRECT_FREES)
+        atomic_store_explicit(&r->direct[cls], (u8)MAX((int)counted - (int)by, (int)DIRECT_FREES), memory_order_relaxed);
+}
+
 static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
     unsigned before = atomic_exchange_explicit(&r->level[cls], (u8)level, memory_order_relaxed);
+    if (level == 0)
+        insisting_fade(r, cls, INSIST_LARGE);
     s64 more = level_bytes(cls, level) - level_bytes(cls, before);
     atomic_fetch_add_explicit(&r->capacity_bytes[kind_of(cls)], more, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->sharers_nr[kind_of(cls)], (level != 0) - (before != 0), memory_order_relaxed);
@@ -216,20 +226,20 @@ static u16 miss_clock(struct mag_region *r) {
     return (u16)(atomic_load_explicit(&r->counts.misses, memory_order_relaxed) / CLOCK_MISSES);
 }
 
-/* Whether the class's slot stands where it stood when it was last looked at. */
-static bool class_stood(struct mag_region *r, unsigned cls, u64 slot) {
-    u8 mark = (u8)(slot / sizeof(u64));
-    if (mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed))
-        return true;
-    atomic_store_explicit(&r->mark[cls], mark, memory_order_relaxed);
+static void class_missed(struct mag_region *r, unsigned cls) {
+    COUNT(r, misses);
     atomic_store_explicit(&r->since[cls], miss_clock(r), memory_order_relaxed);
-    return false;
 }
 
-/* Whether it stands where it stood REST_CLOCKS ago, at each look meanwhile. */
+/* Whether the class's slot stands where it stood REST_CLOCKS ago, at each look meanwhile, and missed nothing. */
 static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
-    u16 since = atomic_load_explicit(&r->since[cls], memory_order_relaxed);
-    return class_stood(r, cls, slot) && (u16)(miss_clock(r) - since) >= REST_CLOCKS;
+    u16 now = miss_clock(r);
+    u8 mark = (u8)(slot / sizeof(u64));
+    if (mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed))
+        return (u16)(now - atomic_load_explicit(&r->since[cls], memory_order_relaxed)) >= REST_CLOCKS;
+    atomic_store_explicit(&r->mark[cls], mark, memory_order_relaxed);
+    atomic_store_explicit(&r->since[cls], now, memory_order_relaxed);
+    return false;
 }
 
 /* The class a clock hand comes to next, of those from first to end. */
@@ -268,15 +278,14 @@ static bool class_is_unused(struct mag_region *r, unsigned cls, u64 seen) {
 /*
  * Beyond MEDIUM_BYTES few objects share a slab, so those in a magazine may keep as many slabs, and large ones are much
  * by themselves. Where the program has turned to other sizes that is memory they could have. So at each miss a hand
- * passes one such class; one that nobody has touched since, and of which the program has hardly an object, gives all
- * back.
+ * passes one such class; one that rests, and of which the program has hardly an object, gives all back.
  */
 static void unused_look(struct mag_region *r, unsigned asking) {
     unsigned cls = hand_next(&r->large_hand, slab_class_for(MEDIUM_BYTES) + 1, SLAB_CLASSES_NR);
     if (cls == asking || level_get(r, cls) == 0 || rt_usage_get() <= UNUSED_MIN_BYTES)
         return;
     u64 seen = ref_load(home_slot(r, cls));
-    if (class_stood(r, cls, seen) && rt_may_block() && class_is_unused(r, cls, seen) && class_give_up(r, cls, seen))
+    if (class_rests(r, cls, seen) && rt_may_block() && class_is_unused(r, cls, seen) && class_give_up(r, cls, seen))
         depot_empty(cls);
 }
 
@@ -303,6 +312,7 @@ void mag_rest(void) {
     }
     for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
         u64 seen = ref_load(home_slot(r, cls));
+        insisting_fade(r, cls, INSIST_FADES);
         if (level_get(r, cls) != 0 && class_rests(r, cls, seen))
             (void)class_give_up(r, cls, seen);
     }
@@ -461,7 +471,7 @@ static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned
     COUNT(r, slow_allocs);
     if ((untried || region_untried(r)) && region_pop(slot, &obj) == RSEQ_DONE)
         return obj;
-    COUNT(r, misses);
+    class_missed(r, cls);
     unused_look(r, cls);
     u64 m = find_nonempty(r, slot, wants_single(cls, ret_zero));
     if (m == 0)
@@ -552,7 +562,7 @@ void mag_free(unsigned slot, void *p) {
         COUNT(r, slow_frees);
         if (region_untried(r) && region_push(slot, p) == RSEQ_DONE)
             return;
-        COUNT(r, misses);
+        class_missed(r, slot_class(slot));
     }
     u64 m = r == NULL || goes_straight(r, slot_class(slot)) ? 0 : find_empty(r, slot);
     if (m == 0) {

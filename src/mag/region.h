@@ -22,9 +22,9 @@ struct mag_counts {
 struct mag_region {
     u64 spare[SLAB_SLOT_IDS_NR];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
     _Atomic(u8) level[SLAB_SLOT_IDS_NR];  /* size of the next magazine: 64 bytes << level. A hint. */
-    _Atomic(u8) direct[SLAB_SLOT_IDS_NR]; /* frees that went straight to their slab */
+    _Atomic(u8) direct[SLAB_SLOT_IDS_NR]; /* frees that went straight to their slab, then what insists() counts */
     _Atomic(u8) mark[SLAB_SLOT_IDS_NR];   /* where the class's slot stood when a clock hand last passed */
-    _Atomic(u16) since[SLAB_SLOT_IDS_NR]; /* and this id's misses when it first stood there, in 64 */
+    _Atomic(u16) since[SLAB_SLOT_IDS_NR]; /* and this id's misses when it first stood there, or last missed, in 64 */
     _Atomic(u8) hand;                     /* class the search for a resting one goes on from */
     _Atomic(u8) large_hand;               /* and that for a large one that is not used any more */
     struct mag_counts counts;

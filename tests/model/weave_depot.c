@@ -179,7 +179,7 @@ static void setup(unsigned depot_nr, const unsigned hand_nr[3], const char *cons
     const char *account = (const char *)mag_depots_view.objs + CLS * mag_depots_view.stride_bytes;
     weave_narrow(account - sizeof(struct rt_stack), HEAD_MASK, TAG_MASK);
     /* Hints: the fewest objects, the idle ones, the credit, what was refused and what is regretted. */
-    for (unsigned hint = 1; hint <= 5; hint++)
+    for (unsigned hint = 1; hint <= 6; hint++)
         weave_count(account + hint * sizeof(s32));
     room_earn();
     while (nr < depot_nr)
@@ -215,6 +215,7 @@ static const struct weave_excuse excuses[] = {
     {"credit_add", "&d->credit", WEAVE_ANY, "a hint: how much the depot may hold"},
     {"refused_add", "&d->refused", WEAVE_ANY, "a hint: what a refill may regret"},
     {"regret_fade", "&d->refused", WEAVE_ANY, "a hint: what a refill may regret"},
+    {"regret_fade", "&d->refills", WEAVE_ANY, "a hint: how often that was"},
     {"depot_trim", "&d->idle_objs", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_trim", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_take", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
