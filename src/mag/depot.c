@@ -34,7 +34,7 @@ static struct mag_depot {
     _Atomic(s32) idle_objs; /* unused through the interval before */
     _Atomic(s32) credit;  /* magazines it may hold, less CREDIT_START. Approximate under contention, as what follows. */
     _Atomic(s32) refused; /* objects that found no room since the last trim, and were not wanted yet */
-    _Atomic(s32) refills;   /* since the last trim, of those */
+    _Atomic(s32) refills; /* since the last trim, of those */
     _Atomic(s32) regretted; /* objects for which there is more room, because they were wanted; never below 0 */
 } depots[SLAB_SLOT_IDS_NR];
 

@@ -122,7 +122,8 @@ static unsigned level_get(struct mag_region *r, unsigned cls) {
 static void insisting_fade(struct mag_region *r, unsigned cls, unsigned by) {
     u8 counted = atomic_load_explicit(&r->direct[cls], memory_order_relaxed);
     if (counted > DIRECT_FREES)
-        atomic_store_explicit(&r->direct[cls], (u8)MAX((int)counted - (int)by, (int)DIRECT_FREES), memory_order_relaxed);
+        atomic_store_explicit(&r->direct[cls], (u8)MAX((int)counted - (int)by, (int)DIRECT_FREES),
+                              memory_order_relaxed);
 }
 
 static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
