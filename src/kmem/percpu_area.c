@@ -157,14 +157,15 @@ static void area_free_locked(uintptr_t base) {
         quarry_core1_warn("quarry: warning: free_percpu of what alloc_percpu did not give, or twice\n");
         return;
     }
-    unsigned nr = 0;
-    for (bool more = true; more; nr++) {
-        more = !bit_get(c->last, unit + nr);
-        bit_clear(c->used, unit + nr);
-        bit_clear(c->last, unit + nr);
-    }
-    c->used_nr -= nr;
+    unsigned nr = 1;
+    while (!bit_get(c->last, unit + nr - 1))
+        nr++;
+    /* First: the child of a fork that comes between loses the area, and does not find it free and still charged. */
     uncharge_locked(base, (size_t)nr * UNIT_BYTES);
+    for (unsigned i = unit; i < unit + nr; i++)
+        bit_clear(c->used, i);
+    bit_clear(c->last, unit + nr - 1);
+    c->used_nr -= nr;
     if (c->used_nr == 0 && index != 0 && sys_vm_release(c->base, chunk_bytes()) == 0) {
         chunks[index] = NULL;
         quarry_core1_free(c);
