@@ -9,9 +9,9 @@
  *
  * Ordering    Chunks and areas are used under area_lock alone. A module's entry is read without: even sequence
  *             before and after, or it is another's (a loaded module's own entry does not change). [percpu.module]
- * Progress    Who may not wait tries for the lock. A free never waits: where the lock is held the area is queued,
- * linked through its own copy 0, and whoever has the lock next frees it. Reclamation A chunk but the first is unmapped
- * when the last area in it is freed.
+ * Progress    Who may not wait tries for the lock. A free never waits: the area is queued, linked through its own copy
+ *             0; then either the freer gets the lock, or who holds it looks at the queue after. [percpu.handoff]
+ * Reclamation A chunk but the first is unmapped when the last area in it is freed.
  */
 #include "base/bits.h"
 #include "kmem/account.h"
@@ -186,6 +186,8 @@ static void area_unlock(void) {
     do {
         deferred_free_locked();
         sys_lock_release(&area_lock);
+        /* order: seq_cst fence                                                            pairs: [percpu.handoff] */
+        atomic_thread_fence(memory_order_seq_cst);
     } while (atomic_load_explicit(&deferred, memory_order_relaxed) != 0 && sys_lock_try(&area_lock));
 }
 
@@ -214,6 +216,9 @@ static void area_free(uintptr_t base) {
         /* order: release: the link, and what the area's users wrote.                       pairs: [percpu.defer] */
     } while (
         !atomic_compare_exchange_weak_explicit(&deferred, &head, base, memory_order_release, memory_order_relaxed));
+    /* order: seq_cst fence: either this thread finds the lock free, or the holder finds the area after letting go.
+     * pairs: [percpu.handoff] */
+    atomic_thread_fence(memory_order_seq_cst);
     if (sys_lock_try(&area_lock))
         area_unlock();
 }
