@@ -134,8 +134,9 @@ static bool charge(const struct quarry_core1_slab *slab, quarry_gfp_t flags) {
     if (owner == NULL || !sum_add(a, slab->slot_bytes, flags))
         return false;
     atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
-    u16 lent = atomic_load_explicit(owner, memory_order_relaxed);
-    atomic_store_explicit(owner, (u16)(lent | number_of(a)), memory_order_relaxed);
+    /* What else stands there is no account's of now: a fork may have come between a free and its uncharging. */
+    u16 before = atomic_load_explicit(owner, memory_order_relaxed);
+    atomic_store_explicit(owner, (u16)((before & KMEM_OWNER_LENT) | number_of(a)), memory_order_relaxed);
     return true;
 }
 

@@ -23,7 +23,7 @@ static inline bool kmem_accounts_are_on(void) {
 }
 
 /* The object at p, whose slot is of a class without magazines, is charged to this thread's account, if it is in one.
- * False: its limit, or no memory to write down whose the object is. Flags as of the allocation. Wait-free but for that
+ * False: its limit, or no memory to write down whose the object is. Flags as of the allocation. Lock-free but for that
  * memory; without system call where flags may not block. */
 bool kmem_account_charge(const void *p, quarry_gfp_t flags);
 /* The same of an object that was allocated before, at the slot that slab->index says; true as well where it is charged
@@ -59,7 +59,7 @@ bool kmem_account_area_resize(u16 number, size_t from, size_t to, quarry_gfp_t f
 void kmem_account_area_put(const void *p, u16 number, size_t bytes);
 
 /* And of pages, one by one, whose record says whose they are. charge: for 2^order of them this thread's account, whose
- * number *ret_number becomes, 0 where it is in none. False: its limit. Both wait-free, without system call. */
+ * number *ret_number becomes, 0 where it is in none. False: its limit. Both lock-free, without system call. */
 bool kmem_account_pages_charge(unsigned order, quarry_gfp_t flags, u16 *ret_number);
 void kmem_account_pages_uncharge(u16 number, size_t pages_nr);
 

@@ -72,10 +72,13 @@ static void *piece_take(const struct quarry_dma_pool *pool, struct quarry_page *
     return NULL;
 }
 
+/* What flags say of the piece is not said of its run, which has others' pieces and stays when this one is freed. */
+#define FLAGS_OF_PIECES (QUARRY___GFP_ZERO | QUARRY___GFP_ACCOUNT)
+
 /* A run whose first piece is the caller's. */
 static void *run_add(struct quarry_dma_pool *pool, quarry_gfp_t flags) {
     struct quarry_page *run =
-        quarry_alloc_pages((flags & ~QUARRY___GFP_ZERO) | QUARRY___GFP_DMA | QUARRY___GFP_COMP, pool->order);
+        quarry_alloc_pages((flags & ~FLAGS_OF_PIECES) | QUARRY___GFP_DMA | QUARRY___GFP_COMP, pool->order);
     if (run == NULL)
         return NULL;
     run->mapping = pool;

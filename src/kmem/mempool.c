@@ -311,7 +311,8 @@ void *quarry_mempool_alloc(quarry_mempool_t *pool, quarry_gfp_t flags) {
     static _Atomic(bool) said;
     if (UNLIKELY((flags & QUARRY___GFP_ZERO) != 0))
         kmem_warn_once(&said, flags, "quarry: warning: __GFP_ZERO for a mempool dropped\n");
-    /* What lacks is in this reserve, and not to be taken from the heap's. */
+    /* What lacks is in this reserve, and not to be taken from the heap's; but by __GFP_HIGH, which has that all the
+     * same. */
     flags = (flags & ~QUARRY___GFP_ZERO) | QUARRY___GFP_NOWARN | QUARRY___GFP_NOMEMALLOC;
     void *element = pool->alloc(flags & ~(QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO), pool->pool_data);
     if (element == NULL)

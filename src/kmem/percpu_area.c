@@ -9,9 +9,9 @@
  *
  * Ordering    Chunks and areas are used under area_lock alone. A module's entry is read without: even sequence
  *             before and after, or it is another's (a loaded module's own entry does not change). [percpu.module]
- * Progress    Who may not wait tries for the lock. A free never waits: where the lock is held the area is queued,
- * linked through its own copy 0, and whoever has the lock next frees it. Reclamation A chunk but the first is unmapped
- * when the last area in it is freed.
+ * Progress    Who may not wait tries for the lock. A free never waits: the area is queued, linked through its own copy
+ *             0; then either the freer gets the lock, or who holds it looks at the queue after. [percpu.handoff]
+ * Reclamation A chunk but the first is unmapped when the last area in it is freed.
  */
 #include "base/bits.h"
 #include "kmem/account.h"
@@ -157,14 +157,15 @@ static void area_free_locked(uintptr_t base) {
         quarry_core1_warn("quarry: warning: free_percpu of what alloc_percpu did not give, or twice\n");
         return;
     }
-    unsigned nr = 0;
-    for (bool more = true; more; nr++) {
-        more = !bit_get(c->last, unit + nr);
-        bit_clear(c->used, unit + nr);
-        bit_clear(c->last, unit + nr);
-    }
-    c->used_nr -= nr;
+    unsigned nr = 1;
+    while (!bit_get(c->last, unit + nr - 1))
+        nr++;
+    /* First: the child of a fork that comes between loses the area, and does not find it free and still charged. */
     uncharge_locked(base, (size_t)nr * UNIT_BYTES);
+    for (unsigned i = unit; i < unit + nr; i++)
+        bit_clear(c->used, i);
+    bit_clear(c->last, unit + nr - 1);
+    c->used_nr -= nr;
     if (c->used_nr == 0 && index != 0 && sys_vm_release(c->base, chunk_bytes()) == 0) {
         chunks[index] = NULL;
         quarry_core1_free(c);
@@ -185,6 +186,8 @@ static void area_unlock(void) {
     do {
         deferred_free_locked();
         sys_lock_release(&area_lock);
+        /* order: seq_cst fence                                                            pairs: [percpu.handoff] */
+        atomic_thread_fence(memory_order_seq_cst);
     } while (atomic_load_explicit(&deferred, memory_order_relaxed) != 0 && sys_lock_try(&area_lock));
 }
 
@@ -213,6 +216,9 @@ static void area_free(uintptr_t base) {
         /* order: release: the link, and what the area's users wrote.                       pairs: [percpu.defer] */
     } while (
         !atomic_compare_exchange_weak_explicit(&deferred, &head, base, memory_order_release, memory_order_relaxed));
+    /* order: seq_cst fence: either this thread finds the lock free, or the holder finds the area after letting go.
+     * pairs: [percpu.handoff] */
+    atomic_thread_fence(memory_order_seq_cst);
     if (sys_lock_try(&area_lock))
         area_unlock();
 }

@@ -167,7 +167,8 @@ bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *
 bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g);
 /* An EMPTY slab goes back to the page tier. */
 void slab_destroy(struct slab_class *c, struct slab *s, char *base);
-/* Carries out what a transition asked for. */
-void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g);
+/* Carries out what a transition asked for. free_nr: objects free in the word it made, not in a later one: who completes
+ * a LISTED slab counts that as well. */
+void slab_do_duty(enum slab_duty duty, struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr);
 
 #endif

@@ -116,7 +116,7 @@ static bool sparse_enough(const struct slab_class *c, const struct slab_geometry
 static NOINLINE void slab_counted(struct slab_class *c, const struct target *to, slab_word_t was, int nr,
                                   enum slab_duty duty) {
     int nobj = to->geometry->nobj, before = slab_word_free(was), after = before + nr;
-    slab_do_duty(duty, c, to->slab, to->base, to->geometry);
+    slab_do_duty(duty, c, to->base, to->geometry, after);
     if (slab_word_state(was) == SLAB_LISTED && after == nobj)
         slab_empties_add(c, to->geometry, 1);
     if (became_sparse(before, after, nobj))

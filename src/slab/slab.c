@@ -179,20 +179,18 @@ void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     page_run_free(base, g->granules);
 }
 
-/* Among those that have so many objects free. */
-static void slab_list(struct slab_class *c, struct slab *s, char *base, const struct slab_geometry *g) {
-    int free_nr = slab_word_free(slab_word_load(s));
+/* Among those that have so many objects free. What was freed since the slab became LISTED its freer counts. */
+static void slab_list(struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr) {
     if (free_nr == g->nobj)
         slab_empties_add(c, g, 1);
     partial_push(c, base, free_nr, g->nobj);
 }
 
-void slab_do_duty(enum slab_duty duty, struct slab_class *c, struct slab *s, char *base,
-                  const struct slab_geometry *g) {
+void slab_do_duty(enum slab_duty duty, struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr) {
     if (duty == SLAB_DUTY_REAP)
-        slab_destroy(c, s, base);
+        slab_destroy(c, slab_at(base), base);
     else if (duty == SLAB_DUTY_LIST)
-        slab_list(c, s, base, g);
+        slab_list(c, base, g, free_nr);
 }
 
 /* --- taking --- */
@@ -283,13 +281,11 @@ static bool slab_claim(struct slab_class *c, const struct slab_geometry *g, char
     if (s->purged == 0 || slab_unpurge_try(c, s, base))
         return true;
     enum slab_duty duty;
-    SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
+    was = SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
     if (duty == SLAB_DUTY_LIST) {
-        if (slab_word_free(slab_word_load(s)) == g->nobj)
+        if (slab_word_free(was) == g->nobj)
             slab_empties_add(c, g, 1);
         partial_push_unbacked(c, base);
-    } else {
-        slab_do_duty(duty, c, s, base, g);
     }
     return false;
 }
@@ -328,8 +324,8 @@ unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool 
         enum slab_duty duty;
         unsigned got = slab_take_from(s, base, g, want - taken, top - taken, &zero);
         taken += got;
-        SLAB_TRANSITION(s, slab_word_unbind(w, (int)got, 1, &duty));
-        slab_do_duty(duty, c, s, base, g);
+        slab_word_t was = SLAB_TRANSITION(s, slab_word_unbind(w, (int)got, 1, &duty));
+        slab_do_duty(duty, c, base, g, slab_word_free(was) - (int)got);
     }
     if (taken > 0) {
         atomic_fetch_add_explicit(&c->out_objs, taken, memory_order_relaxed);

@@ -82,8 +82,8 @@ _Static_assert((int)SYS_RANGES_MAX >= (int)RUNS_MAX, "a slab's ranges fit in one
 static void sweep_file(struct sweep *sw, char *base) {
     enum slab_duty duty;
     struct slab *s = slab_at(base);
-    SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-    slab_do_duty(duty, sw->class, s, base, sw->geometry);
+    slab_word_t was = SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
+    slab_do_duty(duty, sw->class, base, sw->geometry, slab_word_free(was));
 }
 
 /* Gives the pages of the held slabs back and files the slabs. */

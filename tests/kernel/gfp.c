@@ -204,17 +204,21 @@ static void *half_alloc(gfp_t flags) {
     return half_cache != NULL ? kmem_cache_alloc(half_cache, flags) : kmalloc(opaque_size(HALF_SIZE), flags);
 }
 
-/* Each slab has its upper half free, and no memory behind that, which the limit forbids to bring again. What the
- * reserve then gives must go to as many objects as it holds, not to a slab of the reserve's for each. */
+/* Of each slab every second stretch of 8 KiB, or of a page where that is more, is free, and no memory is behind that,
+ * which the limit forbids to bring again. What the reserve then gives must go to as many objects as it holds, not to a
+ * slab of the reserve's for each. */
 static void reserve_behind_half_free(size_t kind) {
-    enum { SLAB_HALF_BYTES = 8192, RESERVE_BYTES = 1 << 20 };
+    enum { LEAST_BYTES = 8192, SLAB_BYTES = 32768, RESERVE_BYTES = 1 << 20 };
     static char *all[HALF_NR];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), stretch = page > LEAST_BYTES ? page : LEAST_BYTES;
+    if (page >= SLAB_BYTES)
+        check_skip("a page of %zu bytes holds a slab, or more", page);
     half_start((enum half_free)kind);
     for (int i = 0; i < HALF_NR; i++)
         CHECK((all[i] = half_alloc(GFP_KERNEL)) != NULL);
     size_t freed = 0;
     for (int i = 0; i < HALF_NR; i++) {
-        if ((uintptr_t)all[i] / SLAB_HALF_BYTES % 2 != 0) {
+        if ((uintptr_t)all[i] / stretch % 2 != 0) {
             kfree(all[i]);
             freed++;
         }
