@@ -129,48 +129,61 @@ static u64 limit_read(struct place *p, const char *name) {
     return file_read(p, name, text, sizeof(text)) > 0 && number_parse(text, &value) ? value : RT_CGROUP_NONE;
 }
 
-/*
- * Of what the group holds, what is neither the heap's nor to be had by reclaim. A heap has anonymous memory alone: what
- * it counts before a page is touched must not stand for its page tables. The lines wanted are among the first.
- */
-static u64 others_read(struct place *p, u64 heap_bytes) {
-    static const char *const names[] = {"shmem ", "kernel ", "anon "};
+/* What the group holds, by memory.stat, in bytes; a line the kernel does not have is 0. */
+struct held {
+    u64 anon, kernel, shmem, slab_reclaimable;
+};
+
+/* The lines wanted are among the first. */
+static struct held held_read(struct place *p) {
+    struct held h = {0, 0, 0, 0};
+    const struct {
+        const char *name;
+        u64 *ret_bytes;
+    } wanted[] = {
+        {"anon ", &h.anon}, {"kernel ", &h.kernel}, {"shmem ", &h.shmem}, {"slab_reclaimable ", &h.slab_reclaimable}};
     char text[STAT_BYTES];
-    u64 sum = 0, value;
     if (file_read(p, "/memory.stat", text, sizeof(text)) <= 0)
-        return 0;
+        return h;
     for (const char *line = text; *line != '\0';) {
-        for (size_t i = 0; i < ARRAY_NR(names); i++) {
-            if (text_begins(line, names[i]) && number_parse(line + text_len(names[i]), &value))
-                sum += *names[i] == 'a' ? value - MIN(value, heap_bytes) : value;
+        for (size_t i = 0; i < ARRAY_NR(wanted); i++) {
+            if (text_begins(line, wanted[i].name))
+                (void)number_parse(line + text_len(wanted[i].name), wanted[i].ret_bytes);
         }
         while (*line != '\0' && *line++ != '\n')
             continue;
     }
-    return sum;
+    return h;
 }
 
 /*
  * A page's entry is 8 bytes of a page table, which the kernel charges to the group, too: pages of 4 KiB have the most.
- * Those of what the heap has are among what the group holds; those of what is still to come must be left.
+ * Those of what the heap has touched are among what the group holds; those of what is still to be touched must be left,
+ * be it counted already or not.
  */
 enum { PAGE_TABLE_PART = 4096 / 8 };
 
 /* Never 0, which would read as "none". */
-static u64 left_of(u64 limit, u64 others, u64 heap_bytes) {
+static u64 left_of(u64 limit, u64 others, u64 touched) {
     if (limit == RT_CGROUP_NONE)
         return limit;
     u64 left = limit > others ? limit - others : 1;
-    return left > heap_bytes ? left - (left - heap_bytes) / PAGE_TABLE_PART : left;
+    return left > touched ? left - (left - touched) / PAGE_TABLE_PART : left;
 }
 
+/*
+ * A heap has anonymous memory alone: what it counts before a page is touched must not stand for its page tables. Of the
+ * kernel's memory, reclaim gets what caches of files have (dentries, inodes), as it gets their pages.
+ */
 static void level_read(struct place *p, u64 heap_bytes, struct rt_cgroup *c) {
     u64 high = limit_read(p, "/memory.high"), max = limit_read(p, "/memory.max");
     if (high == RT_CGROUP_NONE && max == RT_CGROUP_NONE)
         return;
-    u64 others = others_read(p, heap_bytes);
-    c->soft_bytes = MIN(c->soft_bytes, left_of(high, others, heap_bytes));
-    c->hard_bytes = MIN(c->hard_bytes, left_of(max, others, heap_bytes));
+    struct held h = held_read(p);
+    u64 touched = MIN(h.anon, heap_bytes);
+    u64 others = h.anon - touched + h.shmem + h.kernel - MIN(h.kernel, h.slab_reclaimable);
+    c->soft_bytes = MIN(c->soft_bytes, left_of(high, others, touched));
+    c->hard_bytes = MIN(c->hard_bytes, left_of(max, others, touched));
 }
 
 /* The directory above; false at the mount point. */

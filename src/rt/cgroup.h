@@ -15,10 +15,11 @@ struct rt_cgroup {
 };
 
 /*
- * The lowest of what the group and each of its ancestors leaves: its limit, less what it holds that is neither of this
- * heap, which holds heap_bytes, nor to be had by reclaim (memory.stat: anon, shmem, kernel). So processes of one group
- * share its limit, first come first served. Where there is no such group, or /proc does not say, all is unlimited.
- * Async-signal-safe; some ten system calls.
+ * The lowest of what the group and each of its ancestors leaves: its limit, less what it holds that reclaim does not
+ * get (memory.stat: anon, shmem, kernel without slab_reclaimable), of which anon up to heap_bytes is taken for this
+ * heap's, and less the page tables of what of the rest is not touched. So processes of one group share its limit, first
+ * come first served. Where there is no such group, or /proc does not say, all is unlimited. Async-signal-safe; some ten
+ * system calls.
  */
 void rt_cgroup_read(u64 heap_bytes, struct rt_cgroup *ret_cgroup);
 

@@ -21,6 +21,13 @@ static void *blocks[BLOCKS_MAX];
 static void max_set(const char *text) { files_write("/sys/fs/cgroup/a/memory.max", text); }
 static void high_set(const char *text) { files_write("/sys/fs/cgroup/a/memory.high", text); }
 
+/* As the kernel would, were all touched that the heap has. */
+static void held_set(size_t others_bytes) {
+    char stat[64];
+    snprintf(stat, sizeof(stat), "anon %zu\n", (size_t)(others_bytes + rt_usage_total()));
+    files_write("/sys/fs/cgroup/a/memory.stat", stat);
+}
+
 static void start(void) {
     rt_cgroup_root = files_start();
     files_write("/proc/self/cgroup", "0::/a\n");
@@ -57,13 +64,10 @@ Test(cgroup, memory_max_is_a_hard_limit_that_may_change, .init = start, .fini = 
         give(blocks[i]);
 }
 
-/* As the kernel would: what the heap takes is in the group's figure. */
 Test(cgroup, what_others_hold_is_not_for_the_heap, .init = start, .fini = end) {
-    char stat[64];
     unsigned nr = 0;
     while (nr < BLOCKS_MAX) {
-        snprintf(stat, sizeof(stat), "anon %zu\n", (size_t)(48 * MIB + rt_usage_total()));
-        files_write("/sys/fs/cgroup/a/memory.stat", stat);
+        held_set(48 * MIB);
         engine_pressure_tick();
         if ((blocks[nr] = alloc(block_bytes)) == NULL)
             break;
@@ -83,6 +87,7 @@ Test(cgroup, memory_high_is_a_soft_limit, .init = start, .fini = end) {
         blocks[i] = alloc(block_bytes);
     cr_expect_eq(atomic_load(&engine_soft_hits), 0u);
     high_set("8388608\n");
+    held_set(0);
     engine_pressure_tick();
     engine_pressure_get(&p);
     cr_expect_eq(p.soft_bytes, 8 * MIB, "no page tables are to come above it");

@@ -19,8 +19,8 @@ static struct rt_cgroup read_with(u64 heap_bytes) {
     return c;
 }
 
-/* Of what is left to a heap: not the page tables of what is still to come, 8 bytes for each 4 KiB. */
-static u64 with_tables(u64 left, u64 heap_bytes) { return left - (left > heap_bytes ? (left - heap_bytes) / 512 : 0); }
+/* Of what is left to a heap: not the page tables of what is still to be touched, 8 bytes for each 4 KiB. */
+static u64 with_tables(u64 left, u64 touched) { return left - (left > touched ? (left - touched) / 512 : 0); }
 
 static void start(void) { rt_cgroup_root = files_start(); }
 static void end(void) { files_end(); }
@@ -40,9 +40,9 @@ Test(cgroup, the_lowest_of_all_levels_counts, .init = start, .fini = end) {
     cr_expect_eq(c.hard_bytes, with_tables((100 - (30 + 1 - 5)) * MIB, 5 * MIB), "%zu", (size_t)c.hard_bytes);
     cr_expect_eq(c.soft_bytes, with_tables((50 - (10 + 1 - 5)) * MIB, 5 * MIB), "%zu", (size_t)c.soft_bytes);
     LIMITS("/sys/fs/cgroup/a/b", "52428800", "62914560");
-    cr_expect_eq(read_with(11 * MIB).hard_bytes, with_tables(59 * MIB, 11 * MIB), "the nearest is lower now");
+    cr_expect_eq(read_with(11 * MIB).hard_bytes, with_tables(59 * MIB, 10 * MIB), "the nearest is lower now");
     LIMITS("/sys/fs/cgroup/a", "max", "41943040");
-    cr_expect_eq(read_with(31 * MIB).hard_bytes, with_tables(39 * MIB, 31 * MIB), "the ancestor is lower now");
+    cr_expect_eq(read_with(31 * MIB).hard_bytes, with_tables(39 * MIB, 30 * MIB), "the ancestor is lower now");
 }
 
 Test(cgroup, no_group_no_limit, .init = start, .fini = end) {
@@ -88,8 +88,19 @@ Test(cgroup, what_the_kernel_holds_is_never_the_heaps, .init = start, .fini = en
     world("0::/\n", MOUNT);
     LIMITS("/sys/fs/cgroup", "max", "67108864");
     STAT("/sys/fs/cgroup", "anon 4194304\nkernel 3145728\nshmem 1048576\n");
-    cr_expect_eq(read_with(8 * MIB).hard_bytes, with_tables(60 * MIB, 8 * MIB));
-    cr_expect_eq(read_with(63 * MIB).hard_bytes, 60 * MIB, "above it no more is to come");
+    cr_expect_eq(read_with(8 * MIB).hard_bytes, with_tables(60 * MIB, 4 * MIB));
+    cr_expect_eq(read_with(63 * MIB).hard_bytes, with_tables(60 * MIB, 4 * MIB), "none of it is touched yet");
+    STAT("/sys/fs/cgroup", "anon 62914560\nkernel 3145728\nshmem 1048576\n");
+    cr_expect_eq(read_with(60 * MIB).hard_bytes, 60 * MIB, "above it no more is to come");
+}
+
+Test(cgroup, what_reclaim_gets_of_the_kernels_is_the_heaps, .init = start, .fini = end) {
+    world("0::/\n", MOUNT);
+    LIMITS("/sys/fs/cgroup", "max", "67108864");
+    STAT("/sys/fs/cgroup", "anon 0\nkernel 5242880\nslab_reclaimable 3145728\nslab_unreclaimable 1048576\n");
+    cr_expect_eq(read_with(0).hard_bytes, with_tables(62 * MIB, 0));
+    STAT("/sys/fs/cgroup", "anon 0\nslab_reclaimable 3145728\nshmem 1048576\n");
+    cr_expect_eq(read_with(0).hard_bytes, with_tables(63 * MIB, 0), "a kernel that does not say what its memory is");
 }
 
 Test(cgroup, long_lines_and_paths, .init = start, .fini = end) {
