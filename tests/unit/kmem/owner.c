@@ -35,6 +35,11 @@ void quarry_core1_free(void *p) {
 bool kmem_gfp_has_reserve(quarry_gfp_t flags) { return (flags & QUARRY___GFP_HIGH) != 0; }
 bool kmem_gfp_passes_limit(quarry_gfp_t flags) { return (flags & QUARRY___GFP_HIGH) != 0; }
 bool kmem_accounted_start(void) { return true; }
+/* Asked for where pages are not all of one size. */
+unsigned quarry_page_shift(void) {
+    enum { SMALLEST_PAGE_SHIFT = 12 };
+    return SMALLEST_PAGE_SHIFT;
+}
 
 static void *object(unsigned slab, unsigned index) {
     return (void *)(BASE + (uintptr_t)slab * SLAB_BYTES + index * (SLAB_BYTES / objs_nr));
