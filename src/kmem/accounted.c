@@ -109,7 +109,7 @@ void *kmem_accounted_kmalloc(size_t size, quarry_gfp_t flags) {
     if (i == ARRAY_NR(kmalloc_bytes))
         return kmem_lent_area(size, flags);
     const struct quarry_kmem_cache *s = kmalloc_cache(i);
-    void *p = kmem_may_block(flags) ? kmem_gfp_try(charged_try, s, flags) : charged_try(s, flags);
+    void *p = kmem_gfp_try_if_blocking(charged_try, s, flags);
     if (p == NULL && kmem_may_block(flags) && kmem_gfp_has_reserve(flags))
         p = charged_try(s, flags & ~QUARRY___GFP_DIRECT_RECLAIM);
     if (p != NULL && !kmem_gfp_node_holds(p, size, flags)) {
@@ -140,7 +140,7 @@ bool quarry_kmem_cache_charge(void *p, quarry_gfp_t flags) {
     struct quarry_core1_slab slab;
     if (quarry_account_current() == NULL || QUARRY_ZERO_OR_NULL_PTR(p) || !chargeable(p, &slab))
         return true;
-    return (kmem_may_block(flags) ? kmem_gfp_try(late_try, &slab, flags) : late_try(&slab, flags)) != NULL;
+    return kmem_gfp_try_if_blocking(late_try, &slab, flags) != NULL;
 }
 
 /* --- freeing --- */

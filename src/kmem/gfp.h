@@ -23,6 +23,10 @@ typedef void *kmem_try_fn(const void *what, quarry_gfp_t flags);
 /* An allocation that may block: try(what, flags), and, while it gives NULL, as much effort to make room as the flags
  * ask for. */
 void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags);
+/* The same where flags may block, else one try. */
+static inline void *kmem_gfp_try_if_blocking(kmem_try_fn *try, const void *what, quarry_gfp_t flags) {
+    return kmem_may_block(flags) ? kmem_gfp_try(try, what, flags) : try(what, flags);
+}
 /* kmem_gfp_try with the flags of the allocation this thread is inside, which tries again by itself; else of GFP_KERNEL.
  */
 void *kmem_gfp_try_inside(kmem_try_fn *try, const void *what);

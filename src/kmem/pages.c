@@ -75,7 +75,7 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
         kmem_gfp_nofail_ignored(flags);
     else if ((flags & QUARRY___GFP_NOFAIL) != 0 && order > 1)
         nofail_large(flags);
-    struct quarry_page *page = kmem_may_block(flags) ? kmem_gfp_try(pages_try, &w, flags) : pages_try(&w, flags);
+    struct quarry_page *page = kmem_gfp_try_if_blocking(pages_try, &w, flags);
     if (page == NULL && dma)
         kmem_dma_refused(flags);
     return page != NULL && (flags & QUARRY___GFP_DMA32) != 0 ? low_or_none(page, order, flags) : page;
@@ -103,7 +103,7 @@ static NOINLINE struct quarry_page *charged_or_none(struct quarry_page *page, un
     struct fresh f = {page, order};
     if (page == NULL || quarry_account_current() == NULL)
         return page;
-    if ((kmem_may_block(flags) ? kmem_gfp_try(charge_try, &f, flags) : charge_try(&f, flags)) != NULL)
+    if (kmem_gfp_try_if_blocking(charge_try, &f, flags) != NULL)
         return page;
     (void)quarry_core1_pages_free(page, order);
     return NULL;

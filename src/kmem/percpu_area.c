@@ -129,7 +129,7 @@ static bool charge(uintptr_t base, size_t bytes, quarry_gfp_t flags) {
     struct quarry_core1_slab place = owner_place(base, bytes);
     if (quarry_account_current() == NULL)
         return true;
-    return (kmem_may_block(flags) ? kmem_gfp_try(charge_try, &place, flags) : charge_try(&place, flags)) != NULL;
+    return kmem_gfp_try_if_blocking(charge_try, &place, flags) != NULL;
 }
 
 /* Before the area can be another's. */

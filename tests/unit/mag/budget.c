@@ -53,15 +53,19 @@ Test(budget, fifty_classes_in_use_keep_their_magazines, .init = start_by_cpu) { 
 /* Where every call is a slow one. */
 Test(budget, fifty_classes_keep_their_locked_magazines, .init = start_locked) { expect_few_exchanges(); }
 
+/* So many objects are taken, and then returned in order. */
+static void equal_wave(unsigned objects_nr, size_t size_bytes) {
+    static void *wave[LIVE];
+    for (unsigned i = 0; i < objects_nr; i++)
+        wave[i] = magazines_alloc(size_bytes);
+    for (unsigned i = 0; i < objects_nr; i++)
+        magazines_give(wave[i]);
+}
+
 /* Slow calls of one class: too many at a time for its magazines. */
 static void work_with(size_t size) {
-    static void *at_once[LIVE];
-    for (unsigned round = 0; round < 64; round++) {
-        for (unsigned i = 0; i < LIVE; i++)
-            at_once[i] = magazines_alloc(size);
-        for (unsigned i = 0; i < LIVE; i++)
-            magazines_give(at_once[i]);
-    }
+    for (unsigned round = 0; round < 64; round++)
+        equal_wave(LIVE, size);
 }
 
 Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start_by_cpu) {
@@ -174,12 +178,8 @@ Test(budget, a_small_program_keeps_little_of_each_large_class, .init = start_by_
     enum { ROUNDS = 200, AT_ONCE = 8, KEPT_MAX_BYTES = 80 * KIB, DEPOTS_MAX_BYTES = 512 * KIB };
     unsigned first = slab_class_for(4 * KIB) + 1, last = slab_class_for(128 * KIB);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        for (unsigned cls = first; cls <= last; cls++) {
-            for (unsigned i = 0; i < AT_ONCE; i++)
-                live[i] = magazines_alloc(slab_geometry[cls].size_bytes);
-            for (unsigned i = 0; i < AT_ONCE; i++)
-                magazines_give(live[i]);
-        }
+        for (unsigned cls = first; cls <= last; cls++)
+            equal_wave(AT_ONCE, slab_geometry[cls].size_bytes);
         mag_rest();
         mag_depot_trim(MAG_DRAIN_IDLE);
     }
@@ -191,13 +191,6 @@ Test(budget, a_small_program_keeps_little_of_each_large_class, .init = start_by_
     }
     cr_expect_leq(kept_bytes, (u64)(last - first + 1) * KEPT_MAX_BYTES + DEPOTS_MAX_BYTES,
                   "%lu bytes are kept by %u classes", kept_bytes, last - first + 1);
-}
-
-static void equal_wave(unsigned objects_nr, size_t size_bytes) {
-    for (unsigned i = 0; i < objects_nr; i++)
-        live[i] = magazines_alloc(size_bytes);
-    for (unsigned i = 0; i < objects_nr; i++)
-        magazines_give(live[i]);
 }
 
 /* So many objects of a class are taken and returned at once, again and again; returns the exchanges of the last
