@@ -49,7 +49,7 @@ enum {
 #define UNUSED_MIN_BYTES ((s64)(16 * MIB))
 /* Objects above this are large: their magazines have no spare, and a budget of their own; one class may exceed it. */
 #define LARGE_BYTES (16 * KIB)
-#define LARGE_MIN_BYTES ((s64)(1 * MIB))
+#define LARGE_MIN_BYTES ((s64)(512 * KIB))
 #define LARGE_MAX_BYTES ((s64)(4 * MIB))
 #define MAGAZINE_FREE_BYTES ((s64)(64 * KIB))
 /* What of another node may wait in any case. */
@@ -276,18 +276,27 @@ static bool class_is_unused(struct mag_region *r, unsigned cls, u64 seen) {
     return kept >= st.out_objs - st.out_objs / UNUSED_PART;
 }
 
+/* Where the program has turned to other sizes, what a class keeps is memory they could have. */
+static void unused_give(struct mag_region *r, unsigned cls, u64 seen) {
+    if (!slab_made_enter(cls))
+        return;
+    if (class_is_unused(r, cls, seen) && class_empty(r, cls, seen))
+        depot_empty(cls);
+    slab_made_leave(cls);
+}
+
 /*
  * Beyond MEDIUM_BYTES few objects share a slab, so those in a magazine may keep as many slabs, and large ones are much
- * by themselves. Where the program has turned to other sizes that is memory they could have. So at each miss a hand
- * passes one such class; one that rests, and of which the program has hardly an object, gives all back.
+ * by themselves. They are not to wait for a tick: at each miss a hand passes one such class; one that rests, and of
+ * which the program has hardly an object, gives all back.
  */
 static void unused_look(struct mag_region *r, unsigned asking) {
     unsigned cls = hand_next(&r->large_hand, slab_class_for(MEDIUM_BYTES) + 1, SLAB_CLASSES_NR);
     if (cls == asking || level_get(r, cls) == 0 || rt_usage_get() <= UNUSED_MIN_BYTES)
         return;
     u64 seen = ref_load(home_slot(r, cls));
-    if (class_rests(r, cls, seen) && rt_may_block() && class_is_unused(r, cls, seen) && class_give_up(r, cls, seen))
-        depot_empty(cls);
+    if (class_rests(r, cls, seen) && rt_may_block())
+        unused_give(r, cls, seen);
 }
 
 /* What waits here for another node, without the rest of its magazine. */
@@ -314,8 +323,12 @@ void mag_rest(void) {
     for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
         u64 seen = ref_load(home_slot(r, cls));
         insisting_fade(r, cls, INSIST_FADES);
-        if (level_get(r, cls) != 0 && class_rests(r, cls, seen))
+        if (level_get(r, cls) == 0)
+            continue;
+        if (class_rests(r, cls, seen))
             (void)class_give_up(r, cls, seen);
+        else if (rt_usage_get() > UNUSED_MIN_BYTES)
+            unused_give(r, cls, seen);
     }
 }
 

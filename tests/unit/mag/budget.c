@@ -112,10 +112,15 @@ static u64 turn_to_small_objects(void) {
     return st.out_objs;
 }
 
-Test(budget, a_large_class_that_is_not_used_any_more_is_emptied, .init = start_by_cpu) {
+/* 24 MiB in use. */
+static void be_large(void) {
     enum { OTHERS = 24 * 1024 };
     for (unsigned i = 0; i < OTHERS; i++)
         cr_assert_not_null(magazines_alloc(1 * KIB));
+}
+
+Test(budget, a_large_class_that_is_not_used_any_more_is_emptied, .init = start_by_cpu) {
+    be_large();
     u64 kept = turn_to_small_objects();
     cr_expect_eq(kept, 0u, "%lu objects are kept by a class that is not used", kept);
 }
@@ -123,6 +128,39 @@ Test(budget, a_large_class_that_is_not_used_any_more_is_emptied, .init = start_b
 /* What it gave back would only wait among the free pages. */
 Test(budget, a_small_program_keeps_what_it_may_use_again, .init = start_by_cpu) {
     u64 kept = turn_to_small_objects();
+    cr_expect_gt(kept, 0u);
+}
+
+/* Waves of two classes, of one of which the program has some all the time; then a tick, before either has rested.
+ * Returns how many objects of the other are out of its slabs. */
+static u64 tick_after_waves(void) {
+    enum { WAVE = 240, HELD = 2000, HELD_BYTES = 100 };
+    unsigned gone = slab_class_for(3 * KIB), held = slab_class_for(HELD_BYTES);
+    struct slab_class_stats st;
+    for (unsigned i = 0; i < HELD; i++)
+        live[i] = magazines_alloc(HELD_BYTES);
+    for (unsigned round = 0; round < 8; round++) {
+        equal_wave(WAVE, 3 * KIB);
+        equal_wave(WAVE, HELD_BYTES);
+    }
+    slab_class_stats_get(gone, &st);
+    cr_assert_gt(st.out_objs, 0u, "nothing was kept");
+    u64 cached = mag_class_cached_racy(held);
+    cr_assert_gt(cached, 0u, "nothing was kept");
+    mag_rest();
+    cr_expect_eq(mag_class_cached_racy(held), cached, "a class in use was emptied");
+    slab_class_stats_get(gone, &st);
+    return st.out_objs;
+}
+
+Test(budget, a_tick_empties_classes_that_the_program_has_nothing_of, .init = start_by_cpu) {
+    be_large();
+    u64 kept = tick_after_waves();
+    cr_expect_eq(kept, 0u, "%lu objects of 3 KiB are kept", kept);
+}
+
+Test(budget, a_tick_leaves_a_small_program_its_magazines, .init = start_by_cpu) {
+    u64 kept = tick_after_waves();
     cr_expect_gt(kept, 0u);
 }
 
