@@ -80,6 +80,8 @@ static void fork_done(enum page_forked side) {
     page_hugetlb_forked(side);
     page_collapse_forked(side);
     big_fork_done();
+    if (side == PAGE_FORK_CHILD)
+        page_fork_child();
     page_fork_done();
 }
 

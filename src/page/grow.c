@@ -150,10 +150,11 @@ static bool hugepage_earned(struct page_tier *t) {
            huge_ask(1) != HUGE_NOT_NOW;
 }
 
-bool tier_hugepage_ask(struct page_tier *t, char *p) {
-    return rt_opt.thp == OPT_THP_ALWAYS ||
-           (hugepage_has_turn(t, p) && hugepage_earned(t) && sys_vm_huge(p, HPAGE_BYTES) == 0);
+bool tier_hugepage_wanted(struct page_tier *t, const char *p) {
+    return rt_opt.thp == OPT_THP_ALWAYS || (hugepage_has_turn(t, p) && hugepage_earned(t));
 }
+
+bool tier_hugepage_tell(char *p) { return sys_vm_huge(p, HPAGE_BYTES) == 0; }
 
 void tier_hugepage_touch(char *p) {
     (void)huge_touch(p);
@@ -188,6 +189,8 @@ static bool step_says_no(const struct page_tier *t) {
 
 /* Of one place in the library, which the tests then know to reach. */
 static NOINLINE bool no_hugepages(char *p, size_t bytes) { return sys_vm_nohuge(p, bytes) == 0; }
+
+void tier_hugepage_deny(char *p) { (void)no_hugepages(p, HPAGE_BYTES); }
 
 /* To all that follows in the reservation, once: to a part of it would split a mapping, which may be one too many. But
  * where small sizes may come from the second step on, the first is told alone. What the kernel refuses it is asked for

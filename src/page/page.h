@@ -48,8 +48,10 @@ enum hpage_state {
 /* What it came as, and still is. */
 enum hpage_huge {
     HPAGE_SMALL = 0,
-    HPAGE_THP,    /* a real hugepage, as far as was asked */
-    HPAGE_HUGETLB /* of the administrator's pool (hugetlb.h); a big region says so in its first record, for all of it */
+    HPAGE_THP,     /* a real hugepage, as far as was asked */
+    HPAGE_HUGETLB, /* of the administrator's pool (hugetlb.h); a big region says so in its first record, for all of it
+                    */
+    HPAGE_ASKED    /* to be a real one: the kernel is being asked */
 };
 
 /* What is known of one 2 MiB of address space. Under the page lock, but for state and the big fields (see big/). */
@@ -207,7 +209,8 @@ size_t page_backed_bytes_racy(void);
 
 /* For fork: see docs/locking.md. */
 void page_fork_prepare(void);
-void page_fork_done(void); /* in parent and child */
+void page_fork_child(void); /* before the next */
+void page_fork_done(void);  /* in parent and child */
 /* Memory is shared with the child, or was with the parent, and stays small pages. */
 enum page_forked { PAGE_FORK_PARENT, PAGE_FORK_CHILD };
 void page_collapse_forked(enum page_forked side);

@@ -103,11 +103,13 @@ void tier_list_del(struct page_tier *t, struct hpage *h) {
 
 void tier_refile(struct page_tier *t, struct hpage *h) {
     unsigned longest = map_longest_run(h->used);
-    if (longest == h->longest && h->listed)
+    bool closed = hpage_huge(h) == HPAGE_ASKED;
+    if (longest == h->longest && h->listed && !closed)
         return;
     tier_list_del(t, h);
     h->longest = (u8)longest;
-    tier_list_add(t, h);
+    if (!closed)
+        tier_list_add(t, h);
 }
 
 /* Shortest non-empty list from length nr on, or LISTS_NR. */
@@ -172,7 +174,7 @@ void tier_hugepage_unadmit(struct page_tier *t) {
 
 /* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. Where use has
  * hardly grown since, what was free then did not fit what is wanted now, and that much more has to be free. */
-static void regret_add(struct page_tier *t, const struct hpage *h, unsigned granules_nr) {
+void tier_regret_add(struct page_tier *t, const struct hpage *h, unsigned granules_nr) {
     if (granules_nr == 0 || h->purged_s == 0 || h->purged_s + 1 < t->now_ms / 1000)
         return;
     if (t->used_granules <= t->purged_at_granules + t->purged_at_granules / CHURN_PART)
@@ -182,19 +184,12 @@ static void regret_add(struct page_tier *t, const struct hpage *h, unsigned gran
     rt_usage_regretted();
 }
 
-/* *ret_touch: the run begins a hugepage that waits for its first touch. */
-static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr, bool *ret_touch) {
+static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr,
+                                    struct hugepage_due *due) {
     unsigned was_backed = 0;
     u64 was_written = 0;
-    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0 && tier_hugepage_admit(t) && tier_hugepage_ask(t, h->addr)) {
-        *ret_touch = true;
-        hpage_huge_set(h, HPAGE_THP);
-        atomic_store_explicit(&h->awaited, true, memory_order_relaxed);
-        t->huge_bytes += HPAGE_BYTES;
-        regret_add(t, h, HPAGE_GRANULES);
-        h->backed[0] = h->backed[1] = ~(u64)0;
-        t->free_backed_granules += HPAGE_GRANULES;
-    }
+    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0)
+        tier_hugepage_begin_locked(t, h, due);
     for (unsigned w = 0; w < 2; w++) {
         u64 mask = tier_run_mask(pos, nr, w);
         was_backed += bits_count(h->backed[w] & mask);
@@ -208,7 +203,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
     t->used_granules += nr;
     *tier_free_granules(t, h) -= was_backed;
     t->peak_granules = MAX(t->peak_granules, t->used_granules);
-    regret_add(t, h, nr - was_backed);
+    tier_regret_add(t, h, nr - was_backed);
     tier_refile(t, h);
     return was_written == 0 ? PAGE_ZERO : PAGE_DIRTY;
 }
@@ -256,11 +251,23 @@ static void defer_drain_locked(struct page_tier *t) {
     }
 }
 
+/* --- what others left to the holder --- */
+
+static bool left_any(struct page_tier *t) {
+    return atomic_load_explicit(&t->deferred, memory_order_relaxed) != 0 ||
+           atomic_load_explicit(&t->answers, memory_order_relaxed) != 0;
+}
+
+static void left_do_locked(struct page_tier *t) {
+    defer_drain_locked(t);
+    tier_asked_settle_locked(t);
+}
+
 /* Purging, the accounts for lock-free readers, and whatever was freed meanwhile. A little more is purged than must be,
  * so that the next frees are quiet, and no more than a hugepage, so that none takes long. */
 void tier_unlock(struct page_tier *t) {
     do {
-        defer_drain_locked(t);
+        left_do_locked(t);
         u64 allowance = tier_allowance(t);
         if (t->free_backed_granules > allowance)
             tier_purge_locked(t, allowance - MIN(allowance / PURGE_PART, HPAGE_GRANULES));
@@ -269,7 +276,15 @@ void tier_unlock(struct page_tier *t) {
         /* order: seq_cst fence                                                                     pairs:
          * [page.handoff] */
         atomic_thread_fence(memory_order_seq_cst);
-    } while (atomic_load_explicit(&t->deferred, memory_order_relaxed) != 0 && sys_lock_try(&t->lock));
+    } while (left_any(t) && sys_lock_try(&t->lock));
+}
+
+void tier_hand_over(struct page_tier *t) {
+    /* order: seq_cst fence: either this thread finds the lock free, or the holder finds what was left after letting go.
+     * pairs: [page.handoff] */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (sys_lock_try(&t->lock))
+        tier_unlock(t);
 }
 
 /* Waiting is timed, so that it can be known whether there are too few locks. */
@@ -337,18 +352,20 @@ static struct page_tier *node_lock(struct page_tier *first) {
 static void *tier_take(struct page_tier *t, unsigned nr, unsigned align, enum page_content *ret_content) {
     int pos = -1;
     char *run = NULL;
-    bool touch = false;
-    defer_drain_locked(t);
+    struct hugepage_due due = {false, NULL};
+    left_do_locked(t);
     struct hpage *h = tier_find(t, nr, align, &pos);
+    if (UNLIKELY(h == NULL) && tier_asked_open_locked(t))
+        h = tier_find(t, nr, align, &pos);
     if (h != NULL) {
         if (rt_opt.limit_hard != 0)
             t->admitted_bytes += nr * GRANULE_BYTES;
-        *ret_content = hpage_take(t, h, (unsigned)pos, nr, &touch);
+        *ret_content = hpage_take(t, h, (unsigned)pos, nr, &due);
         run = h->addr + (size_t)pos * GRANULE_BYTES;
     }
     tier_unlock(t);
-    if (touch)
-        tier_hugepage_touch(run);
+    if (due.touch)
+        tier_hugepage_bring(t, &due, run);
     return run;
 }
 
@@ -396,11 +413,7 @@ void page_run_free(void *run, unsigned granules_nr) {
         return;
     }
     defer_push(t, run, granules_nr);
-    /* order: seq_cst fence: either this thread finds the lock free, or the holder finds the run after letting go.
-     * pairs: [page.handoff] */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (sys_lock_try(&t->lock))
-        tier_unlock(t);
+    tier_hand_over(t);
 }
 
 /* --- ticks and accounts --- */
@@ -432,7 +445,7 @@ size_t page_purge(size_t keep_bytes) {
         if (t->committed_bytes == 0 || !tier_lock(t))
             continue;
         u64 before = t->purged_bytes_total;
-        defer_drain_locked(t);
+        left_do_locked(t);
         tier_purge_locked(t, keep_bytes / GRANULE_BYTES);
         (void)tier_hugetlb_release_locked(t, UINT64_MAX);
         tier_hugetlb_rest_locked(t);
@@ -448,7 +461,7 @@ size_t page_release(void) {
         struct page_tier *t = tier_at(i);
         if (!tier_lock(t))
             continue;
-        defer_drain_locked(t);
+        left_do_locked(t);
         released += tier_release_locked(t);
         tier_unlock(t);
     }

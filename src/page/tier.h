@@ -5,10 +5,13 @@
  * inside a system call. Who does goes to the next tier, rather than to sleep.
  *
  * Invariants, with the lock held:
- *   [P1] a hugepage with a free run is on the list by_longest[longest], any other is on none;
+ *   [P1] a hugepage with a free run is on the list by_longest[longest], any other, or one that is closed [P4], is on
+ *        none;
  *   [P2] used_nr is the number of bits in used; longest is the longest run of clear bits;
  *   [P3] used_granules and free_backed_granules are the sums over all hugepages of bits in used, and in backed & ~used;
  *        but what is free in hugepages of the administrator's pool is hugetlb_free_granules, for it cannot be purged.
+ *   [P4] a record is HPAGE_ASKED, which is closed, while the thread asked[].by asks the kernel for a hugepage there,
+ *        without the lock: nothing of it is handed out, and as it is awaited, nothing is given back.
  */
 #ifndef QUARRY_PAGE_TIER_H
 #define QUARRY_PAGE_TIER_H
@@ -25,6 +28,13 @@ enum {
     LISTS_NR = LONGEST_MAX + 1,
     NODE_TIERS_NR = 4,
     NODE_TIER_RECLAIMABLE = NODE_TIERS_NR - 1, /* once there are runs of that lifetime; until then one as the others */
+};
+
+/* How many hugepages are asked for at a time: who comes meanwhile has small pages. */
+enum { ASKED_MAX = 4 };
+struct hpage_asked {
+    struct hpage *record;
+    u64 by; /* sys_thread_self(); 0: of nobody */
 };
 
 struct page_tier {
@@ -53,6 +63,8 @@ struct page_tier {
     _Atomic(u64) inside_purged_bytes;
     _Atomic(u64) backed_granules_racy;     /* used and both kinds of free, for readers without the lock */
     _Atomic(u64) lock_waits, lock_wait_ns; /* by threads that found the lock held */
+    struct hpage_asked asked[ASKED_MAX];   /* [P4] */
+    _Atomic(u32) answers;        /* to asked[i], for the lock's next holder: bit i told, bit ASKED_MAX + i refused */
     _Atomic(uintptr_t) deferred; /* runs freed while the lock was held; linked through their first descriptor */
 };
 
@@ -106,9 +118,26 @@ static inline bool tier_is_first(const struct page_tier *t) { return t->index % 
 static inline struct page_tier *tier_of(const void *p) { return tier_at(chunk_hpage(chunk_of(p), p)->tier); }
 /* All tiers of all nodes, those that were never used too. */
 static inline unsigned tiers_nr(void) { return page_nodes_nr() * NODE_TIERS_NR; }
-/* Whether the hugepage at p, which holds no memory, shall be a real one; then the kernel was told, and who gets its
- * first run must touch it. */
-bool tier_hugepage_ask(struct page_tier *t, char *p);
+/* Whether the hugepage at p, which holds no memory, shall be a real one; then who gets its first run must ask for it,
+ * but with OPT_THP_ALWAYS, and touch it. */
+bool tier_hugepage_wanted(struct page_tier *t, const char *p);
+/* Asks the kernel, which may have whoever asks wait for all who fault: without the lock. False: refused. */
+bool tier_hugepage_tell(char *p);
+/* Takes that back, as far as nothing was touched. */
+void tier_hugepage_deny(char *p);
+/*
+ * What comes of that (asked.c). The first is called for a record that holds no memory and whose first run is being
+ * taken; whose run that is must bring it, without the lock. The third does what was left to the lock's holder; the
+ * fourth, where nothing else is left, tells whether runs can be had that could not before.
+ */
+struct hugepage_due {
+    bool touch;
+    struct hpage_asked *asked; /* the kernel is to be asked first; NULL: it was, for all that is reserved */
+};
+void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due);
+void tier_hugepage_bring(struct page_tier *t, const struct hugepage_due *due, char *p);
+void tier_asked_settle_locked(struct page_tier *t);
+bool tier_asked_open_locked(struct page_tier *t);
 /* The first touch, timed; without the lock, because it may take milliseconds. What came stays whole, but once a part of
  * it is given back the kernel's own scan must not fill it up again, and mappings with differing flags would stay apart
  * for good: the kernel is told so. */
@@ -119,6 +148,11 @@ struct hpage *tier_collapse_choose_locked(struct page_tier *t);
 void tier_collapse(struct page_tier *t, struct hpage *h);
 /* Lets go of the lock, having done what others left to its holder. */
 void tier_unlock(struct page_tier *t);
+/* Something was left to the holder: does it where there is none. */
+void tier_hand_over(struct page_tier *t);
+
+/* Granules of h that hold no memory are wanted: had they been purged a moment ago, that was a mistake. */
+void tier_regret_add(struct page_tier *t, const struct hpage *h, unsigned granules_nr);
 
 void tier_list_add(struct page_tier *t, struct hpage *h);
 void tier_list_del(struct page_tier *t, struct hpage *h);

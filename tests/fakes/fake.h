@@ -34,6 +34,8 @@ void fake_fail(enum fake_call call, unsigned nth, unsigned many);
 /* Calls that fake_fail made fail since its last call for this kind. */
 unsigned fake_failed_nr(enum fake_call call);
 const char *fake_call_name(enum fake_call call);
+/* Called with each call, before it is made, by the thread that makes it. NULL: nothing is. */
+extern void (*fake_calling)(enum fake_call call);
 
 /* Reservations lie below this address from now on, each below the one before, where the kernel would lay them anywhere.
  * Nothing else may be mapped there. */

@@ -47,9 +47,13 @@ void fake_fail(enum fake_call call, unsigned nth, unsigned many) {
     atomic_store(&kinds[call].failures_left, nth == 0 ? 0 : (int)many);
 }
 
+void (*fake_calling)(enum fake_call call);
+
 /* Counts a call; true when it is one of those that are to fail. */
 static bool fails(enum fake_call call) {
     struct kind *k = &kinds[call];
+    if (fake_calling != NULL)
+        fake_calling(call);
     atomic_fetch_add(&k->calls_nr, 1);
     if (atomic_load(&k->failures_left) <= 0 || atomic_fetch_sub(&k->until_failure, 1) > 0)
         return false;

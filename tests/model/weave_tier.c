@@ -2,7 +2,8 @@
 /*
  * Frees of runs that meet a held lock (src/page/run.c), explored (weave.h): whoever pushes a run finds the lock free,
  * or the holder finds the run; so at the end, and at no cost of waiting, every run is free and counted, and the lock
- * is. What the holder does besides (purging, growing) is left out.
+ * is. And hugepages that are asked for without that lock (src/page/asked.c): nobody takes of one before the kernel was
+ * asked, unless there is nothing else. What the holder does besides (purging, growing) is left out.
  */
 #include "base/bits.h"
 #include "page/tier.h"
@@ -13,12 +14,17 @@
 
 #include <stdlib.h>
 
-enum { RUNS_MAX = 3 };
+enum { RUNS_MAX = 3, HPAGES_NR = 3 };
 #define HPAGE_AT ((char *)((uintptr_t)1 << 32)) // NOLINT(performance-no-int-to-ptr)
 
-static const char *scripts[WEAVE_THREADS_MAX]; /* 0, 1, 2: free that run; a allocate one, b and free it again */
-static void *had[WEAVE_THREADS_MAX];
-static unsigned runs_nr; /* there are in the beginning, all handed out */
+static const char *scripts[WEAVE_THREADS_MAX]; /* 0, 1, 2: free that run; a allocate one, b and free it again; h it
+                                                  is there, m and of a hugepage that was asked for */
+static char *had[WEAVE_THREADS_MAX];
+static unsigned runs_nr;  /* there are in the beginning, all handed out */
+static unsigned fresh_nr; /* hugepages that were not used yet */
+static unsigned asks_nr;  /* of those, the kernel is asked for the first so many */
+static enum { AGREES, REFUSES } kernel;
+static bool told[HPAGES_NR]; /* it was asked; plain, and read by who takes of that one */
 
 _Atomic(s64) rt_usage_out_bytes;
 _Atomic(s64) rt_usage_bytes;
@@ -58,15 +64,31 @@ size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
 void tiers_look(void) {}
 void tier_hugetlb_rest_locked(struct page_tier *t) { (void)t; }
 u64 page_hugetlb_bytes_racy(void) { return 0; }
+static char *hpage_at(unsigned i) { return HPAGE_AT + i * HPAGE_BYTES; }
+static struct hpage *hpage(unsigned i) { return chunk_hpage(rt_meta_at(1), hpage_at(i)); }
+static unsigned hpage_idx(const char *p) { return (unsigned)((uintptr_t)p / HPAGE_BYTES % CHUNK_HPAGES); }
 struct hpage *tier_fresh_locked(struct page_tier *t) {
-    (void)t;
-    return NULL;
+    if (t != page_tiers || fresh_nr == 0)
+        return NULL;
+    fresh_nr--;
+    struct hpage *h = hpage(hpage(1)->longest == 0 ? 1 : 2);
+    h->longest = LONGEST_MAX;
+    return h;
 }
-bool tier_hugepage_ask(struct page_tier *t, char *p) {
-    (void)t, (void)p;
-    return false;
+bool tier_hugepage_wanted(struct page_tier *t, const char *p) {
+    return t == page_tiers && p != HPAGE_AT && hpage_idx(p) <= asks_nr;
 }
-void tier_hugepage_touch(char *p) { (void)p; }
+bool tier_hugepage_tell(char *p) {
+    weave_must(!sys_lock_is_mine(&page_tiers->lock));
+    told[hpage_idx(p)] = true;
+    return kernel == AGREES;
+}
+void tier_hugepage_deny(char *p) { (void)p; }
+void tier_hugepage_touch(char *p) {
+    /* order: release                                                                             pairs: [page.awaited]
+     */
+    atomic_store_explicit(&hpage(hpage_idx(p))->awaited, false, memory_order_release);
+}
 void rt_usage_regretted(void) {}
 
 /* --- threads --- */
@@ -80,6 +102,10 @@ static void thread(unsigned self) {
             had[self] = page_run_alloc(0, 1, 1, &content);
         else if (*at == 'b' && had[self] != NULL)
             page_run_free(had[self], 1);
+        else if (*at == 'h')
+            weave_must(had[self] != NULL);
+        else if (*at == 'm')
+            weave_must(hpage_idx(had[self]) > asks_nr || told[hpage_idx(had[self])]);
         else if (*at != 'b')
             page_run_free(run_at((unsigned)(*at - '0')), 1);
         weave_forget((u64)(at - scripts[self]) + (u64)had[self]);
@@ -97,6 +123,30 @@ static void finish(void) {
     weave_must(page_tiers->free_backed_granules == bits_count(h->backed[0]));
 }
 
+/* Each took one run, and gave it back or not; the first hugepage is somebody else's. */
+static void finish_asked(void) {
+    u64 taken = 0, backed = 0, huge = 0;
+    for (unsigned i = 1; i < HPAGES_NR; i++) {
+        const struct hpage *h = hpage(i);
+        unsigned nr = bits_count(h->backed[0]) + bits_count(h->backed[1]);
+        weave_must(h->listed == (nr != 0));
+        weave_must(h->used_nr == bits_count(h->used[0]) && h->used[1] == 0);
+        weave_must(!atomic_load_explicit(&h->awaited, memory_order_relaxed));
+        weave_must(nr == HPAGE_GRANULES || hpage_huge(h) == HPAGE_SMALL);
+        weave_must(hpage_huge(h) == (told[i] && kernel == AGREES ? HPAGE_THP : HPAGE_SMALL));
+        huge += hpage_huge(h) == HPAGE_THP;
+        taken += h->used_nr;
+        backed += nr;
+    }
+    weave_must(atomic_load_explicit(&page_tiers->answers, memory_order_relaxed) == 0);
+    for (unsigned i = 0; i < ASKED_MAX; i++)
+        weave_must(page_tiers->asked[i].by == 0);
+    weave_must(atomic_load_explicit(&page_tiers->lock.word, memory_order_relaxed) == 0);
+    weave_must(atomic_load_explicit(&page_tiers->deferred, memory_order_relaxed) == 0);
+    weave_must(page_tiers->used_granules == taken && page_tiers->free_backed_granules == backed - taken);
+    weave_must(page_tiers->huge_bytes == huge * HPAGE_BYTES);
+}
+
 /* Chunk table and page map are constants here. */
 static void chunk_make(void) {
     rt_meta.base = aligned_alloc(CACHE_LINE, round_up(META_UNIT + sizeof(struct chunk), CACHE_LINE));
@@ -108,12 +158,16 @@ static void chunk_make(void) {
     c->hpages[0] = (struct hpage){.addr = HPAGE_AT, .backed = {bits_mask(runs_nr)}};
     for (unsigned i = 0; i < RUNS_MAX; i++)
         c->descs[i] = (struct page_desc){0};
-    weave_range(&c->hpages[0], sizeof(c->hpages[0]));
+    for (unsigned i = 1; i < HPAGES_NR; i++)
+        c->hpages[i] = (struct hpage){.addr = hpage_at(i)};
+    weave_range(&c->hpages[0], HPAGES_NR * sizeof(c->hpages[0]));
     weave_range(c->descs, RUNS_MAX * sizeof(c->descs[0]));
 }
 
 static void setup(unsigned nr, const char *first, const char *second, const char *third) {
     runs_nr = nr;
+    fresh_nr = 0;
+    asks_nr = 0;
     scripts[0] = first;
     scripts[1] = second;
     scripts[2] = third;
@@ -130,6 +184,35 @@ static void setup(unsigned nr, const char *first, const char *second, const char
     weave_count(&page_tiers->lock_waits);
     weave_count(&page_tiers->lock_wait_ns);
 }
+/* So many hugepages are left, none of them used; the kernel is asked for some. */
+static void setup_asked(const char *first, const char *second, unsigned left, unsigned asks) {
+    setup(0, first, second, "");
+    struct hpage *h = hpage(0);
+    tier_list_del(page_tiers, h);
+    h->used[0] = h->used[1] = ~(u64)0;
+    h->longest = 0;
+    fresh_nr = left;
+    asks_nr = asks;
+    for (unsigned i = 0; i < HPAGES_NR; i++) {
+        told[i] = false;
+        weave_count(&hpage(i)->awaited);
+    }
+    had[0] = had[1] = NULL;
+    kernel = AGREES;
+}
+static void setup_one_asks(void) { setup_asked("ahmb", "", 2, 1); }
+static void setup_one_is_refused(void) {
+    setup_one_asks();
+    kernel = REFUSES;
+}
+static void setup_both_take(void) { setup_asked("ahm", "ahm", 2, 1); }
+static void setup_both_ask(void) { setup_asked("ah", "ah", 2, 2); }
+/* The other finds nothing else, and takes of it whether it was asked for or not. */
+static void setup_last(void) { setup_asked("ah", "ah", 1, 1); }
+static void setup_last_refused(void) {
+    setup_asked("ahb", "ahb", 1, 1);
+    kernel = REFUSES;
+}
 static void setup_two(void) { setup(3, "0", "12", ""); }
 static void setup_alloc(void) { setup(1, "0", "ab", ""); }
 static void setup_three(void) { setup(3, "0", "1", "2"); }
@@ -137,6 +220,12 @@ static void setup_three(void) { setup(3, "0", "1", "2"); }
 static const struct weave_model models[] = {
     {"two threads free", 2, setup_two, thread, finish, WEAVE_BOTH},
     {"one frees, one allocates", 2, setup_alloc, thread, finish, WEAVE_BOTH},
+    {"one asks for a hugepage", 1, setup_one_asks, thread, finish_asked, WEAVE_BOTH},
+    {"one is refused a hugepage", 1, setup_one_is_refused, thread, finish_asked, WEAVE_BOTH},
+    {"one asks for a hugepage, two take", 2, setup_both_take, thread, finish_asked, WEAVE_SC},
+    {"two want the last", 2, setup_last, thread, finish_asked, WEAVE_SC},
+    {"two ask for hugepages", 2, setup_both_ask, thread, finish_asked, WEAVE_SC},
+    {"two want the last, which is refused", 2, setup_last_refused, thread, finish_asked, WEAVE_SOAK},
     {"three threads free", 3, setup_three, thread, finish, WEAVE_SOAK},
 };
 
@@ -145,6 +234,11 @@ static const struct weave_excuse excuses[] = {
     {"rt_usage_add", "&rt_usage_bytes", WEAVE_ANY, "another file's account"},
     {"wait_count", "&t->lock_wait", WEAVE_ANY, "figures"},
     {"defer_push", "&d->words[1]", WEAVE_LATE, "before the swap all the same"},
+    {"hpage_huge_set", "&h->huge", WEAVE_LATE, "under the lock all the same"},
+    {"tier_hugepage_begin_locked", "&h->awaited", WEAVE_ANY, "for who gives back, which is not explored"},
+    {"asked_refuse_locked", "&h->awaited", WEAVE_LATE, "under the lock all the same"},
+    {"tier_asked_settle_locked", "&t->answers", WEAVE_NO_ACQUIRE,
+     "the fence of tier_unlock() comes before any touch, too"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
 };
 

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Hugepages that are asked for without the tier's lock, because the kernel lets who asks wait for all that fault in the
+ * process (docs/adr/0074-hugepages-asked-for-without-the-lock.md). Who asked says by a bit what came of it, and the
+ * next holder of the lock does the rest, as with runs that were freed while it was held (run.c).
+ *
+ *   Ordering   What is touched before the kernel was asked is small pages: so nothing of the record is handed out [P4]
+ *              until a holder has seen the bit. Runs of the record are freed after that was set, and a holder looks at
+ *              bits after runs: one that finds the record wholly free has settled it before it could unmap it.
+ *   Progress   Nobody waits for who asks, and who asks for nobody. A holder that finds nothing else opens the record:
+ *              its hugepage may then come as small pages, and counts as one that came, which is what it may become.
+ *   fork       In the child the kernel is told to give none of those whose threads it does not have. What such a
+ *              thread had in hand is lost with it, and no more.
+ */
+#include "base/bits.h"
+#include "page/tier.h"
+#include "rt/options.h"
+
+/* Where memory is limited no more is counted before it comes than must be: one at a time. */
+static struct hpage_asked *asked_unused(struct page_tier *t) {
+    unsigned most = rt_opt.limit_hard == 0 ? ASKED_MAX : 1;
+    for (unsigned i = 0; i < most; i++) {
+        if (t->asked[i].by == 0)
+            return &t->asked[i];
+    }
+    return NULL;
+}
+
+void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due) {
+    bool ask = rt_opt.thp != OPT_THP_ALWAYS;
+    struct hpage_asked *asked = ask ? asked_unused(t) : NULL;
+    if ((ask && asked == NULL) || !tier_hugepage_admit(t) || !tier_hugepage_wanted(t, h->addr))
+        return;
+    *ret_due = (struct hugepage_due){.touch = true, .asked = asked};
+    if (ask)
+        *asked = (struct hpage_asked){.record = h, .by = sys_thread_self()};
+    else
+        tier_regret_add(t, h, HPAGE_GRANULES);
+    hpage_huge_set(h, ask ? HPAGE_ASKED : HPAGE_THP);
+    atomic_store_explicit(&h->awaited, true, memory_order_relaxed);
+    t->huge_bytes += HPAGE_BYTES;
+    h->backed[0] = h->backed[1] = ~(u64)0;
+    t->free_backed_granules += HPAGE_GRANULES;
+}
+
+static void asked_open_locked(struct page_tier *t, struct hpage *h) {
+    if (hpage_huge(h) != HPAGE_ASKED)
+        return;
+    hpage_huge_set(h, HPAGE_THP);
+    tier_regret_add(t, h, HPAGE_GRANULES);
+    tier_refile(t, h);
+}
+
+/* As if it had never been wished for: what was not handed out holds no memory. */
+static void asked_refuse_locked(struct page_tier *t, struct hpage *h) {
+    t->huge_bytes -= HPAGE_BYTES;
+    hpage_huge_set(h, HPAGE_SMALL);
+    for (unsigned w = 0; w < 2; w++) {
+        t->free_backed_granules -= bits_count(h->backed[w] & ~h->written[w]);
+        h->backed[w] &= h->written[w];
+    }
+    tier_regret_add(t, h, bits_count(h->backed[0]) + bits_count(h->backed[1]));
+    atomic_store_explicit(&h->awaited, false, memory_order_relaxed);
+    tier_refile(t, h);
+}
+
+bool tier_asked_open_locked(struct page_tier *t) {
+    bool any = false;
+    for (unsigned i = 0; i < ASKED_MAX; i++) {
+        struct hpage *h = t->asked[i].record;
+        if (t->asked[i].by == 0 || hpage_huge(h) != HPAGE_ASKED)
+            continue;
+        asked_open_locked(t, h);
+        any = true;
+    }
+    return any;
+}
+
+/* A bit goes when all is done, so that page_fork_child() on top of this finds what is not done to be answered. */
+void tier_asked_settle_locked(struct page_tier *t) {
+    u32 answers;
+    /* order: acquire: consumes what the kernel was told.                                         pairs: [page.asked] */
+    while ((answers = atomic_load_explicit(&t->answers, memory_order_acquire)) != 0) {
+        unsigned bit = bits_lowest(answers);
+        struct hpage_asked *asked = &t->asked[bit % ASKED_MAX];
+        if (bit < ASKED_MAX)
+            asked_open_locked(t, asked->record);
+        else
+            asked_refuse_locked(t, asked->record);
+        asked->by = 0;
+        atomic_fetch_and_explicit(&t->answers, ~(1u << bit), memory_order_relaxed);
+    }
+}
+
+static void answer(struct page_tier *t, const struct hpage_asked *asked, bool told) {
+    unsigned bit = (unsigned)(asked - t->asked) + (told ? 0 : ASKED_MAX);
+    /* order: release: after the kernel was told.                                                 pairs: [page.asked] */
+    atomic_fetch_or_explicit(&t->answers, 1u << bit, memory_order_release);
+    tier_hand_over(t);
+}
+
+void tier_hugepage_bring(struct page_tier *t, const struct hugepage_due *due, char *p) {
+    bool told = due->asked == NULL || tier_hugepage_tell(p);
+    if (due->asked != NULL)
+        answer(t, due->asked, told);
+    if (told)
+        tier_hugepage_touch(p);
+}
+
+static void child_answer(struct page_tier *t, unsigned i) {
+    const struct hpage_asked *asked = &t->asked[i];
+    u32 told = 1u << i, refused = told << ASKED_MAX;
+    bool answered = (atomic_load_explicit(&t->answers, memory_order_relaxed) & (told | refused)) != 0;
+    if (asked->by == 0 || asked->by == sys_thread_self() || answered)
+        return;
+    tier_hugepage_deny(asked->record->addr);
+    atomic_fetch_or_explicit(&t->answers, refused, memory_order_relaxed);
+}
+
+/* Where a handler forks on top of a holder, which is this thread, the holder settles it: what it may be about to change
+ * is left alone here. */
+void page_fork_child(void) {
+    for (unsigned tier = 0; tier < tiers_nr(); tier++) {
+        for (unsigned i = 0; i < ASKED_MAX; i++)
+            child_answer(tier_at(tier), i);
+    }
+}
