@@ -97,6 +97,11 @@ static unsigned all_calls_nr(void) {
     return nr;
 }
 
+static void bytes_add(void *sum, char *addr, size_t bytes) {
+    cr_expect_eq(big_locate(addr), BIG_WHERE_FREED);
+    *(size_t *)sum += bytes;
+}
+
 /* Freed where nothing may block: no call, not live any more, and used again by the next who asks. */
 Test(big, a_region_freed_atomically_waits, .init = start) {
     earn_cache();
@@ -114,6 +119,11 @@ Test(big, a_region_freed_atomically_waits, .init = start) {
     cr_expect_eq(stats().cached_bytes, 66 * MIB);
     cr_expect_eq(rt_usage_get(), (s64)(66 * MIB));
     cr_expect((atomic_load_explicit(&rt_chores, memory_order_relaxed) & RT_CHORE_REGIONS) != 0);
+    for (unsigned looks = 0; looks < 2; looks++) { /* a look leaves them where they are */
+        size_t seen = 0;
+        big_cached_each(bytes_add, &seen);
+        cr_expect_eq(seen, 66 * MIB);
+    }
     cr_expect_eq(alloc(2 * MIB), p);
     cr_expect_eq(rt_usage_get(), (s64)(2 * MIB), "the other one is too large to be kept");
     enum rt_context again = rt_context_enter(RT_ATOMIC);
