@@ -163,8 +163,10 @@ static void *area_move(struct hpage *h, size_t bytes) {
         return NULL;
     /* First: once its pages have moved the old place, and its record, may be another thread's. */
     bool withdrawn = area_withdraw(h);
-    if (!withdrawn || sys_vm_move(from, old_bytes, p) != 0) {
-        rt_release(p, bytes + sys_page_bytes(), 0);
+    int err = withdrawn ? sys_vm_move(from, old_bytes, p) : -1;
+    if (err != 0) {
+        size_t lost = err == SYS_VM_LOST_PLACE ? old_bytes : 0;
+        rt_release(p + lost, bytes + sys_page_bytes() - lost, 0);
         if (withdrawn)
             area_publish(from, old_bytes, old_reserve, caller);
         return NULL;

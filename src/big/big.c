@@ -550,7 +550,8 @@ static void *region_move(struct hpage *h, size_t bytes) {
     bool withdrawn = p != NULL && region_withdraw(h);
     if (withdrawn && placed != 0)
         lot_flags_set(h, 0);
-    if (withdrawn && pages_move(in_lot, of_pool, old.addr, old.bytes, p) == 0) {
+    int err = withdrawn ? pages_move(in_lot, of_pool, old.addr, old.bytes, p) : -1;
+    if (err == 0) {
         if (of_pool)
             own_release(old.addr, old.reserve_bytes, old.bytes);
         else
@@ -565,8 +566,9 @@ static void *region_move(struct hpage *h, size_t bytes) {
             lot_flags_set(h, placed);
         region_restore(&old);
     }
+    size_t lost = err == SYS_VM_LOST_PLACE ? old.bytes : 0;
     if (p != NULL)
-        own_release(p, want.reserve_bytes, 0); /* holds nothing yet */
+        own_release(p + lost, want.reserve_bytes - lost, 0); /* holds nothing yet */
     rt_usage_add(-(s64)more);
     return NULL;
 }

@@ -18,7 +18,7 @@ size_t sys_page_bytes(void);
 /* Address space without access or memory, aligned to align (a power of two; page alignment when smaller). Not charged
  * to the commit limit; counted by RLIMIT_AS. NULL when there is none. */
 void *sys_vm_reserve(size_t bytes, size_t align);
-/* Address space reservations could not cut to their alignment and lost. */
+/* Address space that reservations could not cut to their alignment, and places of moves that failed: lost. */
 size_t sys_vm_lost_bytes(void);
 /* Writable memory in 2 MiB hugepages of the administrator's pool (hugetlbfs), bytes of it (a multiple of 2 MiB),
  * aligned to one. The pool's pages are set aside for it; they come with sys_vm_populate(), or by being written to,
@@ -61,7 +61,11 @@ int sys_vm_collapse(void *addr, size_t bytes);
  * these come some fifteen. */
 #define SYS_THP_ROOT "/sys/kernel/mm/transparent_hugepage"
 bool sys_thp_unasked_small(const char *root, size_t bytes);
-/* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. */
+/* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. 0;
+ * -errno: nothing was done; SYS_VM_LOST_PLACE: nothing was moved, but [to, to + bytes) is not the caller's any more,
+ * and may be another thread's. Kernels before Linux 6.17 move no more than one of their mappings at a time, and where a
+ * range was moved once what is added behind it is another. */
+enum { SYS_VM_LOST_PLACE = 1 };
 int sys_vm_move(void *from, size_t bytes, void *to);
 /* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */
 int sys_vm_move_out(void *from, size_t bytes, void *to);

@@ -148,9 +148,29 @@ int sys_vm_collapse(void *addr, size_t bytes) {
 }
 int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE); }
 
+/*
+ * The kernel unmaps the destination first, and looks at what is to be moved afterwards. Between its failure and
+ * whatever is done about that another thread may have been given the place: to unmap it then would be to unmap the
+ * other's. -EFAULT (the range is several mappings) comes after that alone. -ENOMEM comes before it where mappings are
+ * out, and later for want of memory: such a place is left to itself, mapped or not, which costs addresses, and so that
+ * it cannot cost many, not more often than this.
+ */
+enum { LOST_PLACES_MAX = 16 };
+static _Atomic(u32) lost_places;
+
+static int move_failed(int err, size_t bytes) {
+    if (err == -ENOMEM) {
+        atomic_fetch_add_explicit(&lost_places, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&lost_bytes, bytes, memory_order_relaxed);
+    }
+    return err == -ENOMEM || err == -EFAULT ? SYS_VM_LOST_PLACE : err;
+}
+
 static ALWAYS_INLINE int vm_move(void *from, size_t bytes, void *to, int more_flags) {
+    if (atomic_load_explicit(&lost_places, memory_order_relaxed) >= LOST_PLACES_MAX)
+        return -ENOMEM;
     long ret = SYS6(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | more_flags, to, 0);
-    return call_failed(ret) ? (int)ret : 0;
+    return call_failed(ret) ? move_failed((int)ret, bytes) : 0;
 }
 
 int sys_vm_move(void *from, size_t bytes, void *to) { return vm_move(from, bytes, to, 0); }

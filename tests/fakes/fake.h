@@ -20,6 +20,7 @@ enum fake_call {
     FAKE_NOHUGE,
     FAKE_COLLAPSE,
     FAKE_MOVE,
+    FAKE_MOVE_LATE, /* not counted where FAKE_MOVE fails: when the destination was unmapped already */
     FAKE_PLACE,
     FAKE_HUGETLB,
     FAKE_POPULATE,
@@ -29,7 +30,8 @@ enum fake_call {
 
 /* Calls of one kind so far, those that were made to fail included. */
 unsigned fake_calls_nr(enum fake_call call);
-/* Of the calls from now on, the nth (from 1) and the many - 1 after it fail: NULL, or -ENOMEM. nth 0: none. */
+/* Of the calls from now on, the nth (from 1) and the many - 1 after it fail: NULL, or -ENOMEM, or what sys.h says of a
+ * move that fails late. nth 0: none. */
 void fake_fail(enum fake_call call, unsigned nth, unsigned many);
 /* Calls that fake_fail made fail since its last call for this kind. */
 unsigned fake_failed_nr(enum fake_call call);
@@ -58,7 +60,7 @@ void fake_limit(size_t bytes);
  * anybody's. NULL: nothing is. */
 extern void (*fake_moved)(void *from);
 
-/* The same when address space was unmapped. */
+/* The same when address space was unmapped, by a move that fails late too. */
 extern void (*fake_released)(void *addr, size_t bytes);
 
 /* Called with each range that is placed on a node, before it is. NULL: nothing is. */

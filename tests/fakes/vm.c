@@ -10,13 +10,21 @@
 #include <unistd.h>
 
 static const char *const names[FAKE_CALLS_NR] = {
-    [FAKE_RESERVE] = "reserve",   [FAKE_RESERVE_READABLE] = "reserve readable",
-    [FAKE_COMMIT] = "commit",     [FAKE_GUARD] = "guard",
-    [FAKE_PURGE] = "purge",       [FAKE_RELEASE] = "release",
-    [FAKE_HUGE] = "huge",         [FAKE_NOHUGE] = "nohuge",
-    [FAKE_MOVE] = "move",         [FAKE_PLACE] = "place",
-    [FAKE_COLLAPSE] = "collapse", [FAKE_HUGETLB] = "hugetlb",
-    [FAKE_POPULATE] = "populate", [FAKE_PIPE] = "pipe",
+    [FAKE_RESERVE] = "reserve",
+    [FAKE_RESERVE_READABLE] = "reserve readable",
+    [FAKE_COMMIT] = "commit",
+    [FAKE_GUARD] = "guard",
+    [FAKE_PURGE] = "purge",
+    [FAKE_RELEASE] = "release",
+    [FAKE_HUGE] = "huge",
+    [FAKE_NOHUGE] = "nohuge",
+    [FAKE_MOVE] = "move",
+    [FAKE_PLACE] = "place",
+    [FAKE_COLLAPSE] = "collapse",
+    [FAKE_HUGETLB] = "hugetlb",
+    [FAKE_POPULATE] = "populate",
+    [FAKE_PIPE] = "pipe",
+    [FAKE_MOVE_LATE] = "move, late",
 };
 
 static struct kind {
@@ -210,9 +218,7 @@ int sys_vm_guard(void *addr, size_t bytes) {
 
 void (*fake_released)(void *addr, size_t bytes);
 
-int sys_vm_release(void *addr, size_t bytes) {
-    if (fails(FAKE_RELEASE))
-        return -ENOMEM;
+static int released(void *addr, size_t bytes) {
     if (munmap(addr, bytes) != 0)
         return -errno;
     pool_return(addr, bytes);
@@ -222,6 +228,8 @@ int sys_vm_release(void *addr, size_t bytes) {
     return 0;
 }
 
+int sys_vm_release(void *addr, size_t bytes) { return fails(FAKE_RELEASE) ? -ENOMEM : released(addr, bytes); }
+
 void (*fake_moved)(void *from);
 
 static int moved(void *from) {
@@ -230,9 +238,17 @@ static int moved(void *from) {
     return 0;
 }
 
+static int lost_place(void *to, size_t bytes) {
+    if (released(to, bytes) != 0)
+        abort();
+    return SYS_VM_LOST_PLACE;
+}
+
 int sys_vm_move(void *from, size_t bytes, void *to) {
     if (fails(FAKE_MOVE) || pool_has(from))
         return -ENOMEM;
+    if (fails(FAKE_MOVE_LATE))
+        return lost_place(to, bytes);
     pool_return(to, bytes);
     if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
         return -errno;
@@ -244,6 +260,8 @@ int sys_vm_move_out(void *from, size_t bytes, void *to) {
     enum { DONTUNMAP = 4 };
     if (fails(FAKE_MOVE))
         return -ENOMEM;
+    if (fails(FAKE_MOVE_LATE))
+        return lost_place(to, bytes);
     if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | DONTUNMAP, to) == MAP_FAILED)
         return -errno;
     return moved(from);

@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static void start(void) {
     rt_options_read(NULL, NULL);
@@ -96,6 +97,11 @@ static unsigned all_calls_nr(void) {
     return nr;
 }
 
+static void bytes_add(void *sum, char *addr, size_t bytes) {
+    cr_expect_eq(big_locate(addr), BIG_WHERE_FREED);
+    *(size_t *)sum += bytes;
+}
+
 /* Freed where nothing may block: no call, not live any more, and used again by the next who asks. */
 Test(big, a_region_freed_atomically_waits, .init = start) {
     earn_cache();
@@ -113,6 +119,11 @@ Test(big, a_region_freed_atomically_waits, .init = start) {
     cr_expect_eq(stats().cached_bytes, 66 * MIB);
     cr_expect_eq(rt_usage_get(), (s64)(66 * MIB));
     cr_expect((atomic_load_explicit(&rt_chores, memory_order_relaxed) & RT_CHORE_REGIONS) != 0);
+    for (unsigned looks = 0; looks < 2; looks++) { /* a look leaves them where they are */
+        size_t seen = 0;
+        big_cached_each(bytes_add, &seen);
+        cr_expect_eq(seen, 66 * MIB);
+    }
     cr_expect_eq(alloc(2 * MIB), p);
     cr_expect_eq(rt_usage_get(), (s64)(2 * MIB), "the other one is too large to be kept");
     enum rt_context again = rt_context_enter(RT_ATOMIC);
@@ -446,6 +457,39 @@ Test(big, a_commit_fails, .init = start) { fail_each(FAKE_COMMIT); }
 Test(big, a_guard_fails, .init = start) { fail_each(FAKE_GUARD); }
 Test(big, a_release_fails, .init = start) { fail_each(FAKE_RELEASE); }
 Test(big, a_move_fails, .init = start) { fail_each(FAKE_MOVE); }
+Test(big, a_move_fails_late, .init = start) { fail_each(FAKE_MOVE_LATE); }
+
+/* Another thread is given the place at which a move failed, before whoever moved hears of it. */
+static struct {
+    char *at;
+    size_t bytes;
+} others;
+static void others_map(void *addr, size_t bytes) {
+    if (others.at != NULL)
+        return;
+    others.bytes = bytes;
+    others.at = mmap(addr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    cr_assert_eq(others.at, addr);
+    stamp(others.at, bytes);
+}
+
+Test(big, a_place_that_was_lost_is_left_to_who_has_it, .init = start) {
+    char *p = alloc(3 * MIB);
+    stamp(p, 3 * MIB);
+    size_t reserved = fake_reserved_bytes();
+    fake_fail(FAKE_MOVE_LATE, 1, 1);
+    fake_released = others_map;
+    cr_expect_null(big_resize(p, 64 * MIB));
+    cr_expect_eq(fake_failed_nr(FAKE_MOVE_LATE), 1u);
+    cr_expect_eq(others.bytes, 3 * MIB);
+    cr_expect(stamped(others.at, others.bytes));
+    cr_expect(stamped(p, 3 * MIB));
+    cr_expect_eq(big_usable(p), 3 * MIB);
+    cr_expect_eq(rt_usage_get(), 3 * (s64)MIB);
+    cr_expect_eq(fake_reserved_bytes(), reserved, "the rest of the place");
+    cr_expect(big_free(p));
+}
+
 Test(big, the_hard_limit_is_kept, .init = start) {
     rt_opt.limit_hard = 20 * MIB;
     char *p = alloc(6 * MIB);

@@ -195,6 +195,19 @@ Test(lot, a_crowded_region_leaves_its_lot, .init = start_many, .fini = end_many)
     cr_assert(big_free(next));
 }
 
+Test(lot, a_region_whose_move_fails_stays_in_its_lot, .init = start_many, .fini = end_many) {
+    unsigned at = OWN_NR + 5;
+    size_t reserved = fake_reserved_bytes(), had = lot_free_bytes_racy();
+    fake_fail(FAKE_MOVE_LATE, 1, 1);
+    cr_expect_null(big_resize(regions[at], 5 * MIB));
+    cr_expect_eq(fake_failed_nr(FAKE_MOVE_LATE), 1u);
+    cr_expect_eq(fake_reserved_bytes(), reserved);
+    cr_expect_eq(lot_free_bytes_racy(), had);
+    cr_expect_eq(big_usable(regions[at]), round_up(MIB + 4096, sys_page_bytes()));
+    regions[at] = big_resize(regions[at], 5 * MIB);
+    cr_assert_not_null(regions[at], "the next one does not fail");
+}
+
 Test(lot, a_region_that_cannot_be_purged_is_unmapped, .init = start_many, .fini = end_many) {
     unsigned at = OWN_NR + 9;
     size_t reserved = fake_reserved_bytes(), had = lot_free_bytes_racy();

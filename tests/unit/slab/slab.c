@@ -488,6 +488,21 @@ Test(slab, empty_slabs_beyond_a_few_are_retired_without_a_sweep, .init = core_st
     cr_assert_lt(stats(cls).slabs, before / 2);
 }
 
+/* Who sweeps when another thread forks is not in the child: no sweep of the class would ever begin there. */
+Test(slab, a_child_sweeps_what_was_being_swept, .init = core_start_slabs) {
+    unsigned cls = slab_class_for(256);
+    while (out_nr + BATCH <= 4000)
+        take(cls, BATCH);
+    give_all();
+    u64 before = stats(cls).slabs;
+    atomic_store(&slab_class_at(0, cls)->sweeping, 1);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    cr_assert_eq(stats(cls).slabs, before, "two sweep at once");
+    slab_fork_child();
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    cr_expect_eq(stats(cls).slabs, 0u);
+}
+
 Test(slab, keep_some_keeps_few_and_keep_none_none, .init = core_start_slabs) {
     unsigned cls = slab_class_for(256);
     while (out_nr + BATCH <= 4000)
