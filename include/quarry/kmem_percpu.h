@@ -50,10 +50,11 @@ void *quarry_percpu_here(const void *p) QUARRY_NOTHROW;
 
 /* --- dynamic variables --- */
 
-/* size: 1 to 32 KiB; align: a power of two up to 4096. All copies are zeroed. NULL: memory is out, or size or align is
- * not allowed (a line on stderr, once, without __GFP_NOWARN). Without __GFP_DIRECT_RECLAIM it makes no system call and
- * waits for nobody, and succeeds only where a chunk has room. With __GFP_ACCOUNT all copies are charged to this
- * thread's account (quarry/kmem_account.h). What it returns is no address: see quarry_percpu_at. */
+/* size: 1 to 32 KiB; align: a power of two up to 4096, or less than 4, which is taken for 4. All copies are zeroed.
+ * NULL: memory is out, or size or align is not allowed (a line on stderr, once, without __GFP_NOWARN). Without
+ * __GFP_DIRECT_RECLAIM it makes no system call and waits for nobody, and succeeds only where a chunk has room. With
+ * __GFP_ACCOUNT all copies are charged to this thread's account (quarry/kmem_account.h). What it returns is no address:
+ * see quarry_percpu_at. */
 void *quarry_alloc_percpu(size_t size, size_t align, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* NULL is let pass. Never waits. */
 void quarry_free_percpu(void *p) QUARRY_NOTHROW;
