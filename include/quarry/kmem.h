@@ -136,11 +136,11 @@ void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
 #define QUARRY_KMALLOC_IS_PLAIN(size, flags)                                                                           \
     (((flags)&QUARRY_KMALLOC_RULES) == (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS) &&            \
      (size)-1 < QUARRY_KMALLOC_PLAIN_MAX)
-/* The flags that say what GFP_KERNEL does not. */
+/* The flags that say what GFP_KERNEL does not; what failslab makes fail is told without __GFP_NOWARN alone. */
 #define QUARRY_KMALLOC_RULES                                                                                           \
     (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS | QUARRY___GFP_ZERO | QUARRY___GFP_HIGH |         \
      QUARRY___GFP_NOFAIL | QUARRY___GFP_NORETRY | QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_MEMALLOC |                 \
-     QUARRY___GFP_THISNODE | QUARRY_GFP_ZONES | QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE)
+     QUARRY___GFP_THISNODE | QUARRY_GFP_ZONES | QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE | QUARRY___GFP_NOWARN)
 
 /* For a thread that must wait for nothing, a signal handler on top of anything included: as with GFP_NOWAIT, and NULL
  * above QUARRY_KMALLOC_NOLOCK_MAX. flags: of __GFP_ZERO and __GFP_ACCOUNT, anything else is refused with one line on

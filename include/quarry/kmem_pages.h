@@ -130,8 +130,16 @@ void *quarry_dma_alloc_coherent(void *dev, size_t size, quarry_dma_addr_t *ret_h
 /* All but dev as at the allocation. */
 void quarry_dma_free_coherent(void *dev, size_t size, void *p, quarry_dma_addr_t handle) QUARRY_NOTHROW;
 /* Bus address of [p, p + size), which must be in pages as above; QUARRY_DMA_MAPPING_ERROR for other memory, which is
- * neither contiguous nor pinned. There is nothing to be undone. */
+ * neither contiguous nor pinned. */
 quarry_dma_addr_t quarry_dma_map_single(void *dev, const void *p, size_t size) QUARRY_NOTHROW;
+static inline int quarry_dma_mapping_error(void *dev, quarry_dma_addr_t handle) QUARRY_NOTHROW {
+    (void)dev;
+    return handle == QUARRY_DMA_MAPPING_ERROR;
+}
+/* There is nothing to be undone. */
+static inline void quarry_dma_unmap_single(void *dev, quarry_dma_addr_t handle, size_t size) QUARRY_NOTHROW {
+    (void)dev, (void)handle, (void)size;
+}
 
 /* Pieces of size bytes, 1 to 2 MiB, of such memory, at multiples of align (a power of two up to 2 MiB, or 0), none of
  * which crosses a multiple of boundary (a power of two not below size, or 0). name: up to 31 characters are kept. NULL:
@@ -144,6 +152,10 @@ void quarry_dma_pool_destroy(struct quarry_dma_pool *pool) QUARRY_NOTHROW;
 /* With __GFP_ZERO zeroed. */
 void *quarry_dma_pool_alloc(struct quarry_dma_pool *pool, quarry_gfp_t flags,
                             quarry_dma_addr_t *ret_handle) QUARRY_NOTHROW;
+static inline void *quarry_dma_pool_zalloc(struct quarry_dma_pool *pool, quarry_gfp_t flags,
+                                           quarry_dma_addr_t *ret_handle) QUARRY_NOTHROW {
+    return quarry_dma_pool_alloc(pool, flags | QUARRY___GFP_ZERO, ret_handle);
+}
 void quarry_dma_pool_free(struct quarry_dma_pool *pool, void *p, quarry_dma_addr_t handle) QUARRY_NOTHROW;
 
 /* --- records --- */

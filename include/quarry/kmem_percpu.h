@@ -37,8 +37,15 @@ extern "C" {
 
 /* How many copies each variable has: CPUs the kernel may number, and one. They are numbered from 0. */
 unsigned quarry_percpu_nr(void) QUARRY_NOTHROW;
+#define quarry_nr_cpu_ids quarry_percpu_nr()
+#define quarry_num_possible_cpus() quarry_percpu_nr()
+/* Also over the copy of threads without a CPU number: who sums a variable up must. */
+#define quarry_for_each_possible_cpu(cpu) for ((cpu) = 0; (unsigned)(cpu) < quarry_percpu_nr(); (cpu)++)
+/* A CPU that is offline keeps what it counted. */
+#define quarry_for_each_online_cpu(cpu) quarry_for_each_possible_cpu(cpu)
 /* The copy of this CPU: the one held, else stale on return. */
 unsigned quarry_smp_processor_id(void) QUARRY_NOTHROW;
+#define quarry_raw_smp_processor_id() quarry_smp_processor_id()
 /* Holds this CPU's copies until the put; returns their number. */
 unsigned quarry_get_cpu(void) QUARRY_NOTHROW;
 void quarry_put_cpu(void) QUARRY_NOTHROW;
@@ -50,13 +57,18 @@ void *quarry_percpu_here(const void *p) QUARRY_NOTHROW;
 
 /* --- dynamic variables --- */
 
-/* size: 1 to 32 KiB; align: a power of two up to 4096. All copies are zeroed. NULL: memory is out, or size or align is
- * not allowed (a line on stderr, once, without __GFP_NOWARN). Without __GFP_DIRECT_RECLAIM it makes no system call and
- * waits for nobody, and succeeds only where a chunk has room. With __GFP_ACCOUNT all copies are charged to this
- * thread's account (quarry/kmem_account.h). What it returns is no address: see quarry_percpu_at. */
+/* size: 1 to 32 KiB; align: a power of two up to 4096, or less than 4, which is taken for 4. All copies are zeroed.
+ * NULL: memory is out, or size or align is not allowed (a line on stderr, once, without __GFP_NOWARN). Without
+ * __GFP_DIRECT_RECLAIM it makes no system call and waits for nobody, and succeeds only where a chunk has room. With
+ * __GFP_ACCOUNT all copies are charged to this thread's account (quarry/kmem_account.h). What it returns is no address:
+ * see quarry_percpu_at. */
 void *quarry_alloc_percpu(size_t size, size_t align, quarry_gfp_t flags) QUARRY_NOTHROW;
 /* NULL is let pass. Never waits. */
 void quarry_free_percpu(void *p) QUARRY_NOTHROW;
+#define quarry___alloc_percpu_gfp(size, align, flags) quarry_alloc_percpu(size, align, flags)
+#define quarry___alloc_percpu(size, align) quarry_alloc_percpu(size, align, QUARRY_GFP_KERNEL)
+#define quarry_alloc_percpu_gfp(type, flags)                                                                           \
+    ((__typeof__(type) *)quarry_alloc_percpu(sizeof(type), __alignof__(type), flags))
 
 /* --- variables of a program or library --- */
 
@@ -64,6 +76,11 @@ void quarry_free_percpu(void *p) QUARRY_NOTHROW;
 #define QUARRY_PERCPU_SECTION __attribute__((section("quarry_percpu")))
 #define QUARRY_DECLARE_PER_CPU(type, name) extern __typeof__(type) name
 #define QUARRY_DEFINE_PER_CPU(type, name) QUARRY_PERCPU_SECTION __typeof__(type) name
+/* Copies never share a cache line, whatever stands beside them. */
+#define QUARRY_DECLARE_PER_CPU_ALIGNED(type, name) QUARRY_DECLARE_PER_CPU(type, name) __attribute__((aligned(64)))
+#define QUARRY_DEFINE_PER_CPU_ALIGNED(type, name) QUARRY_DEFINE_PER_CPU(type, name) __attribute__((aligned(64)))
+#define QUARRY_DECLARE_PER_CPU_SHARED_ALIGNED(type, name) QUARRY_DECLARE_PER_CPU_ALIGNED(type, name)
+#define QUARRY_DEFINE_PER_CPU_SHARED_ALIGNED(type, name) QUARRY_DEFINE_PER_CPU_ALIGNED(type, name)
 
 /* A module, which is a program or a shared library, tells of its section before its own constructors run, once for
  * each file that includes this header; copies are made at the first. */
@@ -133,10 +150,42 @@ QUARRY_PERCPU_OPERATIONS(8)
     ((__typeof__(pcp))QUARRY_PERCPU_SIZED(pcp, quarry_this_cpu_cmpxchg, &(pcp), QUARRY_PERCPU_WORD(expected),          \
                                           QUARRY_PERCPU_WORD(value)))
 
+/* True and *expected as it was, or false and in it what is there. */
+#define quarry_this_cpu_try_cmpxchg(pcp, expected, value)                                                              \
+    __extension__({                                                                                                    \
+        __typeof__(pcp) *quarry_expected = (expected), quarry_seen = *quarry_expected;                                 \
+        quarry_seen = quarry_this_cpu_cmpxchg(pcp, quarry_seen, value);                                                \
+        bool quarry_done = quarry_seen == *quarry_expected;                                                            \
+        *quarry_expected = quarry_seen;                                                                                \
+        quarry_done;                                                                                                   \
+    })
+
+/* The forms for callers that have preemption off, or do not care: no cheaper here. */
+#define quarry___this_cpu_read(pcp) quarry_this_cpu_read(pcp)
+#define quarry___this_cpu_write(pcp, value) quarry_this_cpu_write(pcp, value)
+#define quarry___this_cpu_add(pcp, value) quarry_this_cpu_add(pcp, value)
+#define quarry___this_cpu_sub(pcp, value) quarry_this_cpu_sub(pcp, value)
+#define quarry___this_cpu_inc(pcp) quarry_this_cpu_inc(pcp)
+#define quarry___this_cpu_dec(pcp) quarry_this_cpu_dec(pcp)
+#define quarry___this_cpu_and(pcp, value) quarry_this_cpu_and(pcp, value)
+#define quarry___this_cpu_or(pcp, value) quarry_this_cpu_or(pcp, value)
+#define quarry___this_cpu_add_return(pcp, value) quarry_this_cpu_add_return(pcp, value)
+#define quarry___this_cpu_sub_return(pcp, value) quarry_this_cpu_sub_return(pcp, value)
+#define quarry___this_cpu_inc_return(pcp) quarry_this_cpu_inc_return(pcp)
+#define quarry___this_cpu_dec_return(pcp) quarry_this_cpu_dec_return(pcp)
+#define quarry___this_cpu_xchg(pcp, value) quarry_this_cpu_xchg(pcp, value)
+#define quarry___this_cpu_cmpxchg(pcp, expected, value) quarry_this_cpu_cmpxchg(pcp, expected, value)
+#define quarry_raw_cpu_read(pcp) quarry_this_cpu_read(pcp)
+#define quarry_raw_cpu_write(pcp, value) quarry_this_cpu_write(pcp, value)
+#define quarry_raw_cpu_add(pcp, value) quarry_this_cpu_add(pcp, value)
+#define quarry_raw_cpu_inc(pcp) quarry_this_cpu_inc(pcp)
+#define quarry_raw_cpu_dec(pcp) quarry_this_cpu_dec(pcp)
+
 /* --- copies by address --- */
 
 #define quarry_per_cpu_ptr(p, cpu) ((__typeof__(p))quarry_percpu_at((p), (unsigned)(cpu)))
 #define quarry_this_cpu_ptr(p) ((__typeof__(p))quarry_percpu_here(p))
+#define quarry_raw_cpu_ptr(p) quarry_this_cpu_ptr(p)
 #define quarry_per_cpu(name, cpu) (*quarry_per_cpu_ptr(&(name), cpu))
 /* This CPU's copy, held until the put. */
 #define quarry_get_cpu_ptr(p)                                                                                          \

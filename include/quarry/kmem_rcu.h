@@ -89,6 +89,30 @@ void quarry_kvfree_rcu_barrier(void) QUARRY_NOTHROW;
             quarry_kvfree_rcu_head(&quarry_p_->member, offsetof(__typeof__(*quarry_p_), member));                      \
     })
 
+#define quarry_kvfree_rcu(p, member) quarry_kfree_rcu(p, member)
+#define quarry_kfree_rcu_mightsleep(p) quarry_kvfree_rcu_mightsleep(p)
+/* Waits for all caches' objects. */
+struct quarry_kmem_cache;
+static inline void quarry_kvfree_rcu_barrier_on_cache(struct quarry_kmem_cache *s) QUARRY_NOTHROW {
+    (void)s;
+    quarry_kvfree_rcu_barrier();
+}
+/* Calls of functions wait in the same rounds. */
+static inline void quarry_rcu_barrier(void) QUARRY_NOTHROW { quarry_kvfree_rcu_barrier(); }
+
+/* --- pointers to what readers look at --- */
+
+/* order: acquire, where the kernel has the dependency alone: compilers may break that. */
+#define quarry_rcu_dereference(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+#define quarry_rcu_dereference_check(p, condition) ((void)(condition), quarry_rcu_dereference(p))
+#define quarry_rcu_dereference_raw(p) quarry_rcu_dereference(p)
+#define quarry_rcu_access_pointer(p) __atomic_load_n(&(p), __ATOMIC_RELAXED)
+#define quarry_rcu_dereference_protected(p, condition) ((void)(condition), quarry_rcu_access_pointer(p))
+#define quarry_rcu_assign_pointer(p, value) __atomic_store_n(&(p), (value), __ATOMIC_RELEASE)
+#define QUARRY_RCU_INIT_POINTER(p, value) __atomic_store_n(&(p), (value), __ATOMIC_RELAXED)
+#define quarry_rcu_replace_pointer(p, value, condition)                                                                \
+    ((void)(condition), __atomic_exchange_n(&(p), (value), __ATOMIC_ACQ_REL))
+
 #undef QUARRY_NOTHROW
 #ifdef __cplusplus
 }

@@ -508,6 +508,16 @@ static void *cache_try(const void *cache, quarry_gfp_t flags) {
 static bool is_strict(quarry_gfp_t flags) { return (flags & QUARRY___GFP_THISNODE) != 0; }
 static bool is_sure(quarry_gfp_t flags) { return (flags & QUARRY___GFP_NOFAIL) != 0 && kmem_may_block(flags); }
 
+/* What is debugged is told of the flags, which the heap does not know. */
+static void *alloc_atomic(struct quarry_kmem_cache *s, quarry_gfp_t flags, bool reserve) {
+    if (LIKELY(s->debug == NULL))
+        return quarry_core1_class_alloc_atomic(&s->class, reserve);
+    quarry_gfp_t before = kmem_gfp_inside_set(flags);
+    void *p = quarry_core1_class_alloc_atomic(&s->class, reserve);
+    (void)kmem_gfp_inside_set(before);
+    return p;
+}
+
 static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if (kmem_may_block(flags)) {
         void *p = kmem_gfp_try(cache_try, s, flags);
@@ -515,7 +525,7 @@ static void *alloc_by_context(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
         return tries_reserve ? quarry_core1_class_alloc_atomic(&s->class, true) : p;
     }
     kmem_gfp_nofail_ignored(flags);
-    return quarry_core1_class_alloc_atomic(&s->class, kmem_gfp_has_reserve(flags));
+    return alloc_atomic(s, flags, kmem_gfp_has_reserve(flags));
 }
 
 void *kmem_cache_zeroed(const struct quarry_kmem_cache *s, quarry_gfp_t flags, void *p) {
@@ -600,7 +610,7 @@ FAST_ENTRY void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp
 /* Shrinkers that a limit asks see the flags, as ever. */
 void *kmem_cache_alloc_once(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if (!kmem_may_block(flags))
-        return kmem_cache_zeroed(s, flags, quarry_core1_class_alloc_atomic(&s->class, false));
+        return kmem_cache_zeroed(s, flags, alloc_atomic(s, flags, false));
     quarry_gfp_t before = kmem_gfp_inside_set(flags);
     void *p = quarry_core1_class_alloc(&s->class);
     (void)kmem_gfp_inside_set(before);

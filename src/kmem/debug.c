@@ -123,9 +123,12 @@ static void trace(const struct quarry_kmem_cache *s, const char *what, char *obj
 
 /* --- allocating --- */
 
-static bool fails(const struct quarry_kmem_cache *s) {
+/* As in the kernel __GFP_NOWARN keeps it from being told, and not from failing. */
+static bool fails(const struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     if ((s->debug->flags & QUARRY_SLAB_FAILSLAB) == 0 || !kmem_failslab_now(&failslab, s->object_bytes))
         return false;
+    if ((flags & QUARRY___GFP_NOWARN) != 0)
+        return true;
     kmem_report_begin();
     kmem_print(
         "FAULT_INJECTION: forcing a failure.\nname failslab, interval %lu, probability %lu, space %ld, times %ld\n",
@@ -249,7 +252,7 @@ static void *hook_alloc(unsigned handle, enum quarry_core1_context context) {
     struct quarry_kmem_cache *s = cache_of(handle - IDS_NR);
     if (s->debug == NULL)
         return kmem_cache_is_dma(s) ? kmem_dma_cache_alloc(s, context) : kmem_accounted_alloc(s, context);
-    return fails(s) ? NULL : whole_alloc(s, context);
+    return fails(s, kmem_gfp_inside()) ? NULL : whole_alloc(s, context);
 }
 
 void *kmem_debug_alloc_sure(const struct quarry_kmem_cache *s) { return whole_alloc(s, QUARRY_CORE1_MAY_BLOCK); }
@@ -551,7 +554,7 @@ bool kmem_debug_kmalloc(size_t size, quarry_gfp_t flags, void **ret_p) {
     if (s == NULL)
         return false;
     *ret_p = NULL;
-    if ((flags & QUARRY___GFP_NOFAIL) == 0 && fails(s))
+    if ((flags & QUARRY___GFP_NOFAIL) == 0 && fails(s, flags))
         return true;
     if (kmem_may_block(flags))
         *ret_p = kmalloc_blocking(size, flags);

@@ -103,7 +103,7 @@ static NOINLINE void *alloc_by_flags(size_t size, quarry_gfp_t flags) {
     if ((flags & (QUARRY___GFP_RECLAIMABLE | QUARRY___GFP_THISNODE)) == QUARRY___GFP_RECLAIMABLE &&
         (p = kmem_reclaimable_kmalloc(size, flags)) != NULL)
         return p;
-    if (QUARRY_KMALLOC_IS_PLAIN(size, flags & ~(QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE)))
+    if (QUARRY_KMALLOC_IS_PLAIN(size, flags & ~(QUARRY___GFP_ACCOUNT | QUARRY___GFP_RECLAIMABLE | QUARRY___GFP_NOWARN)))
         return quarry_core1_alloc(size);
     if (!kmem_may_block(flags))
         return alloc_atomic(size, flags);

@@ -29,6 +29,7 @@ enum {
     WORDS_NR = UNITS_NR / WORD_BITS,
     CHUNKS_NR = 1024,
     MODULES_NR = 256,
+    ALIGN_LEAST = 4, /* the kernel's PCPU_MIN_ALLOC_SIZE: what is less, and 0, is taken for it */
     ALIGN_MAX = 4096,
 };
 #define ALLOC_MAX_BYTES (32 * KIB) /* the kernel's PCPU_MIN_UNIT_SIZE */
@@ -226,6 +227,7 @@ static void area_free(uintptr_t base) {
 void *quarry_alloc_percpu(size_t size, size_t align, quarry_gfp_t flags) {
     static _Atomic(bool) said;
     bool wait = kmem_may_block(flags);
+    align = MAX(align, (size_t)ALIGN_LEAST);
     if (size - 1 >= ALLOC_MAX_BYTES || !is_pow2(align) || align > ALIGN_MAX) {
         kmem_warn_once(&said, flags, "quarry: warning: alloc_percpu of more than 32 KiB or a bad alignment refused\n");
         return NULL;

@@ -127,10 +127,10 @@ static inline size_t slab_purge_unit(const struct slab_geometry *g) {
 /* Partial lists (partial.c). pop claims nothing by itself: the caller is the only one to know the slab and must make it
  * BOUND. */
 void partial_push(struct slab_class *c, char *base, int free_nr, int nobj);
-char *partial_pop(struct slab_class *c); /* fullest bucket first; NULL when all are empty, but for unbacked ones */
 void partial_push_unbacked(struct slab_class *c, char *base);
-char *partial_pop_unbacked(struct slab_class *c);
-char *partial_take_all(struct slab_class *c, unsigned list); /* below PARTIAL_LISTS_NR; walk with partial_next */
+/* list: below PARTIAL_LISTS_NR. NULL: it is empty. */
+char *partial_pop(struct slab_class *c, unsigned list);
+char *partial_take_all(struct slab_class *c, unsigned list); /* walk with partial_next */
 char *partial_next(const char *base);
 
 /* Applies a pure transition until it sticks; evaluates to the word before. Release: what this thread did to the slab

@@ -5,7 +5,7 @@
  *
  * States      A slab is on no list, or LISTED on exactly one ([S1] in word.h).
  * Invariants  [L1] The tag changes with every push, pop and take-all. [L2] Descriptors are never unmapped.
- * Ordering    push releases, pop acquires. [slab.list] Progress    Lock-free. pop visits at most four heads of five.
+ * Ordering    push releases, pop acquires. [slab.list] Progress    Lock-free. Each call visits one head of five.
  * Reclamation None: a stale link read through an old head is discarded because of [L1]. The tag has 30 bits.
  */
 #include "slab/class.h"
@@ -41,7 +41,12 @@ void partial_push(struct slab_class *c, char *base, int free_nr, int nobj) {
 
 void partial_push_unbacked(struct slab_class *c, char *base) { push_on(&c->unbacked, base); }
 
-static ALWAYS_INLINE char *pop_from(_Atomic(u64) *head) {
+static _Atomic(u64) *list_head(struct slab_class *c, unsigned list) {
+    return list == BUCKET_UNBACKED ? &c->unbacked : &c->partial[list];
+}
+
+char *partial_pop(struct slab_class *c, unsigned list) {
+    _Atomic(u64) *head = list_head(c, list);
     /* order: acquire: the link read below is at least as new as the head.                           pairs: [slab.list]
      */
     u64 seen = atomic_load_explicit(head, memory_order_acquire);
@@ -55,17 +60,8 @@ static ALWAYS_INLINE char *pop_from(_Atomic(u64) *head) {
     return NULL;
 }
 
-char *partial_pop(struct slab_class *c) {
-    char *base = NULL;
-    for (unsigned bucket = 0; bucket < BUCKETS_NR && base == NULL; bucket++)
-        base = pop_from(&c->partial[bucket]);
-    return base;
-}
-
-char *partial_pop_unbacked(struct slab_class *c) { return pop_from(&c->unbacked); }
-
 char *partial_take_all(struct slab_class *c, unsigned list) {
-    _Atomic(u64) *head = list == BUCKET_UNBACKED ? &c->unbacked : &c->partial[list];
+    _Atomic(u64) *head = list_head(c, list);
     u64 seen = atomic_load_explicit(head, memory_order_relaxed);
     /* order: acquire: consumes the links of the whole list.                                         pairs: [slab.list]
      */

@@ -290,24 +290,36 @@ static bool slab_claim(struct slab_class *c, const struct slab_geometry *g, char
     return false;
 }
 
-/* A BOUND slab with something free, from the lists or new. What the limit forbids of one on a list it forbids for a new
- * slab, but of the reserve's; and who may draw on that finds those that are in use by now. */
+/*
+ * Slabs without memory that an allocation lets pass on each list that may have others. Such slabs come to these lists
+ * by a sweep alone, and leave them when they are let pass. So what was used since the last sweep lies above them, a
+ * slab of the reserve's first of all; and after a sweep each call that does not find it takes one more of the reserve's
+ * at most, and brings it so much nearer.
+ */
+enum { REFUSED_TRIES = 4 };
+
+/* A BOUND slab with something free, fullest first. What the limit forbids of one it forbids of the next, and who may
+ * block makes room then; who may not finds those that are in use by now, in so many steps. */
+static char *slab_listed(struct slab_class *c, const struct slab_geometry *g, bool *ret_refused) {
+    for (unsigned list = 0; list < PARTIAL_LISTS_NR; list++) {
+        unsigned tries = list == BUCKET_UNBACKED ? 1 : REFUSED_TRIES;
+        for (char *base; tries > 0 && (base = partial_pop(c, list)) != NULL; tries--) {
+            if (slab_claim(c, g, base))
+                return base;
+            *ret_refused = true;
+            if (rt_may_block())
+                return NULL;
+        }
+    }
+    return NULL;
+}
+
+/* The same from the lists or new. What the limit forbids of one on a list it forbids for a new slab, but of the
+ * reserve's. */
 static char *slab_get(struct slab_class *c, unsigned cls, unsigned node, unsigned taken) {
-    const struct slab_geometry *g = slab_geometry_of(cls);
-    for (char *base; (base = partial_pop(c)) != NULL;) {
-        if (slab_claim(c, g, base))
-            return base;
-        if (rt_may_block())
-            return NULL;
-    }
-    char *base = partial_pop_unbacked(c);
-    if (UNLIKELY(base != NULL)) {
-        if (slab_claim(c, g, base))
-            return base;
-        if (rt_may_block())
-            return NULL;
-    }
-    return slab_create(c, cls, node, taken);
+    bool refused = false;
+    char *base = slab_listed(c, slab_geometry_of(cls), &refused);
+    return base != NULL || (refused && rt_may_block()) ? base : slab_create(c, cls, node, taken);
 }
 
 unsigned slab_take(unsigned cls, unsigned node, unsigned want, void **top, bool *ret_zero) {

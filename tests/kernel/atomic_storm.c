@@ -13,6 +13,7 @@
 #include <quarry/quarry.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -110,5 +111,6 @@ int main(void) {
     CHECK_MSG(after == before, "%lu bytes were out before, %lu after", (unsigned long)before, (unsigned long)after);
     CHECK_MSG(kernel_refused == 0, "GFP_KERNEL was refused %lu times", kernel_refused);
     CHECK_MSG(served > refused, "%lu packets served, %lu refused", served, refused);
+    printf("%lu signals, %lu packets served, %lu refused\n", atomic_load(&alarms_nr), served, refused);
     return 0;
 }

@@ -127,6 +127,8 @@ static void allocation(size_t unused) {
     CHECK(__alloc_percpu_gfp(opaque_size(SIZE_MAX), 8, GFP_KERNEL | __GFP_NOWARN) == NULL);
     CHECK(__alloc_percpu_gfp(8, 24, GFP_KERNEL | __GFP_NOWARN) == NULL);
     CHECK(__alloc_percpu_gfp(8, 8192, GFP_KERNEL | __GFP_NOWARN) == NULL);
+    CHECK(__alloc_percpu_gfp(8, 5, GFP_KERNEL | __GFP_NOWARN) == NULL);
+    CHECK(__alloc_percpu_gfp(8, opaque_size(SIZE_MAX), GFP_KERNEL | __GFP_NOWARN) == NULL);
     free_percpu(NULL);
     for (int round = 0; round < 3; round++) {
         for (size_t i = 0; i < NR; i++) {
@@ -151,6 +153,21 @@ static void allocation(size_t unused) {
     }
     for (size_t i = 0; i < NR; i += 2)
         free_percpu(all[i]);
+}
+
+/* As in the kernel no alignment at all, and any below 4, is one of 4. */
+static void little_alignment(size_t align) {
+    int *first = __alloc_percpu(sizeof(int), align), *second = __alloc_percpu(1, align);
+    unsigned cpu;
+    CHECK(first != NULL && second != NULL);
+    for_each_possible_cpu(cpu) {
+        CHECK((uintptr_t)per_cpu_ptr(first, cpu) % 4 == 0 && (uintptr_t)per_cpu_ptr(second, cpu) % 4 == 0);
+        CHECK(*per_cpu_ptr(first, cpu) == 0);
+        *per_cpu_ptr(first, cpu) = -1;
+    }
+    for_each_possible_cpu(cpu) CHECK(*(char *)per_cpu_ptr(second, cpu) == 0);
+    free_percpu(first);
+    free_percpu(second);
 }
 
 /* Room in a chunk serves those who may not wait; a new chunk does not. */
@@ -195,6 +212,9 @@ static const struct test_case table[] = {
     {"kinds", kinds, 0, CASE_QUARRY},
     {"getting", getting, 0, CASE_QUARRY},
     {"allocation", allocation, 0, CASE_QUARRY},
+    {"no alignment", little_alignment, 0, CASE_QUARRY},
+    {"alignment 1", little_alignment, 1, CASE_QUARRY},
+    {"alignment 3", little_alignment, 3, CASE_QUARRY},
     {"without waiting", without_waiting, 0, CASE_QUARRY},
     {"library", library, 1, CASE_QUARRY},
     {"library 1000 times", library, 1000, CASE_QUARRY},

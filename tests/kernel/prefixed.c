@@ -2,6 +2,7 @@
 /* The forms with a prefix that are made of others, and that their headers bring no name without one: such names are
  * this program's own here. */
 enum { kmalloc, kfree, gfp_t, list_head, PAGE_SIZE, GFP_KERNEL, size_add, kmem_cache, mempool_t, dma_addr_t, shrinker };
+enum { nr_cpu_ids, raw_cpu_ptr, this_cpu_try_cmpxchg, kvfree_rcu, rcu_barrier, rcu_dereference, dma_mapping_error };
 
 #include <quarry/kmem.h>
 #include <quarry/kmem_percpu.h>
@@ -93,12 +94,136 @@ static void scopes(void) {
     CHECK(quarry_gfpflags_allow_blocking(QUARRY_GFP_NOIO) && !quarry_gfpflags_allow_blocking(QUARRY_GFP_ATOMIC));
 }
 
+/* --- per CPU --- */
+
+static QUARRY_DEFINE_PER_CPU_ALIGNED(long, counter);
+static QUARRY_DEFINE_PER_CPU_SHARED_ALIGNED(long, other);
+static QUARRY_DEFINE_PER_CPU(unsigned char, bits);
+QUARRY_DECLARE_PER_CPU_ALIGNED(long, counter);
+
+static long sum_of(const long *p) {
+    unsigned cpu, nr = 0;
+    long sum = 0;
+    quarry_for_each_possible_cpu(cpu) sum += *quarry_per_cpu_ptr(p, cpu);
+    quarry_for_each_online_cpu(cpu) nr++;
+    CHECK(nr == quarry_nr_cpu_ids && nr == quarry_num_possible_cpus() && nr >= 2);
+    return sum;
+}
+
+/* A copy for each CPU: sums are the same wherever the thread ran. */
+static void per_cpu(void) {
+    unsigned cpu;
+    quarry___this_cpu_add(counter, 10);
+    quarry___this_cpu_sub(counter, 4);
+    quarry___this_cpu_inc(counter);
+    quarry_raw_cpu_add(counter, 100);
+    quarry_raw_cpu_inc(counter);
+    quarry___this_cpu_dec(counter);
+    quarry_raw_cpu_dec(counter);
+    CHECK(sum_of(&counter) == 106 && sum_of(&other) == 0);
+    quarry_for_each_possible_cpu(cpu) {
+        CHECK((uintptr_t)quarry_per_cpu_ptr(&counter, cpu) % 64 == 0);
+        CHECK((uintptr_t)quarry_per_cpu_ptr(&other, cpu) % 64 == 0);
+    }
+    unsigned here = quarry_get_cpu();
+    CHECK(quarry_raw_smp_processor_id() == here && quarry_raw_cpu_ptr(&bits) == quarry_per_cpu_ptr(&bits, here));
+    quarry_raw_cpu_write(bits, 0xf0);
+    quarry___this_cpu_and(bits, 0x3f);
+    quarry___this_cpu_or(bits, 1);
+    CHECK(quarry___this_cpu_read(bits) == 0x31 && quarry_raw_cpu_read(bits) == 0x31);
+    CHECK(quarry___this_cpu_add_return(bits, 2) == 0x33 && quarry___this_cpu_sub_return(bits, 3) == 0x30);
+    CHECK(quarry___this_cpu_inc_return(bits) == 0x31 && quarry___this_cpu_dec_return(bits) == 0x30);
+    CHECK(quarry___this_cpu_xchg(bits, 7) == 0x30 && quarry___this_cpu_cmpxchg(bits, 8, 9) == 7);
+    unsigned char old = 3;
+    CHECK(!quarry_this_cpu_try_cmpxchg(bits, &old, 4) && old == 7);
+    CHECK(quarry_this_cpu_try_cmpxchg(bits, &old, 4) && old == 7 && quarry_this_cpu_read(bits) == 4);
+    quarry___this_cpu_write(bits, 0);
+    CHECK(*quarry_per_cpu_ptr(&bits, here) == 0);
+    quarry_put_cpu();
+    long *p = quarry_alloc_percpu_gfp(long, QUARRY_GFP_NOFS), *q = quarry___alloc_percpu(2 * sizeof(*q), 64);
+    CHECK(p != NULL && sum_of(p) == 0 && q != NULL && (uintptr_t)quarry_per_cpu_ptr(q, 0) % 64 == 0);
+    CHECK(quarry___alloc_percpu_gfp(opaque_size(0), 8, QUARRY_GFP_KERNEL | QUARRY___GFP_NOWARN) == NULL);
+    quarry_free_percpu(p);
+    quarry_free_percpu(q);
+}
+
+/* --- RCU --- */
+
+static unsigned rounds_nr, called_nr;
+static void nobody_reads(void) { rounds_nr++; }
+static void count_call(struct quarry_rcu_head *head) {
+    (void)head;
+    called_nr++;
+}
+
+struct shared {
+    long nr;
+    struct quarry_rcu_head rcu;
+};
+
+/* What is handed over is out until a barrier. Rounds are run by one at a time, and called_nr is written before a
+ * barrier of this thread returns. */
+static void rcu(void) {
+    static const struct quarry_rcu_flavour flavour = {.synchronize = nobody_reads};
+    CHECK(quarry_rcu_use(&flavour) == 0);
+    struct quarry_kmem_cache *s = QUARRY_KMEM_CACHE(shared, QUARRY_SLAB_NO_MERGE);
+    struct shared *published = NULL, *p[3];
+    struct quarry_kmem_cache_info info;
+    for (int i = 0; i < 3; i++)
+        CHECK((p[i] = quarry_kmem_cache_zalloc(s, QUARRY_GFP_KERNEL)) != NULL);
+    QUARRY_RCU_INIT_POINTER(published, p[0]);
+    quarry_rcu_assign_pointer(published, p[1]);
+    quarry_rcu_read_lock();
+    CHECK(quarry_rcu_dereference(published) == p[1] && quarry_rcu_dereference_check(published, true) == p[1]);
+    CHECK(quarry_rcu_dereference_raw(published) == p[1] && quarry_rcu_access_pointer(published) == p[1]);
+    quarry_rcu_read_unlock();
+    CHECK(quarry_rcu_replace_pointer(published, p[2], true) == p[1]);
+    CHECK(quarry_rcu_dereference_protected(published, true) == p[2]);
+    quarry_kvfree_rcu(p[0], rcu);
+    quarry_kfree_rcu(p[1], rcu);
+    quarry_kfree_rcu_mightsleep(p[2]);
+    quarry_kvfree_rcu_barrier_on_cache(s);
+    quarry_kmem_cache_info_get(s, &info);
+    CHECK(rounds_nr >= 1 && info.active_objs == 0);
+    struct quarry_rcu_head head;
+    quarry_call_rcu(&head, count_call);
+    quarry_rcu_barrier();
+    CHECK(called_nr == 1 && rounds_nr >= 2);
+    quarry_kmem_cache_destroy(s);
+}
+
+/* --- memory for devices: with the rights alone --- */
+
+static void dma(void) {
+    static char nowhere[100];
+    quarry_dma_addr_t handle = 0;
+    CHECK(quarry_dma_mapping_error(NULL, quarry_dma_map_single(NULL, nowhere, sizeof(nowhere))));
+    CHECK(!quarry_dma_mapping_error(NULL, 0));
+    char *p = quarry_dma_alloc_coherent(NULL, 5000, &handle, QUARRY_GFP_KERNEL | QUARRY___GFP_NOWARN);
+    if (p == NULL)
+        return;
+    CHECK(quarry_dma_map_single(NULL, p + 100, 50) == handle + 100);
+    quarry_dma_unmap_single(NULL, handle + 100, 50);
+    quarry_dma_free_coherent(NULL, 5000, p, handle);
+    struct quarry_dma_pool *pool = quarry_dma_pool_create("pool", NULL, 64, 0, 0);
+    CHECK(pool != NULL && (p = quarry_dma_pool_alloc(pool, QUARRY_GFP_KERNEL, &handle)) != NULL);
+    memset(p, 1, 64);
+    quarry_dma_pool_free(pool, p, handle);
+    p = quarry_dma_pool_zalloc(pool, QUARRY_GFP_KERNEL, &handle);
+    CHECK(p != NULL && memchr(p, 1, 64) == NULL);
+    quarry_dma_pool_free(pool, p, handle);
+    quarry_dma_pool_destroy(pool);
+}
+
 int main(void) {
     CHECK(shrinker - kmalloc == 10);
     by_type();
     pages();
     caches();
     scopes();
+    per_cpu();
+    rcu();
+    dma();
     char *p = quarry_kmalloc(10, QUARRY_GFP_KERNEL);
     memset(p, 7, 10);
     CHECK((p = quarry_krealloc_node(p, 1000, QUARRY_GFP_KERNEL, 0)) != NULL && p[9] == 7);

@@ -363,6 +363,27 @@ static void failing(size_t unused) {
           5);
 }
 
+/* QUARRY_SLAB_DEBUG=A,quiet,kmalloc-64 QUARRY_FAILSLAB=1,100,0,-1: everything, and with __GFP_NOWARN in silence. */
+static void failing_quietly(size_t unused) {
+    (void)unused;
+    struct kmem_cache *s = cache_of_flags("quiet", 0, NULL);
+    const gfp_t once = GFP_KERNEL | __GFP_NORETRY, ways[] = {GFP_KERNEL, once, GFP_ATOMIC, GFP_NOWAIT, __GFP_ZERO};
+    void *objs[3];
+    listen();
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        gfp_t flags = ways[i] | __GFP_NOWARN;
+        CHECK(kmem_cache_alloc(s, flags) == NULL && kmem_cache_alloc_bulk(s, flags, 3, objs) == 0);
+        CHECK(kmem_cache_alloc_node(s, flags, 0) == NULL && kmalloc(opaque_size(60), flags) == NULL);
+    }
+    const char *text = heard();
+    CHECK_MSG(*text == '\0', "said: %s", text);
+    listen();
+    CHECK(kmem_cache_alloc(s, once) == NULL && kmem_cache_alloc(s, GFP_ATOMIC) == NULL);
+    CHECK(kmalloc(opaque_size(60), once) == NULL && kmalloc(opaque_size(60), GFP_ATOMIC) == NULL);
+    CHECK(times(heard(), "FAULT_INJECTION") == 4);
+    kmem_cache_destroy(s);
+}
+
 /* Elements of a pool's reserve are nobody's: who writes to one is told of when it is taken out, each time anew. */
 static void reserve(size_t at) {
     struct kmem_cache *s = cache_of_flags("pooled", SLAB_POISON, NULL);
@@ -421,6 +442,7 @@ static const struct test_case by_option[] = {
     {"names", names, 0, CASE_QUARRY},
     {"higher order", higher_order, 0, CASE_QUARRY},
     {"failing", failing, 0, CASE_QUARRY},
+    {"failing quietly", failing_quietly, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) {

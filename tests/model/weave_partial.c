@@ -21,7 +21,8 @@ static struct hand {
     unsigned nr;
 } hands[WEAVE_THREADS_MAX];
 
-/* What a thread does: o pop, u push what it has had longest as one with little free, U with much, a take all. */
+/* What a thread does: o pop, u push what it has had longest as one with little free, U with much, a take all; O, B and
+ * A are o, U and a of the list of those without memory. */
 static const char *scripts[WEAVE_THREADS_MAX];
 
 static char *slab_addr(unsigned i) { return SLABS_AT + i * GRANULE_BYTES; }
@@ -46,6 +47,7 @@ static void setup(unsigned listed_nr, const char *first, const char *second, con
     records_make();
     for (unsigned i = 0; i < BUCKETS_NR; i++)
         weave_narrow(&class.partial[i], ID_MASK | TAG_MASK, TAG_MASK);
+    weave_narrow(&class.unbacked, ID_MASK | TAG_MASK, TAG_MASK);
     for (unsigned i = listed_nr; i > 0; i--)
         partial_push(&class, slab_addr(i - 1), NOBJ, NOBJ);
 }
@@ -58,7 +60,7 @@ static void hand_add(struct hand *h, unsigned self, char *slab) {
     h->slab[h->nr++] = slab;
 }
 
-static void hand_push(struct hand *h, unsigned self, int free_nr) {
+static void hand_push(struct hand *h, unsigned self, char how) {
     if (h->nr == 0)
         return;
     char *slab = h->slab[0];
@@ -66,16 +68,26 @@ static void hand_push(struct hand *h, unsigned self, int free_nr) {
         h->slab[i - 1] = h->slab[i];
     h->nr--;
     weave_must(slab_at(slab)->purged == self + 1);
-    partial_push(&class, slab, free_nr, NOBJ);
+    if (how == 'B')
+        partial_push_unbacked(&class, slab);
+    else
+        partial_push(&class, slab, how == 'u' ? 0 : NOBJ, NOBJ);
 }
 
-static void hand_take_all(struct hand *h, unsigned self, unsigned bucket) {
+static void hand_take_all(struct hand *h, unsigned self, unsigned list) {
     unsigned nr = 0;
-    for (char *slab = partial_take_all(&class, bucket), *next; slab != NULL; slab = next) {
+    for (char *slab = partial_take_all(&class, list), *next; slab != NULL; slab = next) {
         weave_must(nr++ < SLABS_NR);
         next = partial_next(slab);
         hand_add(h, self, slab);
     }
+}
+
+static char *pop_fullest(void) {
+    char *slab = NULL;
+    for (unsigned list = 0; list < BUCKETS_NR && slab == NULL; list++)
+        slab = partial_pop(&class, list);
+    return slab;
 }
 
 static unsigned slab_number(const char *slab) { return (unsigned)((slab - SLABS_AT) >> GRANULE_SHIFT); }
@@ -90,12 +102,12 @@ static u64 all_it_knows(const struct hand *h, unsigned done) {
 static void thread(unsigned self) {
     struct hand *h = &hands[self];
     for (const char *at = scripts[self]; *at != 0; at++) {
-        if (*at == 'u' || *at == 'U')
-            hand_push(h, self, *at == 'u' ? 0 : NOBJ);
-        else if (*at == 'a')
-            hand_take_all(h, self, BUCKETS_NR - 1);
+        if (*at == 'u' || *at == 'U' || *at == 'B')
+            hand_push(h, self, *at);
+        else if (*at == 'a' || *at == 'A')
+            hand_take_all(h, self, *at == 'a' ? BUCKETS_NR - 1 : BUCKET_UNBACKED);
         else
-            hand_add(h, self, partial_pop(&class));
+            hand_add(h, self, *at == 'O' ? partial_pop(&class, BUCKET_UNBACKED) : pop_fullest());
         weave_forget(all_it_knows(h, (unsigned)(at - scripts[self])));
     }
 }
@@ -106,8 +118,8 @@ static void finish(void) {
         for (unsigned i = 0; i < h->nr; i++)
             seen[slab_number(h->slab[i])]++;
     }
-    for (unsigned bucket = 0; bucket < BUCKETS_NR; bucket++) {
-        for (char *slab = partial_take_all(&class, bucket); slab != NULL; slab = partial_next(slab)) {
+    for (unsigned list = 0; list < PARTIAL_LISTS_NR; list++) {
+        for (char *slab = partial_take_all(&class, list); slab != NULL; slab = partial_next(slab)) {
             weave_must(nr++ < SLABS_NR);
             seen[slab_number(slab)]++;
         }
@@ -119,6 +131,7 @@ static void finish(void) {
 static void setup_aba(void) { setup(3, "o", "ooU", ""); }
 static void setup_two(void) { setup(3, "oUo", "ooUu", ""); }
 static void setup_sweep(void) { setup(3, "aU", "oU", ""); }
+static void setup_refused(void) { setup(3, "oBOB", "oBA", ""); }
 static void setup_three(void) { setup(3, "oU", "oU", "oU"); }
 static void setup_sweeps(void) { setup(3, "aU", "oU", "a"); }
 
@@ -126,12 +139,13 @@ static const struct weave_model models[] = {
     {"a pop during two pops and a push", 2, setup_aba, thread, finish, WEAVE_BOTH},
     {"two threads pop and push back", 2, setup_two, thread, finish, WEAVE_BOTH},
     {"a sweep and a pop", 2, setup_sweep, thread, finish, WEAVE_BOTH},
+    {"a refusal and a sweep of refused ones", 2, setup_refused, thread, finish, WEAVE_BOTH},
     {"three threads pop and push back", 3, setup_three, thread, finish, WEAVE_SC},
     {"two sweeps and a pop", 3, setup_sweeps, thread, finish, WEAVE_BOTH},
 };
 
 static const struct weave_excuse excuses[] = {
-    {"pop_from", "swap head", WEAVE_NO_ACQUIRE,
+    {"partial_pop", "swap head", WEAVE_NO_ACQUIRE,
      "by [L1] it swaps the very head that was read before, by acquire; C11 asks for no less than where it fails"},
 };
 

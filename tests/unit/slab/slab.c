@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Slabs from one thread: every object is out once or free once, misuse is found exactly, empty slabs go back, and
  * memory purged inside a slab reads as zeros. */
+#include "rt/context.h"
 #include "rt/usage.h"
 #include "slab/class.h"
 #include "unit/alone.h"
@@ -564,6 +565,63 @@ Test(slab, purged_pages_read_as_zeros_and_the_rest_is_kept, .init = core_start_s
     for (unsigned i = 0; i < out_nr; i++)
         expect_stamp(out[i], cls);
     cr_expect_eq(stats(cls).purged_bytes, 0u);
+}
+
+static unsigned unbacked_nr(unsigned cls) {
+    struct slab_class *c = slab_class_at(0, cls);
+    unsigned nr = 0;
+    for (char *base = partial_take_all(c, BUCKET_UNBACKED), *next; base != NULL; base = next, nr++) {
+        next = partial_next(base);
+        partial_push_unbacked(c, base);
+    }
+    return nr;
+}
+
+/* A limit forbids the memory of slabs that were purged. Who may not block looks at a few of them, and finds those that
+ * were used since. */
+Test(slab, refused_slabs_take_few_steps, .init = core_start_slabs) {
+    enum { SLABS = 70, STEPS = 4 * BUCKETS_NR + 1, CALLS = 60 };
+    unsigned cls = slab_class_for(64), refused = 0;
+    while (out_nr < SLABS * slab_geometry[cls].nobj)
+        take(cls, BATCH);
+    cr_assert_geq(keep_one_in_each_slab(cls), (unsigned)SLABS);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    rt_opt.limit_hard = rt_usage_total();
+    u64 purged = stats(cls).purged_bytes;
+    cr_expect_eq(take(cls, 1), 0u, "who may block is told at once");
+    cr_expect_eq(unbacked_nr(cls), 1u);
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    for (unsigned call = 0; call < CALLS && refused < SLABS; call++) {
+        unsigned nr = unbacked_nr(cls);
+        cr_expect_eq(take(cls, 1), 0u);
+        refused = unbacked_nr(cls);
+        cr_expect_leq(refused - nr, (unsigned)STEPS);
+        cr_expect_gt(refused, nr, "each call brings it nearer to those behind");
+    }
+    cr_expect_geq(refused, (unsigned)SLABS, "%u slabs were refused", refused);
+    rt_context_leave(before);
+    cr_expect_eq(stats(cls).purged_bytes, purged);
+    rt_opt.limit_hard = 0;
+    cr_expect_eq(take(cls, BATCH), (unsigned)BATCH);
+    cr_expect_lt(stats(cls).purged_bytes, purged);
+    cr_expect_eq(unbacked_nr(cls), refused - 1, "a refused slab is used when its memory may be had");
+}
+
+/* One that was used since lies above them, and as long as it has something free nobody looks at those. */
+Test(slab, a_slab_with_memory_is_found_before_refused_ones, .init = core_start_slabs) {
+    enum { SLABS = 70 };
+    unsigned cls = slab_class_for(64), nobj = slab_geometry[cls].nobj;
+    while (out_nr < SLABS * nobj)
+        take(cls, BATCH);
+    keep_one_in_each_slab(cls);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    cr_expect_eq(take(cls, 1), 1u);
+    rt_opt.limit_hard = rt_usage_total();
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    for (unsigned i = 2; i < nobj; i++)
+        cr_expect_eq(take(cls, 1), 1u, "object %u", i);
+    cr_expect_eq(unbacked_nr(cls), 0u);
+    rt_context_leave(before);
 }
 
 Test(slab, pages_purged_once_are_not_purged_again, .init = core_start_slabs) {

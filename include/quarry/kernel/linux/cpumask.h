@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Going over the CPUs. The last number is no CPU, but the copy of threads that have no CPU number: who sums up a
- * variable must go over it, too, and does with these. */
+/* Going over the CPUs. The contracts are in <quarry/kmem_percpu.h>. */
 #ifndef QUARRY_KERNEL_LINUX_CPUMASK_H
 #define QUARRY_KERNEL_LINUX_CPUMASK_H
 
 #include <linux/types.h>
 #include <quarry/kmem_percpu.h>
 
-#define nr_cpu_ids quarry_percpu_nr()
-#define num_possible_cpus() quarry_percpu_nr()
-#define for_each_possible_cpu(cpu) for ((cpu) = 0; (unsigned)(cpu) < quarry_percpu_nr(); (cpu)++)
-/* A CPU that is offline keeps what it counted. */
-#define for_each_online_cpu(cpu) for_each_possible_cpu(cpu)
+#define nr_cpu_ids quarry_nr_cpu_ids
+#define num_possible_cpus() quarry_num_possible_cpus()
+#define for_each_possible_cpu(cpu) quarry_for_each_possible_cpu(cpu)
+#define for_each_online_cpu(cpu) quarry_for_each_online_cpu(cpu)
 
 #endif

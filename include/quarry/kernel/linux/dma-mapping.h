@@ -23,11 +23,11 @@ static inline dma_addr_t dma_map_single(struct device *dev, const void *p, size_
     return quarry_dma_map_single(dev, p, size);
 }
 static inline int dma_mapping_error(struct device *dev, dma_addr_t handle) {
-    (void)dev;
-    return handle == DMA_MAPPING_ERROR;
+    return quarry_dma_mapping_error(dev, handle);
 }
 static inline void dma_unmap_single(struct device *dev, dma_addr_t handle, size_t size, enum dma_data_direction dir) {
-    (void)dev, (void)handle, (void)size, (void)dir;
+    (void)dir;
+    quarry_dma_unmap_single(dev, handle, size);
 }
 
 #endif

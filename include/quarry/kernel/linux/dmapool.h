@@ -16,7 +16,7 @@ static inline void *dma_pool_alloc(struct dma_pool *pool, gfp_t flags, dma_addr_
     return quarry_dma_pool_alloc(pool, flags, ret_handle);
 }
 static inline void *dma_pool_zalloc(struct dma_pool *pool, gfp_t flags, dma_addr_t *ret_handle) {
-    return quarry_dma_pool_alloc(pool, flags | __GFP_ZERO, ret_handle);
+    return quarry_dma_pool_zalloc(pool, flags, ret_handle);
 }
 static inline void dma_pool_free(struct dma_pool *pool, void *p, dma_addr_t handle) {
     quarry_dma_pool_free(pool, p, handle);

@@ -13,19 +13,18 @@
 
 #define DECLARE_PER_CPU(type, name) QUARRY_DECLARE_PER_CPU(type, name)
 #define DEFINE_PER_CPU(type, name) QUARRY_DEFINE_PER_CPU(type, name)
-/* Copies never share a cache line, whatever stands beside them. */
 #define DECLARE_PER_CPU_READ_MOSTLY(type, name) DECLARE_PER_CPU(type, name)
 #define DEFINE_PER_CPU_READ_MOSTLY(type, name) DEFINE_PER_CPU(type, name)
-#define DECLARE_PER_CPU_ALIGNED(type, name) DECLARE_PER_CPU(type, name) __attribute__((aligned(64)))
-#define DEFINE_PER_CPU_ALIGNED(type, name) DEFINE_PER_CPU(type, name) __attribute__((aligned(64)))
-#define DECLARE_PER_CPU_SHARED_ALIGNED(type, name) DECLARE_PER_CPU_ALIGNED(type, name)
-#define DEFINE_PER_CPU_SHARED_ALIGNED(type, name) DEFINE_PER_CPU_ALIGNED(type, name)
+#define DECLARE_PER_CPU_ALIGNED(type, name) QUARRY_DECLARE_PER_CPU_ALIGNED(type, name)
+#define DEFINE_PER_CPU_ALIGNED(type, name) QUARRY_DEFINE_PER_CPU_ALIGNED(type, name)
+#define DECLARE_PER_CPU_SHARED_ALIGNED(type, name) QUARRY_DECLARE_PER_CPU_SHARED_ALIGNED(type, name)
+#define DEFINE_PER_CPU_SHARED_ALIGNED(type, name) QUARRY_DEFINE_PER_CPU_SHARED_ALIGNED(type, name)
 #define EXPORT_PER_CPU_SYMBOL(name) QUARRY_PERCPU_ASSERT(sizeof(name) != 0, "declared")
 #define EXPORT_PER_CPU_SYMBOL_GPL(name) EXPORT_PER_CPU_SYMBOL(name)
 
-#define __alloc_percpu_gfp(size, align, flags) quarry_alloc_percpu(size, align, flags)
-#define __alloc_percpu(size, align) quarry_alloc_percpu(size, align, GFP_KERNEL)
-#define alloc_percpu_gfp(type, flags) ((__typeof__(type) *)__alloc_percpu_gfp(sizeof(type), __alignof__(type), flags))
+#define __alloc_percpu_gfp(size, align, flags) quarry___alloc_percpu_gfp(size, align, flags)
+#define __alloc_percpu(size, align) quarry___alloc_percpu(size, align)
+#define alloc_percpu_gfp(type, flags) quarry_alloc_percpu_gfp(type, flags)
 #define alloc_percpu(type) alloc_percpu_gfp(type, GFP_KERNEL)
 static inline void free_percpu(void *p) { quarry_free_percpu(p); }
 
@@ -34,7 +33,7 @@ static inline void free_percpu(void *p) { quarry_free_percpu(p); }
 #define per_cpu_ptr(p, cpu) quarry_per_cpu_ptr(p, cpu)
 #define per_cpu(name, cpu) quarry_per_cpu(name, cpu)
 #define this_cpu_ptr(p) quarry_this_cpu_ptr(p)
-#define raw_cpu_ptr(p) quarry_this_cpu_ptr(p)
+#define raw_cpu_ptr(p) quarry_raw_cpu_ptr(p)
 #define get_cpu_ptr(p) quarry_get_cpu_ptr(p)
 #define put_cpu_ptr(p) quarry_put_cpu_ptr(p)
 #define get_cpu_var(name) quarry_get_cpu_var(name)
@@ -56,36 +55,26 @@ static inline void free_percpu(void *p) { quarry_free_percpu(p); }
 #define this_cpu_dec_return(pcp) quarry_this_cpu_dec_return(pcp)
 #define this_cpu_xchg(pcp, value) quarry_this_cpu_xchg(pcp, value)
 #define this_cpu_cmpxchg(pcp, expected, value) quarry_this_cpu_cmpxchg(pcp, expected, value)
+#define this_cpu_try_cmpxchg(pcp, expected, value) quarry_this_cpu_try_cmpxchg(pcp, expected, value)
 
-/* True and *expected as it was, or false and in it what is there. */
-#define this_cpu_try_cmpxchg(pcp, expected, value)                                                                     \
-    __extension__({                                                                                                    \
-        __typeof__(pcp) *quarry_expected = (expected), quarry_seen = *quarry_expected;                                 \
-        quarry_seen = this_cpu_cmpxchg(pcp, quarry_seen, value);                                                       \
-        bool quarry_done = quarry_seen == *quarry_expected;                                                            \
-        *quarry_expected = quarry_seen;                                                                                \
-        quarry_done;                                                                                                   \
-    })
-
-/* The forms for callers that have preemption off, or do not care: no cheaper here. */
-#define __this_cpu_read(pcp) this_cpu_read(pcp)
-#define __this_cpu_write(pcp, value) this_cpu_write(pcp, value)
-#define __this_cpu_add(pcp, value) this_cpu_add(pcp, value)
-#define __this_cpu_sub(pcp, value) this_cpu_sub(pcp, value)
-#define __this_cpu_inc(pcp) this_cpu_inc(pcp)
-#define __this_cpu_dec(pcp) this_cpu_dec(pcp)
-#define __this_cpu_and(pcp, value) this_cpu_and(pcp, value)
-#define __this_cpu_or(pcp, value) this_cpu_or(pcp, value)
-#define __this_cpu_add_return(pcp, value) this_cpu_add_return(pcp, value)
-#define __this_cpu_sub_return(pcp, value) this_cpu_sub_return(pcp, value)
-#define __this_cpu_inc_return(pcp) this_cpu_inc_return(pcp)
-#define __this_cpu_dec_return(pcp) this_cpu_dec_return(pcp)
-#define __this_cpu_xchg(pcp, value) this_cpu_xchg(pcp, value)
-#define __this_cpu_cmpxchg(pcp, expected, value) this_cpu_cmpxchg(pcp, expected, value)
-#define raw_cpu_read(pcp) this_cpu_read(pcp)
-#define raw_cpu_write(pcp, value) this_cpu_write(pcp, value)
-#define raw_cpu_add(pcp, value) this_cpu_add(pcp, value)
-#define raw_cpu_inc(pcp) this_cpu_inc(pcp)
-#define raw_cpu_dec(pcp) this_cpu_dec(pcp)
+#define __this_cpu_read(pcp) quarry___this_cpu_read(pcp)
+#define __this_cpu_write(pcp, value) quarry___this_cpu_write(pcp, value)
+#define __this_cpu_add(pcp, value) quarry___this_cpu_add(pcp, value)
+#define __this_cpu_sub(pcp, value) quarry___this_cpu_sub(pcp, value)
+#define __this_cpu_inc(pcp) quarry___this_cpu_inc(pcp)
+#define __this_cpu_dec(pcp) quarry___this_cpu_dec(pcp)
+#define __this_cpu_and(pcp, value) quarry___this_cpu_and(pcp, value)
+#define __this_cpu_or(pcp, value) quarry___this_cpu_or(pcp, value)
+#define __this_cpu_add_return(pcp, value) quarry___this_cpu_add_return(pcp, value)
+#define __this_cpu_sub_return(pcp, value) quarry___this_cpu_sub_return(pcp, value)
+#define __this_cpu_inc_return(pcp) quarry___this_cpu_inc_return(pcp)
+#define __this_cpu_dec_return(pcp) quarry___this_cpu_dec_return(pcp)
+#define __this_cpu_xchg(pcp, value) quarry___this_cpu_xchg(pcp, value)
+#define __this_cpu_cmpxchg(pcp, expected, value) quarry___this_cpu_cmpxchg(pcp, expected, value)
+#define raw_cpu_read(pcp) quarry_raw_cpu_read(pcp)
+#define raw_cpu_write(pcp, value) quarry_raw_cpu_write(pcp, value)
+#define raw_cpu_add(pcp, value) quarry_raw_cpu_add(pcp, value)
+#define raw_cpu_inc(pcp) quarry_raw_cpu_inc(pcp)
+#define raw_cpu_dec(pcp) quarry_raw_cpu_dec(pcp)
 
 #endif

@@ -6,7 +6,7 @@
 #include <linux/cpumask.h>
 
 #define smp_processor_id() quarry_smp_processor_id()
-#define raw_smp_processor_id() quarry_smp_processor_id()
+#define raw_smp_processor_id() quarry_raw_smp_processor_id()
 #define get_cpu() quarry_get_cpu()
 #define put_cpu() quarry_put_cpu()
 
