@@ -76,7 +76,7 @@ void quarry_free_percpu(void *p) QUARRY_NOTHROW;
 #define QUARRY_PERCPU_SECTION __attribute__((section("quarry_percpu")))
 #define QUARRY_DECLARE_PER_CPU(type, name) extern __typeof__(type) name
 #define QUARRY_DEFINE_PER_CPU(type, name) QUARRY_PERCPU_SECTION __typeof__(type) name
-/* Copies never share a cache line, whatever stands beside them. */
+/* Each copy begins a cache line. */
 #define QUARRY_DECLARE_PER_CPU_ALIGNED(type, name) QUARRY_DECLARE_PER_CPU(type, name) __attribute__((aligned(64)))
 #define QUARRY_DEFINE_PER_CPU_ALIGNED(type, name) QUARRY_DEFINE_PER_CPU(type, name) __attribute__((aligned(64)))
 #define QUARRY_DECLARE_PER_CPU_SHARED_ALIGNED(type, name) QUARRY_DECLARE_PER_CPU_ALIGNED(type, name)

@@ -332,7 +332,7 @@ static struct buddy_block *block_new(void) {
 
 /* What came as a real hugepage, or was in use before, holds memory; anything else counts only when it is taken. */
 static void backing_init(struct buddy_block *b, enum page_content content) {
-    bool backed = content == PAGE_DIRTY || hpage_huge(chunk_hpage(chunk_of(b->addr), b->addr)) != HPAGE_SMALL;
+    bool backed = content == PAGE_DIRTY || hpage_is_there(chunk_hpage(chunk_of(b->addr), b->addr));
     for (unsigned w = 0; w < words_nr(); w++)
         atomic_store_explicit(&b->backed[w], backed ? word_full() : 0, memory_order_relaxed);
     if (!backed)

@@ -60,20 +60,31 @@ static void asked_refuse_locked(struct page_tier *t, struct hpage *h) {
         h->backed[w] &= h->written[w];
     }
     tier_regret_add(t, h, bits_count(h->backed[0]) + bits_count(h->backed[1]));
-    atomic_store_explicit(&h->awaited, false, memory_order_relaxed);
+    /* order: release: that it is small pages.                                                  pairs: [page.awaited] */
+    atomic_store_explicit(&h->awaited, false, memory_order_release);
     tier_refile(t, h);
 }
 
-bool tier_asked_open_locked(struct page_tier *t) {
+bool tier_asked_open_locked(struct page_tier *t, unsigned nr) {
     bool any = false;
     for (unsigned i = 0; i < ASKED_MAX; i++) {
         struct hpage *h = t->asked[i].record;
-        if (t->asked[i].by == 0 || hpage_huge(h) != HPAGE_ASKED)
+        if (t->asked[i].by == 0 || hpage_huge(h) != HPAGE_ASKED || h->longest < nr)
             continue;
         asked_open_locked(t, h);
         any = true;
     }
     return any;
+}
+
+u64 tier_asked_free_granules(const struct page_tier *t) {
+    u64 granules = 0;
+    for (unsigned i = 0; i < ASKED_MAX; i++) {
+        const struct hpage *h = t->asked[i].record;
+        if (t->asked[i].by != 0 && hpage_huge(h) == HPAGE_ASKED)
+            granules += HPAGE_GRANULES - h->used_nr;
+    }
+    return granules;
 }
 
 /* A bit goes when all is done, so that page_fork_child() on top of this finds what is not done to be answered. */
@@ -88,6 +99,8 @@ void tier_asked_settle_locked(struct page_tier *t) {
         else
             asked_refuse_locked(t, asked->record);
         asked->by = 0;
+        /* The compiler is not to move that behind what a handler that forks here goes by, page_fork_child(). */
+        atomic_signal_fence(memory_order_release);
         atomic_fetch_and_explicit(&t->answers, ~(1u << bit), memory_order_relaxed);
     }
 }

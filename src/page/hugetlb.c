@@ -180,10 +180,20 @@ static void parent_wait(void) {
     report_end_close(0);
 }
 
+/* The move of copy to p failed, and may have unmapped p: but nobody else is in this process who could be there now.
+ * False: p is as it was; or the kernel has not memory for a mapping either, and the child ends when it touches p. */
+static bool place_copy(char *p, const char *copy, size_t bytes) {
+    if (sys_vm_reserve_at(p, bytes) != 0 || sys_vm_commit(p, bytes) != 0)
+        return false;
+    memcpy(p, copy, bytes);
+    return true;
+}
+
 /* An ordinary mapping takes the place of bytes at p, with what was there. Where memory is out the pages stay what they
  * are, shared. */
 static bool range_copy(char *p, size_t bytes) {
     char *copy = sys_vm_reserve(bytes, HPAGE_BYTES);
+    bool copied = false;
     if (copy == NULL)
         return false;
     if (sys_vm_commit(copy, bytes) == 0) {
@@ -191,11 +201,13 @@ static bool range_copy(char *p, size_t bytes) {
             (void)sys_vm_huge(copy, bytes); /* somebody waits */
         memcpy(copy, p, bytes);
         (void)sys_vm_nohuge(copy, bytes);
-        if (sys_vm_move(copy, bytes, p) == 0)
+        int err = sys_vm_move(copy, bytes, p);
+        if (err == 0)
             return true;
+        copied = err == SYS_VM_LOST_PLACE && place_copy(p, copy, bytes);
     }
     rt_release(copy, bytes, 0);
-    return false;
+    return copied;
 }
 
 static void record_is_ordinary(struct hpage *h) {

@@ -84,12 +84,21 @@ struct hpage {
 };
 
 /* Written under the page lock, or by a big region's owner; who has a run of it may look without, and then knows of
- * HPAGE_HUGETLB alone, which does not change while anything of it is handed out. */
+ * HPAGE_HUGETLB alone, which does not change while anything of it is handed out. Who has all of it: hpage_is_there().
+ */
 static inline enum hpage_huge hpage_huge(const struct hpage *h) {
     return (enum hpage_huge)__atomic_load_n(&h->huge, __ATOMIC_RELAXED);
 }
 static inline void hpage_huge_set(struct hpage *h, enum hpage_huge huge) {
     __atomic_store_n(&h->huge, (u8)huge, __ATOMIC_RELAXED);
+}
+
+/* For who has just got all of h, which he may be asking for as a real hugepage (page/asked.c): whether its memory came
+ * with it. What was refused is awaited still, or small pages again. */
+static inline bool hpage_is_there(const struct hpage *h) {
+    /* order: acquire: a refusal that was settled shows what h is now.                          pairs: [page.awaited] */
+    bool awaited = atomic_load_explicit(&h->awaited, memory_order_acquire);
+    return !awaited && hpage_huge(h) != HPAGE_SMALL;
 }
 
 /* Bytes from a region's start to where the memory ends that may have come with it: the rest of the hugepage that its

@@ -260,17 +260,25 @@ static bool left_any(struct page_tier *t) {
 
 static void left_do_locked(struct page_tier *t) {
     defer_drain_locked(t);
-    tier_asked_settle_locked(t);
+    if (UNLIKELY(atomic_load_explicit(&t->answers, memory_order_relaxed) != 0))
+        tier_asked_settle_locked(t);
 }
 
-/* Purging, the accounts for lock-free readers, and whatever was freed meanwhile. A little more is purged than must be,
- * so that the next frees are quiet, and no more than a hugepage, so that none takes long. */
+/* A little more is purged than must be, so that the next frees are quiet, and no more than a hugepage, so that none
+ * takes long. */
+static void purge_above(struct page_tier *t, u64 allowance) {
+    if (t->free_backed_granules <= allowance)
+        return;
+    u64 closed = tier_asked_free_granules(t);
+    if (t->free_backed_granules > allowance + closed)
+        tier_purge_locked(t, closed + allowance - MIN(allowance / PURGE_PART, HPAGE_GRANULES));
+}
+
+/* Purging, the accounts for lock-free readers, and whatever was left meanwhile. */
 void tier_unlock(struct page_tier *t) {
     do {
         left_do_locked(t);
-        u64 allowance = tier_allowance(t);
-        if (t->free_backed_granules > allowance)
-            tier_purge_locked(t, allowance - MIN(allowance / PURGE_PART, HPAGE_GRANULES));
+        purge_above(t, tier_allowance(t));
         backed_publish(t);
         sys_lock_release(&t->lock);
         /* order: seq_cst fence                                                                     pairs:
@@ -355,7 +363,7 @@ static void *tier_take(struct page_tier *t, unsigned nr, unsigned align, enum pa
     struct hugepage_due due = {false, NULL};
     left_do_locked(t);
     struct hpage *h = tier_find(t, nr, align, &pos);
-    if (UNLIKELY(h == NULL) && tier_asked_open_locked(t))
+    if (UNLIKELY(h == NULL) && tier_asked_open_locked(t, nr))
         h = tier_find(t, nr, align, &pos);
     if (h != NULL) {
         if (rt_opt.limit_hard != 0)

@@ -128,7 +128,7 @@ void tier_hugepage_deny(char *p);
 /*
  * What comes of that (asked.c). The first is called for a record that holds no memory and whose first run is being
  * taken; whose run that is must bring it, without the lock. The third does what was left to the lock's holder; the
- * fourth, where nothing else is left, tells whether runs can be had that could not before.
+ * fourth, where nothing else is left, tells whether runs of nr granules may be had that could not before.
  */
 struct hugepage_due {
     bool touch;
@@ -137,7 +137,9 @@ struct hugepage_due {
 void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due);
 void tier_hugepage_bring(struct page_tier *t, const struct hugepage_due *due, char *p);
 void tier_asked_settle_locked(struct page_tier *t);
-bool tier_asked_open_locked(struct page_tier *t);
+bool tier_asked_open_locked(struct page_tier *t, unsigned nr);
+/* Free in closed records, and counted as backed: none of it can be given back. */
+u64 tier_asked_free_granules(const struct page_tier *t);
 /* The first touch, timed; without the lock, because it may take milliseconds. What came stays whole, but once a part of
  * it is given back the kernel's own scan must not fill it up again, and mappings with differing flags would stay apart
  * for good: the kernel is told so. */

@@ -193,6 +193,21 @@ void slab_do_duty(enum slab_duty duty, struct slab_class *c, char *base, const s
         slab_list(c, base, g, free_nr);
 }
 
+/* A LISTED slab behind those that have memory. */
+static void slab_list_unbacked(struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr) {
+    if (free_nr == g->nobj)
+        slab_empties_add(c, g, 1);
+    partial_push_unbacked(c, base);
+}
+
+void slab_do_duty_unbacked(enum slab_duty duty, struct slab_class *c, char *base, const struct slab_geometry *g,
+                           int free_nr) {
+    if (duty == SLAB_DUTY_LIST)
+        slab_list_unbacked(c, base, g, free_nr);
+    else
+        slab_do_duty(duty, c, base, g, free_nr);
+}
+
 /* --- taking --- */
 
 /*
@@ -282,19 +297,15 @@ static bool slab_claim(struct slab_class *c, const struct slab_geometry *g, char
         return true;
     enum slab_duty duty;
     was = SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-    if (duty == SLAB_DUTY_LIST) {
-        if (slab_word_free(was) == g->nobj)
-            slab_empties_add(c, g, 1);
-        partial_push_unbacked(c, base);
-    }
+    slab_do_duty_unbacked(duty, c, base, g, slab_word_free(was));
     return false;
 }
 
 /*
  * Slabs without memory that an allocation lets pass on each list that may have others. Such slabs come to these lists
- * by a sweep alone, and leave them when they are let pass. So what was used since the last sweep lies above them, a
- * slab of the reserve's first of all; and after a sweep each call that does not find it takes one more of the reserve's
- * at most, and brings it so much nearer.
+ * when a sweep purges them, and leave them for good when they are let pass. So what was used since the last sweep lies
+ * above them, a slab of the reserve's first of all; and after a sweep each call that does not find it takes one more of
+ * the reserve's at most, and brings it so much nearer.
  */
 enum { REFUSED_TRIES = 4 };
 

@@ -73,6 +73,7 @@ struct sweep {
     enum grace grace;
     unsigned held_nr, ranges_nr;
     u32 waiting_nr; /* slabs of pinned classes that wait for a grace period now */
+    bool refused;   /* those at hand are on the list of the unbacked, and stay there: allocations have passed them */
     char *held[HELD_MAX];
     struct sys_range ranges[SYS_RANGES_MAX];
     u8 owner[SYS_RANGES_MAX]; /* which of held a range lies in */
@@ -82,8 +83,12 @@ _Static_assert((int)SYS_RANGES_MAX >= (int)RUNS_MAX, "a slab's ranges fit in one
 static void sweep_file(struct sweep *sw, char *base) {
     enum slab_duty duty;
     struct slab *s = slab_at(base);
+    bool refused = sw->refused && s->purged != 0;
     slab_word_t was = SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-    slab_do_duty(duty, sw->class, base, sw->geometry, slab_word_free(was));
+    if (refused)
+        slab_do_duty_unbacked(duty, sw->class, base, sw->geometry, slab_word_free(was));
+    else
+        slab_do_duty(duty, sw->class, base, sw->geometry, slab_word_free(was));
 }
 
 /* Gives the pages of the held slabs back and files the slabs. */
@@ -165,11 +170,16 @@ static u32 sweep_node(struct slab_class *c, const struct slab_geometry *g, enum 
     sw.kept_nr = 0;
     sw.keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
     sw.held_nr = sw.ranges_nr = 0;
+    sw.refused = false;
     char *heads[PARTIAL_LISTS_NR];
     /* All lists first: slabs filed again below must not be met twice. */
     for (unsigned list = 0; list < PARTIAL_LISTS_NR; list++)
         heads[list] = partial_take_all(c, list);
     for (unsigned list = 0; list < PARTIAL_LISTS_NR; list++) {
+        if (list == BUCKET_UNBACKED) {
+            sweep_flush(&sw);
+            sw.refused = true;
+        }
         for (char *base = heads[list], *next; base != NULL; base = next) {
             next = partial_next(base);
             if (next != NULL)

@@ -29,6 +29,8 @@ void *sys_vm_hugetlb(size_t bytes);
 int sys_vm_populate(void *addr, size_t bytes);
 /* The same as sys_vm_reserve, below 4 GiB. */
 void *sys_vm_reserve_low(size_t bytes, size_t align);
+/* Address space at addr, of which page alignment is asked. -EEXIST: some of it is taken; else 0 or -errno. */
+int sys_vm_reserve_at(void *addr, size_t bytes);
 /* The same as sys_vm_reserve, reading as zeros. */
 void *sys_vm_reserve_readable(size_t bytes);
 /* Make reserved memory writable; it reads as zeros. -ENOMEM when the commit limit is reached. */
@@ -62,9 +64,10 @@ int sys_vm_collapse(void *addr, size_t bytes);
 #define SYS_THP_ROOT "/sys/kernel/mm/transparent_hugepage"
 bool sys_thp_unasked_small(const char *root, size_t bytes);
 /* Move the pages of [from, from + bytes) to the reserved range at to, which is replaced; from becomes unmapped. 0;
- * -errno: nothing was done; SYS_VM_LOST_PLACE: nothing was moved, but [to, to + bytes) is not the caller's any more,
- * and may be another thread's. Kernels before Linux 6.17 move no more than one of their mappings at a time, and where a
- * range was moved once what is added behind it is another. */
+ * -errno: nothing was done; SYS_VM_LOST_PLACE: it failed, and [to, to + bytes) is not the caller's any more, and may be
+ * another thread's. Kernels before Linux 6.17 move no more than one of their mappings at a time, and where a range was
+ * moved once what is added behind it is another; later ones move one after the other, and where the kernel has no
+ * memory of its own for the second (there is no other reason) the first has gone. */
 enum { SYS_VM_LOST_PLACE = 1 };
 int sys_vm_move(void *from, size_t bytes, void *to);
 /* The same, but from stays mapped, without memory: it reads as zeros. Linux 5.7. */

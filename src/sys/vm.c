@@ -60,18 +60,30 @@ void *sys_vm_reserve(size_t bytes, size_t align) {
     return p;
 }
 
-/* MAP_32BIT would search, but below 2 GiB alone and on x86-64 only: so each place is tried, from the top, where
- * programs have nothing. A kernel that does not know the flag takes the address for a hint. */
-void *sys_vm_reserve_low(size_t bytes, size_t align) {
+/* A kernel that does not know the flag takes the address for a hint. 0, or -errno. Of one place in the library, which
+ * the tests then know to reach. */
+static NOINLINE int reserve_at(u64 at, size_t bytes) {
     enum { MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE };
+    long ret = SYS6(SYS_mmap, at, bytes, PROT_NONE, MAP_FLAGS, -1, 0);
+    if ((u64)ret == at)
+        return 0;
+    if (call_failed(ret))
+        return (int)ret;
+    (void)sys_vm_release((void *)ret, bytes); // NOLINT(performance-no-int-to-ptr)
+    return -EEXIST;
+}
+
+int sys_vm_reserve_at(void *addr, size_t bytes) { return reserve_at((u64)addr, bytes); }
+
+/* MAP_32BIT would search, but below 2 GiB alone and on x86-64 only: so each place is tried, from the top, where
+ * programs have nothing. */
+void *sys_vm_reserve_low(size_t bytes, size_t align) {
     const u64 top = (u64)4 * GIB, lowest = 16 * MIB;
     for (u64 at = bytes > top ? 0 : round_down(top - bytes, align); at >= lowest && at < top; at -= align) {
-        long ret = SYS6(SYS_mmap, at, bytes, PROT_NONE, MAP_FLAGS, -1, 0);
-        if ((u64)ret == at)
-            return (void *)ret; // NOLINT(performance-no-int-to-ptr)
-        if (!call_failed(ret))
-            (void)sys_vm_release((void *)ret, bytes); // NOLINT(performance-no-int-to-ptr)
-        else if (ret == -ENOMEM)
+        int err = reserve_at(at, bytes);
+        if (err == 0)
+            return (void *)at; // NOLINT(performance-no-int-to-ptr)
+        if (err == -ENOMEM)
             return NULL;
     }
     return NULL;
@@ -151,9 +163,9 @@ int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr
 /*
  * The kernel unmaps the destination first, and looks at what is to be moved afterwards. Between its failure and
  * whatever is done about that another thread may have been given the place: to unmap it then would be to unmap the
- * other's. -EFAULT (the range is several mappings) comes after that alone. -ENOMEM comes before it where mappings are
- * out, and later for want of memory: such a place is left to itself, mapped or not, which costs addresses, and so that
- * it cannot cost many, not more often than this.
+ * other's. -EFAULT (the range is several mappings) and -EINTR come after that. -ENOMEM comes before it where mappings
+ * are out, and later for want of memory: such a place is left to itself, mapped or not, which costs addresses, where it
+ * is still mapped what the commit limit charges for it, and so that it cannot cost many, not more often than this.
  */
 enum { LOST_PLACES_MAX = 16 };
 static _Atomic(u32) lost_places;
@@ -163,7 +175,7 @@ static int move_failed(int err, size_t bytes) {
         atomic_fetch_add_explicit(&lost_places, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&lost_bytes, bytes, memory_order_relaxed);
     }
-    return err == -ENOMEM || err == -EFAULT ? SYS_VM_LOST_PLACE : err;
+    return err == -ENOMEM || err == -EFAULT || err == -EINTR ? SYS_VM_LOST_PLACE : err;
 }
 
 static ALWAYS_INLINE int vm_move(void *from, size_t bytes, void *to, int more_flags) {

@@ -175,15 +175,20 @@ void sys_pipe_write(int end) {
 }
 void sys_close(int fd) { (void)close(fd); }
 
+int sys_vm_reserve_at(void *addr, size_t bytes) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    if (fails(FAKE_RESERVE))
+        return -ENOMEM;
+    if (mmap(addr, bytes, PROT_NONE, flags, -1, 0) == MAP_FAILED)
+        return -errno;
+    atomic_fetch_add(&reserved_bytes, bytes);
+    return 0;
+}
+
 void *sys_vm_reserve_low(size_t bytes, size_t align) {
     (void)align;
-    void *p = fails(FAKE_RESERVE) ? MAP_FAILED
-                                  : mmap((void *)(uintptr_t)(2 * GIB), bytes, PROT_NONE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    atomic_fetch_add(&reserved_bytes, bytes);
-    return p;
+    void *p = (void *)(uintptr_t)(2 * GIB);
+    return sys_vm_reserve_at(p, bytes) == 0 ? p : NULL;
 }
 
 void *sys_vm_reserve_readable(size_t bytes) {

@@ -60,6 +60,7 @@
 #undef atomic_compare_exchange_weak_explicit
 #undef atomic_compare_exchange_strong_explicit
 #undef atomic_thread_fence
+#undef atomic_signal_fence
 #define atomic_load_explicit(p, order)                                                                                 \
     WEAVE_VALUE(p, weave_load(WEAVE_SITE("load " #p), WEAVE_AT(p), sizeof(*(p)), order))
 #define atomic_store_explicit(p, v, order)                                                                             \
@@ -71,6 +72,8 @@
 #define atomic_fetch_or_explicit(p, v, order) WEAVE_RMW("fetch_or", p, v, WEAVE_OR, order)
 #define atomic_compare_exchange_weak_explicit(p, expected, v, order, failed) WEAVE_CAS(p, expected, v, order, failed)
 #define atomic_compare_exchange_strong_explicit(p, expected, v, order, failed) WEAVE_CAS(p, expected, v, order, failed)
+/* For handlers of the same thread, which are not explored. */
+#define atomic_signal_fence(order) ((void)(order))
 #define atomic_thread_fence(order) weave_fence(WEAVE_SITE("fence"), order)
 #define __atomic_load_n(p, order) atomic_load_explicit(p, order)
 #define __atomic_store_n(p, v, order) atomic_store_explicit(p, v, order)

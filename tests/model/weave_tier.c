@@ -236,7 +236,7 @@ static const struct weave_excuse excuses[] = {
     {"defer_push", "&d->words[1]", WEAVE_LATE, "before the swap all the same"},
     {"hpage_huge_set", "&h->huge", WEAVE_LATE, "under the lock all the same"},
     {"tier_hugepage_begin_locked", "&h->awaited", WEAVE_ANY, "for who gives back, which is not explored"},
-    {"asked_refuse_locked", "&h->awaited", WEAVE_LATE, "under the lock all the same"},
+    {"asked_refuse_locked", "&h->awaited", WEAVE_ANY, "for who has all of it, which is not explored"},
     {"tier_asked_settle_locked", "&t->answers", WEAVE_NO_ACQUIRE,
      "the fence of tier_unlock() comes before any touch, too"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},

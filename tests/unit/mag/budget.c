@@ -140,7 +140,7 @@ static u64 tick_after_waves(void) {
     for (unsigned i = 0; i < HELD; i++)
         live[i] = magazines_alloc(HELD_BYTES);
     for (unsigned round = 0; round < 8; round++) {
-        equal_wave(WAVE, 3 * KIB);
+        equal_wave(WAVE, slab_geometry[gone].size_bytes);
         equal_wave(WAVE, HELD_BYTES);
     }
     slab_class_stats_get(gone, &st);

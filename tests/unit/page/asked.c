@@ -205,6 +205,31 @@ Test(asked, what_is_refused_is_small_pages, .init = start) {
     cr_expect_eq(stats().huge_bytes, HPAGE_BYTES);
 }
 
+/* As much may be free besides as without it. */
+enum { RECORDS = 5, FILL = 120, LEFT = HPAGE_GRANULES - FILL };
+
+static void free_another(void) {
+    u64 allowance = tier_allowance(page_tiers);
+    page_run_free(second, LEFT);
+    cr_expect_eq(stats().purged_bytes_total, 0u);
+    cr_assert_gt(page_tiers->free_backed_granules, allowance);
+}
+
+Test(asked, other_runs_do_not_go_for_what_is_asked_for, .init = start) {
+    char *left[RECORDS];
+    rt_opt.thp_after = 1024 * GIB;
+    for (unsigned i = 0; i < RECORDS; i++) {
+        cr_assert_not_null(alloc(FILL));
+        left[i] = alloc(LEFT);
+    }
+    for (unsigned i = 1; i < RECORDS; i++)
+        page_run_free(left[i], LEFT);
+    second = left[0];
+    rt_opt.thp_after = 0;
+    (void)alloc_and(LEFT + 1, free_another);
+    cr_expect_gt(stats().purged_bytes_total, 0u, "nor are they let off");
+}
+
 Test(asked, exact_limits_count_what_came, .init = start) {
     rt_opt.limit_hard = 1 * GIB;
     s64 before = rt_usage_get();
@@ -220,8 +245,8 @@ Test(asked, exact_limits_count_what_came, .init = start) {
 
 /* What is wanted again so soon after it was purged: all of what came. */
 static u64 regretted(void) {
-    enum { RECORDS = 16 };
-    for (unsigned i = 0; i < RECORDS; i++)
+    enum { WANTED = 16 };
+    for (unsigned i = 0; i < WANTED; i++)
         cr_assert_not_null(alloc(HPAGE_GRANULES));
     page_run_free(alloc(RUN), RUN);
     cr_assert_gt(page_purge(0), 0u);
@@ -263,6 +288,18 @@ static void is_left_to_the_holder(unsigned refused) {
 
 Test(asked, what_was_granted_is_left_to_the_holder, .init = start) { is_left_to_the_holder(0); }
 Test(asked, what_was_refused_is_left_to_the_holder, .init = start) { is_left_to_the_holder(1); }
+
+/* What its own thread knows of it (the page allocator), before it is settled and after. */
+Test(asked, who_has_all_of_one_knows_whether_it_came, .init = start) {
+    cr_expect(hpage_is_there(record_of(alloc(HPAGE_GRANULES))));
+    fake_fail(FAKE_HUGE, 1, 1);
+    first = alloc_and(HPAGE_GRANULES, hold);
+    cr_expect_not(hpage_is_there(record_of(first)));
+    let_go();
+    (void)page_purge(SIZE_MAX);
+    cr_expect_eq(hpage_huge(record_of(first)), HPAGE_SMALL);
+    cr_expect_not(hpage_is_there(record_of(first)));
+}
 
 static void take_the_last_and_hold(void) {
     take_the_last();

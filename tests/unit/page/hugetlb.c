@@ -245,6 +245,20 @@ Test(hugetlb, a_child_without_memory_goes_on_with_them, .init = start) {
     cr_expect_eq(pool_bytes(), 0u, "nobody can be told");
 }
 
+/* The kernel unmapped the place first, and then had no memory to move anything there. */
+Test(hugetlb, a_child_loses_nothing_by_moves_that_fail_late, .init = start) {
+    records_add(BEFORE + 2);
+    size_t reserved = fake_reserved_bytes();
+    fake_fail(FAKE_MOVE_LATE, 1, 1000);
+    become_child();
+    cr_expect_gt(fake_failed_nr(FAKE_MOVE_LATE), 0u);
+    cr_expect_eq(pool_bytes(), 0u);
+    cr_expect_eq(fake_reserved_bytes(), reserved, "address space is lost");
+    for (unsigned i = 0; i < runs_nr; i++)
+        run_check(i);
+    sums_check();
+}
+
 static int descriptors_nr(void) {
     int fd = dup(0);
     cr_assert_geq(fd, 0);

@@ -624,6 +624,26 @@ Test(slab, a_slab_with_memory_is_found_before_refused_ones, .init = core_start_s
     rt_context_leave(before);
 }
 
+/* A slab with memory lies below them, and each try is followed by a sweep that purges nothing. */
+Test(slab, sweeps_do_not_put_refused_slabs_in_the_way_again, .init = core_start_slabs) {
+    enum { SLABS = 70 };
+    unsigned cls = slab_class_for(64), got = 0;
+    while (out_nr < SLABS * slab_geometry[cls].nobj)
+        take(cls, BATCH);
+    keep_one_in_each_slab(cls);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
+    cr_assert_eq(take(cls, 1), 1u); /* it has memory, and goes to the bottom of its list */
+    slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+    rt_opt.limit_hard = rt_usage_total();
+    enum rt_context before = rt_context_enter(RT_ATOMIC);
+    for (unsigned call = 0; call < SLABS && got == 0; call++) {
+        got = take(cls, 1);
+        slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_NO);
+    }
+    rt_context_leave(before);
+    cr_expect_eq(got, 1u, "%u slabs were refused", unbacked_nr(cls));
+}
+
 Test(slab, pages_purged_once_are_not_purged_again, .init = core_start_slabs) {
     unsigned cls = slab_class_for(64);
     while (out_nr < 10 * slab_geometry[cls].nobj)
