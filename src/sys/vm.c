@@ -60,12 +60,11 @@ void *sys_vm_reserve(size_t bytes, size_t align) {
     return p;
 }
 
-/* A kernel that does not know the flag takes the address for a hint. 0, or -errno. Of one place in the library, which
- * the tests then know to reach. */
-static NOINLINE int reserve_at(u64 at, size_t bytes) {
+/* A kernel that does not know the flag takes the address for a hint. */
+int sys_vm_reserve_at(void *addr, size_t bytes) {
     enum { MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE };
-    long ret = SYS6(SYS_mmap, at, bytes, PROT_NONE, MAP_FLAGS, -1, 0);
-    if ((u64)ret == at)
+    long ret = SYS6(SYS_mmap, addr, bytes, PROT_NONE, MAP_FLAGS, -1, 0);
+    if (ret == (long)addr)
         return 0;
     if (call_failed(ret))
         return (int)ret;
@@ -73,16 +72,15 @@ static NOINLINE int reserve_at(u64 at, size_t bytes) {
     return -EEXIST;
 }
 
-int sys_vm_reserve_at(void *addr, size_t bytes) { return reserve_at((u64)addr, bytes); }
-
 /* MAP_32BIT would search, but below 2 GiB alone and on x86-64 only: so each place is tried, from the top, where
  * programs have nothing. */
 void *sys_vm_reserve_low(size_t bytes, size_t align) {
     const u64 top = (u64)4 * GIB, lowest = 16 * MIB;
     for (u64 at = bytes > top ? 0 : round_down(top - bytes, align); at >= lowest && at < top; at -= align) {
-        int err = reserve_at(at, bytes);
+        void *p = (void *)at; // NOLINT(performance-no-int-to-ptr)
+        int err = sys_vm_reserve_at(p, bytes);
         if (err == 0)
-            return (void *)at; // NOLINT(performance-no-int-to-ptr)
+            return p;
         if (err == -ENOMEM)
             return NULL;
     }

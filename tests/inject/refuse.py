@@ -50,9 +50,9 @@ AGAIN = 3
 # Calls of the start that are made to fail at most; there are about five.
 START_MAX = 12
 # Which of them reach the kernel is up to the callers. Blocks for devices need privileges, and then a test of their own. Regions are
-# retired in the hardened mode alone, in which what is kept back counts as live. range_copy runs in a child of a fork, whose calls
-# nobody counts: tests/unit/page/hugetlb.c makes each of its calls fail.
-EXEMPT = re.compile(r"sys_vm_\w+|dma_hugepage_make|big_retire|range_copy")
+# retired in the hardened mode alone, in which what is kept back counts as live. range_copy and place_copy run in a child of a fork,
+# whose calls nobody counts: tests/unit/page/hugetlb.c makes each of them fail.
+EXEMPT = re.compile(r"sys_vm_\w+|dma_hugepage_make|big_retire|range_copy|place_copy")
 # What only a process with memory of the pool comes to.
 POOL_PLACES = re.compile(r"page_hugetlb_\w+|fresh_take|hugetlb_region_map|pool_map")
 
