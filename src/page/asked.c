@@ -43,9 +43,13 @@ void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hug
     t->free_backed_granules += HPAGE_GRANULES;
 }
 
+/* [P4]; NULL: there is none at i, or it was opened. */
+static struct hpage *asked_closed(const struct page_tier *t, unsigned i) {
+    struct hpage *h = t->asked[i].record;
+    return t->asked[i].by != 0 && hpage_huge(h) == HPAGE_ASKED ? h : NULL;
+}
+
 static void asked_open_locked(struct page_tier *t, struct hpage *h) {
-    if (hpage_huge(h) != HPAGE_ASKED)
-        return;
     hpage_huge_set(h, HPAGE_THP);
     tier_regret_add(t, h, HPAGE_GRANULES);
     tier_refile(t, h);
@@ -68,8 +72,8 @@ static void asked_refuse_locked(struct page_tier *t, struct hpage *h) {
 bool tier_asked_open_locked(struct page_tier *t, unsigned nr) {
     bool any = false;
     for (unsigned i = 0; i < ASKED_MAX; i++) {
-        struct hpage *h = t->asked[i].record;
-        if (t->asked[i].by == 0 || hpage_huge(h) != HPAGE_ASKED || h->longest < nr)
+        struct hpage *h = asked_closed(t, i);
+        if (h == NULL || h->longest < nr)
             continue;
         asked_open_locked(t, h);
         any = true;
@@ -80,9 +84,8 @@ bool tier_asked_open_locked(struct page_tier *t, unsigned nr) {
 u64 tier_asked_free_granules(const struct page_tier *t) {
     u64 granules = 0;
     for (unsigned i = 0; i < ASKED_MAX; i++) {
-        const struct hpage *h = t->asked[i].record;
-        if (t->asked[i].by != 0 && hpage_huge(h) == HPAGE_ASKED)
-            granules += HPAGE_GRANULES - h->used_nr;
+        const struct hpage *h = asked_closed(t, i);
+        granules += h == NULL ? 0 : HPAGE_GRANULES - h->used_nr;
     }
     return granules;
 }
@@ -94,9 +97,9 @@ void tier_asked_settle_locked(struct page_tier *t) {
     while ((answers = atomic_load_explicit(&t->answers, memory_order_acquire)) != 0) {
         unsigned bit = bits_lowest(answers);
         struct hpage_asked *asked = &t->asked[bit % ASKED_MAX];
-        if (bit < ASKED_MAX)
+        if (bit < ASKED_MAX && asked_closed(t, bit) != NULL)
             asked_open_locked(t, asked->record);
-        else
+        else if (bit >= ASKED_MAX)
             asked_refuse_locked(t, asked->record);
         asked->by = 0;
         /* The compiler is not to move that behind what a handler that forks here goes by, page_fork_child(). */

@@ -170,7 +170,7 @@ void slab_destroy(struct slab_class *c, struct slab *s, char *base);
 /* Carries out what a transition asked for. free_nr: objects free in the word it made, not in a later one: who completes
  * a LISTED slab counts that as well. */
 void slab_do_duty(enum slab_duty duty, struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr);
-/* The same for one whose free pages' memory is refused. */
+/* The same, after an unbind, for one whose free pages' memory is refused: it goes behind those that have memory. */
 void slab_do_duty_unbacked(enum slab_duty duty, struct slab_class *c, char *base, const struct slab_geometry *g,
                            int free_nr);
 

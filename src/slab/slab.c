@@ -180,32 +180,26 @@ void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
 }
 
 /* Among those that have so many objects free. What was freed since the slab became LISTED its freer counts. */
-static void slab_list(struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr) {
+static void slab_list(struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr, bool backed) {
     if (free_nr == g->nobj)
         slab_empties_add(c, g, 1);
-    partial_push(c, base, free_nr, g->nobj);
+    if (backed)
+        partial_push(c, base, free_nr, g->nobj);
+    else
+        partial_push_unbacked(c, base);
 }
 
 void slab_do_duty(enum slab_duty duty, struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr) {
     if (duty == SLAB_DUTY_REAP)
         slab_destroy(c, slab_at(base), base);
     else if (duty == SLAB_DUTY_LIST)
-        slab_list(c, base, g, free_nr);
-}
-
-/* A LISTED slab behind those that have memory. */
-static void slab_list_unbacked(struct slab_class *c, char *base, const struct slab_geometry *g, int free_nr) {
-    if (free_nr == g->nobj)
-        slab_empties_add(c, g, 1);
-    partial_push_unbacked(c, base);
+        slab_list(c, base, g, free_nr, true);
 }
 
 void slab_do_duty_unbacked(enum slab_duty duty, struct slab_class *c, char *base, const struct slab_geometry *g,
                            int free_nr) {
     if (duty == SLAB_DUTY_LIST)
-        slab_list_unbacked(c, base, g, free_nr);
-    else
-        slab_do_duty(duty, c, base, g, free_nr);
+        slab_list(c, base, g, free_nr, false);
 }
 
 /* --- taking --- */

@@ -85,10 +85,7 @@ static void sweep_file(struct sweep *sw, char *base) {
     struct slab *s = slab_at(base);
     bool refused = sw->refused && s->purged != 0;
     slab_word_t was = SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-    if (refused)
-        slab_do_duty_unbacked(duty, sw->class, base, sw->geometry, slab_word_free(was));
-    else
-        slab_do_duty(duty, sw->class, base, sw->geometry, slab_word_free(was));
+    (refused ? slab_do_duty_unbacked : slab_do_duty)(duty, sw->class, base, sw->geometry, slab_word_free(was));
 }
 
 /* Gives the pages of the held slabs back and files the slabs. */

@@ -130,7 +130,7 @@ static void give(unsigned self) {
     atomic_fetch_sub_explicit(&rt_usage_out_bytes, geometry()->size_bytes, memory_order_relaxed);
 }
 
-/* As sweep.c: files what is listed by what is free now. */
+/* As sweep.c: files what is listed by what is free now, and leaves refused slabs where they are. */
 static void sweep(void) {
     char *heads[PARTIAL_LISTS_NR];
     for (unsigned list = 0; list < PARTIAL_LISTS_NR; list++)
@@ -143,8 +143,9 @@ static void sweep(void) {
             slab_word_t was = SLAB_TRANSITION(s, slab_word_claim(w));
             if (slab_word_free(was) == NOBJ)
                 slab_empties_add(class_here(), geometry(), -1);
+            bool refused = list == BUCKET_UNBACKED && s->purged != 0;
             was = SLAB_TRANSITION(s, slab_word_unbind(w, 0, 1, &duty));
-            slab_do_duty(duty, class_here(), base, geometry(), slab_word_free(was));
+            (refused ? slab_do_duty_unbacked : slab_do_duty)(duty, class_here(), base, geometry(), slab_word_free(was));
         }
     }
 }

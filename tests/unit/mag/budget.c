@@ -90,11 +90,23 @@ Test(budget, a_class_at_rest_is_emptied_and_one_in_use_is_not, .init = start_by_
 
 enum { LARGE_BYTES = 18 * KIB, USED_BYTES = 24 * KIB, LARGE_NR = 64, LARGE_FREED_NR = 4 };
 
+/* Of two classes something is kept: how many objects of gone stay out of its slabs when the program has done what. */
+static u64 out_after(unsigned gone, unsigned used, void (*what)(void)) {
+    struct slab_class_stats st;
+    slab_class_stats_get(gone, &st);
+    cr_assert_gt(st.out_objs, 0u, "nothing was kept");
+    cr_assert_gt(mag_class_cached_racy(used), 0u, "nothing was kept");
+    what();
+    slab_class_stats_get(gone, &st);
+    return st.out_objs;
+}
+
+static void work_with_small(void) { work_with(100); }
+
 /* The program frees all it had of one large class and a little of what it has of another, and goes on with small
  * objects, for many more misses than there are classes. Returns how many objects of the first stay out of its slabs. */
 static u64 turn_to_small_objects(void) {
     unsigned left = slab_class_for(LARGE_BYTES), used = slab_class_for(USED_BYTES);
-    struct slab_class_stats st;
     for (unsigned i = 0; i < LARGE_NR; i++) {
         live[i] = magazines_alloc(slab_geometry[left].size_bytes);
         live[LARGE_NR + i] = magazines_alloc(slab_geometry[used].size_bytes);
@@ -103,13 +115,9 @@ static u64 turn_to_small_objects(void) {
         magazines_give(live[i]);
     for (unsigned i = 0; i < LARGE_FREED_NR; i++)
         magazines_give(live[LARGE_NR + i]);
-    slab_class_stats_get(left, &st);
-    cr_assert_gt(st.out_objs, 0u, "nothing was kept");
-    cr_assert_gt(mag_class_cached_racy(used), 0u, "nothing was kept");
-    work_with(100);
+    u64 out = out_after(left, used, work_with_small);
     cr_expect_gt(mag_class_cached_racy(used), 0u, "a class in use was emptied");
-    slab_class_stats_get(left, &st);
-    return st.out_objs;
+    return out;
 }
 
 /* 24 MiB in use. */
@@ -136,21 +144,15 @@ Test(budget, a_small_program_keeps_what_it_may_use_again, .init = start_by_cpu) 
 static u64 tick_after_waves(void) {
     enum { WAVE = 240, HELD = 2000, HELD_BYTES = 100 };
     unsigned gone = slab_class_for(3 * KIB), held = slab_class_for(HELD_BYTES);
-    struct slab_class_stats st;
     for (unsigned i = 0; i < HELD; i++)
         live[i] = magazines_alloc(HELD_BYTES);
     for (unsigned round = 0; round < 8; round++) {
         equal_wave(WAVE, slab_geometry[gone].size_bytes);
         equal_wave(WAVE, HELD_BYTES);
     }
-    slab_class_stats_get(gone, &st);
-    cr_assert_gt(st.out_objs, 0u, "nothing was kept");
-    u64 cached = mag_class_cached_racy(held);
-    cr_assert_gt(cached, 0u, "nothing was kept");
-    mag_rest();
+    u64 cached = mag_class_cached_racy(held), out = out_after(gone, held, mag_rest);
     cr_expect_eq(mag_class_cached_racy(held), cached, "a class in use was emptied");
-    slab_class_stats_get(gone, &st);
-    return st.out_objs;
+    return out;
 }
 
 Test(budget, a_tick_empties_classes_that_the_program_has_nothing_of, .init = start_by_cpu) {
