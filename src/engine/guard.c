@@ -57,16 +57,21 @@ static u64 random_next(void) {
     return x >> 16;
 }
 
-/* So that on average one of so many is, and a program that repeats itself meets others each time. */
+/* So that on average one of so many is, and a program that repeats itself meets others each time; and none in a process
+ * that does little. */
 static void interval_start(void) {
-    u32 left = rt_opt.guard <= 1 ? rt_opt.guard : 1 + (u32)(random_next() % (2 * (u64)rt_opt.guard - 1));
+    u32 left = rt_opt.guard <= 1 ? rt_opt.guard : (rt_opt.guard + 1) / 2 + (u32)(random_next() % rt_opt.guard);
     atomic_store_explicit(&guard_left, left, memory_order_relaxed);
 }
 
+/* Those who ask for reports have them from the start, in front of a handler that is there. Everybody else has a handler
+ * of SIGSEGV with the first object only, when runtimes that look for one have long set their own, and only where there
+ * is none. */
+static bool watches_always(void) { return rt_opt.guard == 1 || rt_opt.harden; }
+
 void guard_arm(void) {
-    if (rt_opt.guard == 0 && !rt_opt.harden)
-        return;
-    (void)sys_fault_watch(guard_explain, SYS_FAULT_CHAIN, NULL);
+    if (watches_always())
+        (void)sys_fault_watch(guard_explain, SYS_FAULT_CHAIN, NULL);
     if (rt_opt.guard == 1 && engine_ready())
         engine_divert_allocs();
     interval_start();
@@ -95,6 +100,8 @@ static struct guard_pool *pool_make(void) {
     pool->slots_nr = nr;
     atomic_fetch_xor_explicit(&random_state, sys_clock_ns(), memory_order_relaxed);
     pool->fill_seed = (u8)random_next();
+    if (!watches_always())
+        (void)sys_fault_watch(guard_explain, SYS_FAULT_ALONE, NULL);
     return pool;
 }
 
@@ -185,8 +192,10 @@ static bool slot_open(struct guard_pool *pool, struct guard_slot *slot, char *pa
 }
 
 COLD void *guard_alloc(size_t size) {
+    if (size > sys_page_bytes() || !rt_may_block())
+        return NULL; /* it is the next call's turn */
     interval_start();
-    struct guard_pool *pool = size <= sys_page_bytes() && rt_may_block() && engine_ready() ? pool_get() : NULL;
+    struct guard_pool *pool = engine_ready() ? pool_get() : NULL;
     if (pool == NULL || atomic_load_explicit(&guard_objects_nr, memory_order_relaxed) >= pool->slots_nr)
         return NULL;
     struct guard_slot *slot = slot_take(pool);

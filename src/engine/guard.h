@@ -24,8 +24,8 @@ static ALWAYS_INLINE bool guard_due(void) {
     return UNLIKELY(left == 1);
 }
 
-/* As the option says, from now on; once, with a running libc. Sets a handler of SIGSEGV, here and not at the first
- * object, because that may come when the program has forbidden itself all but a few system calls. */
+/* As the option says, from now on; once, with a running libc. With guard=1 and harden SIGSEGV has a handler from here
+ * on, else with the first object, where the program has none by then (docs/adr/0055). */
 void guard_arm(void);
 
 /* Zeroed, aligned as malloc's, usable to exactly size bytes; NULL where it cannot be: larger than a page, all slots in

@@ -12,9 +12,8 @@
 #include <ucontext.h>
 
 enum { WATCHERS_MAX = 2 };
-static void (*watchers[WATCHERS_MAX])(const struct sys_fault *fault);
-static unsigned watchers_nr;
-static struct sigaction before; /* what comes after us */
+static void (*_Atomic watchers[WATCHERS_MAX])(const struct sys_fault *fault);
+static struct sigaction before; /* what comes after us: written before the handler is set */
 
 #if defined(__x86_64__)
 static void regs_get(const ucontext_t *context, struct sys_fault *ret_fault) {
@@ -52,8 +51,11 @@ static void handler(int signal_nr, siginfo_t *info, void *context) {
     int saved_errno = errno;
     if (info->si_code > 0) {
         regs_get(context, &fault);
-        for (unsigned i = 0; i < watchers_nr; i++)
-            watchers[i](&fault);
+        for (unsigned i = 0; i < WATCHERS_MAX; i++) {
+            void (*fn)(const struct sys_fault *) = atomic_load_explicit(&watchers[i], memory_order_relaxed);
+            if (fn != NULL)
+                fn(&fault);
+        }
     }
     (void)sigaction(signal_nr, &before, NULL);
     if (info->si_code <= 0)
@@ -69,24 +71,40 @@ static bool is_ally(const struct sigaction *now, const void *ally) {
            at >= first && at < end;
 }
 
-bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally) {
-    struct sigaction now, watch;
-    if (watchers_nr == WATCHERS_MAX || sigaction(SIGSEGV, NULL, &now) != 0 || now.sa_handler == SIG_IGN)
-        return false;
-    if (now.sa_sigaction == handler) {
-        watchers[watchers_nr++] = fn;
-        return true;
+static bool watcher_add(void (*fn)(const struct sys_fault *fault)) {
+    for (unsigned i = 0; i < WATCHERS_MAX; i++) {
+        void (*seen)(const struct sys_fault *) = NULL;
+        if (atomic_compare_exchange_strong_explicit(&watchers[i], &seen, fn, memory_order_relaxed,
+                                                    memory_order_relaxed))
+            return true;
     }
-    if (chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally(&now, ally))
-        return false;
-    watch = now; /* a handler that is there gets the signal again as it would have: with its mask and on its stack */
-    if (now.sa_handler == SIG_DFL)
+    return false;
+}
+
+/* now: what stands, and is the program's again where it set that between our look and our step. */
+static bool handler_set(const struct sigaction *now) {
+    struct sigaction watch = *now, old; /* a handler gets the signal again as it would have: its mask, its stack */
+    if (now->sa_handler == SIG_DFL)
         memset(&watch, 0, sizeof(watch));
     watch.sa_sigaction = handler;
     watch.sa_flags = (watch.sa_flags & ~(int)SA_RESETHAND) | SA_SIGINFO | SA_ONSTACK;
-    before = now;
-    watchers[watchers_nr++] = fn;
-    return sigaction(SIGSEGV, &watch, NULL) == 0;
+    before = *now;
+    if (sigaction(SIGSEGV, &watch, &old) != 0)
+        return false;
+    if (old.sa_sigaction == now->sa_sigaction || old.sa_sigaction == handler)
+        return true;
+    (void)sigaction(SIGSEGV, &old, NULL);
+    return false;
+}
+
+bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally) {
+    struct sigaction now;
+    if (sigaction(SIGSEGV, NULL, &now) != 0 || now.sa_handler == SIG_IGN)
+        return false;
+    bool ours = now.sa_sigaction == handler;
+    if (!ours && chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally(&now, ally))
+        return false;
+    return watcher_add(fn) && (ours || handler_set(&now));
 }
 
 size_t sys_memory_read(void *to, u64 from, size_t bytes) {

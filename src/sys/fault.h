@@ -20,7 +20,7 @@ struct sys_fault {
  * From now on fn is called, in a signal handler, when SIGSEGV is about to go where it went before: the program's own
  * handler, or its end. That is put back then, and the instruction fails again; so nothing is between the program and
  * its handler but the first fault, and there is one call of fn at most. A handler the program sets later is in front,
- * and is left alone.
+ * and is left alone, also one that it sets at this very moment. Any thread may call this, at any time.
  *
  * chain: over a handler that is there, too; else only where there is none, or one of the library that holds ally.
  * False: not watched. SIGSEGV that is ignored stays so.

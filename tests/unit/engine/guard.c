@@ -22,13 +22,15 @@
 
 enum { SLOTS = 8 };
 
-/* Every slow call is guarded, in so few slots that each is used many times. */
-static void start(unsigned slots) {
+static void start_every(unsigned slow_calls, unsigned slots) {
     cr_assert(engine_ready());
-    rt_opt.guard = 1;
+    rt_opt.guard = slow_calls;
     rt_opt.guard_slots = slots;
     guard_arm();
 }
+
+/* Every slow call is guarded, in so few slots that each is used many times. */
+static void start(unsigned slots) { start_every(1, slots); }
 
 static u64 objects(void) { return atomic_load(&guard_objects_nr); }
 
@@ -85,6 +87,77 @@ Test(guard, calloc_realloc_and_sized_free_know_them) {
     engine_free_slow(plain);
     cr_assert_eq(objects(), 0);
 }
+
+/* Slow calls until one is guarded, which is counted; the object is freed. */
+static u64 calls_to_sample(void) {
+    u64 nr = 1;
+    void *p;
+    while (!guard_has(p = engine_alloc_slow(100))) {
+        engine_free_slow(p);
+        nr++;
+    }
+    engine_free_slow(p);
+    return nr;
+}
+
+Test(guard, one_of_so_many_by_chance_and_none_of_the_first) {
+    enum { EVERY = 1000, SAMPLES = 20 };
+    u64 nr[SAMPLES];
+    bool alike = true;
+    start_every(EVERY, SLOTS);
+    for (unsigned i = 0; i < SAMPLES; i++) {
+        nr[i] = calls_to_sample();
+        cr_assert(nr[i] >= EVERY / 2 && nr[i] < EVERY / 2 + EVERY, "sample %u by call %lu", i, nr[i]);
+        alike &= nr[i] == nr[0];
+    }
+    cr_assert(!alike);
+    cr_assert_eq(atomic_load(&guard_samples_nr), SAMPLES);
+}
+
+Test(guard, a_call_that_cannot_be_guarded_leaves_it_to_the_next) {
+    enum { EVERY = 10 };
+    start_every(EVERY, SLOTS);
+    for (unsigned i = 0; i < 3 * EVERY; i++)
+        engine_free_slow(engine_alloc_slow(sys_page_bytes() + 1));
+    cr_assert_eq(objects(), 0);
+    cr_assert_eq(calls_to_sample(), 1);
+}
+
+/* --- the handler --- */
+
+static void *handler_now(void) {
+    struct sigaction now;
+    cr_assert_eq(sigaction(SIGSEGV, NULL, &now), 0);
+    return (void *)(uintptr_t)now.sa_handler; // NOLINT(performance-no-int-to-ptr)
+}
+
+static void nothing(int nr) { (void)nr; }
+
+/* Runtimes look at their start whether somebody handles faults. */
+Test(guard, a_handler_comes_with_the_first_object) {
+    signal(SIGSEGV, SIG_DFL);
+    start_every(10, SLOTS);
+    cr_assert_eq(handler_now(), (void *)SIG_DFL);
+    (void)calls_to_sample();
+    cr_assert_neq(handler_now(), (void *)SIG_DFL);
+    void *ours = handler_now();
+    (void)calls_to_sample();
+    cr_assert_eq(handler_now(), ours);
+    signal(SIGSEGV, SIG_DFL);
+}
+
+static void stays(void (*theirs)(int)) {
+    signal(SIGSEGV, theirs);
+    start_every(10, SLOTS);
+    (void)calls_to_sample();
+    cr_assert_eq(handler_now(), (void *)(uintptr_t)theirs); // NOLINT(performance-no-int-to-ptr)
+    signal(SIGSEGV, SIG_DFL);
+}
+
+Test(guard, a_handler_of_the_programs_stays) { stays(nothing); }
+Test(guard, a_signal_that_is_ignored_stays_so) { stays(SIG_IGN); }
+
+/* --- which calls --- */
 
 /* On each CPU this process may use, one after the other. */
 static unsigned on_each_cpu(void (*visit)(void)) {
