@@ -16,6 +16,7 @@
 
 #define DEPOT_MIN_BYTES (512 * KIB)
 #define REGRET_MAX_BYTES ((s64)(4 * MIB)) /* all depots together */
+#define REGRET_OBJECT_MIN_BYTES 1024      /* what is smaller keeps more than its own size from being given back */
 
 enum {
     LIVE_PART = 8,
@@ -100,7 +101,7 @@ void depot_regret(unsigned slot) {
     struct mag_depot *d = depot_for(slot);
     s32 refused = atomic_load_explicit(&d->refused, memory_order_relaxed), objs = refused - refused / 2;
     s32 refills = atomic_load_explicit(&d->refills, memory_order_relaxed);
-    if (objs <= 0)
+    if (objs <= 0 || slab_geometry_of(cls)->size_bytes < REGRET_OBJECT_MIN_BYTES)
         return;
     if (refills < REGRET_AFTER) {
         atomic_store_explicit(&d->refills, refills + 1, memory_order_relaxed);

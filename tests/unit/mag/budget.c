@@ -308,6 +308,16 @@ static void many_free(unsigned from, unsigned to) {
     }
 }
 
+/* Small objects in magazines keep more than their own size from being given back: they are not kept for waves. */
+Test(budget, small_objects_are_not_kept_for_waves, .init = start_by_cpu) {
+    enum { WAVES = 40, FEW_BYTES = 768 * KIB };
+    for (unsigned round = 0; round < WAVES; round++) {
+        many_fill();
+        many_free(MANY, 0);
+    }
+    cr_expect_leq(stats().depot_bytes, (u64)FEW_BYTES, "%lu bytes are in the depot", stats().depot_bytes);
+}
+
 /* A program frees half of what it has on one CPU and the rest on another. */
 Test(budget, ids_nobody_is_on_are_emptied_as_use_falls, .init = start_by_cpu) {
     int here = sched_getcpu(), there = here == 0 ? 1 : 0;
