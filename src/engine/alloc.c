@@ -239,9 +239,10 @@ void *engine_alloc_slow(size_t size) {
     return LIKELY(p != NULL) ? p : alloc_counted(size);
 }
 
-/* A guarded object is as large as was asked for, or what is written behind that would not be seen. */
+/* Where every object is to be guarded none is larger than was asked for, or what is written behind that would not be
+ * seen. */
 void *engine_alloc_easy(size_t size) {
-    if (!is_slab_size(size) || rt_opt.guard != 0 || rt_usage_forbids(size))
+    if (!is_slab_size(size) || rt_opt.guard == 1 || rt_usage_forbids(size))
         return NULL;
     void *p = size_magazine(size);
     if (p != NULL)

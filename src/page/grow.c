@@ -194,28 +194,34 @@ void tier_hugepage_deny(char *p) { (void)no_hugepages(p, HPAGE_BYTES); }
 
 /* To all that follows in the reservation, once: to a part of it would split a mapping, which may be one too many. But
  * where small sizes may come from the second step on, the first is told alone. What the kernel refuses it is asked for
- * again with the next step. */
+ * again with the next step. Under the lock, or it would come behind what is said of single hugepages. */
 static void step_say_no(struct page_tier *t, size_t bytes) {
     bool alone = small_hugepages_come && t->committed_bytes == 0;
     size_t left = (size_t)(t->reserved_end - t->committed_end);
     t->rest_small = no_hugepages(t->committed_end, alone ? bytes : left) && !alone;
 }
 
-/* Commit the next step; on failure less, down to one hugepage. */
-static bool tier_commit(struct page_tier *t) {
+size_t tier_step_begin_locked(struct page_tier *t) {
     size_t left = (size_t)(t->reserved_end - t->committed_end);
-    size_t bytes = MIN(MAX(t->step_bytes, STEP_MIN_BYTES), left);
-    if (step_says_no(t))
+    size_t bytes = t->fresh == t->committed_end ? MIN(MAX(t->step_bytes, STEP_MIN_BYTES), left) : 0;
+    if (bytes != 0 && step_says_no(t))
         step_say_no(t, bytes);
-    while (sys_vm_commit(t->committed_end, bytes) != 0) {
+    return bytes;
+}
+
+size_t tier_step_commit(char *p, size_t bytes) {
+    while (sys_vm_commit(p, bytes) != 0) {
         if (bytes == HPAGE_BYTES)
-            return false;
+            return 0;
         bytes = round_up(bytes / 2, HPAGE_BYTES);
     }
+    return bytes;
+}
+
+void tier_step_end_locked(struct page_tier *t, size_t bytes) {
     t->committed_end += bytes;
     t->committed_bytes += bytes;
     t->step_bytes = MIN(bytes * 2, STEP_MAX_BYTES);
-    return true;
 }
 
 struct hpage *tier_record_locked(struct page_tier *t, char *p) {
@@ -238,7 +244,7 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
         return h;
     if (t->fresh == t->reserved_end && !tier_reserve(t))
         return NULL;
-    if (t->fresh == t->committed_end && !tier_commit(t))
+    if (t->fresh == t->committed_end)
         return NULL;
     char *p = t->fresh;
     t->fresh += HPAGE_BYTES;

@@ -284,6 +284,8 @@ size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
 size_t tier_release_locked(struct page_tier *t) {
     size_t released = 0;
     tier_hugetlb_rest_locked(t);
+    if (!tier_may_release(t))
+        return 0;
     for (struct hpage *h = t->by_longest[LONGEST_MAX], *next; h != NULL; h = next) {
         next = h->next;
         /* order: acquire: a touch or a collapse under way is of this address.                  pairs: [page.awaited] */

@@ -124,7 +124,8 @@ static unsigned list_from(const struct page_tier *t, unsigned nr) {
     return LISTS_NR;
 }
 
-static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align, int *ret_pos) {
+/* Among the records there are. */
+static struct hpage *tier_find_listed(struct page_tier *t, unsigned nr, unsigned align, int *ret_pos) {
     for (unsigned list = list_from(t, nr); list < LISTS_NR; list = list_from(t, list + 1)) {
         int tries = CANDIDATES_MAX;
         /* Only an aligned run may fail to fit in a list that is long enough. */
@@ -134,9 +135,7 @@ static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align,
                 return h;
         }
     }
-    struct hpage *h = tier_fresh_locked(t);
-    *ret_pos = 0;
-    return h;
+    return NULL;
 }
 
 /* --- allocation --- */
@@ -354,6 +353,42 @@ static struct page_tier *node_lock(struct page_tier *first) {
         return NULL;
     struct page_tier *t = node_try(first);
     return t != NULL ? t : node_wait(first);
+}
+
+/*
+ * The next step of the reservation is made writable without the lock, for the system has whoever asks wait for all who
+ * fault ([P5]). What is writable stays so, whoever makes it that a second time: several may be here for one step, and
+ * who is done first has made it. What was found before is to be looked for again. False: there is nothing to commit, or
+ * memory is out.
+ */
+static bool tier_grow(struct page_tier *t) {
+    char *from = t->committed_end;
+    size_t bytes = tier_step_begin_locked(t);
+    if (bytes == 0)
+        return false;
+    t->growers++;
+    tier_unlock(t);
+    bytes = tier_step_commit(from, bytes);
+    (void)tier_lock(t); /* not on top of its holder, for it was ours */
+    t->growers--;
+    if (t->committed_end != from)
+        return true;
+    if (bytes != 0)
+        tier_step_end_locked(t, bytes);
+    return bytes != 0;
+}
+
+static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align, int *ret_pos) {
+    struct hpage *h = tier_find_listed(t, nr, align, ret_pos);
+    for (bool more = true; h == NULL && more;) {
+        h = tier_fresh_locked(t);
+        *ret_pos = 0;
+        if (h != NULL)
+            return h;
+        more = tier_grow(t);
+        h = tier_find_listed(t, nr, align, ret_pos); /* others freed and grew meanwhile */
+    }
+    return h;
 }
 
 /* A run of the locked tier, which is unlocked then. */

@@ -12,6 +12,8 @@
  *        but what is free in hugepages of the administrator's pool is hugetlb_free_granules, for it cannot be purged.
  *   [P4] a record is HPAGE_ASKED, which is closed, while the thread asked[].by asks the kernel for a hugepage there,
  *        without the lock: nothing of it is handed out, and as it is awaited, nothing is given back.
+ *   [P5] address space is released while growers is 0 alone: a grower may be late, and would make writable what others
+ *        got at its step, gave back, and somebody else has by then. A child of a fork keeps its parent's other growers.
  */
 #ifndef QUARRY_PAGE_TIER_H
 #define QUARRY_PAGE_TIER_H
@@ -45,6 +47,7 @@ struct page_tier {
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
+    u32 growers;                                /* threads that make a step of it writable, without the lock */
     bool rest_small;                            /* what follows committed_end was told to have no hugepages */
     size_t step_bytes;                          /* how much the next commit takes */
     u64 used_granules, free_backed_granules, hugetlb_free_granules;
@@ -111,8 +114,14 @@ struct hpage *tier_hugetlb_fresh_locked(struct page_tier *t);
 size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms);
 /* And what never was a record. */
 void tier_hugetlb_rest_locked(struct page_tier *t);
-/* A hugepage never used before, committed and on no list; NULL when memory or address space is out. */
+/* A hugepage never used before, committed and on no list; NULL: none is committed, and address space may be out. */
 struct hpage *tier_fresh_locked(struct page_tier *t);
+/* The next step of the reservation: how much it is (0: nothing is left, or it is not due), what makes it writable and
+ * needs no lock, on failure less of it (0: nothing), and the accounts. */
+size_t tier_step_begin_locked(struct page_tier *t);
+size_t tier_step_commit(char *p, size_t bytes);
+void tier_step_end_locked(struct page_tier *t, size_t bytes);
+static inline bool tier_may_release(const struct page_tier *t) { return t->growers == 0; } /* [P5] */
 static inline bool tier_is_first(const struct page_tier *t) { return t->index % NODE_TIERS_NR == 0; }
 /* The tier an address of page/'s is in; it never changes. */
 static inline struct page_tier *tier_of(const void *p) { return tier_at(chunk_hpage(chunk_of(p), p)->tier); }

@@ -3,7 +3,8 @@
  * Frees of runs that meet a held lock (src/page/run.c), explored (weave.h): whoever pushes a run finds the lock free,
  * or the holder finds the run; so at the end, and at no cost of waiting, every run is free and counted, and the lock
  * is. And hugepages that are asked for without that lock (src/page/asked.c): nobody takes of one before the kernel was
- * asked, unless there is nothing else. What the holder does besides (purging, growing) is left out.
+ * asked, unless there is nothing else. And steps that are made writable without it: nobody makes writable what was
+ * released. What the holder does besides (purging) is left out.
  */
 #include "base/bits.h"
 #include "page/tier.h"
@@ -18,12 +19,15 @@ enum { RUNS_MAX = 3, HPAGES_NR = 3 };
 #define HPAGE_AT ((char *)((uintptr_t)1 << 32)) // NOLINT(performance-no-int-to-ptr)
 
 static const char *scripts[WEAVE_THREADS_MAX]; /* 0, 1, 2: free that run; a allocate one, b and free it again; h it
-                                                  is there, m and of a hugepage that was asked for */
+                                                  is there, m and of a hugepage that was asked for; r release */
 static char *had[WEAVE_THREADS_MAX];
 static unsigned runs_nr;  /* there are in the beginning, all handed out */
 static unsigned fresh_nr; /* hugepages that were not used yet */
 static unsigned asks_nr;  /* of those, the kernel is asked for the first so many */
 static enum { AGREES, REFUSES } kernel;
+static unsigned steps_nr; /* of one hugepage each, that can still be made writable */
+static bool released;     /* a hugepage, or what is still to be made writable */
+static _Atomic(bool) in_the_system;
 static bool told[HPAGES_NR]; /* it was asked; plain, and read by who takes of that one */
 
 _Atomic(s64) rt_usage_out_bytes;
@@ -75,6 +79,21 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
     h->longest = LONGEST_MAX;
     return h;
 }
+size_t tier_step_begin_locked(struct page_tier *t) {
+    return t == page_tiers && fresh_nr == 0 && steps_nr != 0 ? HPAGE_BYTES : 0;
+}
+size_t tier_step_commit(char *p, size_t bytes) {
+    (void)p;
+    weave_must(!sys_lock_is_mine(&page_tiers->lock));
+    atomic_store_explicit(&in_the_system, true, memory_order_relaxed); /* others run */
+    weave_must(!released);
+    return kernel == AGREES ? bytes : 0;
+}
+void tier_step_end_locked(struct page_tier *t, size_t bytes) {
+    t->committed_end += bytes;
+    steps_nr--;
+    fresh_nr++;
+}
 bool tier_hugepage_wanted(struct page_tier *t, const char *p) {
     return t == page_tiers && p != HPAGE_AT && hpage_idx(p) <= asks_nr;
 }
@@ -95,6 +114,21 @@ void rt_usage_regretted(void) {}
 
 static char *run_at(unsigned i) { return HPAGE_AT + i * GRANULE_BYTES; }
 
+/* As tier_release_locked() does: records that are wholly free, and what never was one. */
+static void release(void) {
+    struct page_tier *t = page_tiers;
+    weave_must(sys_lock_acquire(&t->lock));
+    if (tier_may_release(t)) {
+        for (unsigned i = 1; i < HPAGES_NR; i++) {
+            if (hpage(i)->listed && hpage(i)->used_nr == 0)
+                tier_list_del(t, hpage(i));
+        }
+        released = true;
+        steps_nr = 0;
+    }
+    tier_unlock(t);
+}
+
 static void thread(unsigned self) {
     enum page_content content;
     for (const char *at = scripts[self]; *at != 0; at++) {
@@ -106,6 +140,8 @@ static void thread(unsigned self) {
             weave_must(had[self] != NULL);
         else if (*at == 'm')
             weave_must(hpage_idx(had[self]) > asks_nr || told[hpage_idx(had[self])]);
+        else if (*at == 'r')
+            release();
         else if (*at != 'b')
             page_run_free(run_at((unsigned)(*at - '0')), 1);
         weave_forget((u64)(at - scripts[self]) + (u64)had[self]);
@@ -147,6 +183,17 @@ static void finish_asked(void) {
     weave_must(page_tiers->huge_bytes == huge * HPAGE_BYTES);
 }
 
+/* Each allocated one run, and gave it back or not. */
+static void finish_grown(void) {
+    u64 taken = 0;
+    for (unsigned i = 1; i < HPAGES_NR; i++)
+        taken += hpage(i)->used_nr;
+    weave_must(page_tiers->growers == 0);
+    weave_must(page_tiers->used_granules == taken);
+    weave_must(atomic_load_explicit(&page_tiers->lock.word, memory_order_relaxed) == 0);
+    weave_must(atomic_load_explicit(&page_tiers->deferred, memory_order_relaxed) == 0);
+}
+
 /* Chunk table and page map are constants here. */
 static void chunk_make(void) {
     rt_meta.base = aligned_alloc(CACHE_LINE, round_up(META_UNIT + sizeof(struct chunk), CACHE_LINE));
@@ -167,6 +214,7 @@ static void chunk_make(void) {
 static void setup(unsigned nr, const char *first, const char *second, const char *third) {
     runs_nr = nr;
     fresh_nr = 0;
+    steps_nr = 0;
     asks_nr = 0;
     scripts[0] = first;
     scripts[1] = second;
@@ -213,6 +261,20 @@ static void setup_last_refused(void) {
     setup_asked("ahb", "ahb", 1, 1);
     kernel = REFUSES;
 }
+/* All is in use, and so many steps are left. */
+static void setup_grown(const char *first, const char *second, unsigned steps) {
+    setup_asked(first, second, 0, 0);
+    steps_nr = steps;
+    released = false;
+    weave_count(&in_the_system);
+}
+static void setup_two_grow(void) { setup_grown("ah", "ah", 2); }
+static void setup_one_step(void) { setup_grown("ahb", "ahb", 1); }
+static void setup_grown_released(void) { setup_grown("ab", "abr", 2); }
+static void setup_grown_refused(void) {
+    setup_grown("ab", "abr", 1);
+    kernel = REFUSES;
+}
 static void setup_two(void) { setup(3, "0", "12", ""); }
 static void setup_alloc(void) { setup(1, "0", "ab", ""); }
 static void setup_three(void) { setup(3, "0", "1", "2"); }
@@ -225,6 +287,10 @@ static const struct weave_model models[] = {
     {"one asks for a hugepage, two take", 2, setup_both_take, thread, finish_asked, WEAVE_SC},
     {"two want the last", 2, setup_last, thread, finish_asked, WEAVE_SC},
     {"two ask for hugepages", 2, setup_both_ask, thread, finish_asked, WEAVE_SC},
+    {"two grow", 2, setup_two_grow, thread, finish_grown, WEAVE_SC},
+    {"two grow by the last step", 2, setup_one_step, thread, finish_grown, WEAVE_SC},
+    {"two grow, one releases", 2, setup_grown_released, thread, finish_grown, WEAVE_SC},
+    {"two are refused a step", 2, setup_grown_refused, thread, finish_grown, WEAVE_SC},
     {"two want the last, which is refused", 2, setup_last_refused, thread, finish_asked, WEAVE_SOAK},
     {"three threads free", 3, setup_three, thread, finish, WEAVE_SOAK},
 };

@@ -29,6 +29,7 @@ SCRUBBED = re.compile(r"^(LD_|QUARRY_|GLIBC_TUNABLES$|MALLOC_|LIBC_FATAL_STDERR_
 MISUSE_LINE = re.compile(
     r"quarry: error (?P<id>Q\d\d) (?P<name>[a-z-]+): pointer 0x(?P<pointer>[0-9a-f]+): (?P<what>[^;]+)"
     r"; class (?P<class>\d+|-) slab (?P<slab>[A-Za-z]+|-); (?P<hint>\S.*)")
+STACK_LINE = re.compile(r"quarry:   (found|allocated|freed) by (this|another) thread:$")
 EXPECT_LINE = re.compile(r"^expect (Q\d\d) ([a-z-]+) (?:0x)?([0-9a-f]+|\*) ([\d/-]+|\*)$", re.M)
 
 
@@ -148,15 +149,20 @@ def judge_misuse_line(line, expected):
 
 
 def judge_misuse(out, ending):
-    """The program announced its crime on stdout; stderr must hold that line and nothing else."""
+    """The program announced its crime on stdout; stderr must hold that line and nothing else, but, where a report is expected, all three stacks."""
     announced = EXPECT_LINE.findall(out.stdout)
     if len(announced) != 1:
         return [f"the program announced {len(announced)} crimes, expected 1"]
     faults = []
-    want = -signal.SIGABRT if ending == "abort" else 0
+    want = 0 if ending == "survive" else -signal.SIGABRT
     if out.status != want or out.timed_out:
         faults.append(f"ended with {describe_status(out)}, expected {'SIGABRT' if want else 'exit 0'}")
     lines = out.stderr.splitlines()
+    if ending == "report":
+        told = [line for line in lines[1:] if STACK_LINE.match(line)]
+        if len(told) != 3 or not all(line.startswith("quarry:   ") for line in lines[1:]):
+            faults.append(f"told {told}, expected found, allocated and freed")
+        del lines[1:]
     if len(lines) != 1 or not out.stderr.endswith("\n"):
         return faults + [f"stderr holds {len(lines)} lines, expected exactly one whole line"]
     return faults + judge_misuse_line(lines[0], announced[0])
@@ -224,8 +230,8 @@ def parse_args(argv):
     parser.add_argument("--signal", help="expected signal instead, e.g. SIGABRT")
     parser.add_argument("--stderr", metavar="REGEX", help="the whole of stderr must match")
     parser.add_argument("--stdout", metavar="REGEX", help="the whole of stdout must match")
-    parser.add_argument("--misuse", choices=("abort", "survive"),
-                        help="the program announces one crime; exactly its line must stand on stderr")
+    parser.add_argument("--misuse", choices=("abort", "report", "survive"),
+                        help="the program announces one crime; exactly its line must stand on stderr (report: and stacks)")
     parser.add_argument("--tap", action="store_true", help="the child itself speaks TAP")
     parser.add_argument("--name", help="name of the test, else the program's")
     parser.add_argument("command", nargs="+", help="after --: the program and its arguments")
