@@ -63,6 +63,8 @@ static void handler(int signal_nr, siginfo_t *info, void *context) {
     errno = saved_errno;
 }
 
+bool sys_fault_is_ours(uintptr_t action) { return action == (uintptr_t)handler; }
+
 /* A handler of the other of our two libraries does as this one: what comes before it comes back to it. */
 static bool is_ally(const struct sigaction *now, const void *ally) {
     uintptr_t first, end, self_first, self_end, at = (uintptr_t)now->sa_sigaction;

@@ -27,6 +27,8 @@ struct sys_fault {
  */
 enum sys_fault_chain { SYS_FAULT_ALONE, SYS_FAULT_CHAIN };
 bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally);
+/* Whether a signal's action (sa_sigaction) is that handler, in which nobody allocates. */
+bool sys_fault_is_ours(uintptr_t action);
 /* Copies memory that may not be there; returns how much was. */
 size_t sys_memory_read(void *to, u64 from, size_t bytes);
 

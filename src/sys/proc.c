@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The process: environment, output, threads, fork. Contract in sys.h. */
 #include "sys/call.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <fcntl.h>
@@ -88,7 +89,7 @@ bool sys_handler_maybe(void) {
         return true; /* whether it still has its handler or not */
     for (mask &= ~SIGNALS_OF_LIBC; mask != 0; mask &= mask - 1) {
         if (sigaction(__builtin_ctzll(mask) + 1, NULL, &now) != 0 ||
-            (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN))
+            (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN && !sys_fault_is_ours((uintptr_t)now.sa_sigaction)))
             return true;
     }
     return false;
