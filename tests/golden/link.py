@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Programs link with quarry in each way README names, and get it: link.py BUILD_DIR. -lquarry, -static, -static-pie, C++, and
 musl-gcc with the library built by gcc; by the flags of quarry.pc also programs that name no function of malloc's themselves; and programs
-with a quarry_conf. A way whose compiler is missing is said to be skipped; when all are, so is the test."""
+with a quarry_conf. With --musl BUILD_DIR is a build by musl-gcc, and what README says of that is done. A way whose compiler is missing is said to be skipped; when all are, so is the test."""
 import os
 import pathlib
 import re
@@ -84,6 +84,14 @@ def ways(libs):
     yield "quarry_conf not exported, preloaded", ["gcc", CONF], lambda program: unconfigured(program, LD_PRELOAD=preloaded)
 
 
+def musl_ways(libs):
+    """With the library that musl-gcc built, which gives its report there, too."""
+    linked = ["-Wl,-u,malloc", str(libs / "libquarry.a")]
+    yield "musl", ["musl-gcc", "-static", C] + linked, own_malloc
+    yield "musl, no malloc of its own", ["musl-gcc", "-static", LITTLE] + linked, served
+    yield "musl, quarry_conf", ["musl-gcc", "-static", CONF] + linked, configured
+
+
 def try_way(name, command, good_run, program):
     if not shutil.which(command[0]):
         print(f"skip {name}: no {command[0]}")
@@ -99,8 +107,9 @@ def try_way(name, command, good_run, program):
 
 def main():
     libs = (pathlib.Path(sys.argv[1]) / "src").resolve()
+    wanted = musl_ways if "--musl" in sys.argv[2:] else ways
     with tempfile.TemporaryDirectory() as folder:
-        results = [try_way(*way, os.path.join(folder, "program")) for way in ways(libs)]
+        results = [try_way(*way, os.path.join(folder, "program")) for way in wanted(libs)]
     if all(result is None for result in results):
         sys.exit(STATUS_SKIP)
     sys.exit(0 if False not in results else 1)
