@@ -431,16 +431,16 @@ static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
     struct big_entry cached;
     if (!big_cache_take(bytes, align, &cached))
         return NULL;
-    *ret_dirty_bytes = MIN(bytes, cached.bytes);
     region_restore(&cached);
     struct hpage *h = region_record(cached.addr);
-    if (bytes <= cached.bytes) {
-        if (cached.bytes - bytes > bytes / FIT_PART)
-            region_shrink(h, bytes);
+    bool fits = bytes <= cached.bytes;
+    if (fits && cached.bytes - bytes > bytes / FIT_PART)
+        region_shrink(h, bytes);
+    if (fits || region_grow_in_place(h, bytes, GROWTH_ONCE)) {
+        *ret_dirty_bytes =
+            MIN(h->big_bytes, cached.bytes); /* all that may be used and was, though it is not asked for */
         return cached.addr;
     }
-    if (region_grow_in_place(h, bytes, GROWTH_ONCE))
-        return cached.addr;
     (void)region_withdraw(h);
     big_region_release(&cached);
     return NULL;

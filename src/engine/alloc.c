@@ -33,6 +33,10 @@ static ALWAYS_INLINE void *size_magazine(size_t size) {
     return class_magazine(slab_class_for(size));
 }
 
+/* What calloc promises is as long as was asked for; what option zero does is as long as may be used, so that what
+ * realloc grows into without a move reads as zeros, too. */
+static size_t zero_bytes(size_t asked, size_t usable) { return UNLIKELY(rt_opt.zero) ? usable : asked; }
+
 /* A region of its own, at a multiple of align. */
 static void *alloc_region(size_t size, size_t align, enum zero_wanted zero) {
     size_t dirty_bytes = 0;
@@ -45,7 +49,15 @@ static void *alloc_region(size_t size, size_t align, enum zero_wanted zero) {
         return p;
     p = big_alloc(MAX(size, (size_t)1), align, use, &dirty_bytes);
     if (p != NULL && zero == ZERO_YES)
-        memset(p, 0, MIN(size, dirty_bytes));
+        memset(p, 0, MIN(zero_bytes(size, big_usable(p)), dirty_bytes));
+    return p;
+}
+
+static void *alloc_object(unsigned cls, size_t size, enum zero_wanted zero) {
+    bool zeroed = false;
+    void *p = mag_alloc(cls, zero == ZERO_YES ? &zeroed : NULL);
+    if (p != NULL && zero == ZERO_YES && !zeroed)
+        memset(p, 0, zero_bytes(size, slab_geometry[cls].size_bytes));
     return p;
 }
 
@@ -68,15 +80,9 @@ static void *alloc_region_only(size_t size, size_t align, enum zero_wanted zero)
 }
 
 static void *alloc_once(size_t size, enum zero_wanted zero) {
-    bool zeroed = false;
     if (UNLIKELY(rt_opt.harden))
         return alloc_hardened(size, 1, zero);
-    if (!is_slab_size(size))
-        return alloc_region(size, 1, zero);
-    void *p = mag_alloc(slab_class_for(size), zero == ZERO_YES ? &zeroed : NULL);
-    if (p != NULL && zero == ZERO_YES && !zeroed)
-        memset(p, 0, size);
-    return p;
+    return is_slab_size(size) ? alloc_object(slab_class_for(size), size, zero) : alloc_region(size, 1, zero);
 }
 
 /* Not to be had the usual way. In a signal handler that interrupted this thread inside the page tier the lock can't be
@@ -165,7 +171,7 @@ static void *node_settled(void *p, size_t size, int id, enum engine_node how) {
     if (p == NULL)
         return NULL;
     if (rt_opt.zero)
-        memset(p, 0, size);
+        memset(p, 0, engine_usable(p));
     if (how == ENGINE_NODE_NEAR || engine_settle_on(p, MAX(size, (size_t)1), id))
         return p;
     engine_free_slow(p);
@@ -280,28 +286,30 @@ void *engine_alloc_unguarded(size_t size, enum engine_content content) {
 }
 
 static void *memalign_once(size_t align, size_t size) {
+    enum zero_wanted zero = rt_opt.zero ? ZERO_YES : ZERO_NO;
     if (UNLIKELY(rt_opt.harden))
-        return alloc_hardened(size, align, ZERO_NO);
+        return alloc_hardened(size, align, zero);
     unsigned cls = slab_class_aligned(size, align);
     if (cls == 0 || !is_slab_size(slab_geometry[cls].size_bytes))
-        return alloc_region(size, align, ZERO_NO);
-    void *p = class_magazine(cls);
-    return p != NULL ? p : mag_alloc(cls, NULL);
+        return alloc_region(size, align, zero);
+    void *p = class_magazine(cls); /* with option zero nothing comes out of it */
+    return p != NULL ? p : alloc_object(cls, size, zero);
 }
 
+/* Half of the addresses a process has. What would need more is refused before all that is free is given back for it. */
+#define ALIGN_MAX ((size_t)1 << 46)
+
 void *engine_memalign(size_t align, size_t size) {
-    if (size > PTRDIFF_MAX || align > GIB || !engine_ready())
+    if (size > PTRDIFF_MAX || align > ALIGN_MAX || !engine_ready())
         return NULL;
     enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     void *p = memalign_once(align, size);
     if (p == NULL && page_is_busy_here())
-        p = alloc_region_only(size, align, ZERO_NO);
+        p = alloc_region_only(size, align, rt_opt.zero ? ZERO_YES : ZERO_NO);
     else if (p == NULL) {
         engine_pressure_hard();
         p = memalign_once(align, size);
     }
-    if (p != NULL && rt_opt.zero)
-        memset(p, 0, size);
     (void)counted(p, ENGINE_CALL_MEMALIGN);
     engine_chores_look();
     engine_pressure_look();

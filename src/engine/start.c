@@ -109,8 +109,8 @@ void engine_libc_ready(void) {
         }
         sys_lock_release(&start_lock);
     }
-    if (engine_counting && !engine_ready())
-        return;
+    if (engine_counting)
+        (void)engine_ready(); /* where that fails now a later call may start: what follows must be there then */
     sys_atfork(fork_prepare, fork_parent, fork_child);
     guard_arm();
     if (rt_opt.background == OPT_BACKGROUND_ON && engine_ready())

@@ -23,20 +23,8 @@
 
 EXPORT_WEAK int malloc_info(int options, FILE *stream);
 
-/* mallopt's parameters; glibc's <malloc.h> and its source are the only definition. */
-enum {
-    PARAM_MXFAST = 1,
-    PARAM_TRIM_THRESHOLD = -1,
-    PARAM_TOP_PAD = -2,
-    PARAM_MMAP_THRESHOLD = -3,
-    PARAM_MMAP_MAX = -4,
-    PARAM_CHECK_ACTION = -5,
-    PARAM_PERTURB = -6,
-    PARAM_ARENA_TEST = -7,
-    PARAM_ARENA_MAX = -8,
-};
-/* The limits glibc puts on two of them: 80 bytes for each 4 of a size_t, and half of a 64 MiB heap. */
-enum { MXFAST_MAX_BYTES = 80 * sizeof(size_t) / 4, MMAP_THRESHOLD_MAX_BYTES = 32 * 1024 * 1024 };
+/* The one hint of mallopt that can be refused, and what glibc refuses: more than 80 bytes for each 4 of a size_t. */
+enum { PARAM_MXFAST = 1, MXFAST_MAX_BYTES = 80 * sizeof(size_t) / 4 };
 
 enum { STDERR_FD = 2 };
 
@@ -103,22 +91,9 @@ int malloc_info(int options, FILE *stream) {
 }
 
 /*
- * 1 for a parameter and value glibc takes, 0 for others. All are hints about the shape of glibc's heap, or (M_PERTURB,
- * M_CHECK_ACTION) aids for debugging it, and none has an effect here: quarry is tuned by its own options, read once at
- * start (docs/tuning.md). 0 for a hint we understand would make programs that check the result report a failure that
- * harms nobody.
+ * The answers are those of glibc 2.36, which takes everything but a fast bin's size beyond its limit, parameters it
+ * does not know among it. All are hints about the shape of glibc's heap, or (M_PERTURB, M_CHECK_ACTION) aids for
+ * debugging it, and none has an effect here: quarry is tuned by its own options, read once at start (docs/tuning.md). 0
+ * would make programs that check the result report a failure that harms nobody.
  */
-int mallopt(int param, int value) {
-    switch (param) {
-    case PARAM_MXFAST: return value >= 0 && value <= MXFAST_MAX_BYTES;
-    case PARAM_MMAP_THRESHOLD: return value >= 0 && value <= MMAP_THRESHOLD_MAX_BYTES;
-    case PARAM_TRIM_THRESHOLD:
-    case PARAM_TOP_PAD:
-    case PARAM_MMAP_MAX:
-    case PARAM_CHECK_ACTION:
-    case PARAM_PERTURB:
-    case PARAM_ARENA_TEST:
-    case PARAM_ARENA_MAX: return 1;
-    default: return 0;
-    }
-}
+int mallopt(int param, int value) { return param != PARAM_MXFAST || (value >= 0 && value <= MXFAST_MAX_BYTES); }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The C allocation functions: argument rules and errno in front of the engine. The rules are those of glibc 2.36, and
- * of 2.38 where it became stricter (aligned_alloc). Owns no memory and no policy. Called by the program, and by libc
- * itself.
+ * The C allocation functions: argument rules and errno in front of the engine. The rules are those of glibc 2.36, so
+ * that a program that runs there runs here. Owns no memory and no policy. Called by the program, and by libc itself.
  *
  * The edge rules, in one place:
  *   size 0                     a unique object
  *   size above PTRDIFF_MAX     NULL, ENOMEM; the engine refuses it
  *   realloc(p, 0)              frees, gives NULL, errno untouched; realloc(NULL, 0) is malloc(0)
- *   memalign                   an alignment that is no power of two is rounded up to one; above 2^63: EINVAL
- *   aligned_alloc              an alignment that is no power of two: EINVAL; the size need not be a multiple
+ *   memalign, aligned_alloc    an alignment that is no power of two, 0 among them, is rounded up to one; above 2^63:
+ *                              EINVAL; the size need not be a multiple. glibc 2.38 and later refuse such an alignment
+ *                              in aligned_alloc, which no program built for 2.36 can count on
  *   posix_memalign             returns its error, touches neither errno nor, on failure, *ret_p
  *   free and its kin           preserve errno: nothing below front/ touches it
  */
@@ -97,13 +97,7 @@ int posix_memalign(void **ret_p, size_t align, size_t size) {
     return 0;
 }
 
-void *aligned_alloc(size_t align, size_t size) {
-    if (!is_pow2(align)) {
-        errno = EINVAL;
-        return NULL;
-    }
-    return or_enomem(aligned(align, size));
-}
+void *aligned_alloc(size_t align, size_t size) ALIAS_OF("memalign");
 
 void *valloc(size_t size) { return or_enomem(aligned(sys_page_bytes(), size)); }
 

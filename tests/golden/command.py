@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -56,6 +57,46 @@ def static_problems(tool):
             yield "run: a static program is not named"
 
 
+def warning_problems(tool):
+    """A program with rights of its own, one that knows _exit alone, and scripts of both, are named; others are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        other, script = pathlib.Path(folder) / "other", pathlib.Path(folder) / "script"
+        if os.geteuid() == 0:
+            shutil.copy("/bin/true", other)
+            os.chown(other, 65534, 65534)
+            other.chmod(0o4755)
+            script.write_text(f"#! {other} -x\n")
+            script.chmod(0o755)
+            for program in other, script:
+                if f"{other} runs with more rights" not in quarry(tool, "run", str(program)).stderr:
+                    yield f"run: {program.name} of another user is not named"
+        ran = quarry(tool, "run", "--stats=short", "ls", "/").stderr
+        if "_exit" in ran or "rights" in ran or "statically" in ran:
+            yield f"run: ls is named: {ran}"
+        ran = quarry(tool, "run", "true", QUARRY_STATS="off").stderr
+        if ran != "":
+            yield f"run: true without a report: {ran}"
+
+
+def blank_problems(tool):
+    """LD_PRELOAD cannot carry the path; a link is made, for this user alone, and is there the next time."""
+    with tempfile.TemporaryDirectory(prefix="a b:c") as folder:
+        lib = shutil.copy(pathlib.Path(tool).parent.parent / "src" / "libquarry.so", folder)
+        links = []
+        for _ in range(2):
+            done = quarry(tool, "run", "--lib", lib, sys.executable, "-c", LOADED + "\n", LD_PRELOAD="")
+            links.append(quarry(tool, "run", "--lib", lib, "sh", "-c", "echo $LD_PRELOAD", LD_PRELOAD="").stdout.strip())
+            if done.returncode != 0:
+                yield f"run with a blank and a colon in the path: status {done.returncode}: {done.stderr}"
+        link = pathlib.Path(links[0])
+        if links[0] != links[1] or not link.is_symlink() or link.resolve() != pathlib.Path(lib).resolve() or re.search("[ :]", links[0]):
+            yield f"run with a blank and a colon in the path: LD_PRELOAD is {links}"
+        elif link.parent.stat().st_mode & 0o022:
+            yield f"{link.parent} may be written to by others"
+        if links[0] and link.is_symlink():
+            link.unlink()
+
+
 EXPLAINED = {"live_bytes": "held by the program", "cached_bytes": "MAGAZINE_BYTES", "depot_bytes": "DEPOT_BYTES",
              "slab_free_bytes": "long-lived objects", "slab_tail_bytes": "quarry classes", "run_free_bytes": "PURGE_DELAY",
              "pages_free_bytes": "page allocator", "big_cached_bytes": "VMALLOC_CACHE", "meta_resident_bytes": "own data", "unasked_bytes": "THP=never",
@@ -101,7 +142,7 @@ def usage_problems(tool):
 
 def main():
     tool, root = sys.argv[1], pathlib.Path(sys.argv[2])
-    problems = list(table_problems(tool, root)) + list(run_problems(tool)) + list(static_problems(tool)) + list(usage_problems(tool))
+    problems = list(table_problems(tool, root)) + list(run_problems(tool)) + list(static_problems(tool)) + list(warning_problems(tool)) + list(blank_problems(tool)) + list(usage_problems(tool))
     problems += list(explain_problems(tool))
     fail_all(problems)
 

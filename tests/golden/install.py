@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""meson install puts the files of installed.txt in place, a program finds them by pkg-config, and uninstall leaves nothing, not even a
-folder: install.py BUILD_DIR. The build directory's own record of an installation is kept."""
+"""meson install puts the files of installed.txt in place, programs are linked with them by pkg-config, run once ldconfig has looked, and not
+before, as README says, and uninstall leaves nothing, not even a folder: install.py BUILD_DIR. The build directory's own record of an
+installation is kept. The system's cache of libraries is not touched: the programs see one of their own in its place."""
 import os
 import pathlib
 import re
@@ -27,6 +28,40 @@ def installed(dest):
     return sorted(re.sub(r"^lib(64)?/(\w+-linux-\w+/)?", "lib/", name) for name in names)
 
 
+def run_with_cache(cache, program):
+    """In a mount namespace of its own. None where there is none to be had."""
+    swap = 'mount --bind "$1" /etc/ld.so.cache 2>/dev/null || exit 125; exec "$2"'
+    env = {name: value for name, value in os.environ.items() if name not in ("LD_LIBRARY_PATH", "LD_PRELOAD")}
+    try:
+        ran = subprocess.run(["unshare", "-rm", "sh", "-c", swap, "sh", cache, program], env=env, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return None if ran.returncode == 125 or "unshare" in ran.stderr else ran
+
+
+def run_installed(program, lib, folder):
+    """What the program says when the loader knows the installed libraries by its cache, as after ldconfig; it must not know them before."""
+    ldconfig = shutil.which("ldconfig", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    before, after = os.path.join(folder, "cache-before"), os.path.join(folder, "cache-after")
+    if ldconfig is None:
+        sys.exit("FAIL: there is no ldconfig")
+    quiet(ldconfig, "-X", "-C", before)
+    quiet(ldconfig, "-X", "-C", after, lib)
+    early, ran = run_with_cache(before, program), run_with_cache(after, program)
+    if early is None or ran is None:
+        print("no mount namespace: the libraries are found by LD_LIBRARY_PATH instead of ldconfig's cache")
+        return quiet(program, env=dict(os.environ, LD_LIBRARY_PATH=str(lib)))
+    if early.returncode == 0 and not quarry_is_on_system(before, ldconfig):
+        sys.exit("FAIL: the program ran before ldconfig knew its library")
+    if ran.returncode != 0:
+        sys.exit(f"FAIL: after ldconfig {program} ends with {ran.returncode}: {ran.stderr}")
+    return ran.stdout
+
+
+def quarry_is_on_system(cache, ldconfig):
+    return "libquarry" in quiet(ldconfig, "-C", cache, "-p")
+
+
 def link_by_pkg_config(dest, folder):
     pc = next(dest.rglob("quarry.pc"))
     env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(dest))
@@ -35,11 +70,11 @@ def link_by_pkg_config(dest, folder):
     program = os.path.join(folder, "program")
     quiet("gcc", "-pthread", HERE / "link_main.c", "-o", program, *flags)
     lib = next(dest.rglob("libquarry.so")).parent
-    if not quiet(program, env=dict(os.environ, LD_LIBRARY_PATH=str(lib))).startswith("quarry "):
+    if not run_installed(program, lib, folder).startswith("quarry "):
         sys.exit("FAIL: the installed library is not the program's malloc")
     module = os.path.join(folder, "module")
     quiet("gcc", HERE.parent / "kernel" / "module.c", "-o", module, *kmem_flags)
-    if quiet(module, env=dict(os.environ, LD_LIBRARY_PATH=str(lib))) != "buffers: qqqq\n":
+    if run_installed(module, lib, folder) != "buffers: qqqq\n":
         sys.exit("FAIL: kernel-style code does not run on the installed headers and library")
     if not quiet(next(dest.rglob("bin/quarry")), "version").startswith("quarry "):
         sys.exit("FAIL: the installed command does not run")

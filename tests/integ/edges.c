@@ -8,6 +8,7 @@
 
 #include "cases.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -19,6 +20,8 @@ static const struct test_case edge_table[] = {
 
 enum { EDGE_NR = sizeof edge_table / sizeof edge_table[0] };
 _Static_assert(EDGE_NR >= 120, "the edge table is meant to be broad");
+
+bool edge_on_quarry(void) { return dlsym(RTLD_DEFAULT, "quarry_version") != NULL; }
 
 void *edge_alloc(size_t size) {
     void *p = opaque(malloc(opaque_size(size)));

@@ -8,6 +8,7 @@
 
 #include "check.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,8 @@
 #include "edges.def"
 #undef EDGE
 
+/* Whether quarry is the process's malloc. */
+bool edge_on_quarry(void);
 /* Calls malloc and requires memory. */
 void *edge_alloc(size_t size);
 /* NULL with ENOMEM: the answer to every impossible request. Clear errno before the call. */

@@ -231,6 +231,49 @@ void edge_mallopt(size_t row) {
     }
 }
 
+void edge_mallopt_answer(size_t row) {
+    static const struct {
+        int parameter, value, answer;
+    } said[] = {{77, 1, 1},
+                {M_MXFAST, 160, 1},
+                {M_MXFAST, 161, 0},
+                {M_MXFAST, -1, 0},
+                {M_MMAP_THRESHOLD, 32 << 20, 1},
+                {M_MMAP_THRESHOLD, (32 << 20) + 1, 1},
+                {M_MMAP_THRESHOLD, -1, 1},
+                {M_PERTURB, 0x12345, 1}};
+
+    CHECK(mallopt(said[row].parameter, said[row].value) == said[row].answer);
+}
+
+/* The hints say nothing to quarry, and this is what README promises of them. */
+void edge_mallopt_perturb(size_t unused) {
+    enum { FREE_NR = 2000, SIZE = 96 };
+    static unsigned char *held[FREE_NR];
+    size_t kept = 0;
+
+    (void)unused;
+    CHECK(mallopt(M_PERTURB, 0x5a) == 1);
+    for (unsigned i = 0; i < FREE_NR; i++)
+        memset(held[i] = edge_alloc(SIZE), 0x77, SIZE);
+    for (unsigned i = 0; i < FREE_NR; i++)
+        free(held[i]);
+    for (unsigned i = 0; i < FREE_NR; i++)
+        kept += (held[i] = edge_alloc(SIZE))[SIZE - 1] == 0x77;
+    CHECK(kept > 0);
+    for (unsigned i = 0; i < FREE_NR; i++)
+        free(held[i]);
+}
+
+void edge_mallopt_threshold(size_t unused) {
+    (void)unused;
+    CHECK(mallopt(M_MMAP_THRESHOLD, 4096) == 1);
+    size_t before = mallinfo2().hblks;
+    void *p = edge_alloc(SIZE_RUN);
+    CHECK(mallinfo2().hblks == before);
+    free(p);
+}
+
 static void *tiers_thread(void *unused) {
     static const size_t sizes[] = {1, SIZE_SMALL, 1024, SIZE_MEDIUM, SIZE_RUN, SIZE_BIG};
 

@@ -5,7 +5,8 @@
 Looked at are inline code (`...`); links; and, everywhere, paths that begin with a folder of the tree, options and suites. A path may be given
 from the top of the tree or from src/ and may be a pattern (`tests/unit/*/`); what a build makes (build/...), absolute paths
 and names in capitals or angle brackets are not looked for. A function is `name()`, an identifier any lower-case word with an
-underscore or upper-case one of two words; both must be words of the tree's sources. QUARRY_X and x=y must be options.
+underscore or upper-case one of two words; both must be words of the tree's sources. QUARRY_X and x=y must be options. CONTRIBUTING.md
+counts its commands, README.md says how many there are, and the list of test suites there is that of the build.
 """
 import re
 
@@ -112,6 +113,28 @@ def check(tree, path, findings):
     return len(CODE.findall(bare))
 
 
+NUMBERS = "no one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+
+
+def suites_defined():
+    """What tests are filed under, by the first word of each `suite` in the builds."""
+    return {name for p in files("meson.build", under=["tests", "bench"]) for name in re.findall(r"suite:[^\n']*'(\w+)'", read(p))}
+
+
+def contributing_problems():
+    text, readme = read(ROOT / "CONTRIBUTING.md"), read(ROOT / "README.md")
+    head = re.search(r"^## (\w+) commands\n\n\|.*\n\|.*\n((?:\|.*\n)+)", text, re.M)
+    if not head:
+        return ["no table of commands under a heading that counts them"]
+    word = NUMBERS[len(head[2].splitlines())]
+    problems = [] if head[1].lower() == word else [f"the heading says {head[1]}, the table has {word}"]
+    if f"(CONTRIBUTING.md): {word} commands" not in readme:
+        problems.append(f"README.md does not say {word} commands")
+    named = re.search(r"one suite: ([\w, ]+) \|", text)
+    missing = suites_defined() ^ set(named[1].split(", ") if named else [])
+    return problems + [f"the suite {name} is only {'listed' if named and name in named[1].split(', ') else 'defined'}" for name in sorted(missing)]
+
+
 def main():
     findings = Findings()
     tree = Tree()
@@ -122,6 +145,8 @@ def main():
             pieces += check(tree, path, findings)
         else:
             findings.add(path, 1, "missing")
+    for problem in contributing_problems():
+        findings.add(ROOT / "CONTRIBUTING.md", 1, problem)
     findings.end(f"{len(paths)} documents with {pieces} pieces of code")
 
 

@@ -10,9 +10,13 @@
 
 /*
  * The library to preload: the one given, or, for NULL, the one called name in this tool's build (build_folder is from
- * the top of it) or among the installed ones. 0, or the exit status.
+ * the top of it) or among the installed ones. A path that LD_PRELOAD could not carry is given another name, by a link
+ * in /tmp. 0, or the exit status.
  */
 int lib_choose(const char *given, const char *build_folder, const char *name, char ret_lib[PATH_MAX]);
+
+/* Says what the file of the program, or of a script's interpreter, tells of preloading. (warn.c) */
+void program_warn(const char *name);
 
 /* Becomes the program; returns only when that fails, with the exit status. */
 int program_become(const char *lib, char **program);

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quarry run: finds the library, puts it first in LD_PRELOAD and becomes the program. Says beforehand what would make
- * that be of no effect: a statically linked program, or one that runs with more rights than its caller, for the dynamic
- * linker then ignores LD_PRELOAD. quarry record shares these steps (preload.h).
+ * quarry run: finds the library, puts it first in LD_PRELOAD and becomes the program, after warn.c has said what would
+ * make that be of no effect. quarry record shares these steps (preload.h).
  */
 #include "preload.h"
 
 #include "quarry.h"
 
-#include <elf.h>
+#include "base/types.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +61,36 @@ static bool lib_find(const char *build_folder, const char *name, char *path, siz
     return (size_t)snprintf(path, cap_bytes, "%s/%s", QUARRY_LIBDIR, name) < cap_bytes && access(path, R_OK) == 0;
 }
 
+/* The dynamic linker splits LD_PRELOAD at both, and knows no quoting. */
+#define SPLITTERS " :"
+
+/* A folder that nobody else may write to or has made. */
+static bool folder_of_ours(const char *path) {
+    struct stat st;
+    (void)mkdir(path, S_IRWXU);
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+/* Another name for the library, without what the linker would split at: a link that stays for the next time. It is
+ * made under a name of this process and moved to its place, so that it is whole whoever makes it at the same time. */
+static int lib_rename(char lib[PATH_MAX]) {
+    char folder[PATH_MAX], made[PATH_MAX], link[PATH_MAX];
+    u64 hash = 0xcbf29ce484222325u; /* FNV-1a: a name for each library */
+    for (const char *c = lib; *c != '\0'; c++)
+        hash = (hash ^ (u8)*c) * 0x100000001b3u;
+    snprintf(folder, sizeof(folder), "/tmp/quarry-%u", (unsigned)geteuid());
+    snprintf(link, sizeof(link), "/tmp/quarry-%u/%016llx.so", (unsigned)geteuid(), (unsigned long long)hash);
+    snprintf(made, sizeof(made), "/tmp/quarry-%u/%d", (unsigned)geteuid(), (int)getpid());
+    (void)unlink(made);
+    if (!folder_of_ours(folder) || symlink(lib, made) != 0 || rename(made, link) != 0) {
+        complain("LD_PRELOAD cannot carry the blank or colon in %s, and %s cannot hold a link to it", lib, folder);
+        return EXIT_CANNOT_RUN;
+    }
+    memcpy(lib, link, sizeof(link));
+    return 0;
+}
+
 int lib_choose(const char *given, const char *build_folder, const char *name, char ret_lib[PATH_MAX]) {
     char found[PATH_MAX];
     if (given == NULL && !lib_find(build_folder, name, found, sizeof(found))) {
@@ -72,59 +101,7 @@ int lib_choose(const char *given, const char *build_folder, const char *name, ch
         complain("%s: %s", given != NULL ? given : found, strerror(errno));
         return EXIT_NOT_FOUND;
     }
-    /* The dynamic linker splits LD_PRELOAD at both. */
-    if (strpbrk(ret_lib, " :") != NULL) {
-        complain("LD_PRELOAD cannot carry the blank or colon in %s", ret_lib);
-        return EXIT_CANNOT_RUN;
-    }
-    return 0;
-}
-
-/* Where execvp would find the program: false when nowhere, which execvp itself will report. */
-static bool program_find(const char *name, char *path, size_t cap_bytes) {
-    if (strchr(name, '/') != NULL)
-        return (size_t)snprintf(path, cap_bytes, "%s", name) < cap_bytes;
-    const char *dirs = getenv("PATH");
-    while (dirs != NULL && *dirs != '\0') {
-        size_t nr = strcspn(dirs, ":");
-        if ((size_t)snprintf(path, cap_bytes, "%.*s/%s", (int)nr, dirs, name) < cap_bytes && access(path, X_OK) == 0)
-            return true;
-        dirs += nr + (dirs[nr] == ':');
-    }
-    return false;
-}
-
-/* An ELF program that names no dynamic linker. False for all else, scripts included. */
-static bool elf_is_static(int fd) {
-    Elf64_Ehdr header;
-    Elf64_Phdr segment;
-    if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
-        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64)
-        return false;
-    for (unsigned i = 0; i < header.e_phnum; i++) {
-        off_t at = (off_t)(header.e_phoff + (Elf64_Off)i * header.e_phentsize);
-        if (pread(fd, &segment, sizeof(segment), at) != (ssize_t)sizeof(segment) || segment.p_type == PT_INTERP)
-            return false;
-    }
-    return true;
-}
-
-static bool file_gains_rights(const struct stat *st) {
-    return ((st->st_mode & S_ISUID) != 0 && st->st_uid != geteuid()) ||
-           ((st->st_mode & S_ISGID) != 0 && st->st_gid != getegid());
-}
-
-static void program_warn(const char *name) {
-    char path[PATH_MAX];
-    struct stat st;
-    int fd = program_find(name, path, sizeof(path)) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd < 0)
-        return;
-    if (elf_is_static(fd))
-        complain("%s is statically linked and will keep its own malloc", path);
-    if (fstat(fd, &st) == 0 && file_gains_rights(&st))
-        complain("%s runs with more rights than you have and will not load the library", path);
-    close(fd);
+    return strpbrk(ret_lib, SPLITTERS) == NULL ? 0 : lib_rename(ret_lib);
 }
 
 static void preload_set(const char *lib) {

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The start: what libc is told when it is ready, where the heap could not start then. On a pretend system. */
+#include "engine/start.h"
+
+#include "engine/engine.h"
+#include "fakes/fake.h"
+#include "rt/options.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+static unsigned registered_nr;
+static void (*prepare)(void), (*parent)(void), (*child)(void);
+
+/* In the place of libc's, which each program has a copy of. */
+int pthread_atfork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void)) {
+    registered_nr++;
+    prepare = before;
+    parent = in_parent;
+    child = in_child;
+    return 0;
+}
+
+static void counted(void) { setenv("QUARRY_STATS", "text", 1); }
+
+Test(start, registers_fork_handlers_without_starting) {
+    engine_libc_ready();
+    cr_expect_eq(registered_nr, 1u);
+    cr_expect_not(engine_started());
+}
+
+Test(start, counting_starts_at_once, .init = counted) {
+    engine_libc_ready();
+    cr_expect_eq(registered_nr, 1u);
+    cr_expect(engine_started());
+}
+
+/* No memory is to be had for a while; the heap starts with a later call, and then a fork must find its handlers. */
+Test(start, that_fails_leaves_the_fork_handlers_behind, .init = counted) {
+    fake_fail(FAKE_COMMIT, 1, 1000);
+    engine_libc_ready();
+    cr_expect_gt(fake_failed_nr(FAKE_COMMIT), 0u);
+    cr_expect_not(engine_started());
+    cr_assert_eq(registered_nr, 1u);
+    prepare(); /* a fork before the start */
+    parent();
+    fake_fail(FAKE_COMMIT, 0, 0);
+    void *p = engine_alloc_slow(100);
+    cr_assert_not_null(p);
+    cr_expect(engine_started());
+    prepare();
+    parent();
+    engine_free_slow(p);
+    prepare();
+    child();
+    p = engine_alloc_slow(100);
+    cr_expect_not_null(p, "in the child");
+    engine_free_slow(p);
+}
