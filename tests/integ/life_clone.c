@@ -2,9 +2,9 @@
 /*
  * Children of clone with CLONE_VM and without CLONE_VFORK: they allocate in our memory while we do, on our thread's own
  * thread-local area (`beside') or on one the program made up (`settls'), while threads are busy. The two cannot be told
- * apart by their thread pointer, so nobody may wait for what the other has, and nothing may be handed out twice. `first'
- * does it before anything was allocated, several times over, because a process starts once: both must be served at
- * once. `failed' makes calls that the kernel refuses, which may leave no id stopped.
+ * apart by their thread pointer, so nobody may wait for what the other has, and nothing may be handed out twice.
+ * `first' does it before anything was allocated, several times over, because a process starts once: both must be served
+ * at once. `failed' makes calls that the kernel refuses, which may leave no id stopped.
  *
  * Parent and child share errno where they share the thread pointer, so here nothing looks at it.
  */

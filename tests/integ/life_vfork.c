@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Children that share the parent's memory: vfork by both its names, and clone with CLONE_VM | CLONE_VFORK. They run with the parent
- * thread's TLS while the kernel treats them as another task, so a per-CPU scheme that trusts that TLS corrupts the heap
- * of the busy siblings. The children allocate and free in the parent's heap; every object is stamped; the
- * parent goes on with what its children left.
+ * Children that share the parent's memory: vfork by both its names, and clone with CLONE_VM | CLONE_VFORK. They run
+ * with the parent thread's TLS while the kernel treats them as another task, so a per-CPU scheme that trusts that TLS
+ * corrupts the heap of the busy siblings. The children allocate and free in the parent's heap; every object is stamped;
+ * the parent goes on with what its children left.
  */
 #include "check.h"
 #include "oracle.h"

@@ -27,7 +27,7 @@ struct floor floor_take(void);
 
 /*
  * Fails unless live bytes and regions are exactly what they were. No more slabs and mappings, and no more memory, but
- * for what free objects in the same number of magazines may differ by.
+ * for what free objects in the same number of magazines may differ by. In the hardened mode, of mappings alone.
  */
 void floor_check(const struct floor *before);
 
