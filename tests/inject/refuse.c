@@ -12,10 +12,8 @@
  * The oracle of each trial:
  *   - what objects hold is what was written, through reallocation, fork and refusal;
  *   - NULL comes with ENOMEM, and only where memory really is out: while mmap or mprotect is refused for good or twice
- *     in a row, or under the workload's own RLIMIT_AS. Of a pair, only from the very call that met a refusal: the next
- *     one is served;
- *   - service resumes when memory does: as soon as nothing is refused any more, before anything is trimmed, every tier
- *     serves again;
+ *     in a row, or under the workload's own RLIMIT_AS; of a pair only in an answer that met a refusal;
+ *   - service resumes when memory does: once nothing is refused, and before anything is trimmed, every tier serves;
  *   - afterwards, when all is freed: the accounts are where they were, used is the sum of what is backed, no region is
  *     left, address space is not lost, and everything works again.
  *
@@ -131,8 +129,7 @@ static bool rule_ends(void) { return refusal.many <= INJECT_CALLS_MAX && rule->b
 static bool refusing, squeezed; /* memory is out by the rule, or by the workload's own limit */
 static unsigned denied_seen;    /* of the rule's refusals, those before the latest answer */
 
-/* Whether the answer just given may be NULL; asked once for each. A rule that comes to an end excuses no answer but
- * those in which it refused something. */
+/* Whether the answer just given may be NULL; asked once for each. A rule that ends excuses those it touched alone. */
 static bool may_be_null(void) {
     unsigned denied = rule->denied;
     bool met = denied != denied_seen;
@@ -335,9 +332,6 @@ static bool area_granted(const void *p) {
     return p != NULL;
 }
 
-/* Without mremap it cannot move. */
-static bool area_resized(const void *p) { return refusal.kind->nr == SYS_mremap ? p != NULL : area_granted(p); }
-
 static void area_work(unsigned flags) {
     static const size_t sizes[] = {5 * MIB, 4 * MIB, 5 * MIB, 9 * MIB, 9 * MIB + 4096, 3 * MIB};
     size_t size = 3 * MIB;
@@ -348,7 +342,8 @@ static void area_work(unsigned flags) {
         pages_stamp((unsigned char *)p, size);
         char *q = area_resize(p, sizes[i]);
         size_t kept = sizes[i] < size ? sizes[i] : size;
-        if (!area_resized(q))
+        /* Without mremap it cannot move. */
+        if (refusal.kind->nr == SYS_mremap ? q == NULL : !area_granted(q))
             q = p, kept = size;
         else
             size = sizes[i];
