@@ -86,7 +86,8 @@ void engine_exit_audit(void);
 int engine_vfork_enter(void);
 void engine_vfork_leave(int id);
 /* A task was made that shares both our memory and a running thread's TLS (clone with CLONE_VM, without CLONE_SETTLS or
- * CLONE_VFORK): per-CPU magazines are switched off for good, every thread uses the locked ones. */
+ * CLONE_VFORK): per-CPU magazines are switched off for good, every thread uses the locked ones. The engine is started.
+ */
 void engine_percpu_off(void);
 
 /* From now on no allocation is served by the fast path. */

@@ -120,5 +120,12 @@ void engine_libc_ready(void) {
 /* Before the start there is no magazine anybody could use at the same time. */
 int engine_vfork_enter(void) { return engine_started() ? mag_vfork_enter() : -1; }
 void engine_vfork_leave(int id) { mag_vfork_leave(id); }
-void engine_percpu_off(void) { mag_percpu_off(); }
+
+/* Whoever asks is about to have a twin with its thread pointer, and the start lock could not tell the two apart: the
+ * second would get NULL, as a handler does. Where there is no memory to start with there is none for the twin either.
+ */
+void engine_percpu_off(void) {
+    (void)engine_ready();
+    mag_percpu_off();
+}
 void engine_divert_allocs(void) { mag_divert_allocs(); }

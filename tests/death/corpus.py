@@ -11,6 +11,7 @@ it is found in every form, in each of the runs; how many forms are found by an a
 import argparse
 import glob
 import os
+import re
 import signal
 import sys
 
@@ -50,6 +51,31 @@ EXPECTED = {
     # A freed mapping is kept for reuse only where the program showed that it reuses.
     "write-after-free-large": {"default": SEGV, "guard": SEGV, "hardened": USED},
 }
+# corpus.c
+SMALL, BESIDE, LARGE, PAGE = 56, 16, 4 << 20, 4096
+SMALL_CLASSES = {"default": {"64"}, "guard": {"56"}, "hardened": {"56", "64"}}
+LARGE_CLASSES = dict.fromkeys(MODES, {"-", str(LARGE), str(LARGE + PAGE)})
+NO_CLASS = dict.fromkeys(MODES, {"-"})
+HERE, INSIDE, FAR_INSIDE = range(1), range(BESIDE, BESIDE + 1), range(LARGE // 2, LARGE // 2 + 1)
+# Where the pointer of the report lies from the victim; the class named; the function that commits it, and the one that freed the victim before.
+PLACES = {
+    "double-free": (HERE, SMALL_CLASSES, "free_it", "free_it"),
+    "double-free-large": (HERE, LARGE_CLASSES, "free_it", "free_it"),
+    "interior-free": (INSIDE, SMALL_CLASSES, "free_inside", None),
+    "interior-free-large": (FAR_INSIDE, LARGE_CLASSES, "free_far_inside", None),
+    "stack-free": (HERE, NO_CLASS, "free_it", None),
+    "global-free": (HERE, NO_CLASS, "free_it", None),
+    "wild-free": (HERE, NO_CLASS, "free_it", None),
+    "realloc-freed": (HERE, SMALL_CLASSES, "realloc_it", "free_it"),
+    "realloc-wild": (HERE, NO_CLASS, "realloc_it", None),
+    "sized-free": (HERE, SMALL_CLASSES, "free_sized_wrong", None),
+    "aligned-free": (HERE, SMALL_CLASSES, "free_aligned_wrong", None),
+    "overflow-large": (range(LARGE, LARGE + 2 * PAGE), LARGE_CLASSES, "write_far_behind", None),
+    "overflow": (range(SMALL, SMALL + BESIDE), SMALL_CLASSES, "write_behind", None),
+    "underflow": (range(-BESIDE, 0), SMALL_CLASSES, "write_before", None),
+    "write-after-free": (range(BESIDE), SMALL_CLASSES, "write_inside", "free_it"),
+    "write-after-free-large": (range(LARGE // 2, LARGE // 2 + BESIDE), LARGE_CLASSES, "write_far_inside", "free_it"),
+}
 TIMEOUT_S = 60
 
 
@@ -77,14 +103,62 @@ def judge(out, expected):
     return next((f"not of the report: {more!r}" for more in lines[1:] if not more.startswith("quarry:   ")), None)
 
 
+def stacks_of(lines):
+    """The functions of each stack of a report, by its headline."""
+    stacks, frames = {}, None
+    for line in lines:
+        head = re.fullmatch(r"quarry:   ((?:found|allocated|freed) by (?:this|another) thread):", line)
+        frame = re.match(r"quarry:     (\w+)\+", line)
+        if head:
+            frames = stacks.setdefault(head[1], [])
+        elif frame and frames is not None:
+            frames.append(frame[1])
+    return stacks
+
+
+def judge_stacks(crime, form, report_id, lines):
+    """The stacks of a guarded object; what was written beside it is found when somebody frees it."""
+    _, _, committed, freed = PLACES[crime]
+    later = report_id == "Q12"
+    whose = "another" if form == "thread" and not later else "this"
+    wanted = {"found by this thread": "crime_free" if later else committed, f"allocated by {whose} thread": "victim_small"}
+    if freed:
+        wanted[f"freed by {whose} thread"] = freed
+    stacks = stacks_of(lines)
+    if set(stacks) != set(wanted):
+        return f"stacks {sorted(stacks)} instead of {sorted(wanted)}"
+    return next((f"{name} is not among {stacks[head]}, {head}" for head, name in wanted.items() if name not in stacks[head]), None)
+
+
+def judge_place(out, crime, mode, form):
+    """Whether the report is of this victim: its address, its class and, where it is guarded, who had it when."""
+    lines = out.stderr.splitlines() or [""]
+    line = driver.MISUSE_LINE.fullmatch(lines[0])
+    if not line:
+        return None
+    offsets, classes, _, _ = PLACES[crime]
+    victims = re.findall(r"^victim 0x([0-9a-f]+)$", out.stdout, re.M)
+    if len(victims) != 1:
+        return f"{len(victims)} victims are named"
+    offset = int(line["pointer"], 16) - int(victims[0], 16)
+    if offset not in offsets:
+        return f"the pointer is {offset} bytes from the victim"
+    if line["class"] not in classes[mode]:
+        return f"class {line['class']} instead of {' or '.join(sorted(classes[mode]))}"
+    guarded = mode == "guard" and classes is SMALL_CLASSES and line["id"] not in SIZE + ALIGN
+    if guarded and line["slab"] != "guarded":
+        return "the victim was not guarded"
+    return judge_stacks(crime, form, line["id"], lines) if guarded else None
+
+
 def test(mode, library, program):
     report = driver.Report()
     named = driver.run_child([program], driver.child_env([], {}), TIMEOUT_S).stdout.split()
-    report.line(set(named) == set(EXPECTED), "the program's crimes are those expected")
+    report.line(set(named) == set(EXPECTED) == set(PLACES), "the program's crimes are those expected")
     for crime in named:
         for form in FORMS:
             out = run([library], program, crime, form, MODES[mode])
-            wrong = judge(out, EXPECTED[crime][mode])
+            wrong = judge(out, EXPECTED[crime][mode]) or judge_place(out, crime, mode, form)
             report.line(wrong is None, f"{crime} {form}")
             if wrong is not None:
                 report.explain(wrong)

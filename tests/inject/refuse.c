@@ -12,9 +12,10 @@
  * The oracle of each trial:
  *   - what objects hold is what was written, through reallocation, fork and refusal;
  *   - NULL comes with ENOMEM, and only where memory really is out: while mmap or mprotect is refused for good or twice
- * in a row, or under the workload's own RLIMIT_AS;
- *   - afterwards, when nothing is refused any more and all is freed: the accounts are where they were, used is the sum
- *     of what is backed, no region is left, address space is not lost, and everything works again.
+ *     in a row, or under the workload's own RLIMIT_AS; of a pair only in an answer that met a refusal;
+ *   - service resumes when memory does: once nothing is refused, and before anything is trimmed, every tier serves;
+ *   - afterwards, when all is freed: the accounts are where they were, used is the sum of what is backed, no region is
+ *     left, address space is not lost, and everything works again.
  *
  * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
  *        refuse pairs CALL FIRST STEP   pairs from the first call on, at each STEP-th, with each error: the soak's
@@ -116,18 +117,34 @@ static struct refusal {
     unsigned first, many;
 } refusal;
 
+/* Another call that fails besides, each so many times. */
+static const struct kind *beside;
+static unsigned beside_every;
+
 static struct inject *rule;
 static size_t (*spare_bytes)(void);
+/* Whether its refusals come to an end by themselves, as those of a pair do. */
+static bool rule_ends(void) { return refusal.many <= INJECT_CALLS_MAX && rule->beside_every == 0; }
+
 static bool refusing, squeezed; /* memory is out by the rule, or by the workload's own limit */
-static bool may_be_null(void) { return refusing || squeezed; }
+static unsigned denied_seen;    /* of the rule's refusals, those before the latest answer */
+
+/* Whether the answer just given may be NULL; asked once for each. A rule that ends excuses those it touched alone. */
+static bool may_be_null(void) {
+    unsigned denied = rule->denied;
+    bool met = denied != denied_seen;
+    denied_seen = denied;
+    return squeezed || (refusing && (met || !rule_ends()));
+}
 
 /* --- objects --- */
 
 static bool granted(const void *p) {
+    bool excused = may_be_null();
     if (p != NULL)
         return true;
     CHECK_MSG(errno == ENOMEM, "NULL with errno %d", errno);
-    CHECK_MSG(may_be_null(), "refused although there was memory to be had");
+    CHECK_MSG(excused, "refused although there was memory to be had");
     return false;
 }
 
@@ -178,9 +195,13 @@ static void work_mixed(uint64_t seed) {
     static struct pool pool;
     pool_init(&pool, seed, seed, 0);
     pool.enomem = POOL_ENOMEM_COUNTED;
-    pool_steps(&pool, POOL_STEPS);
+    for (unsigned i = 0; i < POOL_STEPS; i++) {
+        unsigned long refused_nr = pool.enomem_nr;
+        pool_step(&pool);
+        CHECK_MSG(may_be_null() || pool.enomem_nr == refused_nr, "step %u refused although there was memory to be had",
+                  i);
+    }
     pool_drain(&pool);
-    CHECK_MSG(pool.enomem_nr == 0 || may_be_null(), "%lu refused although there was memory to be had", pool.enomem_nr);
 }
 
 /* Runs of granules, more than may stay free. */
@@ -306,8 +327,8 @@ static void work_many(void) {
 }
 
 /* The kernel API says NULL without errno. */
-static bool area_granted(const void *p, bool may_fail) {
-    CHECK_MSG(p != NULL || may_fail, "an area refused although there was memory to be had");
+static bool area_granted(const void *p) {
+    CHECK_MSG(may_be_null() || p != NULL, "an area refused although there was memory to be had");
     return p != NULL;
 }
 
@@ -315,14 +336,14 @@ static void area_work(unsigned flags) {
     static const size_t sizes[] = {5 * MIB, 4 * MIB, 5 * MIB, 9 * MIB, 9 * MIB + 4096, 3 * MIB};
     size_t size = 3 * MIB;
     char *p = area_alloc(size, 4096, flags, AREA_ANY_NODE, NULL);
-    if (!area_granted(p, may_be_null()))
+    if (!area_granted(p))
         return;
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         pages_stamp((unsigned char *)p, size);
         char *q = area_resize(p, sizes[i]);
         size_t kept = sizes[i] < size ? sizes[i] : size;
         /* Without mremap it cannot move. */
-        if (!area_granted(q, may_be_null() || refusal.kind->nr == SYS_mremap))
+        if (refusal.kind->nr == SYS_mremap ? q == NULL : !area_granted(q))
             q = p, kept = size;
         else
             size = sizes[i];
@@ -335,9 +356,10 @@ static void area_work(unsigned flags) {
 /* Areas of the kernel API, which live in the same tier; one in the way of the other's growth. */
 static void work_areas(void) {
     char *p = area_alloc(MIB, 2 * MIB, 0, AREA_ANY_NODE, NULL);
+    bool held = area_granted(p);
     area_work(0);
     area_work(AREA_HUGE);
-    if (area_granted(p, may_be_null()))
+    if (held)
         area_free(p);
 }
 
@@ -392,6 +414,15 @@ static void work(void) {
     (void)malloc_trim(0);
 }
 
+/* Each tier once more; who calls it knows that there is memory, and nothing is NULL. */
+static void work_served(void) {
+    work_mixed(3);
+    work_runs();
+    work_large();
+    work_resize();
+    area_work(0);
+}
+
 /* --- the books --- */
 
 static uint64_t figure(const char *name) {
@@ -425,9 +456,6 @@ static void books_check(const struct books *before) {
 
 /* --- trials --- */
 
-static const struct kind *beside;
-static unsigned beside_every;
-
 /* From now on. Where a call for memory fails for good or twice in a row, or one of another kind does besides, there may
  * be none. */
 static void rule_apply(void) {
@@ -439,7 +467,7 @@ static void rule_apply(void) {
 
 static void rule_set(void) {
     rule_apply();
-    rule->calls = rule->denied = 0;
+    rule->calls = rule->denied = denied_seen = 0;
     if (beside != NULL) {
         rule->beside_calls = 0;
         rule->beside_nr = beside->nr;
@@ -478,6 +506,7 @@ static void run_judged(void (*before)(unsigned call)) {
     rule->before = NULL;
     rule->first = rule->beside_every = 0;
     refusing = false;
+    work_served(); /* before anything is tidied up: service resumes by itself */
     (void)malloc_trim(0);
     books_check(&books);
     space_check();
@@ -544,7 +573,7 @@ static bool branch_begin(unsigned call, unsigned many, int error) {
         snprintf(repeat, sizeof(repeat), "refuse %s %d %u %u", refusal.kind->name, error, call, many);
         check_repeat_set(repeat);
         rule->before = NULL;
-        rule->denied = 0;
+        rule->denied = denied_seen = 0;
         rule_apply();
         return true;
     }
@@ -682,6 +711,7 @@ static void contend_judge(int error) {
 static void start_judge(const struct kind *kind) {
     errno = 0;
     void *p = malloc(100);
+    refusal = (struct refusal){kind, rule->error, rule->first, rule->many};
     refusing = (kind->memory && rule->many > 1) || rule->beside_every != 0;
     sites_take();
     if (!granted(p)) {

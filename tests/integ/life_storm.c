@@ -2,9 +2,11 @@
 /*
  * 64 threads allocate; four of them fork besides, some dozens of children or, with SOAK, 10,000. A child allocates and
  * leaves at once, executes this program again, or leaves by exit() with its handlers. Each ends well or the test fails;
- * one that hangs is ended by its alarm.
+ * one that hangs is ended by its alarm. After the first half everything is freed, and after the second again: in
+ * between nothing is lost, and memory is flat.
  */
 #include "check.h"
+#include "floor.h"
 #include "oracle.h"
 #include "workers.h"
 
@@ -79,19 +81,27 @@ static int executed_main(void) {
     return CHILD_STATUS;
 }
 
-int main(int argc, char **argv) {
+static void storm(uint64_t seed) {
     pthread_t forkers[FORKERS];
-    if (argc == 2 && strcmp(argv[1], "--child") == 0)
-        return executed_main();
-    self_path = argv[0];
-    children_each = (getenv("SOAK") != NULL ? CHILDREN_SOAK : CHILDREN_USUAL) / FORKERS;
-    workers_start(WORKERS, 11, SIZE_LIMIT, POOL_ENOMEM_FATAL);
+    workers_start(WORKERS, seed, SIZE_LIMIT, POOL_ENOMEM_FATAL);
     for (size_t i = 0; i < FORKERS; i++) {
-        pool_init(&pools[i], 11, i, SIZE_LIMIT);
+        pool_init(&pools[i], seed, i, SIZE_LIMIT);
         CHECK(pthread_create(&forkers[i], NULL, forker_run, &pools[i]) == 0);
     }
     for (size_t i = 0; i < FORKERS; i++)
         CHECK(pthread_join(forkers[i], NULL) == 0);
     workers_stop();
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--child") == 0)
+        return executed_main();
+    self_path = argv[0];
+    children_each = (getenv("SOAK") != NULL ? CHILDREN_SOAK : CHILDREN_USUAL) / FORKERS / 2;
+    floor_threads(WORKERS + FORKERS);
+    storm(11);
+    struct floor before = floor_take();
+    storm(12);
+    floor_check(&before);
     return 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Children that share the parent's memory: vfork, and clone with CLONE_VM | CLONE_VFORK. They run with the parent
- * thread's TLS while the kernel treats them as another task, so a per-CPU scheme that trusts that TLS corrupts the heap
- * of the busy siblings. The children allocate and free in the parent's heap; every object is stamped; the
- * parent goes on with what its children left.
+ * Children that share the parent's memory: vfork by both its names, and clone with CLONE_VM | CLONE_VFORK. They run
+ * with the parent thread's TLS while the kernel treats them as another task, so a per-CPU scheme that trusts that TLS
+ * corrupts the heap of the busy siblings. The children allocate and free in the parent's heap; every object is stamped;
+ * the parent goes on with what its children left.
  */
 #include "check.h"
 #include "oracle.h"
@@ -40,6 +40,20 @@ static __attribute__((noinline)) void vfork_round(struct pool *pool) {
     child_wait(child);
 }
 
+/* libc's other name for it, which old programs were linked to. */
+extern pid_t vfork_by_old_name(void) __asm__("__vfork") __attribute__((returns_twice));
+
+static __attribute__((noinline)) void old_vfork_round(struct pool *pool) {
+    pid_t child = vfork_by_old_name();
+
+    CHECK(child >= 0);
+    if (child == 0) {
+        pool_steps(pool, CHILD_STEPS);
+        _exit(0);
+    }
+    child_wait(child);
+}
+
 static int clone_child(void *pool) {
     pool_steps(pool, CHILD_STEPS);
     return 0;
@@ -59,8 +73,10 @@ static void *spawner_run(void *argument) {
     CHECK(stack != MAP_FAILED);
     for (int round = 0; round < ROUNDS; round++) {
         pool_steps(pool, 50);
-        if (round % 2)
+        if (round % 3 == 0)
             vfork_round(pool);
+        else if (round % 3 == 1)
+            old_vfork_round(pool);
         else
             clone_round(pool, stack);
     }

@@ -2,10 +2,12 @@
 /*
  * Randomised stress of the preloaded allocator: many more threads than CPUs work on pools of stamped objects
  * (support/oracle.h) and hand objects to each other through shared mailboxes, while signal handlers, CPU migrations and
- * forks interrupt them on request. Owns the threads and the disturbances; the oracle finds the faults. The seed and the
- * command that repeats the run are printed first. Called by the driver, or by hand with --help.
+ * forks interrupt them on request. Owns the threads and the disturbances; the oracle finds the faults, and the figures
+ * of before and after (support/floor.h) what was lost. The seed and the command that repeats the run are printed first.
+ * Called by the driver, or by hand with --help.
  */
 #include "check.h"
+#include "floor.h"
 #include "options.h"
 #include "oracle.h"
 #include "proc.h"
@@ -176,12 +178,12 @@ static bool disturbed_enough(void) {
     return (!options.signals || atomic_load(&signals_nr) > 0) && (!options.affinity || atomic_load(&hops_nr) > 0);
 }
 
-static void time_pass(void) {
+static void time_pass(uint64_t seed, uint64_t ms) {
     static struct pool pool;
     struct timespec pause = {0, FORK_EVERY_NS};
-    uint64_t end_ms = now_ms() + options.seconds * 1000;
+    uint64_t end_ms = now_ms() + ms;
 
-    pool_init(&pool, options.seed, THREADS_LIMIT, 100000);
+    pool_init(&pool, seed, THREADS_LIMIT, 100000);
     do {
         nanosleep(&pause, NULL);
         pool_steps(&pool, STEPS_PER_TURN);
@@ -191,28 +193,40 @@ static void time_pass(void) {
     pool_drain(&pool);
 }
 
-static void workers_run(void) {
-    struct sigaction action = {.sa_handler = on_timer, .sa_flags = SA_RESTART};
-
-    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-    CHECK(sched_getaffinity(0, sizeof allowed_cpus, &allowed_cpus) == 0);
+/* In the end everything is freed. */
+static void workers_run(uint64_t seed, uint64_t ms) {
+    atomic_store(&stopping, 0);
     for (size_t i = 0; i < options.thread_nr; i++) {
-        pool_init(&workers[i].pool, options.seed, i, 0);
-        pool_init(&workers[i].handler_pool, options.seed, 1000 + i, HANDLER_SIZE_LIMIT);
+        pool_init(&workers[i].pool, seed, i, 0);
+        pool_init(&workers[i].handler_pool, seed, 1000 + i, HANDLER_SIZE_LIMIT);
         CHECK(pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]) == 0);
     }
-    time_pass();
+    time_pass(seed, ms);
     atomic_store(&stopping, 1);
     for (size_t i = 0; i < options.thread_nr; i++)
         CHECK(pthread_join(workers[i].thread, NULL) == 0);
+    for (size_t i = 0; i < MAILBOXES; i++)
+        parcel_open(&workers[0], atomic_exchange(&mailboxes[i], NULL));
 }
 
-/* Everything was freed: what was sent was received, and each disturbance asked for took place. */
+/* Twice, so that there is something to compare with; the first part is short. */
+static void storm_run(void) {
+    struct sigaction action = {.sa_handler = on_timer, .sa_flags = SA_RESTART};
+    uint64_t ms = options.seconds * 1000;
+
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    CHECK(sched_getaffinity(0, sizeof allowed_cpus, &allowed_cpus) == 0);
+    floor_threads(options.thread_nr);
+    workers_run(options.seed + 1, ms / 4);
+    struct floor before = floor_take();
+    workers_run(options.seed, ms - ms / 4);
+    floor_check(&before);
+}
+
+/* What was sent was received, and each disturbance asked for took place. */
 static void balance_check(void) {
     unsigned long steps_nr = 0, sent_nr = 0, received_nr = 0;
 
-    for (size_t i = 0; i < MAILBOXES; i++)
-        parcel_open(&workers[0], atomic_exchange(&mailboxes[i], NULL));
     for (size_t i = 0; i < options.thread_nr; i++) {
         steps_nr += workers[i].pool.steps_nr;
         sent_nr += workers[i].sent_nr;
@@ -231,7 +245,7 @@ static void balance_check(void) {
 int main(int argc, char **argv) {
     options = options_parse(argc, argv, THREADS_LIMIT);
     options_print(&options, argv[0]);
-    workers_run();
+    storm_run();
     balance_check();
     return 0;
 }

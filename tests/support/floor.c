@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See floor.h.
+ */
+#include "floor.h"
+
+#include "check.h"
+#include "proc.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum {
+    THREADS_LIMIT = 300,
+    STACK_BYTES = 128 << 10, /* libc keeps 40 MiB of them */
+    /* Magazines are never unmapped, and which of their pages were touched is chance. */
+    RESIDENT_SLACK_BYTES = 2 << 20,
+    MAPPINGS_SLACK = 32,
+};
+
+static pthread_barrier_t everybody;
+
+static void *thread_run(void *nothing) {
+    (void)pthread_barrier_wait(&everybody);
+    return nothing;
+}
+
+void floor_threads(size_t thread_nr) {
+    pthread_t threads[THREADS_LIMIT];
+    pthread_attr_t small;
+    CHECK(thread_nr <= THREADS_LIMIT);
+    CHECK(pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, STACK_BYTES) == 0);
+    CHECK(pthread_setattr_default_np(&small) == 0);
+    CHECK(pthread_barrier_init(&everybody, NULL, (unsigned)thread_nr) == 0);
+    for (size_t i = 0; i < thread_nr; i++)
+        CHECK(pthread_create(&threads[i], NULL, thread_run, NULL) == 0);
+    for (size_t i = 0; i < thread_nr; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static uint64_t figure(const char *name) {
+    static int (*stat_read)(const char *name, uint64_t *ret_value);
+    uint64_t value;
+    if (stat_read == NULL)
+        symbol_get("quarry_stat", &stat_read);
+    CHECK_MSG(stat_read != NULL, "not on this library");
+    CHECK(stat_read(name, &value) == 0);
+    return value;
+}
+
+struct floor floor_take(void) {
+    (void)malloc_trim(0);
+    return (struct floor){figure("live_bytes"), figure("slabs"), figure("big_regions"),
+                          figure("heap_resident_bytes") + figure("meta_resident_bytes"), proc_mapping_nr()};
+}
+
+void floor_check(const struct floor *before) {
+    struct floor now = floor_take();
+    CHECK_MSG(now.mappings <= before->mappings + MAPPINGS_SLACK, "%zu mappings, %zu before", now.mappings,
+              before->mappings);
+    if (getenv("QUARRY_HARDEN") != NULL)
+        return; /* what is kept back counts as live, and how much that is at one moment is chance */
+    CHECK_MSG(now.live_bytes == before->live_bytes, "%llu bytes are live, %llu were before",
+              (unsigned long long)now.live_bytes, (unsigned long long)before->live_bytes);
+    CHECK_MSG(now.big_regions == before->big_regions, "%llu regions are left, %llu were before",
+              (unsigned long long)now.big_regions, (unsigned long long)before->big_regions);
+    CHECK_MSG(now.slabs <= before->slabs, "%llu slabs are left, %llu were before", (unsigned long long)now.slabs,
+              (unsigned long long)before->slabs);
+    CHECK_MSG(now.resident_bytes <= before->resident_bytes + RESIDENT_SLACK_BYTES,
+              "%llu KiB are resident, %llu were before", (unsigned long long)now.resident_bytes >> 10,
+              (unsigned long long)before->resident_bytes >> 10);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a process is left with when everything is given back, before a storm and after it: nothing may be lost, and
+ * memory is flat. Owns the reading and the bounds. Called by the storms of tests/integ and tests/stress on the
+ * preloaded library.
+ */
+#ifndef QUARRY_TESTS_FLOOR_H
+#define QUARRY_TESTS_FLOOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct floor {
+    uint64_t live_bytes, slabs, big_regions, resident_bytes; /* the allocator's own figures */
+    size_t mappings;
+};
+
+/*
+ * Called once before the first floor: so many threads live at the same time and end, so that what libc keeps for
+ * threads that have ended (a record of each on the heap, with its stack) is there before and after. Stacks are made
+ * small, else libc keeps a few only.
+ */
+void floor_threads(size_t thread_nr);
+
+/* Everything the caller allocated must be freed, or the same be held before and after. Not while other threads run. */
+struct floor floor_take(void);
+
+/*
+ * Fails unless live bytes and regions are exactly what they were. No more slabs and mappings, and no more memory, but
+ * for what free objects in the same number of magazines may differ by. In the hardened mode, of mappings alone.
+ */
+void floor_check(const struct floor *before);
+
+#endif
