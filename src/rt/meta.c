@@ -20,6 +20,8 @@ enum {
     LIMIT_POOL_SHIFT = 4,
 };
 
+/* Of the largest page, so that it is the same everywhere. */
+#define FENCE_BYTES (64 * KIB)
 #define POOL_RESERVE_BYTES (4 * GIB)
 #define POOL_RESERVE_MIN (2 * MIB)
 #define POOL_STEP_BYTES (1 * MIB)
@@ -38,17 +40,17 @@ static size_t chunk_tab_bytes(unsigned va_bits) {
 
 /* One attempt with a page map for 2^va_bits of address space and a pool of pool_bytes. */
 static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
-    size_t map = map_bytes(va_bits), tab = chunk_tab_bytes(va_bits);
-    char *p = sys_vm_reserve_readable(map + tab + pool_bytes);
-    if (p == NULL)
+    size_t map = map_bytes(va_bits), tab = chunk_tab_bytes(va_bits), all = map + tab + pool_bytes + 2 * FENCE_BYTES;
+    char *fence = sys_vm_reserve(all, sys_page_bytes()), *p = fence + FENCE_BYTES;
+    if (fence == NULL)
         return -1;
     /* Records are few and far between: where hugepages come unasked, the first write would bring 2 MiB, and all of it
      * to the node that the process begins on. The map has none before it is writable for 16 GiB of address space in a
      * row, and may have them then. */
-    (void)sys_vm_nohuge(p + map, tab + pool_bytes);
+    (void)sys_vm_nohuge(p + map, tab + pool_bytes + FENCE_BYTES);
     size_t first = tab + MIN(POOL_STEP_BYTES, pool_bytes);
-    if (sys_vm_commit(p + map, first) != 0) {
-        (void)sys_vm_release(p, map + tab + pool_bytes);
+    if (sys_vm_read_only(p, map) != 0 || sys_vm_commit(p + map, first) != 0) {
+        (void)sys_vm_release(fence, all);
         return -1;
     }
     rt_meta.map = (u16 *)(void *)p;

@@ -5,7 +5,9 @@
  * lock-free reader may look at one that was freed meanwhile, finds a stale value, and fails its compare-and-swap.
  * Called by page/, slab/ and mag/.
  *
- *   | page map, 2 bytes a granule, read-only until used | chunk table, 4 bytes a chunk | pool ------> |
+ *   | fence | page map, 2 bytes a granule, read-only until used | chunk table, 4 bytes a chunk | pool ------> | fence |
+ *
+ * Fences have no access, nor has the pool where it is not used yet: what runs over from a mapping beside it ends there.
  */
 #ifndef QUARRY_RT_META_H
 #define QUARRY_RT_META_H

@@ -31,10 +31,11 @@ int sys_vm_populate(void *addr, size_t bytes);
 void *sys_vm_reserve_low(size_t bytes, size_t align);
 /* Address space at addr, of which page alignment is asked. -EEXIST: some of it is taken; else 0 or -errno. */
 int sys_vm_reserve_at(void *addr, size_t bytes);
-/* The same as sys_vm_reserve, reading as zeros. */
-void *sys_vm_reserve_readable(size_t bytes);
 /* Make reserved memory writable; it reads as zeros. -ENOMEM when the commit limit is reached. */
 int sys_vm_commit(void *addr, size_t bytes);
+/* Make reserved memory readable and no more, or close written memory against writing; contents stay. Not charged to the
+ * commit limit. */
+int sys_vm_read_only(void *addr, size_t bytes);
 /* Take access away again, for guard pages; contents are dropped. */
 int sys_vm_guard(void *addr, size_t bytes);
 /* Give the memory back and keep the address space; it reads as zeros again. On failure contents are intact. */

@@ -29,8 +29,8 @@ size_t sys_page_bytes(void) {
     return bytes;
 }
 
-static ALWAYS_INLINE void *vm_map(void *hint, size_t bytes, int prot) {
-    long ret = SYS6(SYS_mmap, hint, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+static ALWAYS_INLINE void *vm_map(size_t bytes) {
+    long ret = SYS6(SYS_mmap, NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
 }
 
@@ -47,11 +47,11 @@ static void vm_cut(char *from, char *to) {
 void *sys_vm_reserve(size_t bytes, size_t align) {
     if (bytes + align < bytes)
         return NULL;
-    char *p = vm_map(NULL, bytes, PROT_NONE);
+    char *p = vm_map(bytes);
     if (p == NULL || ((uintptr_t)p & (align - 1)) == 0 || align <= sys_page_bytes())
         return p;
     vm_cut(p, p + bytes);
-    char *wide = vm_map(NULL, bytes + align, PROT_NONE);
+    char *wide = vm_map(bytes + align);
     if (wide == NULL)
         return NULL;
     p = (char *)round_up((uintptr_t)wide, align);
@@ -87,8 +87,6 @@ void *sys_vm_reserve_low(size_t bytes, size_t align) {
     return NULL;
 }
 
-void *sys_vm_reserve_readable(size_t bytes) { return vm_map(NULL, bytes, PROT_READ); }
-
 /* Not MAP_NORESERVE: the pool's pages are to be set aside, or none. */
 void *sys_vm_hugetlb(size_t bytes) {
     enum { HUGE_BITS_SHIFT = 26 }; /* MAP_HUGE_SHIFT is not in every C library's headers. */
@@ -103,6 +101,8 @@ int sys_vm_populate(void *addr, size_t bytes) {
 }
 
 int sys_vm_commit(void *addr, size_t bytes) { return (int)SYS3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE); }
+
+int sys_vm_read_only(void *addr, size_t bytes) { return (int)SYS3(SYS_mprotect, addr, bytes, PROT_READ); }
 
 int sys_vm_guard(void *addr, size_t bytes) {
     int err = sys_vm_purge(addr, bytes);

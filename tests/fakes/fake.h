@@ -11,7 +11,7 @@
 
 enum fake_call {
     FAKE_RESERVE,
-    FAKE_RESERVE_READABLE,
+    FAKE_READ_ONLY,
     FAKE_COMMIT,
     FAKE_GUARD,
     FAKE_PURGE,

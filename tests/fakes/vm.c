@@ -10,21 +10,11 @@
 #include <unistd.h>
 
 static const char *const names[FAKE_CALLS_NR] = {
-    [FAKE_RESERVE] = "reserve",
-    [FAKE_RESERVE_READABLE] = "reserve readable",
-    [FAKE_COMMIT] = "commit",
-    [FAKE_GUARD] = "guard",
-    [FAKE_PURGE] = "purge",
-    [FAKE_RELEASE] = "release",
-    [FAKE_HUGE] = "huge",
-    [FAKE_NOHUGE] = "nohuge",
-    [FAKE_MOVE] = "move",
-    [FAKE_PLACE] = "place",
-    [FAKE_COLLAPSE] = "collapse",
-    [FAKE_HUGETLB] = "hugetlb",
-    [FAKE_POPULATE] = "populate",
-    [FAKE_PIPE] = "pipe",
-    [FAKE_MOVE_LATE] = "move, late",
+    [FAKE_RESERVE] = "reserve",   [FAKE_COMMIT] = "commit",     [FAKE_READ_ONLY] = "read only",
+    [FAKE_GUARD] = "guard",       [FAKE_PURGE] = "purge",       [FAKE_RELEASE] = "release",
+    [FAKE_HUGE] = "huge",         [FAKE_NOHUGE] = "nohuge",     [FAKE_MOVE] = "move",
+    [FAKE_PLACE] = "place",       [FAKE_COLLAPSE] = "collapse", [FAKE_HUGETLB] = "hugetlb",
+    [FAKE_POPULATE] = "populate", [FAKE_PIPE] = "pipe",         [FAKE_MOVE_LATE] = "move, late",
 };
 
 static struct kind {
@@ -191,15 +181,12 @@ void *sys_vm_reserve_low(size_t bytes, size_t align) {
     return sys_vm_reserve_at(p, bytes) == 0 ? p : NULL;
 }
 
-void *sys_vm_reserve_readable(size_t bytes) {
-    char *p = fails(FAKE_RESERVE_READABLE) ? NULL : map(NULL, bytes, PROT_READ);
-    if (p != NULL)
-        atomic_fetch_add(&reserved_bytes, bytes);
-    return p;
-}
-
 int sys_vm_commit(void *addr, size_t bytes) {
     return fails(FAKE_COMMIT) ? -ENOMEM : mprotect(addr, bytes, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
+}
+
+int sys_vm_read_only(void *addr, size_t bytes) {
+    return fails(FAKE_READ_ONLY) ? -ENOMEM : mprotect(addr, bytes, PROT_READ) == 0 ? 0 : -errno;
 }
 
 int sys_vm_purge(void *addr, size_t bytes) {

@@ -32,9 +32,9 @@ INJECT_ANY = 100000
 # The number on x86-64 and aarch64; the functions of src/sys that make the call, each call of which must be reached (none: not asked for); settings:
 # environment, arguments before the call.
 CALLS = {
-    "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_reserve_readable", "sys_vm_hugetlb"],
+    "mmap": ({"x86_64": 9, "aarch64": 222}, ["sys_vm_reserve", "sys_vm_hugetlb"],
              [(EARLY, []), (POOL, [])]),
-    "mprotect": ({"x86_64": 10, "aarch64": 226}, ["sys_vm_commit", "sys_vm_guard"], [(EARLY, [])]),
+    "mprotect": ({"x86_64": 10, "aarch64": 226}, ["sys_vm_commit", "sys_vm_read_only", "sys_vm_guard"], [(EARLY, [])]),
     "madvise": ({"x86_64": 28, "aarch64": 233}, ["sys_vm_purge", "sys_vm_huge", "sys_vm_nohuge", "sys_vm_collapse", "sys_vm_populate"],
                 [(EARLY, []), (POOL, []), (ALWAYS, ["--beside", "process_madvise", "1"]), (NEVER, ["--beside", "munmap", "2"])]),
     "process_madvise": ({"x86_64": 440, "aarch64": 440}, ["sys_vm_purge_ranges"], [(EARLY, [])]),

@@ -33,7 +33,8 @@ static uint64_t max_of(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static void stay(void) {
     cpu_set_t set;
     CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
-    for (int cpu = 0, left = 1; cpu < CPU_SETSIZE; cpu++) {
+    int left = 1;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (CPU_ISSET(cpu, &set) && left-- <= 0)
             CPU_CLR(cpu, &set);
     }

@@ -13,6 +13,7 @@
 #include "mag/region.h"
 #include "page/page.h"
 #include "rt/context.h"
+#include "rt/meta.h"
 #include "rt/options.h"
 #include "scale/machine.h"
 
@@ -260,6 +261,7 @@ static void options_clear(void) {
 
 static void heap_start(void) {
     options_clear();
+    CHECK(rt_meta_init() == 0, "no metadata"); /* wherever */
     fake_reserve_below((void *)ADDRESSES_END); // NOLINT(performance-no-int-to-ptr)
     setenv("QUARRY_THP", "never", 1);
     setenv("QUARRY_GUARD", "0", 1);

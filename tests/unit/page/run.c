@@ -360,9 +360,9 @@ Test(run, all_releases_fail, .init = start) { fail_each(FAKE_RELEASE, 1000); }
 
 Test(run, start_fails_without_address_space_and_retries_with_less) {
     rt_options_read(NULL, NULL);
-    fake_fail(FAKE_RESERVE_READABLE, 1, 100);
+    fake_fail(FAKE_RESERVE, 1, 100);
     cr_expect_neq(rt_meta_init(), 0);
-    fake_fail(FAKE_RESERVE_READABLE, 1, 3);
+    fake_fail(FAKE_RESERVE, 1, 3);
     cr_expect_eq(rt_meta_init(), 0);
     cr_expect_eq(page_init(), 0);
     cr_expect_not_null(alloc(1, 1));
