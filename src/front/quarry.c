@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "engine/pressure.h"
 #include "obs/obs.h"
+#include "rt/options.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,7 +23,11 @@ size_t quarry_good_size(size_t size) { return engine_good_size(size); }
 
 int quarry_owns(const void *p) { return engine_kind_of(p) != ENGINE_NOT_OURS; }
 
-void *quarry_malloc_node(size_t size, int node) { return engine_alloc_node(size, node, ENGINE_NODE_NEAR); }
+/* Hardened, an object is from wherever one is, and as an object of malloc's exactly as large as was asked for; the
+ * engine's other callers of this are the kernel's names, whose objects are as large as their class. */
+void *quarry_malloc_node(size_t size, int node) {
+    return UNLIKELY(rt_opt.harden) ? engine_alloc_slow(size) : engine_alloc_node(size, node, ENGINE_NODE_NEAR);
+}
 
 int quarry_set_thread_node(int node) {
     static const int errors[] = {[ENGINE_NODE_SET] = 0, [ENGINE_NODE_UNKNOWN] = EINVAL, [ENGINE_NODE_OFF] = ENOTSUP};
