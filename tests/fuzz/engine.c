@@ -43,7 +43,7 @@ static void drop(void *p, unsigned how) {
     else
         give(p);
 }
-static void sized_free(void *p, size_t size) { engine_free_sized(p, size, 0); }
+static void sized_free(void *p, size_t size, size_t align) { engine_free_sized(p, size, align); }
 static size_t usable(void *p) { return engine_usable(p); }
 static void trim(void) { (void)engine_trim(0); }
 /* The engine takes 0 for 1: what realloc(p, 0) does is front/'s business. */

@@ -5,13 +5,15 @@
 #include "turns.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     SLOTS_NR = 64,
+    EXCHANGES_NR = 16,
+    AT_ONCE_BYTES = 32768,
     FULL_BYTES = 4096, /* objects up to this size are written and read whole, longer ones at both ends and in steps */
     STEP_BYTES = 1021, /* a prime, so that no power of two hides from it */
     ALIGN_MIN = 16,
@@ -46,7 +48,8 @@ struct object {
     uint8_t *p;
     size_t size;
     uint64_t stamp;
-    bool sized; /* may be freed with its size */
+    bool sized; /* may be freed with its size, and with this alignment */
+    size_t align;
     unsigned thread;
 };
 
@@ -57,7 +60,15 @@ struct run {
     uint64_t digest, steps;
     enum op op;
     unsigned thread; /* whose turn it is */
+    bool at_once;    /* with others, who have a run of their own */
+    uint64_t handed_nr;
 };
+
+/* Where threads that run at once leave an object for the next. */
+static struct {
+    pthread_mutex_t lock;
+    struct object object;
+} exchanges[EXCHANGES_NR];
 
 uint64_t fuzz_moves[FUZZ_KINDS_NR][FUZZ_KINDS_NR];
 uint64_t fuzz_handed_nr;
@@ -167,7 +178,8 @@ static void error_clear(const struct run *r) {
 }
 
 static void object_new(struct run *r, struct object *o, void *p, size_t size, size_t align) {
-    *o = (struct object){p, size, ++r->steps * 0xD1342543DE82EF95u, align == 0, r->thread};
+    uint64_t stamp = (++r->steps * FUZZ_THREADS_NR + r->thread) * 0xD1342543DE82EF95u;
+    *o = (struct object){p, size, stamp, true, align, r->thread};
     size_t least = size >= ALIGN_MIN ? ALIGN_MIN : ALIGN_SMALL;
     MUST(r, ((uintptr_t)p & ((align > least ? align : least) - 1)) == 0);
     MUST(r, r->api->usable(p) >= size);
@@ -175,9 +187,9 @@ static void object_new(struct run *r, struct object *o, void *p, size_t size, si
     object_write(o);
 }
 
-static void handed_count(const struct run *r, const struct object *o) {
+static void handed_count(struct run *r, const struct object *o) {
     if (o->p != NULL && o->thread != r->thread)
-        fuzz_handed_nr++;
+        r->handed_nr++;
 }
 
 static void object_free(struct run *r, struct object *o) {
@@ -209,28 +221,46 @@ static void op_calloc(struct run *r, struct object *o) {
     object_new(r, o, p, nr * size, 0);
 }
 
+/* Up to 4 MiB, mostly those below the size of a slab. */
+static size_t align_next(struct run *r) {
+    uint64_t value = bytes_next(r, 1);
+    return (size_t)1 << (4 + value % 16 + (value >= 240 ? (value - 240) % 4 : 0));
+}
+
 static void op_memalign(struct run *r, struct object *o) {
-    size_t align = (size_t)1 << (4 + bytes_next(r, 1) % 12), size = 1 + size_next(r);
+    size_t align = align_next(r), size = 1 + size_next(r);
     object_free(r, o);
-    void *p = r->api->memalign(align, size, how_next(r));
+    unsigned how = how_next(r);
+    void *p = r->api->memalign(align, size, how);
     MUST(r, answered(r, p));
     object_new(r, o, p, size, align);
+    o->sized = (how & FUZZ_ROUNDED) == 0;
+}
+
+/* No power of two, or one below that of a pointer. */
+static void op_misaligned(struct run *r) {
+    uint64_t value = bytes_next(r, 3);
+    size_t align = value % 4 == 0 ? value / 4 % sizeof(void *) : (value | 1) << value % 21;
+    if (align >= sizeof(void *) && (align & (align - 1)) == 0)
+        align += sizeof(void *) + align / 2;
+    if (r->api->refuses != NULL)
+        MUST(r, r->api->refuses(align, size_next(r)));
 }
 
 static void op_realloc(struct run *r, struct object *o, size_t size) {
     object_check(r, o, o->size);
     handed_count(r, o);
-    if (o->p != NULL && size != 0)
+    if (o->p != NULL && size != 0 && !r->at_once)
         fuzz_moves[kind_of(o->size)][kind_of(size)]++;
     void *p = r->api->realloc(o->p, size, how_next(r));
     if (size == 0 && o->p != NULL) {
         /* glibc's answer is to free and return NULL; another is an object of no size. */
         (void)answered(r, p);
-        *o = (struct object){p, 0, 0, false, r->thread};
+        *o = (struct object){p, 0, 0, false, 0, r->thread};
         return;
     }
     MUST(r, answered(r, p));
-    struct object moved = {p, o->size, o->stamp, false, r->thread};
+    struct object moved = {p, o->size, o->stamp, false, 0, r->thread};
     object_check(r, &moved, size);
     object_new(r, o, p, size, 0);
     o->sized = false;
@@ -273,7 +303,8 @@ static void op_free_sized(struct run *r, struct object *o) {
         return;
     }
     object_check(r, o, o->size);
-    r->api->free_sized(o->p, o->size);
+    handed_count(r, o);
+    r->api->free_sized(o->p, o->size, o->align);
     o->p = NULL;
     o->size = 0;
 }
@@ -281,6 +312,34 @@ static void op_free_sized(struct run *r, struct object *o) {
 static void all_free(struct run *r) {
     for (struct object *o = r->slots; o < r->slots + SLOTS_NR; o++)
         object_free(r, o);
+}
+
+/* What another thread left is taken for what this one has there. */
+static void exchange(struct run *r, struct object *o) {
+    unsigned at = (unsigned)bytes_next(r, 1) % EXCHANGES_NR;
+    struct object mine = *o;
+    if (pthread_mutex_lock(&exchanges[at].lock) != 0)
+        abort();
+    *o = exchanges[at].object;
+    exchanges[at].object = mine;
+    (void)pthread_mutex_unlock(&exchanges[at].lock);
+    object_check(r, o, o->size);
+}
+
+static void op_turn(struct run *r, struct object *o) {
+    if (r->at_once)
+        exchange(r, o);
+    else
+        r->thread = (unsigned)bytes_next(r, 1) % FUZZ_THREADS_NR;
+}
+
+/* Rarely; and as rarely what has no number of its own, so that kept streams stay what they were. */
+static void op_trim(struct run *r) {
+    uint64_t value = bytes_next(r, 1) % 16;
+    if (value == 0)
+        r->api->trim();
+    else if (value <= 2)
+        op_misaligned(r);
 }
 
 static void step(struct run *r) {
@@ -302,15 +361,12 @@ static void step(struct run *r) {
     case OP_FREE_AGAIN: object_free(r, o); break;
     case OP_FREE_SIZED: op_free_sized(r, o); break;
     case OP_USE_ALL: op_use_all(r, o); break;
-    case OP_TRIM:
-        if (bytes_next(r, 1) % 16 == 0)
-            r->api->trim();
-        break;
+    case OP_TRIM: op_trim(r); break;
     case OP_FREE_ALL:
         if (bytes_next(r, 1) % 16 == 0)
             all_free(r);
         break;
-    case OP_TURN: r->thread = (unsigned)bytes_next(r, 1) % FUZZ_THREADS_NR; break;
+    case OP_TURN: op_turn(r, o); break;
     default: object_check(r, o, o->size); break;
     }
 }
@@ -329,7 +385,46 @@ uint64_t fuzz_run(const struct fuzz_api *api, const uint8_t *data, size_t bytes)
     while (r.at < r.end)
         turn_on(r.thread, turn, &r);
     all_free(&r);
+    fuzz_handed_nr += r.handed_nr;
     return r.digest;
+}
+
+static void *run_beside(void *argument) {
+    struct run *r = argument;
+    while (r->at < r->end)
+        step(r);
+    all_free(r);
+    return NULL;
+}
+
+/* The exchanges' objects belong to nobody then, and the first run frees them. */
+static void exchanges_free(struct run *r) {
+    for (unsigned i = 0; i < EXCHANGES_NR; i++)
+        object_free(r, &exchanges[i].object);
+}
+
+uint64_t fuzz_run_at_once(const struct fuzz_api *api, uint64_t seed) {
+    static struct run runs[FUZZ_THREADS_NR];
+    static uint8_t streams[FUZZ_THREADS_NR][AT_ONCE_BYTES];
+    pthread_t threads[FUZZ_THREADS_NR];
+    uint64_t handed_nr = 0;
+    for (unsigned i = 0; i < EXCHANGES_NR; i++) {
+        if (pthread_mutex_init(&exchanges[i].lock, NULL) != 0)
+            abort();
+    }
+    for (unsigned i = 0; i < FUZZ_THREADS_NR; i++) {
+        fuzz_stream(seed * FUZZ_THREADS_NR + i, streams[i], AT_ONCE_BYTES);
+        runs[i] =
+            (struct run){.api = api, .at = streams[i], .end = streams[i] + AT_ONCE_BYTES, .thread = i, .at_once = true};
+        if (pthread_create(&threads[i], NULL, run_beside, &runs[i]) != 0)
+            abort();
+    }
+    for (unsigned i = 0; i < FUZZ_THREADS_NR; i++) {
+        (void)pthread_join(threads[i], NULL);
+        handed_nr += runs[i].handed_nr;
+    }
+    exchanges_free(&runs[0]);
+    return handed_nr;
 }
 
 void fuzz_stream(uint64_t seed, uint8_t *ret_data, size_t bytes) {

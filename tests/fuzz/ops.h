@@ -8,10 +8,11 @@
 #ifndef QUARRY_TESTS_FUZZ_OPS_H
 #define QUARRY_TESTS_FUZZ_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FUZZ_THREADS_NR = 4 };
+enum { FUZZ_THREADS_NR = 4, FUZZ_ROUNDED = 8 };
 
 /* free, realloc and usable are given live objects or NULL. Failure is NULL, with errno set where there is one. `how` is
  * any number, and says which of the ways to ask for the same it is to be. */
@@ -19,9 +20,13 @@ struct fuzz_api {
     void *(*malloc)(size_t size, unsigned how);
     void *(*calloc)(size_t nr, size_t size, unsigned how);
     void *(*realloc)(void *p, size_t size, unsigned how);
-    void *(*memalign)(size_t align, size_t size, unsigned how); /* align: a power of two */
+    /* align: a power of two. By how that has FUZZ_ROUNDED the size may be rounded up on the way. */
+    void *(*memalign)(size_t align, size_t size, unsigned how);
+    /* Must refuse: align is no power of two, or too small for one. NULL: nobody checks. */
+    bool (*refuses)(size_t align, size_t size);
     void (*free)(void *p, unsigned how);
-    void (*free_sized)(void *p, size_t size); /* the size it was allocated with, by malloc or calloc */
+    /* The size it was allocated with; align: 0, or what was given to memalign then. */
+    void (*free_sized)(void *p, size_t size, size_t align);
     size_t (*usable)(void *p);
     void (*trim)(void);
     int *(*error)(void); /* errno's place; NULL: there is none */
@@ -34,6 +39,13 @@ struct fuzz_api {
  * the program with a line on stderr.
  */
 uint64_t fuzz_run(const struct fuzz_api *api, const uint8_t *data, size_t bytes);
+
+/*
+ * The same for FUZZ_THREADS_NR threads that run at once, each with a stream of its own from seed on and a shadow heap
+ * of its own, which they exchange objects of at their turns. What must not be ends the program likewise. Returns how
+ * many objects were freed or resized by another thread than the one that made them.
+ */
+uint64_t fuzz_run_at_once(const struct fuzz_api *api, uint64_t seed);
 
 /* A stream from a seed. */
 void fuzz_stream(uint64_t seed, uint8_t *ret_data, size_t bytes);

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Damaged reports for `quarry explain`: a report of a process in JSON, changed at random. The command must end with status 0 or 1 and, where it is
-1, one line on stderr; never by a signal. report.py LIBRARY QUARRY. With SOAK in the environment a hundred times as many, from a seed of the clock."""
+1, one line on stderr; never by a signal.
+So must it with what libFuzzer found (explained.c). report.py LIBRARY QUARRY CORPUS. With SOAK in the environment a hundred times as many, from a seed of the clock."""
 import os
+import pathlib
 import random
 import re
 import subprocess
@@ -39,19 +41,21 @@ def changed(text, rng):
 
 
 def main():
-    library, quarry = sys.argv[1:]
+    library, quarry, kept = sys.argv[1:]
+    inputs = [pathlib.Path(kept, name).read_bytes() for name in sorted(os.listdir(kept))]
     soak = bool(os.environ.get("SOAK"))
     seed = int(time.time()) if soak else SEED
     rng = random.Random(seed)
     whole = report(library)
     failed, refused = 0, 0
     print(f"seed {seed}")
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as file:
-        for i in range(CHANGED * (SOAK_FACTOR if soak else 1)):
+    with tempfile.NamedTemporaryFile("wb", suffix=".json") as file:
+        for i in range(CHANGED * (SOAK_FACTOR if soak else 1) + len(inputs)):
             text = whole if i == 0 else changed(whole, rng)
+            data = inputs[-i] if 0 < i <= len(inputs) else text.encode("utf-8", "surrogateescape")
             file.seek(0)
             file.truncate()
-            file.write(text)
+            file.write(data)
             file.flush()
             done = subprocess.run([quarry, "explain", file.name], capture_output=True, text=True, check=False)
             refused += done.returncode == 1
