@@ -198,9 +198,10 @@ void quarry_kmem_cache_return_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t fl
 /* --- buckets: kmalloc with slabs of one's own --- */
 
 struct quarry_kmem_buckets;
-/* Caches for sizes 16 to 8192 (powers of two, and 96 and 192), each made at its first allocation. flags, range and
- * constructor are those of quarry_kmem_cache_create_usercopy(); the range is cut to each bucket's size. NULL without
- * memory or for a wrong flag. Cannot be destroyed. */
+/* Caches for sizes 16 to 8192 (powers of two, and 96 and 192), made here and now: each is one of those with magazines
+ * while there are such to be had. flags, range and constructor are those of quarry_kmem_cache_create_usercopy(); the
+ * range is cut to each bucket's size. NULL, and no cache, without memory or classes, or for a wrong flag. Cannot be
+ * destroyed. */
 struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_slab_flags_t flags,
                                                        unsigned int useroffset, unsigned int usersize,
                                                        void (*ctor)(void *)) QUARRY_NOTHROW;
