@@ -58,6 +58,8 @@ static inline unsigned quarry_get_order(size_t bytes) QUARRY_NOTHROW {
 /* The record of the first of 2^order pages, with one reference. With __GFP_ZERO they are zeroed; with __GFP_COMP (of an
  * order above 0) any of them stands for the whole in quarry_get_page and its kin. Without __GFP_DIRECT_RECLAIM pages
  * come from blocks that are at hand: no system call, no lock, never above order 9; their first use may be a page fault.
+ * With __GFP_HIGH or __GFP_MEMALLOC, as quarry_kmalloc(), else from the reserve, which is in memory: with the option
+ * reserve as it is, 1 MiB and up to order 8.
  * With it __GFP_NORETRY, __GFP_RETRY_MAYFAIL and __GFP_NOFAIL as quarry_kmalloc; above order 1 the last one warns once.
  * With __GFP_ACCOUNT each page is charged to this thread's account (quarry/kmem_account.h) until it is freed.
  * An order above QUARRY_MAX_PAGE_ORDER: NULL, and one line on stderr without __GFP_NOWARN. */

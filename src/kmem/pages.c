@@ -19,10 +19,16 @@ COLD static struct quarry_page *order_refused(quarry_gfp_t flags) {
     return NULL;
 }
 
+/* What may not block is served from what is at hand, and may have the reserve. */
+static unsigned effort_flags(quarry_gfp_t flags) {
+    if (kmem_may_block(flags))
+        return 0;
+    return kmem_gfp_has_reserve(flags) ? BUDDY_AT_HAND | BUDDY_RESERVE : BUDDY_AT_HAND;
+}
+
 static unsigned core_flags(quarry_gfp_t flags) {
-    return ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
-           ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | (kmem_may_block(flags) ? 0 : BUDDY_AT_HAND) |
-           ((flags & QUARRY_GFP_ZONES) != 0 ? BUDDY_DMA : 0) |
+    return effort_flags(flags) | ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
+           ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | ((flags & QUARRY_GFP_ZONES) != 0 ? BUDDY_DMA : 0) |
            ((flags & QUARRY___GFP_THISNODE) != 0 ? BUDDY_STRICT : 0) |
            ((flags & QUARRY___GFP_MOVABLE) != 0 ? BUDDY_MOVABLE : 0) |
            ((flags & QUARRY___GFP_RECLAIMABLE) != 0 ? BUDDY_RECLAIMABLE : 0);
@@ -76,6 +82,8 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
     else if ((flags & QUARRY___GFP_NOFAIL) != 0 && order > 1)
         nofail_large(flags);
     struct quarry_page *page = kmem_gfp_try_if_blocking(pages_try, &w, flags);
+    if (page == NULL && kmem_may_block(flags) && kmem_gfp_has_reserve(flags)) /* as kmalloc does, after all effort */
+        page = pages_get(order, flags & ~QUARRY___GFP_DIRECT_RECLAIM, node);
     if (page == NULL && dma)
         kmem_dma_refused(flags);
     return page != NULL && (flags & QUARRY___GFP_DMA32) != 0 ? low_or_none(page, order, flags) : page;
