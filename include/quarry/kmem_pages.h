@@ -118,9 +118,9 @@ void quarry_split_page(struct quarry_page *page, unsigned order) QUARRY_NOTHROW;
  * which are given back when all of one has been free for the purge delay. Needs CAP_SYS_ADMIN (to know physical
  * addresses), hugepages, and io_uring (to pin); what is missing is said on stderr once, without __GFP_NOWARN, and the
  * answer is NULL. A program that closes all its file descriptors ends the pins. The memory may lie anywhere: nobody
- * can ask for low physical addresses. With __GFP_DMA32 what does not lie below 4 GiB is given back, and the answer is
- * NULL. quarry_kmalloc with either flag gives such pages, as objects. After a fork the memory stays the parent's, where
- * it is. */
+ * can ask for low physical addresses. With __GFP_DMA32 it is the same, and a line on stderr says once, without
+ * __GFP_NOWARN, that what was given lies above 4 GiB; the bus address tells each time. quarry_kmalloc with either flag
+ * gives such pages, as objects. After a fork the memory stays the parent's, where it is. */
 
 typedef uint64_t quarry_dma_addr_t;
 #define QUARRY_DMA_MAPPING_ERROR (~(quarry_dma_addr_t)0)

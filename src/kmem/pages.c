@@ -58,15 +58,14 @@ COLD static void nofail_large(quarry_gfp_t flags) {
     kmem_warn_once(&said, flags, "quarry: warning: alloc_pages of an order above 1 with __GFP_NOFAIL\n");
 }
 
-/* Nobody in user space can ask for memory below 4 GiB of physical address, but whether it is can be told. */
-static struct quarry_page *low_or_none(struct quarry_page *page, unsigned order, quarry_gfp_t flags) {
+/* Nobody in user space can ask for memory below 4 GiB of physical address, but where it is can be told (adr/0088). */
+COLD static void tell_where(const struct quarry_page *page, unsigned order, quarry_gfp_t flags) {
     static _Atomic(bool) said;
     size_t bytes = QUARRY_PAGE_SIZE << order;
-    if (quarry_core1_dma_address(page->quarry_addr, bytes) + bytes <= DMA32_END)
-        return page;
-    quarry___free_pages(page, order);
-    kmem_warn_once(&said, flags, "quarry: warning: no memory for DMA: what there is lies above 4 GiB\n");
-    return NULL;
+    if (quarry_core1_dma_address(page->quarry_addr, bytes) + bytes > DMA32_END)
+        kmem_warn_once(
+            &said, flags,
+            "quarry: warning: __GFP_DMA32: memory above 4 GiB of physical address, which cannot be chosen\n");
 }
 
 /* Not at the first attempt, or by rules that begin with it. What memory for devices lacks is rights, which no
@@ -86,7 +85,9 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
         page = pages_get(order, flags & ~QUARRY___GFP_DIRECT_RECLAIM, node);
     if (page == NULL && dma)
         kmem_dma_refused(flags);
-    return page != NULL && (flags & QUARRY___GFP_DMA32) != 0 ? low_or_none(page, order, flags) : page;
+    if (page != NULL && (flags & QUARRY___GFP_DMA32) != 0)
+        tell_where(page, order, flags);
+    return page;
 }
 
 /* --- accounts --- */
