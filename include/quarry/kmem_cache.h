@@ -167,6 +167,12 @@ bool quarry_kmem_dump_obj(const void *p) QUARRY_NOTHROW;
 struct quarry_core1_class;
 void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHROW;
 void quarry_core1_class_free(const struct quarry_core1_class *c, void *p) QUARRY_NOTHROW;
+/* Its second word is a number from here on where what is freed to the cache is looked at before: it is debugged, was
+ * destroyed, or charges its objects. */
+enum { QUARRY_CACHE_HANDLES = 1024 };
+static inline bool quarry_kmem_cache_is_handled(const struct quarry_kmem_cache *s) QUARRY_NOTHROW {
+    return __atomic_load_n((const unsigned int *)(const void *)s + 1, __ATOMIC_RELAXED) >= QUARRY_CACHE_HANDLES;
+}
 #define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
     (((flags)&QUARRY_CACHE_RULES) == (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS))
 /* The flags that say what GFP_KERNEL does not: shrinkers of a request that goes to the heap itself see GFP_KERNEL. */
