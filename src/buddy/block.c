@@ -700,7 +700,7 @@ static bool reserve_make(unsigned node, unsigned order) {
 
 /* What is left of it is as any other block's from now on, and so are the pages nobody was given. */
 static void reserve_release(struct buddy_block *b) {
-    u64 rest[BLOCK_WORDS_MAX];
+    u64 rest[BLOCK_WORDS_MAX] = {0};
     for (unsigned w = 0; w < words_nr(); w++)
         rest[w] = word_full() & ~atomic_load_explicit(&b->backed[w], memory_order_relaxed);
     atomic_fetch_and_explicit(level_word(b), ~(u32)LEVEL_RESERVE, memory_order_relaxed);
