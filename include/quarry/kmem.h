@@ -36,7 +36,7 @@ typedef unsigned int quarry_gfp_t;
 #define QUARRY___GFP_KSWAPD_RECLAIM 0x800u /* no effect: whoever may block refills the reserve without being told */
 #define QUARRY___GFP_RECLAIM (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_KSWAPD_RECLAIM)
 #define QUARRY___GFP_DMA 0x1u   /* physically contiguous and pinned, see <quarry/kmem_pages.h> */
-#define QUARRY___GFP_DMA32 0x4u /* the same, and below 4 GiB of physical address, or NULL */
+#define QUARRY___GFP_DMA32 0x4u /* the same; where it lies above 4 GiB of physical address, a line says so */
 #define QUARRY_GFP_ZONES (QUARRY___GFP_DMA | QUARRY___GFP_DMA32)
 #define QUARRY___GFP_NOWARN 0x2000u /* no line on stderr when it fails */
 #define QUARRY___GFP_RETRY_MAYFAIL                                                                                     \

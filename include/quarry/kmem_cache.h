@@ -167,6 +167,12 @@ bool quarry_kmem_dump_obj(const void *p) QUARRY_NOTHROW;
 struct quarry_core1_class;
 void *quarry_core1_class_alloc(const struct quarry_core1_class *c) QUARRY_NOTHROW;
 void quarry_core1_class_free(const struct quarry_core1_class *c, void *p) QUARRY_NOTHROW;
+/* Its second word is a number from here on where what is freed to the cache is looked at before: it is debugged, was
+ * destroyed, or charges its objects. */
+enum { QUARRY_CACHE_HANDLES = 1024 };
+static inline bool quarry_kmem_cache_is_handled(const struct quarry_kmem_cache *s) QUARRY_NOTHROW {
+    return __atomic_load_n((const unsigned int *)(const void *)s + 1, __ATOMIC_RELAXED) >= QUARRY_CACHE_HANDLES;
+}
 #define QUARRY_GFP_IS_PLAIN(flags)                                                                                     \
     (((flags)&QUARRY_CACHE_RULES) == (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO | QUARRY___GFP_FS))
 /* The flags that say what GFP_KERNEL does not: shrinkers of a request that goes to the heap itself see GFP_KERNEL. */
@@ -198,9 +204,10 @@ void quarry_kmem_cache_return_sheaf(struct quarry_kmem_cache *s, quarry_gfp_t fl
 /* --- buckets: kmalloc with slabs of one's own --- */
 
 struct quarry_kmem_buckets;
-/* Caches for sizes 16 to 8192 (powers of two, and 96 and 192), each made at its first allocation. flags, range and
- * constructor are those of quarry_kmem_cache_create_usercopy(); the range is cut to each bucket's size. NULL without
- * memory or for a wrong flag. Cannot be destroyed. */
+/* Caches for sizes 16 to 8192 (powers of two, and 96 and 192), made here and now: each is one of those with magazines
+ * while there are such to be had. flags, range and constructor are those of quarry_kmem_cache_create_usercopy(); the
+ * range is cut to each bucket's size. NULL, and no cache, without memory or classes, or for a wrong flag. Cannot be
+ * destroyed. */
 struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_slab_flags_t flags,
                                                        unsigned int useroffset, unsigned int usersize,
                                                        void (*ctor)(void *)) QUARRY_NOTHROW;

@@ -58,6 +58,8 @@ static inline unsigned quarry_get_order(size_t bytes) QUARRY_NOTHROW {
 /* The record of the first of 2^order pages, with one reference. With __GFP_ZERO they are zeroed; with __GFP_COMP (of an
  * order above 0) any of them stands for the whole in quarry_get_page and its kin. Without __GFP_DIRECT_RECLAIM pages
  * come from blocks that are at hand: no system call, no lock, never above order 9; their first use may be a page fault.
+ * With __GFP_HIGH or __GFP_MEMALLOC, as quarry_kmalloc(), else from the reserve, which is in memory: with the option
+ * reserve as it is, 1 MiB and up to order 8.
  * With it __GFP_NORETRY, __GFP_RETRY_MAYFAIL and __GFP_NOFAIL as quarry_kmalloc; above order 1 the last one warns once.
  * With __GFP_ACCOUNT each page is charged to this thread's account (quarry/kmem_account.h) until it is freed.
  * An order above QUARRY_MAX_PAGE_ORDER: NULL, and one line on stderr without __GFP_NOWARN. */
@@ -116,9 +118,9 @@ void quarry_split_page(struct quarry_page *page, unsigned order) QUARRY_NOTHROW;
  * which are given back when all of one has been free for the purge delay. Needs CAP_SYS_ADMIN (to know physical
  * addresses), hugepages, and io_uring (to pin); what is missing is said on stderr once, without __GFP_NOWARN, and the
  * answer is NULL. A program that closes all its file descriptors ends the pins. The memory may lie anywhere: nobody
- * can ask for low physical addresses. With __GFP_DMA32 what does not lie below 4 GiB is given back, and the answer is
- * NULL. quarry_kmalloc with either flag gives such pages, as objects. After a fork the memory stays the parent's, where
- * it is. */
+ * can ask for low physical addresses. With __GFP_DMA32 it is the same, and a line on stderr says once, without
+ * __GFP_NOWARN, that what was given lies above 4 GiB; the bus address tells each time. quarry_kmalloc with either flag
+ * gives such pages, as objects. After a fork the memory stays the parent's, where it is. */
 
 typedef uint64_t quarry_dma_addr_t;
 #define QUARRY_DMA_MAPPING_ERROR (~(quarry_dma_addr_t)0)

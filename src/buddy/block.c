@@ -6,6 +6,9 @@
  *             table with an address. Its level is a hint for searches; KEPT marks a wholly free block left in place.
  * Invariants  [B3] At rest, level is not below the order of the block's largest free block plus 1.
  *             [B4] Who cleared a page's bit owns the page, and with all bits of a block cleared, the block.
+ *             [B5] A block becomes one of the reserve with all its pages in the hands of who makes it, and stops being
+ *             one by the filler's hand alone. While it is one its free pages hold memory, and those that do not are the
+ *             filler's.
  * Ordering    Giving pages sets their bits by release, taking them clears by acquire: the last write of the one who
  *             freed comes before the first of the next owner, and a block's address is seen by whoever takes a page of
  *             it. [buddy.free] Levels: below.
@@ -29,6 +32,9 @@ enum { BLOCKS_MAX = 1 << 17, HINTS_SHIFT = 6, HINTS_NR = 1 << HINTS_SHIFT };
 /* Wholly free blocks kept, so that a program around the edge of one does not take and return it each time: one, and a
  * sixteenth of all. */
 enum { KEEP_MIN = 1, KEEP_PART = 16 };
+
+/* Blocks of a node's reserve that are replaced at a time: what is beyond them waits for the next filling. */
+enum { RESERVE_LOW_MAX = 16 };
 
 static struct {
     _Atomic(meta_ref_t) table[BLOCKS_MAX]; /* blocks by index */
@@ -65,11 +71,19 @@ static u32 level_load(const struct buddy_block *b) { return atomic_load_explicit
 /* Stable for who has a page of the block. */
 static bool is_dma(const struct buddy_block *b) { return (level_load(b) & LEVEL_DMA) != 0; }
 
-/* What requests tell apart: memory for devices, or node and lifetime. */
-enum { LEVEL_KIND = LEVEL_DMA | LEVEL_NODE | LEVEL_RECLAIMABLE | LEVEL_MOVABLE };
+/* Pinned, or the reserve's: not purged, and not given back when it is wholly free. */
+enum { LEVEL_HELD = LEVEL_DMA | LEVEL_RESERVE };
+static bool is_held(const struct buddy_block *b) { return (level_load(b) & LEVEL_HELD) != 0; }
+static bool is_reserve(const struct buddy_block *b) { return (level_load(b) & LEVEL_RESERVE) != 0; }
+
+/* What requests tell apart: memory for devices; or node and lifetime, or node and reserve. */
+enum { LEVEL_KIND = LEVEL_HELD | LEVEL_NODE | LEVEL_RECLAIMABLE | LEVEL_MOVABLE };
 static u32 kind_of(u32 level_word) { return level_word & LEVEL_KIND; }
 static u32 kind_wanted(unsigned flags) {
-    u32 life = (flags & BUDDY_MOVABLE) != 0 ? LEVEL_MOVABLE : (flags & BUDDY_RECLAIMABLE) != 0 ? LEVEL_RECLAIMABLE : 0;
+    u32 life = (flags & BUDDY_RESERVE) != 0       ? LEVEL_RESERVE
+               : (flags & BUDDY_MOVABLE) != 0     ? LEVEL_MOVABLE
+               : (flags & BUDDY_RECLAIMABLE) != 0 ? LEVEL_RECLAIMABLE
+                                                  : 0;
     return (flags & BUDDY_DMA) != 0 ? LEVEL_DMA : buddy_flags_node(flags) << LEVEL_NODE_SHIFT | life;
 }
 
@@ -371,8 +385,8 @@ static bool memory_make_dma(struct buddy_block *b) {
     return true;
 }
 
-/* A block whose first 2^order pages are the caller's. NULL: memory is out. */
-static struct buddy_block *block_make(unsigned order, unsigned flags) {
+/* A block that has an address, and all its pages in the caller's hands. NULL: memory is out. */
+static struct buddy_block *block_begin(unsigned flags) {
     struct buddy_block *b = rt_stack_pop(&buddy.unused[block_order()]);
     if (b == NULL && (b = block_new()) == NULL)
         return NULL;
@@ -382,6 +396,14 @@ static struct buddy_block *block_make(unsigned order, unsigned flags) {
     }
     atomic_store_explicit(&buddy.now_ms, sys_clock_ms(), memory_order_relaxed);
     atomic_fetch_add_explicit(&buddy.live_nr, 1, memory_order_relaxed);
+    return b;
+}
+
+/* A block whose first 2^order pages are the caller's. NULL: memory is out. */
+static struct buddy_block *block_make(unsigned order, unsigned flags) {
+    struct buddy_block *b = block_begin(flags);
+    if (b == NULL)
+        return NULL;
     for (unsigned w = 0; w < words_nr(); w++) {
         u64 taken = order >= word_order() ? (w < part_words(order) ? word_full() : 0)
                     : w == 0              ? buddy_mask(0, order)
@@ -410,9 +432,16 @@ static void block_unmake(struct buddy_block *b) {
     rt_stack_push(&buddy.unused[block_order()], b);
 }
 
+/* Between the caller's look and the taking it may have been retired and made anew, for the reserve. */
 static bool block_retire(struct buddy_block *b) {
     if (!words_take(b, 0, words_nr()))
         return false;
+    if (is_reserve(b)) {
+        for (unsigned w = 0; w < words_nr(); w++)
+            (void)bits_give(b, w, word_full());
+        level_raise(b, level_now(b));
+        return false;
+    }
     block_unmake(b);
     return true;
 }
@@ -458,14 +487,15 @@ static int take_of_kind(struct buddy_block *b, unsigned order, unsigned flags) {
 static struct buddy_block *block_with(unsigned order, unsigned flags, int *ret_idx) {
     _Atomic(u32) *hint = hint_mine();
     u32 at = atomic_load_explicit(hint, memory_order_relaxed);
-    struct buddy_block *b = at == 0 || (flags & BUDDY_DMA) != 0 ? NULL : block_at(at - 1);
+    const bool hinted = (flags & (BUDDY_DMA | BUDDY_RESERVE)) == 0;
+    struct buddy_block *b = at == 0 || !hinted ? NULL : block_at(at - 1);
     if (b != NULL && level_of(level_load(b)) > order && kind_of(level_load(b)) == kind_wanted(flags) &&
         (*ret_idx = take_of_kind(b, order, flags)) >= 0)
         return b;
     while ((b = block_search(order, flags, &at)) != NULL) {
         if ((*ret_idx = take_of_kind(b, order, flags)) < 0)
             continue;
-        if ((flags & BUDDY_DMA) != 0)
+        if (!hinted)
             return b;
         atomic_store_explicit(hint, at + 1, memory_order_relaxed);
         return b;
@@ -504,21 +534,40 @@ static struct buddy_block *block_of_others(unsigned order, unsigned flags, int *
     return b;
 }
 
+static struct buddy_block *block_of_common(unsigned order, unsigned flags, int *ret_idx) {
+    struct buddy_block *b = block_near(order, flags, ret_idx);
+    return b != NULL ? b : block_of_others(order, flags, ret_idx);
+}
+
+static struct buddy_block *block_of_reserve(unsigned order, unsigned flags, int *ret_idx) {
+    if ((flags & (BUDDY_RESERVE | BUDDY_DMA)) != BUDDY_RESERVE)
+        return NULL;
+    rt_chore_note(RT_CHORE_RESERVE);
+    return block_near(order, flags | BUDDY_AT_HAND, ret_idx);
+}
+
+/* 2^order pages taken from b, which may be NULL, are the caller's if they may hold memory. */
+static struct buddy_page *back_or_give(struct buddy_block *b, unsigned idx, unsigned order, bool *ret_zero) {
+    if (b == NULL)
+        return NULL;
+    if (LIKELY(pages_back(b, idx, order, ret_zero)))
+        return &b->pages[idx];
+    block_give(b, idx, order);
+    return NULL;
+}
+
 struct buddy_page *block_take(unsigned order, unsigned flags, bool *ret_zero) {
     int idx = 0;
-    struct buddy_block *b = block_near(order, flags, &idx);
-    if (b == NULL && (b = block_of_others(order, flags, &idx)) == NULL)
-        return NULL;
-    if (!pages_back(b, (unsigned)idx, order, ret_zero)) {
-        block_give(b, (unsigned)idx, order);
-        return NULL;
-    }
-    return &b->pages[idx];
+    struct buddy_block *b = block_of_common(order, flags & ~(unsigned)BUDDY_RESERVE, &idx);
+    struct buddy_page *page = back_or_give(b, (unsigned)idx, order, ret_zero);
+    if (LIKELY(page != NULL) || (b = block_of_reserve(order, flags, &idx)) == NULL)
+        return page;
+    return back_or_give(b, (unsigned)idx, order, ret_zero);
 }
 
 void block_give(struct buddy_block *b, unsigned idx, unsigned order) {
     u64 word = 0;
-    bool dma = is_dma(b);
+    bool held = is_held(b);
     atomic_store_explicit(&b->freed_ms, atomic_load_explicit(&buddy.now_ms, memory_order_relaxed),
                           memory_order_relaxed);
     if (order < word_order())
@@ -529,7 +578,7 @@ void block_give(struct buddy_block *b, unsigned idx, unsigned order) {
     unsigned level = level_around(b, idx, order, word);
     level_raise(b, level);
     /* Pinning is dear: what was pinned waits for the tick. */
-    if (level <= block_order() || (level_load(b) & LEVEL_KEPT) != 0 || dma)
+    if (level <= block_order() || (level_load(b) & LEVEL_KEPT) != 0 || held)
         return;
     if (keep_admits())
         kept_set(b);
@@ -544,7 +593,7 @@ void buddy_retire_due(void) {
     for (u32 i = 0; i < nr; i++) {
         u32 word = atomic_load_explicit(&buddy.levels[i], memory_order_relaxed);
         struct buddy_block *b =
-            level_of(word) <= block_order() || (word & (LEVEL_KEPT | LEVEL_DMA)) != 0 ? NULL : block_at(i);
+            level_of(word) <= block_order() || (word & (LEVEL_KEPT | LEVEL_HELD)) != 0 ? NULL : block_at(i);
         if (b != NULL)
             (void)block_retire(b);
     }
@@ -561,8 +610,9 @@ static void word_purge(struct buddy_block *b, unsigned w) {
         if (mask == 0)
             return;
     } while (!bits_take(b, w, &seen, mask));
-    /* Between two words the block may have been retired and made anew for devices; now it stays what it is. */
-    if (is_dma(b)) {
+    /* Between two words the block may have been retired and made anew for devices or the reserve; now it stays what it
+     * is. */
+    if (is_held(b)) {
         (void)bits_give(b, w, mask);
         return;
     }
@@ -597,7 +647,7 @@ void buddy_tick(u64 now_ms, enum buddy_effort effort) {
         atomic_store_explicit(&buddy.now_ms, now_ms, memory_order_relaxed);
     for (u32 i = 0; i < nr; i++) {
         struct buddy_block *b = block_at(i);
-        if (b == NULL || level_of(level_load(b)) == 0)
+        if (b == NULL || level_of(level_load(b)) == 0 || is_reserve(b))
             continue;
         if (effort == BUDDY_OLD &&
             atomic_load_explicit(&b->freed_ms, memory_order_relaxed) + rt_opt.purge_delay > now_ms)
@@ -607,6 +657,109 @@ void buddy_tick(u64 now_ms, enum buddy_effort effort) {
     }
 }
 
+/* --- the reserve --- */
+
+static _Atomic(bool) filling;
+
+static unsigned held_nr(struct buddy_block *b, bool free_alone) {
+    unsigned nr = 0;
+    for (unsigned w = 0; w < words_nr(); w++)
+        nr += bits_count(atomic_load_explicit(&b->backed[w], memory_order_relaxed) &
+                         (free_alone ? free_load(b, w) : word_full()));
+    return nr;
+}
+
+/* Of a hugepage that was in use before: what is beyond 2^order pages goes back, or is the reserve's, too. */
+static void reserve_trim(struct buddy_block *b, unsigned order) {
+    size_t bytes = (size_t)1 << order << block_page_shift();
+    struct sys_range beyond = {b->addr + bytes, HPAGE_BYTES - bytes};
+    if (order == block_order() || held_nr(b, false) == 1u << order || page_purge_inside(&beyond, 1) == 0)
+        return;
+    for (unsigned w = 0; w < words_nr(); w++)
+        atomic_store_explicit(&b->backed[w], w < part_words(order) ? part_mask(0, order, w) & word_full() : 0,
+                              memory_order_relaxed);
+}
+
+/* [B5] 2^order pages of a new block, in memory. False: memory is out. */
+static bool reserve_make(unsigned node, unsigned order) {
+    bool zero;
+    struct buddy_block *b = block_begin(buddy_flags_on(BUDDY_RESERVE, node));
+    if (b == NULL)
+        return false;
+    if (!pages_back(b, 0, order, &zero)) {
+        block_unmake(b);
+        return false;
+    }
+    page_touch(b->addr, (size_t)1 << order << block_page_shift());
+    reserve_trim(b, order);
+    for (unsigned w = 0; w < words_nr(); w++)
+        (void)bits_give(b, w, atomic_load_explicit(&b->backed[w], memory_order_relaxed));
+    level_raise(b, level_now(b));
+    return true;
+}
+
+/* What is left of it is as any other block's from now on, and so are the pages nobody was given. */
+static void reserve_release(struct buddy_block *b) {
+    u64 rest[BLOCK_WORDS_MAX] = {0};
+    for (unsigned w = 0; w < words_nr(); w++)
+        rest[w] = word_full() & ~atomic_load_explicit(&b->backed[w], memory_order_relaxed);
+    atomic_fetch_and_explicit(level_word(b), ~(u32)LEVEL_RESERVE, memory_order_relaxed);
+    for (unsigned w = 0; w < words_nr(); w++)
+        (void)bits_give(b, w, rest[w]);
+    level_raise(b, level_now(b));
+}
+
+/* The node's next block from index *at on; NULL: there is none. */
+static struct buddy_block *reserve_next(unsigned node, u32 *at) {
+    const u32 kind = kind_wanted(buddy_flags_on(BUDDY_RESERVE, node));
+    u32 nr = atomic_load_explicit(&buddy.blocks_nr, memory_order_relaxed);
+    while (*at < nr) {
+        u32 i = (*at)++;
+        if (kind_of(atomic_load_explicit(&buddy.levels[i], memory_order_relaxed)) == kind)
+            return block_at(i);
+    }
+    return NULL;
+}
+
+/* What a block has lent may come back, or never: with half of it or less it is replaced. */
+static bool is_low(struct buddy_block *b) { return held_nr(b, true) <= held_nr(b, false) / 2; }
+
+static unsigned reserve_order(u64 bytes) {
+    return MIN((unsigned)bits_log2_up(round_up(bytes, sys_page_bytes()) >> block_page_shift()), block_order());
+}
+
+/* What little is left goes only when there is a new one, which may be needed to make room. */
+static void node_fill(unsigned node) {
+    struct buddy_block *low[RESERVE_LOW_MAX], *b;
+    unsigned low_nr = 0;
+    u64 have = 0;
+    for (u32 at = 0; (b = reserve_next(node, &at)) != NULL;) {
+        if (is_low(b) && low_nr < RESERVE_LOW_MAX)
+            low[low_nr++] = b;
+        else
+            have += (u64)held_nr(b, false) << block_page_shift();
+    }
+    for (; have < rt_opt.reserve; have += (u64)1 << reserve_order(rt_opt.reserve - have) << block_page_shift()) {
+        if (!reserve_make(node, reserve_order(rt_opt.reserve - have)))
+            return;
+    }
+    while (low_nr > 0)
+        reserve_release(low[--low_nr]);
+}
+
+void buddy_reserve_fill(void) {
+    /* order: acquire, and release below: one filler after the other.                        pairs: [buddy.filling] */
+    if (page_is_busy_here() || atomic_exchange_explicit(&filling, true, memory_order_acquire))
+        return;
+    for (unsigned node = 0; node < page_nodes_nr(); node++)
+        node_fill(node);
+    /* order: release                                                                        pairs: [buddy.filling] */
+    atomic_store_explicit(&filling, false, memory_order_release);
+}
+
+/* As page_reserve_fork_child. */
+void buddy_reserve_fork_child(void) { atomic_store_explicit(&filling, false, memory_order_relaxed); }
+
 /* --- accounts --- */
 
 static void block_count(struct buddy_block *b, struct buddy_stats *s) {
@@ -615,7 +768,10 @@ static void block_count(struct buddy_block *b, struct buddy_stats *s) {
         free[w] = free_load(b, w);
         backed[w] = atomic_load_explicit(&b->backed[w], memory_order_relaxed);
     }
-    buddy_count_add(s, free, backed, block_order(), block_page_shift());
+    if (is_reserve(b))
+        buddy_count_reserve(s, free, backed, block_order(), block_page_shift());
+    else
+        buddy_count_add(s, free, backed, block_order(), block_page_shift());
 }
 
 void buddy_stats_get(struct buddy_stats *ret_stats) {

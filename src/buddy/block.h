@@ -33,7 +33,8 @@ enum {
     LEVEL_NODE = (SYS_NODES_MAX - 1) << LEVEL_NODE_SHIFT,
     LEVEL_RECLAIMABLE = LEVEL_NODE + (1 << LEVEL_NODE_SHIFT), /* what its pages are asked for, or neither */
     LEVEL_MOVABLE = 2 * LEVEL_RECLAIMABLE,
-    LEVEL_STEP = 2 * LEVEL_MOVABLE,
+    LEVEL_RESERVE = 2 * LEVEL_MOVABLE, /* its free pages are the reserve's: in memory, and not purged */
+    LEVEL_STEP = 2 * LEVEL_RESERVE,
 };
 
 /* Order of a block: 9 with 4 KiB pages. */

@@ -36,6 +36,7 @@ enum buddy_flags {
      * become free as a whole; from others' where there is no other room. Neither: for good. */
     BUDDY_RECLAIMABLE = 32,
     BUDDY_MOVABLE = 64,
+    BUDDY_RESERVE = 128,  /* where there are none else at hand, of the reserve; not with BUDDY_DMA */
     BUDDY_NODE_SHIFT = 8, /* from here on the index of the node whose memory is wanted */
 };
 static inline unsigned buddy_flags_node(unsigned flags) { return flags >> BUDDY_NODE_SHIFT; }
@@ -76,6 +77,11 @@ struct buddy_page *buddy_page_of(const void *p);
 
 /* Gives the wholly free blocks back that frees in atomic contexts (rt/context.h) left where they are. */
 void buddy_retire_due(void);
+/* Fills the reserve of pages up to what the reserve option says, on each node in use; may enter the system. The first
+ * call makes it; from then on what is taken of it is noted as RT_CHORE_RESERVE. Nothing where another thread fills, or
+ * on top of the page lock's holder. */
+void buddy_reserve_fill(void);
+void buddy_reserve_fork_child(void);
 /* Gives wholly free blocks back, and the memory of free pages in others: of those quiet for the purge delay, or of all.
  */
 enum buddy_effort { BUDDY_OLD, BUDDY_EVERYTHING };
@@ -91,6 +97,7 @@ const char *buddy_dma_refusal(void);
 /* Racy. DMA memory and pages of mappings (orders above a block's) are not in it: big/ counts them. */
 struct buddy_stats {
     u64 blocks, live_bytes, free_bytes /* and backed */, unbacked_bytes /* and free */;
+    u64 reserve_bytes;            /* free and backed, of the reserve; in none of the others, nor in free_nr */
     u64 free_nr[BUDDY_ORDERS_NR]; /* free blocks of each order that are no part of a larger one */
 };
 void buddy_stats_get(struct buddy_stats *ret_stats);

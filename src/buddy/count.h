@@ -32,4 +32,16 @@ static inline void buddy_count_add(struct buddy_stats *s, const u64 *free, const
     buddy_count_orders(s->free_nr + word_order, whole, order - word_order);
 }
 
+/* The same of a block of the reserve, whose pages without memory nobody is given. */
+static inline void buddy_count_reserve(struct buddy_stats *s, const u64 *free, const u64 *backed, unsigned order,
+                                       unsigned page_shift) {
+    unsigned word_order = MIN(order, (unsigned)BUDDY_WORD_ORDER), words_nr = 1u << (order - word_order);
+    u64 full = bits_mask(1u << word_order);
+    for (unsigned w = 0; w < words_nr; w++) {
+        s->live_bytes += (u64)bits_count(backed[w] & ~free[w]) << page_shift;
+        s->reserve_bytes += (u64)bits_count(backed[w] & free[w]) << page_shift;
+        s->unbacked_bytes += (u64)bits_count(full & ~backed[w]) << page_shift;
+    }
+}
+
 #endif

@@ -101,9 +101,14 @@ void engine_free_atomic(void *p) {
     rt_context_leave(before);
 }
 
+static void reserve_fill(void) {
+    page_reserve_fill();
+    buddy_reserve_fill();
+}
+
 void engine_reserve_start(void) {
     if (engine_ready())
-        page_reserve_fill();
+        reserve_fill();
 }
 
 static void (*_Atomic grace_wanted)(void);
@@ -116,7 +121,7 @@ COLD void engine_chores_do(void) {
     if ((chores & RT_CHORE_SWEEP) != 0)
         slab_sweep_due();
     if ((chores & RT_CHORE_RESERVE) != 0)
-        page_reserve_fill();
+        reserve_fill();
     if ((chores & RT_CHORE_REGIONS) != 0)
         big_deferred_give();
     if ((chores & RT_CHORE_PAGES) != 0)

@@ -106,9 +106,16 @@ void *engine_class_alloc_atomic(unsigned cls, enum rt_context context) {
     return p;
 }
 
+COLD static void free_as_said(const struct quarry_core1_class *class, void *p) {
+    engine_debug_get()->said(p, class);
+    engine_free_atomic(p);
+}
+
 void engine_class_free_slow(const struct quarry_core1_class *class, void *p) {
     if (engine_is_debugged(p, page_map_get(p) % PAGE_MAP_CLASSES))
         engine_debug_get()->free(p, class);
+    else if (class != NULL && UNLIKELY(rt_opt.harden) && engine_debug_get() != NULL)
+        free_as_said(class, p);
     else
         engine_free_atomic(p);
 }

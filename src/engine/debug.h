@@ -19,6 +19,7 @@ struct engine_debug {
     void *(*alloc)(unsigned handle, enum rt_context context);
     void (*free)(void *p, const struct quarry_core1_class *said); /* said: whose it was said to be, or NULL */
     size_t (*usable)(const void *p);
+    void (*said)(const void *p, const struct quarry_core1_class *said); /* with harden: about to be freed as of this */
 };
 
 /* NULL until there is somebody. */

@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "big/big.h"
+#include "buddy/buddy.h"
 #include "engine/engine.h"
 #include "engine/guard.h"
 #include "engine/harden.h"
@@ -95,6 +96,7 @@ static void fork_child(void) {
     }
     slab_fork_child();
     page_reserve_fork_child();
+    buddy_reserve_fork_child();
     mag_fork_child();
     engine_tick_fork_child();
     engine_pressure_fork_child();

@@ -179,6 +179,8 @@ struct quarry_core1_debug {
     /* p: any address in a slab of such a class. said: the cache it was said to be of, or NULL. */
     void (*free)(void *p, const struct quarry_core1_class *said);
     size_t (*usable)(const void *p); /* 0: no object is there */
+    /* With option harden: p is about to be freed, and said to be of this cache. */
+    void (*said)(const void *p, const struct quarry_core1_class *said);
 };
 /* Once, before the first such class is made. The table is not copied. */
 EXPORT void quarry_core1_debug_start(const struct quarry_core1_debug *debug);

@@ -21,7 +21,8 @@ static void *hook_alloc(unsigned handle, enum rt_context context) {
 
 void quarry_core1_debug_start(const struct quarry_core1_debug *debug) {
     debugger = debug;
-    hooks = (struct engine_debug){.alloc = hook_alloc, .free = debug->free, .usable = debug->usable};
+    hooks =
+        (struct engine_debug){.alloc = hook_alloc, .free = debug->free, .usable = debug->usable, .said = debug->said};
     /* order: release: the table.                                                               pairs: [engine.debug] */
     atomic_store_explicit(&engine_debug, &hooks, memory_order_release);
 }

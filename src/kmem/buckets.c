@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Buckets: kmalloc with caches of one's own, so that objects of one kind never come to lie where those of another were.
- * A bucket's cache is made at its first allocation, because classes with magazines are few. kmalloc itself has some,
- * for __GFP_RECLAIMABLE.
+ * A set's caches are made with it, so that who may not block finds them. kmalloc itself has some, for
+ * __GFP_RECLAIMABLE, which are made one by one when they are first asked for: it has another place to ask.
  */
 #include "kmem/cache.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static const u16 bucket_bytes[] = {16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192};
 enum { BUCKETS_NR = ARRAY_NR(bucket_bytes), NAME_BYTES = 64 };
@@ -16,26 +15,15 @@ enum { RECLAIMABLE_TRY_CALLS = 1024 };
 
 struct quarry_kmem_buckets {
     struct quarry_kmem_cache *_Atomic caches[BUCKETS_NR];
+};
+
+/* What a set's caches have in common. */
+struct bucket_kind {
+    const char *name;
     quarry_slab_flags_t flags;
     unsigned useroffset, usersize;
     void (*ctor)(void *);
-    char name[NAME_BYTES];
 };
-
-struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_slab_flags_t flags, unsigned useroffset,
-                                                       unsigned usersize, void (*ctor)(void *)) {
-    struct quarry_kmem_buckets *b = NULL;
-    if (name != NULL && kmem_cache_args_valid(1, &(struct quarry_kmem_cache_args){0}, flags))
-        b = quarry_core1_zalloc(sizeof(*b));
-    if (b == NULL)
-        return NULL;
-    b->flags = flags | QUARRY_SLAB_NO_MERGE;
-    b->useroffset = useroffset;
-    b->usersize = usersize;
-    b->ctor = ctor;
-    (void)snprintf(b->name, sizeof(b->name), "%s", name);
-    return b;
-}
 
 static unsigned bucket_for(size_t size) {
     unsigned i = 0;
@@ -44,18 +32,19 @@ static unsigned bucket_for(size_t size) {
     return i;
 }
 
-static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsigned i, quarry_gfp_t effort) {
+static struct quarry_kmem_cache *bucket_make(struct quarry_kmem_buckets *b, unsigned i, const struct bucket_kind *kind,
+                                             quarry_gfp_t effort) {
     char name[NAME_BYTES + 8];
     unsigned size = bucket_bytes[i];
-    bool inside = b->useroffset < size;
+    bool inside = kind->useroffset < size;
     struct quarry_kmem_cache_args args = {.align = size & -size,
-                                          .useroffset = inside ? b->useroffset : 0,
-                                          .usersize = inside ? MIN(b->usersize, size - b->useroffset) : 0,
-                                          .ctor = b->ctor};
-    (void)snprintf(name, sizeof(name), "%s-%u", b->name, size);
+                                          .useroffset = inside ? kind->useroffset : 0,
+                                          .usersize = inside ? MIN(kind->usersize, size - kind->useroffset) : 0,
+                                          .ctor = kind->ctor};
+    (void)snprintf(name, sizeof(name), "%.*s-%u", NAME_BYTES, kind->name, size);
     if (args.usersize == 0)
         args.useroffset = 0;
-    return kmem_cache_new_once(&b->caches[i], name, size, &args, b->flags, effort);
+    return kmem_cache_new_once(&b->caches[i], name, size, &args, kind->flags, effort);
 }
 
 static struct quarry_kmem_cache *bucket_made(struct quarry_kmem_buckets *b, unsigned i) {
@@ -63,18 +52,30 @@ static struct quarry_kmem_cache *bucket_made(struct quarry_kmem_buckets *b, unsi
     return atomic_load_explicit(&b->caches[i], memory_order_acquire);
 }
 
-/* Its cache, which is made where the flags allow to wait. */
-static struct quarry_kmem_cache *bucket_get(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
-    unsigned i = bucket_for(size);
-    struct quarry_kmem_cache *s = bucket_made(b, i);
-    return s != NULL || !kmem_may_block(flags) ? s : bucket_make(b, i, flags);
+static struct quarry_kmem_buckets *buckets_make(const struct bucket_kind *kind) {
+    struct quarry_kmem_buckets *b = quarry_core1_zalloc(sizeof(*b));
+    unsigned made = 0;
+    while (b != NULL && made < BUCKETS_NR && bucket_make(b, made, kind, QUARRY_GFP_KERNEL) != NULL)
+        made++;
+    if (made == BUCKETS_NR)
+        return b;
+    while (made > 0)
+        quarry_kmem_cache_destroy(bucket_made(b, --made));
+    quarry_core1_free(b);
+    return NULL;
+}
+
+struct quarry_kmem_buckets *quarry_kmem_buckets_create(const char *name, quarry_slab_flags_t flags, unsigned useroffset,
+                                                       unsigned usersize, void (*ctor)(void *)) {
+    if (name == NULL || !kmem_cache_args_valid(1, &(struct quarry_kmem_cache_args){0}, flags))
+        return NULL;
+    return buckets_make(&(struct bucket_kind){name, flags | QUARRY_SLAB_NO_MERGE, useroffset, usersize, ctor});
 }
 
 void *quarry_kmem_buckets_alloc(struct quarry_kmem_buckets *b, size_t size, quarry_gfp_t flags) {
     if (b == NULL || size - 1 >= bucket_bytes[BUCKETS_NR - 1])
         return quarry_kmalloc(size, flags);
-    struct quarry_kmem_cache *s = bucket_get(b, size, flags);
-    return s == NULL ? NULL : quarry_kmem_cache_alloc(s, flags);
+    return quarry_kmem_cache_alloc(bucket_made(b, bucket_for(size)), flags);
 }
 
 /* Sealed objects (option harden) are those of malloc's classes alone. */
@@ -87,15 +88,16 @@ static bool is_hardened(void) {
 /* Who gets none asks elsewhere, so nobody waits: not for the lock, on top of whose holder a handler or a callback for
  * memory may call kmalloc, nor for memory. */
 static struct quarry_kmem_cache *reclaimable_get(size_t size, quarry_gfp_t flags) {
-    static struct quarry_kmem_buckets b = {.flags = QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_NO_MERGE,
-                                           .name = "kmalloc-rcl"};
+    static struct quarry_kmem_buckets b;
+    static const struct bucket_kind kind = {.name = "kmalloc-rcl",
+                                            .flags = QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_NO_MERGE};
     static _Atomic(u32) calls_without[BUCKETS_NR];
     unsigned i = bucket_for(size);
     struct quarry_kmem_cache *s = bucket_made(&b, i);
     if (s != NULL || !kmem_may_block(flags))
         return s;
     bool tries = atomic_fetch_add_explicit(&calls_without[i], 1, memory_order_relaxed) % RECLAIMABLE_TRY_CALLS == 0;
-    return tries && !is_hardened() ? bucket_make(&b, i, KMEM_CACHE_NO_EFFORT) : NULL;
+    return tries && !is_hardened() ? bucket_make(&b, i, &kind, KMEM_CACHE_NO_EFFORT) : NULL;
 }
 
 void *kmem_reclaimable_kmalloc(size_t size, quarry_gfp_t flags) {

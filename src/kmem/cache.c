@@ -23,6 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(offsetof(struct quarry_kmem_cache, class.id) == sizeof(unsigned) &&
+                   (int)QUARRY_CACHE_HANDLES == (int)QUARRY_CORE1_HANDLES,
+               "what the inline form of kmem_cache_free reads");
+
 enum { MIN_ALIGN_BYTES = 16, LINE_BYTES = 64, FREEPTR_ALIGN_BYTES = 8 };
 
 #define FLAGS_MERGE_SAME (QUARRY_SLAB_RECLAIM_ACCOUNT | QUARRY_SLAB_ACCOUNT | KMEM_SLAB_ZONES)
@@ -625,6 +629,8 @@ void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t fla
 }
 
 FAST_ENTRY void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) {
+    if (UNLIKELY(quarry_kmem_cache_is_handled(s)) && !kmem_debug_free_is_right(s, p))
+        return;
     quarry_core1_class_free(&s->class, p); /* p knows whose it is; s is for checks */
 }
 
@@ -659,8 +665,13 @@ int quarry_kmem_cache_alloc_bulk(struct quarry_kmem_cache *s, quarry_gfp_t flags
 }
 
 void quarry_kmem_cache_free_bulk(struct quarry_kmem_cache *s, size_t nr, void **objs) {
-    if (s != NULL)
-        quarry_core1_class_free_bulk(&s->class, nr, objs);
-    else
+    if (s == NULL) {
         quarry_kfree_bulk(nr, objs);
+        return;
+    }
+    bool checked = quarry_kmem_cache_is_handled(s) || kmem_debug_hardened;
+    for (size_t i = 0; checked && i < nr; i++)
+        quarry_kmem_cache_free(s, objs[i]);
+    if (!checked)
+        quarry_core1_class_free_bulk(&s->class, nr, objs);
 }

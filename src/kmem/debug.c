@@ -24,6 +24,7 @@
 #include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { IDS_NR = QUARRY_CORE1_HANDLES, DEAD_HANDLES = 2 * IDS_NR, GRAVES_NR = 64 };
@@ -33,7 +34,7 @@ static struct quarry_kmem_cache *_Atomic by_id[IDS_NR];
 static struct quarry_kmem_cache *graves[GRAVES_NR];
 static unsigned graves_nr;
 
-bool kmem_debug_any, kmem_debug_kmalloc_on;
+bool kmem_debug_any, kmem_debug_kmalloc_on, kmem_debug_hardened;
 static bool started, zeroing;
 static struct kmem_debug_option option;
 static struct kmem_failslab failslab;
@@ -195,15 +196,26 @@ static void *object_alloc(const struct quarry_kmem_cache *s, enum quarry_core1_c
     return object;
 }
 
-COLD static void *dead_alloc(const struct quarry_kmem_cache *s) {
+COLD static void dead_report(const struct quarry_kmem_cache *s, const char *what) {
     kmem_report_begin();
-    kmem_report_bug(s->name, "Allocation from a cache that was destroyed");
+    kmem_report_bug(s->name, "%s", what);
     kmem_track_print("Created", &s->debug->tracks[KMEM_TRACK_ALLOC]);
     kmem_track_print("Destroyed", &s->debug->tracks[KMEM_TRACK_FREE]);
     kmem_stack_print();
+}
+
+COLD static void *dead_alloc(const struct quarry_kmem_cache *s) {
+    dead_report(s, "Allocation from a cache that was destroyed");
     kmem_report_fix(s->name, "Allocation of %u bytes failed", s->object_bytes);
     kmem_report_end();
     return NULL;
+}
+
+/* Whose p is now nobody knows: its slab went with the cache. */
+COLD static bool dead_free(const struct quarry_kmem_cache *s, const void *p) {
+    dead_report(s, "Free to a cache that was destroyed");
+    not_freed(s, p);
+    return false;
 }
 
 static void object_free(const struct quarry_kmem_cache *s, char *object) {
@@ -277,6 +289,47 @@ static void wrong_cache_report(const struct quarry_kmem_cache *said, const struc
     kmem_report_object(s, object);
     kmem_report_fix(s->name, "Object at %p goes to the cache it is from", (void *)object);
     kmem_report_end();
+}
+
+/* Of an object that is not debugged there is no more to say. */
+COLD static void wrong_plain_report(const struct quarry_kmem_cache *said, const struct quarry_core1_slab *slab,
+                                    const void *p) {
+    char text[KMEM_NAME_BYTES];
+    struct kmem_text owner = {text, sizeof(text), 0};
+    if (!kmem_cache_name_of(slab->id, &owner))
+        (void)snprintf(text, sizeof(text), "malloc-%zu", slab->slot_bytes);
+    kmem_report_begin();
+    kmem_report_bug(text, "Wrong slab cache. %s but object is from %s", said->name, text);
+    kmem_report_slab(slab);
+    kmem_print("INFO: Object %p @offset=%td\n\n", p, (const char *)p - slab->base);
+    kmem_stack_print();
+    kmem_report_fix(text, "Object at %p goes to the cache it is from", p);
+    kmem_report_end();
+}
+
+static bool is_of(const struct quarry_kmem_cache *s, unsigned id) {
+    /* order: acquire: the cache of charged objects.                                       pairs: [kmem.cache.handle] */
+    const struct quarry_kmem_cache *charged = __atomic_load_n(&s->accounted, __ATOMIC_ACQUIRE);
+    return id == s->heap.id || (charged != NULL && id == charged->heap.id);
+}
+
+bool kmem_debug_free_is_right(const struct quarry_kmem_cache *s, const void *p) {
+    struct quarry_core1_slab slab;
+    if (s->class.id >= DEAD_HANDLES)
+        return dead_free(s, p);
+    if ((s->debug == NULL && !kmem_debug_hardened) || !quarry_core1_slab_look(p, &slab) || is_of(s, slab.id))
+        return true;
+    const struct quarry_kmem_cache *owner = cache_of(slab.id);
+    if (owner == NULL || owner->debug == NULL) /* else hook_free knows more */
+        wrong_plain_report(s, &slab, p);
+    return true;
+}
+
+/* Caches with a handle were asked about before. */
+static void hook_said(const void *p, const struct quarry_core1_class *said_class) {
+    const struct quarry_kmem_cache *said = (const struct quarry_kmem_cache *)said_class;
+    if (!quarry_kmem_cache_is_handled(said))
+        (void)kmem_debug_free_is_right(said, p);
 }
 
 /* [D1], [D2] False: it is free already. */
@@ -362,6 +415,7 @@ static void options_read(void) {
     struct quarry_core1_debug_options o;
     quarry_core1_debug_options(&o);
     zeroing = o.zero;
+    kmem_debug_hardened = o.harden;
     kmem_report_abort_set(o.abort);
     /* The environment is the program's, which may write over it. */
     char *text = o.slab_debug == NULL ? NULL : quarry_core1_alloc(o.slab_debug_bytes + 1);
@@ -380,7 +434,8 @@ static void start(void) {
 
 /* With the first cache that is debugged: other programs pay for nothing but the reading of the options. */
 static void hooks_start(void) {
-    static const struct quarry_core1_debug hooks = {.alloc = hook_alloc, .free = hook_free, .usable = hook_usable};
+    static const struct quarry_core1_debug hooks = {
+        .alloc = hook_alloc, .free = hook_free, .usable = hook_usable, .said = hook_said};
     if (kmem_debug_any)
         return;
     kmem_debug_any = true;
@@ -483,11 +538,7 @@ void kmem_debug_cache_end(struct quarry_kmem_cache *s) {
 }
 
 COLD void kmem_debug_destroyed_twice(const struct quarry_kmem_cache *s) {
-    kmem_report_begin();
-    kmem_report_bug(s->name, "Cache destroyed twice");
-    kmem_track_print("Created", &s->debug->tracks[KMEM_TRACK_ALLOC]);
-    kmem_track_print("Destroyed", &s->debug->tracks[KMEM_TRACK_FREE]);
-    kmem_stack_print();
+    dead_report(s, "Cache destroyed twice");
     kmem_report_end();
 }
 
@@ -615,4 +666,6 @@ __attribute__((constructor)) static void kmalloc_start(void) {
     }
     if (kmem_debug_kmalloc_on)
         quarry_core1_debug_kmalloc(kmalloc_plain);
+    if (kmem_debug_hardened)
+        hooks_start();
 }

@@ -165,6 +165,11 @@ bool kmem_debug_is_free(const struct kmem_debug *d, const char *object);
 bool kmem_debug_object_validate(const struct quarry_kmem_cache *s, char *object, bool is_out);
 /* There is, or was, a cache that is debugged; some sizes of kmalloc are. */
 extern HIDDEN bool kmem_debug_any, kmem_debug_kmalloc_on;
+/* Option harden: what is freed is looked at whichever cache it is said to be of. */
+extern HIDDEN bool kmem_debug_hardened;
+/* What is freed to s, a cache with a handle or any with harden, and is not debugged itself: that it is of another
+ * cache is reported. False: s was destroyed, which is reported, and p stays. Async-signal-safe. */
+bool kmem_debug_free_is_right(const struct quarry_kmem_cache *s, const void *p);
 /* An object of s, whatever failslab says. */
 void *kmem_debug_alloc_sure(const struct quarry_kmem_cache *s);
 

@@ -19,10 +19,16 @@ COLD static struct quarry_page *order_refused(quarry_gfp_t flags) {
     return NULL;
 }
 
+/* What may not block is served from what is at hand, and may have the reserve. */
+static unsigned effort_flags(quarry_gfp_t flags) {
+    if (kmem_may_block(flags))
+        return 0;
+    return kmem_gfp_has_reserve(flags) ? BUDDY_AT_HAND | BUDDY_RESERVE : BUDDY_AT_HAND;
+}
+
 static unsigned core_flags(quarry_gfp_t flags) {
-    return ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
-           ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | (kmem_may_block(flags) ? 0 : BUDDY_AT_HAND) |
-           ((flags & QUARRY_GFP_ZONES) != 0 ? BUDDY_DMA : 0) |
+    return effort_flags(flags) | ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
+           ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | ((flags & QUARRY_GFP_ZONES) != 0 ? BUDDY_DMA : 0) |
            ((flags & QUARRY___GFP_THISNODE) != 0 ? BUDDY_STRICT : 0) |
            ((flags & QUARRY___GFP_MOVABLE) != 0 ? BUDDY_MOVABLE : 0) |
            ((flags & QUARRY___GFP_RECLAIMABLE) != 0 ? BUDDY_RECLAIMABLE : 0);
@@ -52,15 +58,14 @@ COLD static void nofail_large(quarry_gfp_t flags) {
     kmem_warn_once(&said, flags, "quarry: warning: alloc_pages of an order above 1 with __GFP_NOFAIL\n");
 }
 
-/* Nobody in user space can ask for memory below 4 GiB of physical address, but whether it is can be told. */
-static struct quarry_page *low_or_none(struct quarry_page *page, unsigned order, quarry_gfp_t flags) {
+/* Nobody in user space can ask for memory below 4 GiB of physical address, but where it is can be told (adr/0088). */
+COLD static void tell_where(const struct quarry_page *page, unsigned order, quarry_gfp_t flags) {
     static _Atomic(bool) said;
     size_t bytes = QUARRY_PAGE_SIZE << order;
-    if (quarry_core1_dma_address(page->quarry_addr, bytes) + bytes <= DMA32_END)
-        return page;
-    quarry___free_pages(page, order);
-    kmem_warn_once(&said, flags, "quarry: warning: no memory for DMA: what there is lies above 4 GiB\n");
-    return NULL;
+    if (quarry_core1_dma_address(page->quarry_addr, bytes) + bytes > DMA32_END)
+        kmem_warn_once(
+            &said, flags,
+            "quarry: warning: __GFP_DMA32: memory above 4 GiB of physical address, which cannot be chosen\n");
 }
 
 /* Not at the first attempt, or by rules that begin with it. What memory for devices lacks is rights, which no
@@ -76,9 +81,13 @@ static NOINLINE struct quarry_page *pages_hard(quarry_gfp_t flags, unsigned orde
     else if ((flags & QUARRY___GFP_NOFAIL) != 0 && order > 1)
         nofail_large(flags);
     struct quarry_page *page = kmem_gfp_try_if_blocking(pages_try, &w, flags);
+    if (page == NULL && kmem_may_block(flags) && kmem_gfp_has_reserve(flags)) /* as kmalloc does, after all effort */
+        page = pages_get(order, flags & ~QUARRY___GFP_DIRECT_RECLAIM, node);
     if (page == NULL && dma)
         kmem_dma_refused(flags);
-    return page != NULL && (flags & QUARRY___GFP_DMA32) != 0 ? low_or_none(page, order, flags) : page;
+    if (page != NULL && (flags & QUARRY___GFP_DMA32) != 0)
+        tell_where(page, order, flags);
+    return page;
 }
 
 /* --- accounts --- */

@@ -178,18 +178,26 @@ COLD static void *kvmalloc_refused(quarry_gfp_t flags) {
     return refuse(&said, flags, "quarry: warning: kvmalloc of more than INT_MAX refused\n");
 }
 
+static bool falls_back(size_t size, quarry_gfp_t flags) {
+    return size > QUARRY_PAGE_SIZE && kmem_may_block(flags) && (flags & QUARRY_GFP_ZONES) == 0;
+}
+
+/* Of the first attempt: no more effort, and no word, than for what there is another way to. */
+static quarry_gfp_t flags_first(size_t size, quarry_gfp_t flags) {
+    return falls_back(size, flags) ? (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN
+                                   : flags;
+}
+
 static void *kvmalloc_by(size_t size, size_t align, quarry_gfp_t flags, int node, const void *caller) {
-    bool falls_back = size > QUARRY_PAGE_SIZE && kmem_may_block(flags) && (flags & QUARRY_GFP_ZONES) == 0;
-    quarry_gfp_t first =
-        falls_back ? (flags & ~QUARRY___GFP_NOFAIL) | QUARRY___GFP_NORETRY | QUARRY___GFP_NOWARN : flags;
+    bool to_area = falls_back(size, flags);
     if (LIKELY(size <= QUARRY_KMALLOC_MAX_SIZE)) {
-        void *p = quarry_kmalloc_node(round_up(size, align), first, node);
-        if (LIKELY(p != NULL) || !falls_back)
+        void *p = quarry_kmalloc_node(round_up(size, align), flags_first(size, flags), node);
+        if (LIKELY(p != NULL) || !to_area)
             return p;
     }
     if (UNLIKELY(size > INT_MAX))
         return kvmalloc_refused(flags);
-    return falls_back ? area(size, align, flags, 0, node, caller) : NULL;
+    return to_area ? area(size, align, flags, 0, node, caller) : NULL;
 }
 
 void *quarry_kvmalloc_node(size_t size, quarry_gfp_t flags, int node) {
@@ -224,12 +232,12 @@ void quarry_kvfree_sensitive(const void *p, size_t len) {
     quarry_kvfree(object);
 }
 
-/* krealloc says no more than NULL where kvmalloc will do better. */
+/* krealloc tries, and waits, no more than kvmalloc's first attempt: an area will do as well. */
 void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) {
     if (quarry_core1_in_area(p))
         return vrealloc_by(p, size, flags, CALLER);
     if (size <= QUARRY_KMALLOC_MAX_SIZE) {
-        void *q = quarry_krealloc(p, size, flags | QUARRY___GFP_NOWARN);
+        void *q = quarry_krealloc(p, size, flags_first(size, flags));
         if (q != NULL)
             return q;
     }

@@ -51,7 +51,7 @@ static void collect_pages(struct obs_stats *s) {
     page_stats_get(&p);
     buddy_stats_get(&pages);
     big_stats_get(&b);
-    s->run_free_bytes = p.run_free_bytes;
+    s->run_free_bytes = p.run_free_bytes + pages.reserve_bytes;
     s->huge_bytes = p.huge_bytes;
     s->hugetlb_bytes = p.hugetlb_bytes;
     s->purged_bytes_total = p.purged_bytes_total;

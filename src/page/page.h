@@ -198,6 +198,8 @@ void *page_reserve_take(unsigned node, unsigned granules_nr, unsigned align_nr, 
  * another thread fills, or on top of the page lock's holder. */
 void page_reserve_fill(void);
 size_t page_reserve_bytes_racy(void);
+/* Brings whole pages into memory, their content as it was. */
+void page_touch(char *p, size_t bytes);
 void page_reserve_fork_child(void);
 /* For obs/view.h: by node a pointer to blocks, so many, so many bytes from one to the next; the low half of the first
  * word of each has a bit for each free granule. */

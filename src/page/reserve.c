@@ -94,10 +94,9 @@ static void block_give_back(struct block *b, u32 bits) {
     }
 }
 
-/* In memory, its content as it was. */
-static void run_touch(char *run) {
-    for (size_t at = 0; at < BLOCK_BYTES; at += sys_page_bytes()) {
-        _Atomic(char) *byte = (_Atomic(char) *)(run + at);
+void page_touch(char *p, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += sys_page_bytes()) {
+        _Atomic(char) *byte = (_Atomic(char) *)(p + at);
         atomic_store_explicit(byte, atomic_load_explicit(byte, memory_order_relaxed), memory_order_relaxed);
     }
 }
@@ -111,7 +110,7 @@ static bool block_fill(struct block *b, unsigned node) {
     char *run = page_run_alloc(node, BLOCK_GRANULES, BLOCK_GRANULES, &content);
     if (run == NULL)
         return false;
-    run_touch(run);
+    page_touch(run, BLOCK_BYTES);
     /* order: acquire: who took the others is done with base.                                 pairs: [page.reserve] */
     while (!atomic_compare_exchange_weak_explicit(&b->word, &word, word_next(word, 0), memory_order_acquire,
                                                   memory_order_relaxed))

@@ -84,13 +84,29 @@ static void all_is_given_back(void) {
               (unsigned long)free_pages_bytes);
 }
 
+/* Pages, a few of which are held all the while. */
+enum { PAGES_HELD = 16 };
+static unsigned long pages_held[PAGES_HELD], pages_served, pages_refused;
+
+static void pages_step(unsigned long turn) {
+    unsigned long *at = &pages_held[turn % PAGES_HELD];
+    CHECK(*at == 0 || *(unsigned long *)*at == *at + 1);
+    free_page(*at);
+    *at = __get_free_page(turn % 3 ? GFP_ATOMIC : GFP_ATOMIC | __GFP_ZERO);
+    if (*at != 0)
+        *(unsigned long *)*at = *at + 1;
+    pages_served += *at != 0;
+    pages_refused += *at == 0;
+}
+
 /* Single objects and bursts of one size, which empty and fill magazines and slabs. */
 static void *atomic_run(void *steps) {
     size_t left = (size_t)steps;
     void *burst[BURST];
     (void)set_active_memcg(account);
     forbid_all();
-    while (left > 0) {
+    for (unsigned long turn = 0; left > 0; turn++) {
+        pages_step(turn);
         for (int i = 0; i < 1000 && left > 0; i++, left--)
             box_step(&box, charged | (i % 2 ? GFP_ATOMIC : GFP_ATOMIC | __GFP_ZERO));
         size_t size = box_size(&box), got = 0;
@@ -107,6 +123,8 @@ static void *atomic_run(void *steps) {
         }
     }
     box_empty(&box);
+    for (int i = 0; i < PAGES_HELD; i++)
+        free_page(pages_held[i]);
     atomic_store(&finished, 1);
     for (;;) /* even its end would be a system call */
         atomic_signal_fence(memory_order_relaxed);
@@ -156,6 +174,7 @@ int main(int argc, char **argv) {
     if (account != NULL)
         nothing_is_charged();
     CHECK_MSG(own.refused == 0, "GFP_KERNEL was refused %lu times", own.refused);
+    CHECK_MSG(pages_served > 0 && pages_refused == 0, "%lu pages served, %lu refused", pages_served, pages_refused);
     CHECK_MSG(box.served > box.refused, "%lu served, %lu refused", box.served, box.refused);
     _exit(0);
 }

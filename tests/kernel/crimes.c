@@ -97,6 +97,43 @@ static void wrong_cache(void) {
     CHECK(taker() == p);
 }
 
+static struct kmem_cache *plain_cache(void) {
+    struct kmem_cache *plain = kmem_cache_create("plain", SIZE, 0, SLAB_NO_MERGE | SLAB_NO_USER_FLAGS, NULL);
+    CHECK(plain != NULL);
+    return plain;
+}
+
+/* The cache that is named is debugged, the object's is not: the kernel looks at the former. */
+static void wrong_cache_plain(void) {
+    struct kmem_cache *plain = plain_cache();
+    char *p = kmem_cache_alloc(plain, GFP_KERNEL);
+    kmem_cache_free(cache, p);
+    CHECK(kmem_cache_alloc(plain, GFP_KERNEL) == p);
+}
+
+static void wrong_cache_prefixed(void) {
+    char *p = kmem_cache_alloc(plain_cache(), GFP_KERNEL);
+    quarry_kmem_cache_free((struct quarry_kmem_cache *)cache, p);
+}
+
+static void wrong_cache_bulk(void) {
+    struct kmem_cache *plain = plain_cache();
+    void *objs[3] = {taker(), kmem_cache_alloc(plain, GFP_KERNEL), taker()};
+    kmem_cache_free_bulk(cache, 3, objs);
+    CHECK(kmem_cache_alloc(plain, GFP_KERNEL) == objs[1]);
+}
+
+/* Neither is debugged; option harden sees it. By one and by the bulk. */
+static void wrong_cache_hardened(void) {
+    struct kmem_cache *plain = plain_cache(), *plainer = kmem_cache_create("plainer", SIZE, 0, SLAB_NO_MERGE, NULL);
+    void *p = kmem_cache_alloc(plain, GFP_KERNEL), *objs[2] = {kmem_cache_alloc(plainer, GFP_KERNEL), NULL};
+    CHECK(p != NULL && plainer != NULL && (objs[1] = kmem_cache_alloc(plain, GFP_KERNEL)) != NULL);
+    kmem_cache_free(plainer, p);
+    kmem_cache_free_bulk(plainer, 2, objs);
+}
+
+static void wrong_cache_malloc(void) { kmem_cache_free(cache, kmalloc(opaque_size(20000), GFP_KERNEL)); }
+
 static void interior_free(void) {
     char *p = used_object();
     giver(p + 16);
@@ -144,6 +181,14 @@ static void use_after_destroy(void) {
     giver(used_object());
     destroyer();
     CHECK(kmem_cache_alloc(cache, GFP_KERNEL) == NULL);
+}
+
+/* What was its object may be another's by now: it stays. */
+static void free_after_destroy(void) {
+    char *p = used_object();
+    giver(p);
+    destroyer();
+    kmem_cache_free(cache, p);
 }
 
 static void destroy_twice(void) {
@@ -293,6 +338,12 @@ static const struct crime {
     {"uninitialised_read", uninitialised_read},
     {"double_free", double_free},
     {"wrong_cache", wrong_cache},
+    {"wrong_cache_plain", wrong_cache_plain},
+    {"wrong_cache_prefixed", wrong_cache_prefixed},
+    {"wrong_cache_bulk", wrong_cache_bulk},
+    {"wrong_cache_malloc", wrong_cache_malloc},
+    {"wrong_cache_hardened", wrong_cache_hardened},
+    {"free_after_destroy", free_after_destroy},
     {"interior_free", interior_free},
     {"padding", padding},
     {"slab_padding", slab_padding},

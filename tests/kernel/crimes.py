@@ -51,6 +51,12 @@ KMALLOC = {"cache": "kmalloc-64", "taker": r"kmalloc_taker[^+\n]*", "giver": "km
 TRACE = r"CPU: \d+ PID: \d+ Comm: kernel_crimes\nCall Trace:\n(?: .*\n)+"
 REST = r"(?: .*\n)*"
 
+
+def wrong_plain(owner, said="victim"):
+    return (bug(f"Wrong slab cache\\. {said} but object is from {owner}", owner) + f"INFO: Slab {HEX} objects=\\d+ used=\\d+\nINFO: Object {HEX} @offset=\\d+\n\n"
+            + TRACE + fixed(f"Object at {HEX} goes to the cache it is from", cache=owner))
+
+
 # What is said, and the signal that ends it.
 CRIMES = {
     "left_1": (span("Left Redzone", "0x78", "0xcc", "allocated", NOT_FREED), None),
@@ -63,6 +69,12 @@ CRIMES = {
     "double_free": (victim(bug("Object already free"), "free", NOT_FREED), None),
     "wrong_cache": (victim(bug(r"Wrong slab cache\. other but object is from victim"), "allocated",
                            f"Object at {HEX} goes to the cache it is from"), None),
+    "wrong_cache_plain": (wrong_plain("plain"), None),
+    "wrong_cache_prefixed": (wrong_plain("plain"), None),
+    "wrong_cache_bulk": (wrong_plain("plain"), None),
+    "wrong_cache_malloc": (wrong_plain("malloc-20480"), None),
+    "free_after_destroy": (bug("Free to a cache that was destroyed") + f"INFO: Created in maker{SIZE}{WHEN}{REST}"
+                           + f"INFO: Destroyed in destroyer{SIZE}{WHEN}{REST}" + TRACE + fixed(NOT_FREED), None),
     "interior_free": (victim(bug(f"Invalid object pointer {HEX}"), "allocated", NOT_FREED), None),
     "padding": (span("Object padding", "0x78", "0x5a", "allocated", NOT_FREED), None),
     "slab_padding": (bug(f"Padding overwritten\\. {HEX}-{HEX} @offset=\\d+") + f"INFO: Slab {HEX} objects=\\d+ used=1\n"
@@ -124,6 +136,15 @@ def check(report, program, name, mode, env):
         report.explain(out.stderr, limit=200)
 
 
+def hardened(report, program):
+    """With harden the cache that is named need not be debugged: two caches without any flag."""
+    out = driver.run_child([program, "wrong_cache_hardened"], driver.child_env([], {"QUARRY_HARDEN": "1"}), 30)
+    want = wrong_plain("plain", "plainer") * 2
+    report.line(out.status == 0 and out.stdout == "went on\n" and re.fullmatch(want, out.stderr) is not None, "wrong_cache_hardened")
+    if not re.fullmatch(want, out.stderr) or out.status != 0:
+        report.explain(f"{driver.describe_status(out)}: {out.stderr}", limit=200)
+
+
 def main(program):
     report = driver.Report()
     debug = {"QUARRY_SLAB_DEBUG": "FZPU"}
@@ -136,6 +157,7 @@ def main(program):
         check(report, program, name, "by option", debug)
         if of_kmalloc or name == "innocent":
             check(report, program, name, "one cache", kmalloc)
+    hardened(report, program)
     for name in ("right_1", "double_free", "interior_free", "leak", "innocent"):
         check(report, program, name, "abort", {**debug, "QUARRY_SLAB_DEBUG_ACTION": "abort"})
     return report.finish()

@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -454,7 +455,7 @@ static void cache_rules(size_t unused) {
                       *low = kmem_cache_create("low", 120, 0, SLAB_CACHE_DMA32, NULL);
     CHECK(one == same && one != plain && one != low && plain != low);
     p = kmem_cache_alloc(low, GFP_KERNEL | __GFP_NOWARN);
-    CHECK(p == NULL || dma_map_single(NULL, p, 120, DMA_TO_DEVICE) < (dma_addr_t)1 << 32);
+    CHECK(p != NULL && dma_map_single(NULL, p, 120, DMA_TO_DEVICE) != DMA_MAPPING_ERROR);
     kmem_cache_free(low, p);
     kmem_cache_destroy(one);
     CHECK((p = kmem_cache_alloc(same, GFP_KERNEL)) != NULL);
@@ -582,25 +583,35 @@ static void by_kmalloc(size_t unused) {
     CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
 }
 
-/* No one can ask for them, but it is known where pages are. */
+/* Nobody can choose them: what there is is given, in one piece, and where it lies higher that is said once. */
 static void below_4_gib(size_t unused) {
-    (void)unused;
+    static char said[4096];
+    const dma_addr_t end = (dma_addr_t)1 << 32;
     dma_addr_t handle = 0;
+    bool above = false;
+    (void)unused;
     if (alloc_pages(GFP_KERNEL | GFP_DMA | __GFP_NOWARN, 0) == NULL)
         check_skip("no memory for DMA here");
+    int before = dup(STDERR_FILENO), file = memfd_create("said", MFD_CLOEXEC);
+    CHECK(before >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
     for (unsigned order = 0; order <= 9; order++) {
-        struct page *page = alloc_pages(GFP_KERNEL | GFP_DMA32 | __GFP_NOWARN, order);
-        if (page == NULL)
-            continue;
+        struct page *page = alloc_pages(GFP_KERNEL | GFP_DMA32, order);
+        CHECK(page != NULL);
         handle = dma_map_single(NULL, page_address(page), PAGE_SIZE << order, DMA_TO_DEVICE);
-        CHECK(!dma_mapping_error(NULL, handle) && handle + (PAGE_SIZE << order) <= (dma_addr_t)1 << 32);
+        CHECK(!dma_mapping_error(NULL, handle));
+        check_frames(page_address(page), PAGE_SIZE << order, handle);
+        above = above || handle + (PAGE_SIZE << order) > end;
         __free_pages(page, order);
     }
-    /* Whether or not, what lies above is not handed out. */
+    CHECK(dup2(before, STDERR_FILENO) >= 0 && pread(file, said, sizeof(said) - 1, 0) >= 0);
+    const char *line = strstr(said, "__GFP_DMA32: memory above 4 GiB");
+    CHECK_MSG((line != NULL) == above && (line == NULL || strstr(line + 1, "__GFP_DMA32") == NULL), "above: %d, %s",
+              above, said);
     void *p = dma_alloc_coherent(NULL, PAGE_SIZE, &handle, GFP_KERNEL | __GFP_DMA32 | __GFP_NOWARN);
-    CHECK(p == NULL || handle + PAGE_SIZE <= (dma_addr_t)1 << 32);
+    CHECK(p != NULL);
+    check_frames(p, PAGE_SIZE, handle);
     void *q = kmalloc(opaque_size(50), GFP_KERNEL | GFP_DMA32 | __GFP_NOWARN);
-    CHECK(q == NULL || dma_map_single(NULL, q, 50, DMA_TO_DEVICE) < (dma_addr_t)1 << 32);
+    CHECK(q != NULL && dma_map_single(NULL, q, 50, DMA_TO_DEVICE) != DMA_MAPPING_ERROR);
     kfree(q);
 }
 

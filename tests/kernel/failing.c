@@ -145,6 +145,12 @@ static void objects_stay(size_t unused) {
     char *area = kvrealloc(p, PAGE_SIZE + 1, GFP_KERNEL);
     CHECK(is_vmalloc_addr(area) && bytes_are(area, 0, 50, 0x11));
     kvfree(area);
+    /* What may not fail takes an area, too, where kmalloc has nothing: it does not wait for kmalloc. */
+    CHECK((p = kmalloc(100, GFP_KERNEL | __GFP_NOFAIL)) != NULL);
+    memset(p, 0x33, 100);
+    area = kvrealloc(p, PAGE_SIZE + 1, GFP_KERNEL | __GFP_NOFAIL);
+    CHECK(is_vmalloc_addr(area) && bytes_are(area, 0, 100, 0x33));
+    kvfree(area);
 }
 
 static void more_than_a_page(size_t unused) {

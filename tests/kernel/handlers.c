@@ -155,7 +155,8 @@ int main(void) {
     struct sigaction action = {.sa_handler = on_timer, .sa_flags = SA_RESTART};
     pthread_t threads[THREADS];
     unsigned seconds = getenv("SOAK") != NULL ? SOAK_SECONDS : 1;
-    uint64_t live = 0, unbacked = 0;
+    uint64_t live = 0, unbacked = 0, at_start = 0; /* the reserve's block has pages without memory */
+    CHECK(quarry_stat("pages_unbacked_bytes", &at_start) == 0);
     CHECK(sigaction(SIGRTMIN, &action, NULL) == 0);
     for (size_t i = 0; i < THREADS; i++) {
         holders[0][i].state = 100 + i;
@@ -179,6 +180,6 @@ int main(void) {
         CHECK(holders[1][i].refused_nr < holders[1][i].steps_nr);
     quarry_trim(0);
     CHECK(quarry_stat("pages_live_bytes", &live) == 0 && quarry_stat("pages_unbacked_bytes", &unbacked) == 0);
-    CHECK_MSG(live == 0 && unbacked == 0, "%lu bytes of pages are lost", (unsigned long)live);
+    CHECK_MSG(live == 0 && unbacked == at_start, "%lu bytes of pages are lost", (unsigned long)live);
     return 0;
 }

@@ -152,7 +152,8 @@ static void pools(size_t unused) {
     (void)unused;
     struct kmem_cache *s = kmem_cache_create_usercopy("pooled", 40, 0, SLAB_TEMPORARY, 8, 16, NULL);
     struct quarry_kmem_cache_info info;
-    mempool_t pool, *large;
+    struct mempool_s pool; /* the tag that kernel code declares */
+    mempool_t *large;
     CHECK(s != NULL && mempool_init_slab_pool(&pool, 3, s) == 0);
     quarry_kmem_cache_info_get(s, &info);
     CHECK(info.useroffset == 8 && info.usersize == 16 && (info.flags & SLAB_RECLAIM_ACCOUNT) != 0);
@@ -211,6 +212,13 @@ static void percpu(size_t unused) {
     u8 old = 3;
     CHECK(!this_cpu_try_cmpxchg(bits, &old, 4) && old == 1 && this_cpu_try_cmpxchg(bits, &old, 4) && old == 1);
     CHECK(this_cpu_read(bits) == 4);
+    CHECK(!__this_cpu_try_cmpxchg(bits, &old, 5) && old == 4 && __this_cpu_try_cmpxchg(bits, &old, 0x7f));
+    raw_cpu_sub(bits, 0xf);
+    raw_cpu_and(bits, 0x31);
+    raw_cpu_or(bits, 2);
+    CHECK(raw_cpu_read(bits) == 0x32 && raw_cpu_add_return(bits, 8) == 0x3a && raw_cpu_xchg(bits, 6) == 0x3a);
+    CHECK(raw_cpu_cmpxchg(bits, 6, 7) == 6 && !raw_cpu_try_cmpxchg(bits, &old, 8) && old == 7);
+    CHECK(raw_cpu_try_cmpxchg(bits, &old, 4) && raw_cpu_read(bits) == 4);
     put_cpu();
     long *p = alloc_percpu_gfp(long, GFP_KERNEL | __GFP_ZERO);
     CHECK(p != NULL && *per_cpu_ptr(p, 0) == 0);

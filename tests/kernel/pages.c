@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
@@ -207,6 +208,92 @@ static void no_system_call(size_t unused) {
     __free_page(second);
 }
 
+static size_t take_all(gfp_t flags, struct page **pages, size_t cap) {
+    size_t got = 0;
+    while (got < cap && (pages[got] = alloc_page(flags)) != NULL)
+        got++;
+    return got;
+}
+
+enum { RESERVE_CAP = 2000 };
+static struct page *reserved[RESERVE_CAP];
+
+/* The first pages a process asks for, where a system call would kill. Returns a number for the first thing that is
+ * wrong, 0: nothing is. */
+static int first_atomic(size_t want) {
+    struct page *some[64] = {NULL};
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
+        return 1;
+    if (alloc_page(GFP_NOWAIT) != NULL || alloc_page(GFP_ATOMIC & ~__GFP_HIGH) != NULL)
+        return 2; /* what has no reserve has none of it */
+    unsigned long addr = __get_free_page(GFP_ATOMIC), zeros = __get_free_pages(GFP_ATOMIC | __GFP_ZERO, 3);
+    if (addr == 0 || zeros == 0 || !bytes_are((void *)zeros, 0, PAGE_SIZE << 3, 0))
+        return 3;
+    memset((void *)addr, 1, PAGE_SIZE);
+    memset((void *)zeros, 2, PAGE_SIZE << 3);
+    if (alloc_pages_bulk(GFP_ATOMIC, 64, some) != 64 || virt_to_page((void *)addr) == NULL)
+        return 4;
+    for (int i = 0; i < 64; i++)
+        __free_page(some[i]);
+    free_page(addr);
+    free_pages(zeros, 3);
+    unsigned scope = memalloc_noreclaim_save();
+    struct page *in_scope = alloc_page(GFP_NOWAIT), *not_for_it = alloc_page(GFP_NOWAIT | __GFP_NOMEMALLOC);
+    memalloc_noreclaim_restore(scope);
+    if (in_scope == NULL || not_for_it != NULL)
+        return 5;
+    __free_page(in_scope);
+    struct page *memalloc = alloc_page(GFP_NOWAIT | __GFP_MEMALLOC);
+    if (memalloc == NULL)
+        return 6;
+    __free_page(memalloc);
+    size_t got = take_all(GFP_ATOMIC, reserved, RESERVE_CAP);
+    if (got < want || got == RESERVE_CAP)
+        return 7; /* as much as the option says, and there is an end */
+    for (size_t i = 0; i < got; i++) {
+        memset(page_address(reserved[i]), (int)i, PAGE_SIZE);
+        for (size_t k = 0; k < i; k += 97)
+            if (!bytes_are(page_address(reserved[k]), 0, PAGE_SIZE, (unsigned char)k))
+                return 8;
+    }
+    while (got > 0)
+        __free_page(reserved[--got]);
+    return take_all(GFP_ATOMIC, reserved, RESERVE_CAP) < want ? 9 : 0;
+}
+
+/* GFP_ATOMIC has pages of the reserve from the first call on, and who may sleep fills it again. */
+static void reserve(size_t unused) {
+    enum { WANT = 256, ROUNDS = 6 };
+    size_t got;
+    int status = 0;
+    (void)unused;
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0)
+        syscall(SYS_exit, first_atomic(WANT));
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status %#x", (unsigned)status);
+    static struct page *kept[ROUNDS][RESERVE_CAP];
+    static size_t kept_nr[ROUNDS];
+    for (int round = 0; round < ROUNDS; round++) {
+        /* Used up, and kept. */
+        kept_nr[round] = got = take_all(GFP_ATOMIC | __GFP_NOWARN, kept[round], RESERVE_CAP);
+        CHECK_MSG(got >= WANT && got < RESERVE_CAP, "round %d: %zu pages", round, got);
+        CHECK(alloc_page(GFP_ATOMIC) == NULL);
+        /* Any slow call of who may sleep. */
+        struct page *page = alloc_page(GFP_KERNEL);
+        CHECK(page != NULL);
+        __free_page(page);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        while (kept_nr[round] > 0)
+            __free_page(kept[round][--kept_nr[round]]);
+    }
+    uint64_t live = 1;
+    quarry_trim(0);
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
+}
+
 /* The frame the kernel tells, if it does, is that of /proc/self/pagemap; pages of a process are never frame 0. */
 static void frames(size_t unused) {
     (void)unused;
@@ -335,6 +422,7 @@ static void lifetimes(size_t unused) {
     static const gfp_t kinds[KINDS] = {GFP_KERNEL, GFP_KERNEL | __GFP_RECLAIMABLE, GFP_HIGHUSER_MOVABLE};
     static struct page *pages[KINDS][NR];
     (void)unused;
+    uint64_t at_start = blocks_bytes(); /* the reserve's block has pages without memory */
     for (size_t i = 0; i < NR; i++) {
         for (size_t k = 0; k < KINDS; k++) {
             CHECK((pages[k][i] = alloc_page(i % 2 ? kinds[k] : kinds[k] | __GFP_ZERO)) != NULL);
@@ -364,7 +452,7 @@ static void lifetimes(size_t unused) {
     for (size_t i = 2; i < NR; i++)
         __free_page(pages[0][i]);
     quarry_trim(0);
-    CHECK(blocks_bytes() == 0);
+    CHECK(blocks_bytes() == at_start);
 }
 
 static const struct test_case table[] = {
@@ -376,6 +464,7 @@ static const struct test_case table[] = {
     {"frames", frames, 0, CASE_QUARRY},       {"buddyinfo", buddyinfo, 0, CASE_QUARRY},
     {"goes back", goes_back, 0, CASE_QUARRY}, {"accounts", accounts, 0, CASE_QUARRY},
     {"threads", threads, 0, CASE_QUARRY},     {"lifetimes", lifetimes, 0, CASE_QUARRY},
+    {"reserve", reserve, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

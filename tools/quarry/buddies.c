@@ -28,7 +28,7 @@ static bool block_in_use(const struct target *t, const struct buddy_block *at, c
     return desc != NULL && target_peek_pointer(t, &desc->words[0]) == at;
 }
 
-static void block_add(const struct target *t, meta_ref_t ref, struct buddy_stats *s) {
+static void block_add(const struct target *t, meta_ref_t ref, u32 level, struct buddy_stats *s) {
     const struct buddy_block *at = (const struct buddy_block *)(t->meta.base + ((size_t)ref << META_UNIT_SHIFT));
     struct buddy_block b;
     u64 free[BLOCK_WORDS_MAX], backed[BLOCK_WORDS_MAX];
@@ -40,7 +40,10 @@ static void block_add(const struct target *t, meta_ref_t ref, struct buddy_stats
         backed[w] = b.backed[w];
     }
     s->blocks++;
-    buddy_count_add(s, free, backed, HPAGE_SHIFT - page_shift, page_shift);
+    if ((level & LEVEL_RESERVE) != 0)
+        buddy_count_reserve(s, free, backed, HPAGE_SHIFT - page_shift, page_shift);
+    else
+        buddy_count_add(s, free, backed, HPAGE_SHIFT - page_shift, page_shift);
 }
 
 void buddies_read(const struct target *t, struct buddy_stats *ret_stats) {
@@ -57,7 +60,7 @@ void buddies_read(const struct target *t, struct buddy_stats *ret_stats) {
         target_peek(t, levels, (const void *)view.levels, nr * sizeof(*levels))) {
         for (u32 i = 0; i < nr; i++) {
             if ((levels[i] & LEVEL_DMA) == 0)
-                block_add(t, refs[i], ret_stats);
+                block_add(t, refs[i], levels[i], ret_stats);
         }
     }
     free(refs);

@@ -70,7 +70,7 @@ static void pages_read(const struct target *t, struct obs_stats *s) {
     (void)target_peek(t, &s->big_regions, t->view.big_regions, sizeof(u64));
     (void)target_peek(t, &usage, t->view.usage_bytes, sizeof(usage));
     (void)target_peek(t, &s->hugetlb_bytes, t->view.hugetlb_regions_bytes, sizeof(u64));
-    s->run_free_bytes = reserve_bytes(t);
+    s->run_free_bytes = reserve_bytes(t) + blocks.reserve_bytes;
     for (unsigned i = 0; i < nodes_nr(t) * NODE_TIERS_NR; i++) {
         const struct page_tier *tiers = target_peek_pointer(t, &t->view.tiers[i / NODE_TIERS_NR]);
         if (tiers == NULL || !target_peek(t, &tier, &tiers[i % NODE_TIERS_NR], sizeof(tier)))

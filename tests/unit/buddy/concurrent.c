@@ -150,6 +150,47 @@ static void purge(void) {
     buddy_tick(sys_clock_ms(), turn++ % 3 == 0 ? BUDDY_EVERYTHING : BUDDY_OLD);
 }
 
+/* --- the reserve: takers against each other, the filler and the purger --- */
+
+static void *alloc_reserve(size_t size) {
+    struct buddy_page *page = buddy_alloc(order_of(size), BUDDY_AT_HAND | BUDDY_RESERVE);
+    return page == NULL ? alloc(size) : page->addr;
+}
+
+static const struct handover_ops reserve_small = {
+    alloc_reserve, give, {4096, 4096, 8192, 12288, 16384, 65536}, HELD, MS};
+static const struct handover_ops reserve_large = {
+    alloc_reserve, give, {524288, 1048576, 262144, 524288, 4096, 4096}, HELD_FEW, MS};
+
+static void fill_and_purge(void) {
+    static unsigned turn;
+    buddy_reserve_fill();
+    buddy_tick(sys_clock_ms(), turn++ % 3 == 0 ? BUDDY_EVERYTHING : BUDDY_OLD);
+}
+
+/* All is given back, and all of the reserve is there, once. */
+static void reserve_run(const struct handover_ops *ops, size_t reserve_bytes) {
+    struct buddy_stats st;
+    u64 taken = 0;
+    rt_opt.purge_delay = 1;
+    rt_opt.reserve = reserve_bytes;
+    buddy_reserve_fill();
+    handover_run(ops, fill_and_purge);
+    buddy_reserve_fill();
+    buddy_tick(0, BUDDY_EVERYTHING);
+    buddy_stats_get(&st);
+    cr_assert_eq(st.live_bytes, 0u, "%lu bytes are lost", st.live_bytes);
+    cr_assert_eq(st.free_bytes, 0u);
+    cr_assert_eq(st.reserve_bytes, rt_opt.reserve, "%lu bytes of %lu", st.reserve_bytes, rt_opt.reserve);
+    cr_assert_eq(st.blocks, (rt_opt.reserve + HPAGE_BYTES - 1) / HPAGE_BYTES);
+    while (buddy_alloc(0, BUDDY_AT_HAND | BUDDY_RESERVE) != NULL)
+        taken += sys_page_bytes();
+    cr_assert_eq(taken, rt_opt.reserve, "what is free is found");
+}
+
+Test(buddy_concurrent, the_reserve, .init = core_start_slabs) { reserve_run(&reserve_small, MIB); }
+Test(buddy_concurrent, the_reserve_by_large_orders, .init = core_start_slabs) { reserve_run(&reserve_large, 4 * MIB); }
+
 Test(buddy_concurrent, small_orders, .init = core_start_slabs) {
     handover_run(&small, NULL);
     expect_all_back();

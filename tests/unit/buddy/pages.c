@@ -5,6 +5,7 @@
 #include "buddy/block.h"
 #include "buddy/buddy.h"
 #include "fakes/fake.h"
+#include "rt/context.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "unit/alone.h"
@@ -183,6 +184,111 @@ Test(pages, nothing_is_asked_of_the_system_at_hand, .init = start) {
     cr_expect_eq(got, (1u << block_order()) - 1, "all of the block, and no more");
     for (int call = 0; call < FAKE_CALLS_NR; call++)
         cr_expect_eq(fake_failed_nr((enum fake_call)call), 0u, "%s", fake_call_name((enum fake_call)call));
+}
+
+/* --- the reserve --- */
+
+enum { RESERVE_PAGES = 64 };
+
+static void start_reserve(void) {
+    start();
+    rt_opt.reserve = RESERVE_PAGES * sys_page_bytes();
+    atomic_store(&rt_chores, 0);
+    buddy_reserve_fill();
+    cr_assert_eq(stats().reserve_bytes, rt_opt.reserve);
+}
+
+static void expect_reserve_whole(void) {
+    cr_expect_eq(stats().reserve_bytes, rt_opt.reserve);
+    cr_expect_eq(stats().live_bytes, 0u);
+    cr_expect_eq(stats().free_bytes, 0u);
+    cr_expect_eq(stats().unbacked_bytes, HPAGE_BYTES - rt_opt.reserve);
+}
+
+static unsigned take_all(unsigned order) {
+    unsigned got = 0;
+    for (unsigned flags = BUDDY_AT_HAND | BUDDY_RESERVE; hold(order, flags | (got % 2 ? BUDDY_ZERO : 0)); got++)
+        flags |= BUDDY_STRICT;
+    return got;
+}
+
+Test(pages, the_reserve_is_in_memory_for_whom_it_is_alone, .init = start_reserve) {
+    cr_expect_null(buddy_alloc(0, BUDDY_AT_HAND), "it is not for all");
+    cr_expect_null(buddy_alloc(0, BUDDY_AT_HAND | BUDDY_RESERVE | BUDDY_DMA));
+    cr_expect_eq(atomic_load(&rt_chores), 0u);
+    for (int call = 0; call < FAKE_CALLS_NR; call++)
+        fake_fail((enum fake_call)call, 1, 1000000);
+    struct buddy_page *first = buddy_alloc(0, BUDDY_AT_HAND | BUDDY_RESERVE);
+    cr_assert_not_null(first);
+    cr_expect_eq(atomic_load(&rt_chores), (u32)RT_CHORE_RESERVE);
+    cr_expect_eq(fake_resident_bytes(first->addr, sys_page_bytes()), sys_page_bytes(), "no page fault is left");
+    buddy_free(first, 0);
+    cr_expect_eq(take_all(0), (unsigned)RESERVE_PAGES, "all of it, and no more");
+    cr_expect_null(buddy_alloc(0, BUDDY_AT_HAND | BUDDY_RESERVE));
+    for (int call = 0; call < FAKE_CALLS_NR; call++)
+        cr_expect_eq(fake_failed_nr((enum fake_call)call), 0u, "%s", fake_call_name((enum fake_call)call));
+    cr_expect_eq(stats().live_bytes, held_bytes());
+    let_all_go();
+    expect_reserve_whole();
+    buddy_tick(sys_clock_ms(), BUDDY_EVERYTHING);
+    buddy_retire_due();
+    expect_reserve_whole();
+}
+
+Test(pages, what_is_at_hand_comes_before_the_reserve, .init = start_reserve) {
+    cr_assert(hold(0, 0));
+    cr_assert(hold(0, BUDDY_AT_HAND | BUDDY_RESERVE | BUDDY_MOVABLE));
+    cr_expect_eq(atomic_load(&rt_chores), 0u);
+    cr_expect_eq(stats().reserve_bytes, rt_opt.reserve);
+}
+
+/* With half of it out it is as large as it was by new pages; what comes back of the old ones is nobody's. */
+Test(pages, the_reserve_is_filled_again, .init = start_reserve) {
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < RESERVE_PAGES / 2 - 1; i++)
+            cr_assert(hold(0, BUDDY_AT_HAND | BUDDY_RESERVE));
+        buddy_reserve_fill();
+        cr_expect_eq(stats().reserve_bytes, rt_opt.reserve - (RESERVE_PAGES / 2 - 1) * sys_page_bytes(), "not yet");
+        cr_assert(hold(0, BUDDY_AT_HAND | BUDDY_RESERVE));
+        fake_fail(FAKE_COMMIT, 1, 1000000);
+        buddy_reserve_fill();
+        if (fake_failed_nr(FAKE_COMMIT) != 0)
+            cr_expect_eq(stats().reserve_bytes, rt_opt.reserve / 2, "what little is left stays");
+        fake_fail(FAKE_COMMIT, 0, 0);
+        buddy_reserve_fill();
+        cr_expect_eq(stats().reserve_bytes, rt_opt.reserve);
+        cr_expect_eq(stats().live_bytes, held_bytes());
+        cr_expect_eq(stats().blocks, 2u, "%lu blocks", stats().blocks);
+        let_all_go();
+        buddy_tick(sys_clock_ms(), BUDDY_EVERYTHING);
+        cr_expect_eq(stats().blocks, 1u);
+        expect_reserve_whole();
+    }
+}
+
+Test(pages, a_reserve_of_any_size, .init = start) {
+    static const u64 pages[] = {1, 3, 700, 2000};
+    for (unsigned i = 0; i < ARRAY_NR(pages); i++) {
+        rt_opt.reserve = pages[i] * sys_page_bytes();
+        buddy_reserve_fill();
+        cr_expect_geq(stats().reserve_bytes, rt_opt.reserve);
+        cr_expect_lt(stats().reserve_bytes, 2 * rt_opt.reserve);
+        u64 has = stats().reserve_bytes;
+        buddy_reserve_fill();
+        cr_expect_eq(stats().reserve_bytes, has, "there is enough");
+    }
+}
+
+Test(pages, the_reserve_is_there_at_the_hard_limit, .init = start_reserve) {
+    cr_assert(hold(0, 0));
+    rt_opt.limit_hard = atomic_load(&rt_meta.used_bytes) + (u64)rt_usage_get();
+    cr_expect_null(buddy_alloc(0, 0));
+    cr_expect_eq(take_all(0), (unsigned)RESERVE_PAGES);
+    buddy_reserve_fill(); /* cannot, and loses nothing */
+    cr_expect_eq(stats().reserve_bytes, 0u);
+    rt_opt.limit_hard = 0;
+    buddy_reserve_fill();
+    cr_expect_eq(stats().reserve_bytes, rt_opt.reserve);
 }
 
 Test(pages, memory_counts_when_it_is_taken_and_goes_back, .init = start) {

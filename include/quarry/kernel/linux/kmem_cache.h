@@ -96,7 +96,10 @@ static inline void *kmem_cache_alloc_lru(struct kmem_cache *s, struct list_lru *
     return kmem_cache_alloc(s, flags);
 }
 static inline void kmem_cache_free(struct kmem_cache *s, void *p) {
-    quarry_core1_class_free((const struct quarry_core1_class *)s, p);
+    if (__builtin_expect(quarry_kmem_cache_is_handled(s), 0))
+        quarry_kmem_cache_free(s, p);
+    else
+        quarry_core1_class_free((const struct quarry_core1_class *)s, p);
 }
 static inline int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t nr, void **objs) {
     return quarry_kmem_cache_alloc_bulk(s, flags, nr, objs);

@@ -6,6 +6,7 @@
 #include <linux/gfp.h>
 #include <linux/slab.h>
 
+#define mempool_s quarry_mempool /* by its tag, which kernel code names in declarations */
 typedef quarry_mempool_t mempool_t;
 typedef quarry_mempool_alloc_t mempool_alloc_t;
 typedef quarry_mempool_free_t mempool_free_t;

@@ -71,10 +71,18 @@ static inline void free_percpu(void *p) { quarry_free_percpu(p); }
 #define __this_cpu_dec_return(pcp) quarry___this_cpu_dec_return(pcp)
 #define __this_cpu_xchg(pcp, value) quarry___this_cpu_xchg(pcp, value)
 #define __this_cpu_cmpxchg(pcp, expected, value) quarry___this_cpu_cmpxchg(pcp, expected, value)
+#define __this_cpu_try_cmpxchg(pcp, expected, value) quarry___this_cpu_try_cmpxchg(pcp, expected, value)
 #define raw_cpu_read(pcp) quarry_raw_cpu_read(pcp)
 #define raw_cpu_write(pcp, value) quarry_raw_cpu_write(pcp, value)
 #define raw_cpu_add(pcp, value) quarry_raw_cpu_add(pcp, value)
+#define raw_cpu_sub(pcp, value) quarry_raw_cpu_sub(pcp, value)
 #define raw_cpu_inc(pcp) quarry_raw_cpu_inc(pcp)
 #define raw_cpu_dec(pcp) quarry_raw_cpu_dec(pcp)
+#define raw_cpu_and(pcp, value) quarry_raw_cpu_and(pcp, value)
+#define raw_cpu_or(pcp, value) quarry_raw_cpu_or(pcp, value)
+#define raw_cpu_add_return(pcp, value) quarry_raw_cpu_add_return(pcp, value)
+#define raw_cpu_xchg(pcp, value) quarry_raw_cpu_xchg(pcp, value)
+#define raw_cpu_cmpxchg(pcp, expected, value) quarry_raw_cpu_cmpxchg(pcp, expected, value)
+#define raw_cpu_try_cmpxchg(pcp, expected, value) quarry_raw_cpu_try_cmpxchg(pcp, expected, value)
 
 #endif
