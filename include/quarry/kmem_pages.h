@@ -131,17 +131,18 @@ void *quarry_dma_alloc_coherent(void *dev, size_t size, quarry_dma_addr_t *ret_h
                                 quarry_gfp_t flags) QUARRY_NOTHROW;
 /* All but dev as at the allocation. */
 void quarry_dma_free_coherent(void *dev, size_t size, void *p, quarry_dma_addr_t handle) QUARRY_NOTHROW;
-/* Bus address of [p, p + size), which must be in pages as above; QUARRY_DMA_MAPPING_ERROR for other memory, which is
- * neither contiguous nor pinned. */
+/* Bus address of [p, p + size), 1 byte to 2 MiB. Other memory than the above, that this process may write, is pinned
+ * until it is unmapped, each mapping by a descriptor of its own; it must be one physical piece, as what lies in one
+ * page always is. QUARRY_DMA_MAPPING_ERROR for what is not, for what cannot be pinned, and without the rights that
+ * memory for devices needs, which is said on stderr, once. Makes system calls; not for signal handlers. */
 quarry_dma_addr_t quarry_dma_map_single(void *dev, const void *p, size_t size) QUARRY_NOTHROW;
 static inline int quarry_dma_mapping_error(void *dev, quarry_dma_addr_t handle) QUARRY_NOTHROW {
     (void)dev;
     return handle == QUARRY_DMA_MAPPING_ERROR;
 }
-/* There is nothing to be undone. */
-static inline void quarry_dma_unmap_single(void *dev, quarry_dma_addr_t handle, size_t size) QUARRY_NOTHROW {
-    (void)dev, (void)handle, (void)size;
-}
+/* The mapping's pin ends; one of memory that is pinned anyway needs nothing undone. Each mapping is unmapped once, with
+ * what quarry_dma_map_single() returned, before its memory is freed. Not for signal handlers. */
+void quarry_dma_unmap_single(void *dev, quarry_dma_addr_t handle, size_t size) QUARRY_NOTHROW;
 
 /* Pieces of size bytes, 1 to 2 MiB, of such memory, at multiples of align (a power of two up to 2 MiB, or 0), none of
  * which crosses a multiple of boundary (a power of two not below size, or 0). name: up to 31 characters are kept. NULL:

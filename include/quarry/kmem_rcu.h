@@ -68,7 +68,8 @@ struct quarry_rcu_head {
 
 enum { QUARRY_RCU_OFFSET_MAX = 4095 };
 
-/* Frees the object of kmalloc or malloc, of which head is offset bytes inside, after a grace period. Needs no memory,
+/* Frees what kvfree() takes (an object of kmalloc, of a cache or of malloc, or a vmalloc area), of which head is offset
+ * bytes inside, after a grace period. Needs no memory,
  * waits for nobody, and is async-signal-safe; it may wake the thread that frees, which is a system call, and the first
  * one starts it. The object may be read meanwhile, but for head. */
 void quarry_kvfree_rcu_head(struct quarry_rcu_head *head, size_t offset) QUARRY_NOTHROW;

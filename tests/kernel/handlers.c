@@ -2,7 +2,8 @@
 /*
  * Pages, areas and objects in signal handlers, ten thousand times a second and thread, on top of threads that do
  * nothing but allocate and free the same, while the main thread forks. Each holder's own stamps are the oracle; at the
- * end every page is back. SOAK=1 runs a minute.
+ * end every page is back, and each kind was served in handlers, by those flags that can have it there. SOAK=1 runs a
+ * minute.
  */
 #include "check.h"
 #include "timer.h"
@@ -31,10 +32,12 @@ enum {
     FORKS_PER_SECOND = 50,
     SOAK_SECONDS = 60,
     STEPS_MIN = 1000,
-    HANDLER_STEPS_MIN = 100
+    TRIED_MIN = 20 /* in handlers, of each kind by each flags */
 };
 
 enum what { PAGES, COMPOUND, AREA, OBJECT, EXACT, WHATS_NR };
+enum how { KERNEL, ATOMIC, NOWAIT, HOWS_NR };
+static const gfp_t flags_of[HOWS_NR] = {GFP_KERNEL, GFP_ATOMIC | __GFP_NOWARN, GFP_NOWAIT};
 
 struct holding {
     unsigned long *p;
@@ -45,7 +48,7 @@ struct holding {
 struct holder {
     struct holding held[HELD];
     size_t held_nr;
-    unsigned long state, steps_nr, refused_nr;
+    unsigned long state, steps_nr, tried_nr[WHATS_NR][HOWS_NR], served_nr[WHATS_NR][HOWS_NR];
     bool handler;
 };
 
@@ -60,22 +63,26 @@ static unsigned long next(struct holder *h) {
 }
 
 static void take(struct holder *h, unsigned long r) {
-    /* Half of a handler's requests may not block. */
-    gfp_t flags = h->handler && (r >> 20) % 2 ? __GFP_NOWARN : GFP_KERNEL;
+    enum how how = h->handler ? (enum how)((r >> 20) % HOWS_NR) : KERNEL;
+    gfp_t flags = flags_of[how];
     struct holding *at = &h->held[h->held_nr];
     at->what = (enum what)(r % WHATS_NR);
     at->bytes = PAGE_SIZE << (r >> 8) % 6;
     switch (at->what) {
     case PAGES: at->p = (unsigned long *)__get_free_pages(flags, (unsigned)get_order(at->bytes)); break;
     case COMPOUND: at->p = (unsigned long *)__get_free_pages(flags | __GFP_COMP, (unsigned)get_order(at->bytes)); break;
-    case AREA: at->p = (r >> 30) % 16 != 0 ? NULL : __vmalloc(at->bytes, flags); break;
+    case AREA:
+        if ((r >> 30) % 16 != 0)
+            return;
+        at->p = __vmalloc(at->bytes, flags);
+        break;
     case OBJECT: at->p = kvmalloc(at->bytes, flags); break;
     default: at->p = alloc_pages_exact(at->bytes -= PAGE_SIZE / 2, flags); break;
     }
-    if (at->p == NULL) {
-        h->refused_nr++;
+    __atomic_store_n(&h->tried_nr[at->what][how], h->tried_nr[at->what][how] + 1, __ATOMIC_RELAXED);
+    if (at->p == NULL)
         return;
-    }
+    h->served_nr[at->what][how]++;
     at->p[0] = at->p[at->bytes / sizeof(long) - 1] = (unsigned long)at->p ^ (uintptr_t)h;
     h->held_nr++;
 }
@@ -151,6 +158,46 @@ static void fork_once(unsigned long seed) {
     CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child ended with status %#x", (unsigned)status);
 }
 
+static unsigned long tried(enum what what, enum how how) {
+    unsigned long nr = 0;
+    for (size_t i = 0; i < THREADS; i++)
+        nr += __atomic_load_n(&holders[1][i].tried_nr[what][how], __ATOMIC_RELAXED);
+    return nr;
+}
+
+static bool all_tried(void) {
+    for (enum what what = 0; what < WHATS_NR; what++) {
+        for (enum how how = 0; how < HOWS_NR; how++) {
+            if (tried(what, how) < TRIED_MIN)
+                return false;
+        }
+    }
+    return true;
+}
+
+static void look_at_served(void) {
+    static const char *const names[WHATS_NR] = {"pages", "compound pages", "areas", "objects", "exact pages"};
+    for (enum what what = 0; what < WHATS_NR; what++) {
+        unsigned long served[HOWS_NR] = {0}, threads_refused = 0;
+        for (size_t i = 0; i < THREADS; i++) {
+            for (enum how how = 0; how < HOWS_NR; how++)
+                served[how] += holders[1][i].served_nr[what][how];
+            threads_refused += holders[0][i].tried_nr[what][KERNEL] - holders[0][i].served_nr[what][KERNEL];
+        }
+        printf("%s in handlers: %lu of %lu by GFP_KERNEL, %lu of %lu by GFP_ATOMIC, %lu of %lu by GFP_NOWAIT\n",
+               names[what], served[KERNEL], tried(what, KERNEL), served[ATOMIC], tried(what, ATOMIC), served[NOWAIT],
+               tried(what, NOWAIT));
+        CHECK_MSG(threads_refused == 0, "%lu of %s were refused to threads", threads_refused, names[what]);
+        CHECK_MSG(served[KERNEL] == tried(what, KERNEL), "%s were refused to handlers by GFP_KERNEL", names[what]);
+        /* An area needs system calls; the rest is at hand, because all that is held is little. */
+        for (enum how how = ATOMIC; how < HOWS_NR; how++) {
+            CHECK_MSG(what == AREA ? served[how] == 0 : 2 * served[how] > tried(what, how),
+                      "%lu of %lu %s were served by %s", served[how], tried(what, how), names[what],
+                      how == ATOMIC ? "GFP_ATOMIC" : "GFP_NOWAIT");
+        }
+    }
+}
+
 int main(void) {
     struct sigaction action = {.sa_handler = on_timer, .sa_flags = SA_RESTART};
     pthread_t threads[THREADS];
@@ -169,15 +216,13 @@ int main(void) {
         usleep(1000000 / FORKS_PER_SECOND);
     }
     for (size_t i = 0; i < THREADS; i++) { /* where others work threads get on slowly */
-        while (__atomic_load_n(&holders[0][i].steps_nr, __ATOMIC_RELAXED) <= STEPS_MIN ||
-               __atomic_load_n(&holders[1][i].steps_nr, __ATOMIC_RELAXED) <= HANDLER_STEPS_MIN)
+        while (__atomic_load_n(&holders[0][i].steps_nr, __ATOMIC_RELAXED) <= STEPS_MIN || !all_tried())
             usleep(1000000 / FORKS_PER_SECOND);
     }
     atomic_store(&stopping, 1);
     for (size_t i = 0; i < THREADS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK(holders[1][i].refused_nr < holders[1][i].steps_nr);
+    look_at_served();
     quarry_trim(0);
     CHECK(quarry_stat("pages_live_bytes", &live) == 0 && quarry_stat("pages_unbacked_bytes", &unbacked) == 0);
     CHECK_MSG(live == 0 && unbacked == at_start, "%lu bytes of pages are lost", (unsigned long)live);

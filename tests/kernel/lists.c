@@ -1,25 +1,60 @@
 /* SPDX-License-Identifier: MIT */
-/* A list of objects that grows at both ends and loses every third: the kernel's commonest use of kmalloc. */
+/*
+ * Lists of objects that grow at both ends and lose every third: the kernel's commonest use of its allocators. Nodes are
+ * kmalloc's by GFP_KERNEL and by GFP_ATOMIC, vmalloc's, and all of them in one list.
+ */
 #include "check.h"
 
 #include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <quarry/quarry.h>
+#include <string.h>
 
 struct item {
     int number;
+    size_t bytes; /* of payload */
     struct list_head link;
-    char payload[];
+    unsigned char payload[];
 };
 
+enum from { KERNEL, ATOMIC, AREAS, FROMS_NR, MIXED = FROMS_NR };
 enum { ITEMS_NR = 3000 };
 
 static LIST_HEAD(items);
 
-static void fill(void) {
+static enum from from_of(enum from from, int number) { return from == MIXED ? (enum from)(number % FROMS_NR) : from; }
+
+static struct item *item_get(enum from from, int number) {
+    size_t payload_bytes = (size_t)number % 100;
+    struct item *it;
+    size_t bytes = struct_size(it, payload, payload_bytes);
+    switch (from_of(from, number)) {
+    case KERNEL: it = kmalloc(bytes, GFP_KERNEL); break;
+    case ATOMIC: it = kmalloc(bytes, GFP_ATOMIC); break;
+    default: it = vmalloc(bytes); break;
+    }
+    CHECK(it != NULL && is_vmalloc_addr(it) == (from_of(from, number) == AREAS));
+    it->number = number;
+    it->bytes = payload_bytes;
+    memset(it->payload, number, payload_bytes);
+    return it;
+}
+
+static void item_put(enum from from, struct item *it) {
+    for (size_t i = 0; i < it->bytes; i++)
+        CHECK(it->payload[i] == (unsigned char)it->number);
+    list_del(&it->link);
+    if (from_of(from, it->number) == AREAS)
+        vfree(it);
+    else
+        kfree(it);
+}
+
+static void fill(enum from from) {
     for (int i = 0; i < ITEMS_NR; i++) {
-        struct item *it = kmalloc(struct_size(it, payload, (size_t)i % 100), GFP_KERNEL);
-        CHECK(it != NULL);
-        it->number = i;
+        struct item *it = item_get(from, i);
         if (i % 2)
             list_add(&it->link, &items);
         else
@@ -34,27 +69,36 @@ static long sum(void) {
     return total;
 }
 
-int main(void) {
+static void list_of(enum from from) {
     struct item *it, *after;
-    struct list_head local;
-    INIT_LIST_HEAD(&local);
-    CHECK(list_empty(&items) && list_empty(&local));
-    fill();
+    CHECK(list_empty(&items));
+    fill(from);
     CHECK(sum() == (long)ITEMS_NR * (ITEMS_NR - 1) / 2);
     CHECK(list_first_entry(&items, struct item, link)->number == ITEMS_NR - 1);
     long removed = 0;
     list_for_each_entry_safe(it, after, &items, link) {
-        if (it->number % 3 != 0)
+        if (it->number % 3 != (from == MIXED ? (it->number / 3) % 3 : 0))
             continue;
         removed += it->number;
-        list_del(&it->link);
-        kfree(it);
+        item_put(from, it);
     }
     CHECK(sum() == (long)ITEMS_NR * (ITEMS_NR - 1) / 2 - removed && removed > 0);
-    list_for_each_entry_safe(it, after, &items, link) {
-        list_del(&it->link);
-        kfree(it);
-    }
+    list_for_each_entry_safe(it, after, &items, link) item_put(from, it);
     CHECK(list_empty(&items));
+}
+
+static uint64_t live_bytes(void) {
+    uint64_t bytes = 1;
+    CHECK(quarry_stat("live_bytes", &bytes) == 0);
+    return bytes;
+}
+
+int main(void) {
+    uint64_t before = live_bytes();
+    for (enum from from = KERNEL; from <= MIXED; from++) {
+        list_of(from);
+        CHECK_MSG(live_bytes() == before, "%lu bytes were out before, %lu after", (unsigned long)before,
+                  (unsigned long)live_bytes());
+    }
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "kernel.h"
 
 #include <errno.h>
+#include <linux/memcontrol.h>
 #include <linux/mempool.h>
 #include <linux/mm.h>
 #include <linux/vmalloc.h>
@@ -267,6 +268,7 @@ enum { THREADS = 16, TURNS = 3000, HELD_MAX = 3 };
 
 static mempool_t *shared;
 static atomic_int finished;
+static atomic_long got_nr, lacked_nr;
 
 /* Holds up to HELD_MAX elements, of which there are too few for all: but one of them are asked for without waiting. */
 static void *taker(void *arg) {
@@ -386,6 +388,76 @@ static void resize_under_pressure(size_t unused) {
     CHECK_MSG(shared->min_nr == 30 && shared->curr_nr == 30 && atomic_load(&live) == 30,
               "%d of %d are kept, %d are there", shared->curr_nr, shared->min_nr, atomic_load(&live));
     limited_end(shared);
+}
+
+/* The same with mempool_create_slab_pool, whose function is the library's: what makes its memory short is the limit of
+ * an account, which the cache's objects are charged to. A turn asks for more than there may be, so that all
+ * of the reserve goes out in each. */
+enum { SLAB_THREADS = 4, SLAB_TURNS = 1000, SLAB_HELD = 32, SLAB_BYTES = 100 };
+static struct mem_cgroup *tenant;
+
+static void *slab_taker(void *arg) {
+    long me = (long)arg;
+    (void)set_active_memcg(tenant);
+    for (long turn = 0; turn < SLAB_TURNS; turn++) {
+        long *held[SLAB_HELD] = {mempool_alloc(shared, GFP_KERNEL)};
+        CHECK_MSG(held[0] != NULL, "an allocation that may wait failed");
+        for (int i = 1; i < SLAB_HELD; i++)
+            held[i] = mempool_alloc(shared, GFP_NOWAIT);
+        for (int i = 0; i < SLAB_HELD; i++) {
+            if (held[i] != NULL)
+                held[i][0] = held[i][11] = me << 32 | turn << 5 | i;
+            atomic_fetch_add(held[i] != NULL ? &got_nr : &lacked_nr, 1);
+        }
+        if (turn % 64 == me)
+            (void)sched_yield();
+        for (int i = 0; i < SLAB_HELD; i++) {
+            CHECK_MSG(held[i] == NULL || (held[i][0] == (me << 32 | turn << 5 | i) && held[i][11] == held[i][0]),
+                      "an element has two owners");
+            mempool_free(held[i], shared);
+        }
+    }
+    atomic_fetch_add(&finished, 1);
+    return NULL;
+}
+
+static void slab_pool_under_pressure(size_t unused) {
+    pthread_t threads[SLAB_THREADS];
+    struct quarry_account_info info;
+    bool larger = false;
+    (void)unused;
+    CHECK((cache = kmem_cache_create("elements", SLAB_BYTES, 0, SLAB_ACCOUNT, NULL)) != NULL);
+    CHECK((tenant = quarry_account_create("short", 0)) != NULL);
+    (void)set_active_memcg(tenant);
+    CHECK((shared = mempool_create_slab_pool(20, cache)) != NULL && shared->curr_nr == 20);
+    quarry_account_info_get(tenant, &info);
+    CHECK(info.objects == 20);
+    size_t each = info.charged_bytes / 20;
+    quarry_account_limit(tenant, 20 * each);
+    for (long i = 0; i < SLAB_THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, slab_taker, (void *)i) == 0);
+    while (atomic_load(&finished) < SLAB_THREADS || larger) {
+        larger = !larger;
+        quarry_account_limit(tenant, (larger ? 30 : 20) * each);
+        CHECK(mempool_resize(shared, larger ? 30 : 20) == 0);
+        quarry_account_info_get(tenant, &info);
+        CHECK_MSG(info.charged_bytes <= 30 * each, "%zu bytes are charged", info.charged_bytes);
+        (void)sched_yield();
+    }
+    for (int i = 0; i < SLAB_THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK_MSG(atomic_load(&got_nr) >= SLAB_THREADS * SLAB_TURNS &&
+                  atomic_load(&lacked_nr) >= 2 * SLAB_THREADS * SLAB_TURNS,
+              "%ld elements were had, %ld not", atomic_load(&got_nr), atomic_load(&lacked_nr));
+    quarry_account_limit(tenant, 30 * each);
+    CHECK(mempool_resize(shared, 30) == 0);
+    quarry_account_info_get(tenant, &info);
+    CHECK_MSG(shared->min_nr == 30 && shared->curr_nr == 30 && info.objects == 30, "%d of %d are kept, %zu are there",
+              shared->curr_nr, shared->min_nr, (size_t)info.objects);
+    CHECK(mempool_alloc_preallocated(shared) != NULL && shared->curr_nr == 29);
+    mempool_destroy(shared);
+    quarry_account_info_get(tenant, &info);
+    CHECK(info.objects == 1);
 }
 
 /* A waiter is woken by memory that becomes free elsewhere, at the latest after the kernel's five seconds. */
@@ -533,6 +605,7 @@ static const struct test_case table[] = {
     {"one baton", baton, 0, CASE_QUARRY},
     {"hammered", hammered, 0, CASE_QUARRY},
     {"20 to 30 under pressure", resize_under_pressure, 0, CASE_QUARRY},
+    {"slab pool, 20 to 30 under pressure", slab_pool_under_pressure, 0, CASE_QUARRY},
     {"a free wakes", wait_is_needed, 0, CASE_QUARRY},
     {"every wake counts", every_wake_counts, 0, CASE_QUARRY},
     {"in signal handlers", in_handlers, 0, CASE_QUARRY},

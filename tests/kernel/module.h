@@ -4,6 +4,7 @@
 #define QUARRY_TESTS_MODULE_H
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define __init
 #define __exit
@@ -11,12 +12,14 @@
 #define KERN_ERR
 #define printk(...) printf(__VA_ARGS__)
 
-/* Loads and unloads the module; what its init says is the program's status. */
-#define MODULE_RUN(load, unload)                                                                                       \
-    int main(void) {                                                                                                   \
+/* Loads and unloads the module; its parameter is the program's argument, 0 without, and what its init says its status.
+ */
+#define MODULE_RUN(load, unload, parameter)                                                                            \
+    int main(int argc, char **argv) {                                                                                  \
+        parameter = argc > 1 ? atoi(argv[1]) : 0;                                                                      \
         int status = load();                                                                                           \
         if (status != 0)                                                                                               \
-            return 1;                                                                                                  \
+            return -status;                                                                                            \
         unload();                                                                                                      \
         return 0;                                                                                                      \
     }

@@ -197,7 +197,7 @@ static void rcu(void) {
 static void dma(void) {
     static char nowhere[100];
     quarry_dma_addr_t handle = 0;
-    CHECK(quarry_dma_mapping_error(NULL, quarry_dma_map_single(NULL, nowhere, sizeof(nowhere))));
+    CHECK(quarry_dma_mapping_error(NULL, quarry_dma_map_single(NULL, nowhere, (2 << 20) + 1)));
     CHECK(!quarry_dma_mapping_error(NULL, 0));
     char *p = quarry_dma_alloc_coherent(NULL, 5000, &handle, QUARRY_GFP_KERNEL | QUARRY___GFP_NOWARN);
     if (p == NULL)

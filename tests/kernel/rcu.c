@@ -89,6 +89,39 @@ static void headless(size_t unused) {
     CHECK(out_bytes() == before);
 }
 
+static uint64_t areas_nr(void) {
+    uint64_t nr = 0;
+    CHECK(quarry_stat("big_regions", &nr) == 0);
+    return nr;
+}
+
+/* What kvfree unmaps: areas, and what kvmalloc has from where areas are; with a head and without, and also where a
+ * reader still looks at them. */
+static void areas(size_t bytes) {
+    enum { NR = 40 };
+    struct at_104 *seen[NR];
+    uint64_t before = out_bytes_warm(), regions = areas_nr();
+    rcu_read_lock();
+    for (int i = 0; i < NR; i++) {
+        CHECK((seen[i] = i % 2 ? vmalloc(bytes) : kvmalloc(bytes, GFP_KERNEL)) != NULL);
+        CHECK(i % 2 == 0 || is_vmalloc_addr(seen[i]));
+        memset(seen[i], i, bytes);
+        if (i % 4 < 2)
+            kvfree_rcu(seen[i], rcu);
+        else
+            kvfree_rcu_mightsleep(seen[i]);
+    }
+    CHECK(areas_nr() >= regions + NR / 2);
+    for (int i = 0; i < NR; i++)
+        CHECK(seen[i]->before[0] == i && ((char *)seen[i])[bytes - 1] == i);
+    rcu_read_unlock();
+    kvfree_rcu_barrier();
+    uint64_t after = out_bytes();
+    CHECK_MSG(after == before, "%lu bytes before, %lu after", (unsigned long)before, (unsigned long)after);
+    CHECK_MSG(areas_nr() == regions, "%lu regions before, %lu after", (unsigned long)regions,
+              (unsigned long)areas_nr());
+}
+
 struct called {
     long value;
     struct rcu_head rcu;
@@ -476,6 +509,8 @@ static void plugged(size_t unused) {
 static const struct test_case table[] = {
     {"offsets", offsets, 1000, CASE_QUARRY},
     {"headless", headless, 0, CASE_QUARRY},
+    {"areas of a page", areas, 4096, CASE_QUARRY},
+    {"areas of 5 MiB", areas, 5 << 20, CASE_QUARRY},
     {"callbacks", callbacks, 0, CASE_QUARRY},
     {"a reader holds up", reader_holds_up, 0, CASE_QUARRY},
     {"handlers", handlers, 0, CASE_QUARRY},
