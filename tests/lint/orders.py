@@ -49,7 +49,7 @@ def explanations(text):
     for match in COMMENT.finditer(text):
         comment = match.group()
         if "order:" in comment or "pairs:" in comment:
-            tags = [tag for group in TAG.findall(comment) for tag in re.findall(r"\[([^\]]+)\]", group)]
+            tags = [tag for group in TAG.findall(re.sub(r"\n\s*\*", "\n", comment)) for tag in re.findall(r"\[([^\]]+)\]", group)]
             out.append((text.count("\n", 0, match.start()), text.count("\n", 0, match.end()), tags))
     return out
 

@@ -15,6 +15,7 @@
 #include <ucontext.h>
 
 enum { STACK_BYTES = 64 << 10, DEPTH_MAX = 2000, SEEN_SHIFT = 23, SITES_MAX = 512, EXCUSES_MAX = 64, SKIPPED = 77 };
+enum { SITE_TEXT_MAX = 80 };
 #define SEEN_NR ((size_t)1 << SEEN_SHIFT)
 
 WEAVE_STATE struct machine *weave_m = NULL;
@@ -40,7 +41,9 @@ struct explorer {
     size_t states_nr, ends_nr, paths_nr;
     struct target targets[SITES_MAX];
     unsigned targets_nr;
-    bool needed[EXCUSES_MAX];
+    const struct weave_check *checks; /* while mutants are looked for */
+    size_t checks_nr;
+    bool met[EXCUSES_MAX], needed[EXCUSES_MAX];
     jmp_buf scheduler, starts[T], places[T], sections[T];
     ucontext_t main, entries[T];
 };
@@ -383,6 +386,7 @@ static const char *const mutant_names[] = {
     [WEAVE_NO_FENCE] = "is not there",       [WEAVE_BLIND] = "swaps whatever is there",
     [WEAVE_SPLIT] = "is not atomic",         [WEAVE_LOST] = "is not done",
     [WEAVE_LATE] = "is done too late",       [WEAVE_TAGLESS] = "has no tag",
+    [WEAVE_NEVER] = "is never so",           [WEAVE_ALWAYS] = "is always so",
 };
 
 void site_seen(const struct weave_site *site, enum weave_mutant mutant) {
@@ -398,11 +402,65 @@ void site_seen(const struct weave_site *site, enum weave_mutant mutant) {
     ex->targets[ex->targets_nr++] = (struct target){site, mutant};
 }
 
+bool weave_condition(const struct weave_site *site, bool value) {
+    if (!weave_m->running)
+        return value;
+    for (size_t i = 0; weave_m->mutant == WEAVE_REAL && i < ex->checks_nr; i++) {
+        const struct weave_check *c = &ex->checks[i];
+        if (strcmp(c->func, site->func) == 0 && strncmp(site->what, c->text, strlen(c->text)) == 0)
+            site_seen(site, c->mutant);
+    }
+    return weave_m->mutated == site ? weave_m->mutant == WEAVE_ALWAYS : value;
+}
+
+static bool is_of_check(const struct target *t) { return t->mutant == WEAVE_NEVER || t->mutant == WEAVE_ALWAYS; }
+
+/* How many of the suite's checks are not at just one place. */
+static int checks_check(void) {
+    int wrong = 0;
+    for (size_t i = 0; i < ex->checks_nr; i++) {
+        const struct weave_check *c = &ex->checks[i];
+        unsigned nr = 0;
+        for (const struct target *t = ex->targets; t < ex->targets + ex->targets_nr; t++)
+            nr += t->mutant == c->mutant && strcmp(c->func, t->site->func) == 0 &&
+                  strncmp(t->site->what, c->text, strlen(c->text)) == 0;
+        if (nr == 1)
+            continue;
+        printf("%s: %s: %u SUCH CONDITIONS\n", c->func, c->text, nr);
+        wrong++;
+    }
+    return wrong;
+}
+
+/* Whether the site is one of those, or the one of those, that the excuse names. */
+static bool is_excused(const struct weave_excuse *e, const struct weave_site *site) {
+    const char *number = strchr(e->what, '#');
+    char what[SITE_TEXT_MAX];
+    snprintf(what, sizeof(what), "%.*s", (int)(number == NULL ? strlen(e->what) : (size_t)(number - e->what)), e->what);
+    if (strcmp(e->func, site->func) != 0 || strstr(site->what, what) == NULL)
+        return false;
+    int before = 0, last_line = 0;
+    for (unsigned i = 0; number != NULL && i < ex->targets_nr; i++) {
+        /* In the order of lines, each line once. */
+        int line = site->line;
+        for (unsigned j = 0; j < ex->targets_nr; j++) {
+            const struct weave_site *other = ex->targets[j].site;
+            if (other != NULL && !is_of_check(&ex->targets[j]) && strcmp(other->func, site->func) == 0 &&
+                strstr(other->what, what) != NULL && other->line > last_line && other->line < line)
+                line = other->line;
+        }
+        if (line == site->line)
+            break;
+        last_line = line;
+        before++;
+    }
+    return number == NULL || atoi(number + 1) == before + 1;
+}
+
 static const struct weave_excuse *excuse_of(const struct weave_suite *suite, const struct target *target) {
-    for (size_t i = 0; target->site != NULL && i < suite->excuses_nr; i++) {
+    for (size_t i = 0; target->site != NULL && !is_of_check(target) && i < suite->excuses_nr; i++) {
         const struct weave_excuse *e = &suite->excuses[i];
-        if ((e->mutant == target->mutant || e->mutant == WEAVE_ANY) && strcmp(e->func, target->site->func) == 0 &&
-            strstr(target->site->what, e->what) != NULL)
+        if ((e->mutant == target->mutant || e->mutant == WEAVE_ANY) && is_excused(e, target->site))
             return e;
     }
     return NULL;
@@ -422,11 +480,11 @@ static bool mutant_breaks(const struct weave_suite *suite, const struct target *
     return ex->broken != NULL;
 }
 
-/* How many excuses nothing needs. */
-static int excuses_check(const struct weave_suite *suite) {
+/* How many excuses nothing needs, as far as this part of the mutants tells. */
+static int excuses_check(const struct weave_suite *suite, bool all) {
     int wrong = 0;
     for (size_t i = 0; i < suite->excuses_nr; i++) {
-        if (ex->needed[i])
+        if (ex->needed[i] || (!all && (!ex->met[i] || suite->excuses[i].mutant == WEAVE_ANY)))
             continue;
         printf("EXCUSED WITHOUT NEED: %s, %s\n", suite->excuses[i].func, suite->excuses[i].reason);
         wrong++;
@@ -434,22 +492,27 @@ static int excuses_check(const struct weave_suite *suite) {
     return wrong;
 }
 
-static int mutants_explore_all(const struct weave_suite *suite) {
+/* part, parts: every parts-th mutant. */
+static int mutants_explore_all(const struct weave_suite *suite, unsigned part, unsigned parts) {
     int wrong = 0;
     bool soak = getenv("SOAK") != NULL;
-    if (suite->mutants_in_soak && !soak) {
-        printf("SKIP: with SOAK in the environment\n");
-        return SKIPPED;
-    }
+    unsigned explored = 0, excused = 0;
+    ex->checks = suite->checks;
+    ex->checks_nr = suite->checks_nr;
     /* What sites there are shows where the real code is explored; loads with an order do so in either mode. */
     for (size_t i = 0; i < suite->models_nr && suite->models[i].size != WEAVE_SOAK; i++)
         explore(&suite->models[i], false);
-    for (unsigned i = 0; i < ex->targets_nr; i++) {
+    wrong += checks_check();
+    for (unsigned i = part - 1; i < ex->targets_nr; i += parts) {
         const struct target *target = &ex->targets[i];
         const struct weave_excuse *excuse = excuse_of(suite, target);
+        excused += excuse != NULL;
+        if (excuse != NULL)
+            ex->met[excuse - suite->excuses] = true;
         /* To be excused takes the whole search. */
         if (excuse != NULL && !soak)
             continue;
+        explored++;
         bool breaks = mutant_breaks(suite, target);
         const char *verdict = breaks ? ex->broken : excuse != NULL ? excuse->reason : "SURVIVED";
         if (target->site == NULL)
@@ -462,9 +525,9 @@ static int mutants_explore_all(const struct weave_suite *suite) {
         if (!breaks && excuse != NULL)
             ex->needed[excuse - suite->excuses] = true;
     }
-    wrong += soak ? excuses_check(suite) : 0;
-    printf("%u mutants, %d wrong\n", ex->targets_nr, wrong);
-    return wrong == 0 && ex->targets_nr > 0 ? 0 : 1;
+    wrong += soak ? excuses_check(suite, parts == 1) : 0;
+    printf("%u mutants, %u tried, %u excused, %d wrong\n", ex->targets_nr, explored, excused, wrong);
+    return wrong == 0 && explored > 0 ? 0 : 1;
 }
 
 int weave_main(const struct weave_suite *suite, int argc, char **argv) {
@@ -478,5 +541,17 @@ int weave_main(const struct weave_suite *suite, int argc, char **argv) {
     memory_save();
     threads_make();
     crashes_catch();
-    return argc == 2 && strcmp(argv[1], "mutants") == 0 ? mutants_explore_all(suite) : real_explore_all(suite);
+    if (argc == 1)
+        return real_explore_all(suite);
+    unsigned part = 1, parts = 1;
+    if (strcmp(argv[1], "mutants") != 0 || argc > 4 ||
+        (argc >= 3 && (sscanf(argv[2], "%u/%u", &part, &parts) != 2 || part == 0 || part > parts))) {
+        fprintf(stderr, "usage: %s [mutants [I/N [soak]]]\n", argv[0]);
+        return 2;
+    }
+    if (argc == 4 && getenv("SOAK") == NULL) {
+        printf("SKIP: with SOAK in the environment\n");
+        return SKIPPED;
+    }
+    return mutants_explore_all(suite, part, parts);
 }

@@ -18,7 +18,8 @@
  *
  * Mutants are made at the machine: at each site of an atomic operation an order is weakened, a swap made blind, a
  * read-modify-write split in two, a store lost, or done after the thread's next operation. Each must break something or
- * be excused by the model, with a reason; with SOAK in the environment an excuse that is not needed fails too.
+ * be excused by the model, with a reason; with SOAK in the environment an excuse that is not needed fails too. And the
+ * conditions that a suite lists, of if and while, are taken for true, or for false: each must break something.
  */
 #ifndef QUARRY_TESTS_MODEL_WEAVE_H
 #define QUARRY_TESTS_MODEL_WEAVE_H
@@ -41,13 +42,22 @@ enum weave_mutant {
     WEAVE_LOST,    /* the store does not happen */
     WEAVE_LATE,    /* the store happens after the thread's next operation */
     WEAVE_TAGLESS, /* of weave_narrow(): no bit of the tag is left */
+    WEAVE_NEVER,   /* of conditions: as if it were false */
+    WEAVE_ALWAYS,  /* of conditions: as if it were true */
     WEAVE_ANY      /* of excuses: each that survives, and there must be one */
 };
 
 struct weave_excuse {
-    const char *func, *what; /* of the site: the function, and part of the text of its operand */
+    const char *func, *what; /* of the site: the function, and part of the text of its operand; with #2 behind it, of
+                                the second such site of the function */
     enum weave_mutant mutant;
     const char *reason;
+};
+
+/* A mutant whose condition of an if or while is not looked at. There must be just one such site. */
+struct weave_check {
+    const char *func, *text; /* the function, and how the text begins: "if (x" */
+    enum weave_mutant mutant;
 };
 
 enum weave_size {
@@ -71,11 +81,12 @@ struct weave_suite {
     size_t models_nr;
     const struct weave_excuse *excuses;
     size_t excuses_nr;
-    bool mutants_in_soak; /* they take a minute */
+    const struct weave_check *checks;
+    size_t checks_nr;
 };
 
-/* weave NAME [mutants]: explores all models, in both modes; or each mutant until one breaks. Returns the exit status.
- */
+/* weave NAME [mutants [I/N [soak]]]: explores all models, in both modes; or each mutant, or every Nth from the Ith on,
+ * until one breaks; soak: if SOAK is in the environment. Returns the exit status. */
 int weave_main(const struct weave_suite *suite, int argc, char **argv);
 
 /* --- for models, in setup --- */

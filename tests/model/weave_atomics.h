@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * In front of a file of src/ that is explored (weave.h): C11's atomic operations and the compiler's own become steps of
- * the machine. Types stay what they are.
+ * the machine, and so do the conditions of if and while. Types stay what they are.
  */
 #ifndef QUARRY_TESTS_MODEL_WEAVE_ATOMICS_H
 #define QUARRY_TESTS_MODEL_WEAVE_ATOMICS_H
@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+/* Before the words below mean something else. */
+#include <stdlib.h>
+#include <string.h>
 
 #include "weave_site.h"
 
@@ -45,8 +48,7 @@
         const uint64_t operands_[2] = {WEAVE_WORD(p, *expected_), WEAVE_WORD(p, v)};                                   \
         uint64_t seen_ =                                                                                               \
             weave_cas(WEAVE_SITE("swap " #p), WEAVE_AT(p), sizeof(*(p)), operands_, order, failed_order, &swapped_);   \
-        if (!swapped_)                                                                                                 \
-            *expected_ = WEAVE_VALUE(p, seen_);                                                                        \
+        *expected_ = swapped_ ? *expected_ : WEAVE_VALUE(p, seen_);                                                    \
         swapped_;                                                                                                      \
     })
 
@@ -80,5 +82,13 @@
 #define __atomic_exchange_n(p, v, order) atomic_exchange_explicit(p, v, order)
 #define __atomic_fetch_add(p, v, order) atomic_fetch_add_explicit(p, v, order)
 #define __atomic_compare_exchange_n(p, expected, v, weak, order, failed) WEAVE_CAS(p, expected, v, order, failed)
+
+/* Conditions, for mutants that do not look at one. */
+#define WEAVE_CONDITION(text, ...) weave_condition(WEAVE_SITE(text), !!(__VA_ARGS__))
+/* A space before the arguments would make them part of the text. */
+/* clang-format off */
+#define if(...) if (WEAVE_CONDITION("if (" #__VA_ARGS__ ")", __VA_ARGS__))
+#define while(...) while (WEAVE_CONDITION("while (" #__VA_ARGS__ ")", __VA_ARGS__))
+/* clang-format on */
 
 #endif

@@ -223,6 +223,7 @@ SETUP(drain_fast, MADE, "d", "OU")
 SETUP(share, MADE, "ou", "uo")
 SETUP(first, UNMADE, "d", "hm")
 SETUP(two_first, UNMADE, "hm", "hm")
+SETUP(drains, MADE, "d", "d")
 SETUP(watch, UNMADE | WATCHED, "w", "u")
 SETUP(watches, UNMADE, "wn", "u")
 SETUP(watch_fast, MADE | WATCHED, "w", "O")
@@ -236,6 +237,7 @@ static const struct weave_model models[] = {
     {"a watch begins while an id is made", 2, setup_watch, thread, finish, WEAVE_BOTH},
     {"an id is emptied under fast ones", 2, setup_drain_fast, thread, finish, WEAVE_BOTH},
     {"two threads make an id's region", 2, setup_two_first, thread, finish, WEAVE_BOTH},
+    {"an id is emptied by two", 2, setup_drains, thread, finish, WEAVE_BOTH},
     {"two threads on one id", 2, setup_share, thread, finish, WEAVE_BOTH},
     {"an id is emptied while it is made", 2, setup_first, thread, finish, WEAVE_BOTH},
     {"two threads without id", 2, setup_locked, thread, finish, WEAVE_BOTH},
@@ -266,6 +268,18 @@ static const struct weave_excuse excuses[] = {
      "it orders two stores to one view by two threads, which the machine never reverses"},
 };
 
-static const struct weave_suite suite = {"regions", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), true};
+/* Without each of these something breaks. */
+static const struct weave_check checks[] = {
+    {"region_for_id", "if (!__atomic_compare", WEAVE_NEVER},
+    {"region_for_id", "while (slow != allocs_are_slow", WEAVE_NEVER},
+    {"region_stop_and_empty", "if (!atomic_load_explicit(&r->settled", WEAVE_NEVER},
+    {"drain_percpu", "if (!sys_lock_try(&stop_lock", WEAVE_NEVER},
+    {"drain_locked", "if (atomic_exchange", WEAVE_NEVER},
+    {"locked_region", "if (atomic_compare", WEAVE_ALWAYS},
+    {"locked_enter", "if (r != NULL && region_trylock", WEAVE_ALWAYS},
+};
+
+static const struct weave_suite suite = {"regions",         models, ARRAY_NR(models), excuses,
+                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
 
 int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }

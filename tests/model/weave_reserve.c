@@ -146,6 +146,15 @@ static const struct weave_excuse excuses[] = {
      "by [V1] it swaps the very word that was read before, by acquire"},
 };
 
-static const struct weave_suite suite = {"reserve", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), false};
+/* Without each of these something breaks. */
+static const struct weave_check checks[] = {
+    {"mask_find", "if ((bits & (mask << at))", WEAVE_ALWAYS},
+    {"block_take", "if (mask == 0", WEAVE_NEVER},
+    {"block_take", "if (!atomic_compare", WEAVE_NEVER},
+    {"block_give_back", "while (bits != 0", WEAVE_NEVER},
+};
+
+static const struct weave_suite suite = {"reserve",         models, ARRAY_NR(models), excuses,
+                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
 
 int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }

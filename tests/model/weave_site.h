@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The calls that weave_atomics.h makes of atomic operations. */
+/* The calls that weave_atomics.h makes of atomic operations, and of conditions. */
 #ifndef QUARRY_TESTS_MODEL_WEAVE_SITE_H
 #define QUARRY_TESTS_MODEL_WEAVE_SITE_H
 
@@ -22,5 +22,6 @@ uint64_t weave_rmw(const struct weave_site *site, void *at, size_t bytes, enum w
 uint64_t weave_cas(const struct weave_site *site, void *at, size_t bytes, const uint64_t operands[2], int order,
                    int failed_order, bool *ret_swapped);
 void weave_fence(const struct weave_site *site, int order);
+bool weave_condition(const struct weave_site *site, bool value);
 
 #endif

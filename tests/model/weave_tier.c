@@ -308,7 +308,15 @@ static const struct weave_excuse excuses[] = {
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
 };
 
+/* Without each of these something breaks. */
+static const struct weave_check checks[] = {
+    {"defer_push", "while (!atomic_compare", WEAVE_NEVER}, {"defer_drain_locked", "if (atomic_load", WEAVE_ALWAYS},
+    {"defer_drain_locked", "while (at != 0", WEAVE_NEVER}, {"left_do_locked", "if (UNLIKELY(atomic_load", WEAVE_NEVER},
+    {"tier_unlock", "while (left_any", WEAVE_NEVER},       {"tier_hand_over", "if (sys_lock_try", WEAVE_NEVER},
+    {"tier_hand_over", "if (sys_lock_try", WEAVE_ALWAYS},  {"page_run_free", "if (sys_lock_try", WEAVE_ALWAYS},
+};
+
 static const struct weave_suite suite = {
-    "runs freed under a held lock", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), false};
+    "runs freed under a held lock", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
 
 int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
