@@ -139,5 +139,6 @@ void page_fork_child(void) {
     for (unsigned tier = 0; tier < tiers_nr(); tier++) {
         for (unsigned i = 0; i < ASKED_MAX; i++)
             child_answer(tier_at(tier), i);
+        tier_steps_forget_locked(tier_at(tier));
     }
 }

@@ -86,6 +86,11 @@ static bool tier_place_first(struct page_tier *t, enum page_open how) {
         return false;
     if (t->fresh != t->reserved_end)
         place_on_node(0, t->fresh, (size_t)(t->reserved_end - t->fresh));
+    for (unsigned i = 0; i < ARRAY_NR(t->steps); i++) {
+        const struct tier_step *s = &t->steps[i];
+        if (s->at != s->end)
+            place_on_node(0, s->at, (size_t)(s->end - s->at));
+    }
     t->placed = true;
     tier_unlock(t);
     return true;
@@ -130,7 +135,7 @@ static bool tier_reserve(struct page_tier *t) {
         t->now_ms = sys_clock_ms();
     if (rt_opt.thp == OPT_THP_ALWAYS)
         (void)sys_vm_huge(p, bytes);
-    t->fresh = t->committed_end = p;
+    t->fresh = p;
     t->reserved_end = p + bytes;
     t->rest_small = false;
     return true;
@@ -197,31 +202,34 @@ void tier_hugepage_deny(char *p) { (void)no_hugepages(p, HPAGE_BYTES); }
  * again with the next step. Under the lock, or it would come behind what is said of single hugepages. */
 static void step_say_no(struct page_tier *t, size_t bytes) {
     bool alone = small_hugepages_come && t->committed_bytes == 0;
-    size_t left = (size_t)(t->reserved_end - t->committed_end);
-    t->rest_small = no_hugepages(t->committed_end, alone ? bytes : left) && !alone;
+    size_t left = (size_t)(t->reserved_end - t->fresh);
+    t->rest_small = no_hugepages(t->fresh, alone ? bytes : left) && !alone;
 }
 
-size_t tier_step_begin_locked(struct page_tier *t) {
-    size_t left = (size_t)(t->reserved_end - t->committed_end);
-    size_t bytes = t->fresh == t->committed_end ? MIN(MAX(t->step_bytes, STEP_MIN_BYTES), left) : 0;
-    if (bytes != 0 && step_says_no(t))
+/* Beside others' steps a small one is enough. */
+struct tier_step *tier_step_begin_locked(struct page_tier *t, struct tier_step *own) {
+    struct tier_step *s = tier_step_left_locked(t);
+    if (s != NULL)
+        return s;
+    if (t->fresh == t->reserved_end && !tier_reserve(t))
+        return NULL;
+    size_t usual = tier_step_is_under_way(t) ? STEP_MIN_BYTES : CLAMP(t->step_bytes, STEP_MIN_BYTES, STEP_MAX_BYTES);
+    size_t bytes = MIN(usual, (size_t)(t->reserved_end - t->fresh));
+    if (step_says_no(t))
         step_say_no(t, bytes);
-    return bytes;
+    s = tier_step_claim_locked(t, t->fresh, bytes, own);
+    t->fresh = s->end;
+    return s;
 }
 
-size_t tier_step_commit(char *p, size_t bytes) {
-    while (sys_vm_commit(p, bytes) != 0) {
+size_t tier_step_commit(const struct tier_step *s) {
+    size_t bytes = (size_t)(s->end - s->at);
+    while (sys_vm_commit(s->at, bytes) != 0) {
         if (bytes == HPAGE_BYTES)
             return 0;
         bytes = round_up(bytes / 2, HPAGE_BYTES);
     }
     return bytes;
-}
-
-void tier_step_end_locked(struct page_tier *t, size_t bytes) {
-    t->committed_end += bytes;
-    t->committed_bytes += bytes;
-    t->step_bytes = MIN(bytes * 2, STEP_MAX_BYTES);
 }
 
 struct hpage *tier_record_locked(struct page_tier *t, char *p) {
@@ -242,11 +250,6 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
     struct hpage *h = tier_hugetlb_fresh_locked(t);
     if (UNLIKELY(h != NULL))
         return h;
-    if (t->fresh == t->reserved_end && !tier_reserve(t))
-        return NULL;
-    if (t->fresh == t->committed_end)
-        return NULL;
-    char *p = t->fresh;
-    t->fresh += HPAGE_BYTES;
-    return tier_record_locked(t, p);
+    char *p = tier_step_take_locked(t);
+    return p == NULL ? NULL : tier_record_locked(t, p);
 }

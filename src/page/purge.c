@@ -281,11 +281,19 @@ size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
     return released;
 }
 
+/* But where somebody makes it writable just now. */
+static size_t step_release(struct page_tier *t, struct tier_step *s) {
+    size_t bytes = (size_t)(s->end - s->at);
+    if (bytes == 0 || s->by != 0 || sys_vm_release(s->at, bytes) != 0)
+        return 0;
+    t->committed_bytes -= s->made ? bytes : 0;
+    s->at = s->end;
+    return bytes;
+}
+
 size_t tier_release_locked(struct page_tier *t) {
     size_t released = 0;
     tier_hugetlb_rest_locked(t);
-    if (!tier_may_release(t))
-        return 0;
     for (struct hpage *h = t->by_longest[LONGEST_MAX], *next; h != NULL; h = next) {
         next = h->next;
         /* order: acquire: a touch or a collapse under way is of this address.                  pairs: [page.awaited] */
@@ -293,10 +301,11 @@ size_t tier_release_locked(struct page_tier *t) {
             continue;
         released += hpage_release(t, h) ? HPAGE_BYTES : 0;
     }
+    for (unsigned i = 0; i < ARRAY_NR(t->steps); i++)
+        released += step_release(t, &t->steps[i]);
     size_t rest = (size_t)(t->reserved_end - t->fresh);
     if (rest != 0 && sys_vm_release(t->fresh, rest) == 0) {
-        t->committed_bytes -= (size_t)(t->committed_end - t->fresh);
-        t->committed_end = t->reserved_end = t->fresh;
+        t->reserved_end = t->fresh;
         released += rest;
     }
     return released;

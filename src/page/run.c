@@ -355,37 +355,52 @@ static struct page_tier *node_lock(struct page_tier *first) {
     return t != NULL ? t : node_wait(first);
 }
 
+static bool another_is_held_here(const struct page_tier *t) {
+    bool mine = false;
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        mine = mine || (tier_at(i) != t && sys_lock_is_mine(&tier_at(i)->lock));
+    return mine;
+}
+
+/* By who had it, and let it go: not on top of its holder, but a child in this memory may have it by this one's name. */
+static void tier_lock_again(struct page_tier *t) {
+    while (!tier_lock(t))
+        sys_yield();
+}
+
 /*
- * The next step of the reservation is made writable without the lock, for the system has whoever asks wait for all who
- * fault ([P5]). What is writable stays so, whoever makes it that a second time: several may be here for one step, and
- * who is done first has made it. What was found before is to be looked for again. False: there is nothing to commit, or
- * memory is out.
+ * A step of the reservation is made writable (page/step.c), without the lock, for the system has whoever asks wait for
+ * all who fault: what was found before is to be looked for again. On top of another tier's holder the lock is kept, for
+ * who has it next may be a fork that waits for that one. Where address space is out others' steps are waited for, for
+ * some turns: one may be below this handler. False: address space or memory is out.
  */
-static bool tier_grow(struct page_tier *t) {
-    char *from = t->committed_end;
-    size_t bytes = tier_step_begin_locked(t);
-    if (bytes == 0)
+static bool tier_grow(struct page_tier *t, int *turns) {
+    struct tier_step own, *s = tier_step_begin_locked(t, &own);
+    if (s == NULL && (!tier_step_is_under_way(t) || another_is_held_here(t) || (*turns)-- == 0))
         return false;
-    t->growers++;
-    tier_unlock(t);
-    bytes = tier_step_commit(from, bytes);
-    (void)tier_lock(t); /* not on top of its holder, for it was ours */
-    t->growers--;
-    if (t->committed_end != from)
+    if (s == NULL) {
+        tier_unlock(t);
+        sys_sleep_ms(1);
+        tier_lock_again(t);
         return true;
-    if (bytes != 0)
-        tier_step_end_locked(t, bytes);
-    return bytes != 0;
+    }
+    if (another_is_held_here(t))
+        return tier_step_end_locked(t, s, tier_step_commit(s));
+    tier_unlock(t);
+    size_t bytes = tier_step_commit(s);
+    tier_lock_again(t);
+    return tier_step_end_locked(t, s, bytes);
 }
 
 static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align, int *ret_pos) {
+    int turns = TURNS_MAX;
     struct hpage *h = tier_find_listed(t, nr, align, ret_pos);
     for (bool more = true; h == NULL && more;) {
         h = tier_fresh_locked(t);
         *ret_pos = 0;
         if (h != NULL)
             return h;
-        more = tier_grow(t);
+        more = tier_grow(t, &turns);
         h = tier_find_listed(t, nr, align, ret_pos); /* others freed and grew meanwhile */
     }
     return h;
@@ -422,7 +437,7 @@ static void *run_alloc(unsigned node, struct page_tier *(*lock)(struct page_tier
     void *run = t == NULL ? NULL : tier_take(t, granules_nr, align_nr, ret_content);
     /* Address space is out, but for what another tier has. */
     for (unsigned i = 0; i < NODE_TIERS_NR && run == NULL && t != NULL; i++) {
-        if (&first[i] != t && first[i].committed_bytes != 0 && tier_lock(&first[i]))
+        if (&first[i] != t && tier_is_used(&first[i]) && tier_lock(&first[i]))
             run = tier_take(&first[i], granules_nr, align_nr, ret_content);
     }
     if (run == NULL && rt_opt.limit_hard != 0)
@@ -464,7 +479,7 @@ void page_run_free(void *run, unsigned granules_nr) {
 void page_tick(u64 now_ms) {
     for (unsigned i = 0; i < tiers_nr(); i++) {
         struct page_tier *t = tier_at(i);
-        if (t->committed_bytes == 0 || !sys_lock_try(&t->lock))
+        if (!tier_is_used(t) || !sys_lock_try(&t->lock))
             continue;
         t->now_ms = now_ms;
         t->regret_granules -= (t->regret_granules + 15) / 16;
@@ -485,7 +500,7 @@ size_t page_purge(size_t keep_bytes) {
     size_t given = 0;
     for (unsigned i = 0; i < tiers_nr(); i++) {
         struct page_tier *t = tier_at(i);
-        if (t->committed_bytes == 0 || !tier_lock(t))
+        if (!tier_is_used(t) || !tier_lock(t))
             continue;
         u64 before = t->purged_bytes_total;
         left_do_locked(t);

@@ -12,8 +12,8 @@
  *        but what is free in hugepages of the administrator's pool is hugetlb_free_granules, for it cannot be purged.
  *   [P4] a record is HPAGE_ASKED, which is closed, while the thread asked[].by asks the kernel for a hugepage there,
  *        without the lock: nothing of it is handed out, and as it is awaited, nothing is given back.
- *   [P5] address space is released while growers is 0 alone: a grower may be late, and would make writable what others
- *        got at its step, gave back, and somebody else has by then. A child of a fork keeps its parent's other growers.
+ *   [P5] what is writable and was never handed out, or is claimed by who makes it writable, is in steps; what is behind
+ *        them, [fresh, reserved_end), has no access.
  */
 #ifndef QUARRY_PAGE_TIER_H
 #define QUARRY_PAGE_TIER_H
@@ -39,6 +39,14 @@ struct hpage_asked {
     u64 by; /* sys_thread_self(); 0: of nobody */
 };
 
+/* A piece of a reservation, of whole hugepages (page/step.c). */
+enum { TIER_STEPS_MAX = 8 };
+struct tier_step {
+    char *at, *end;
+    u64 by;    /* sys_thread_self(): who makes it writable; 0: nobody */
+    bool made; /* it is */
+};
+
 struct page_tier {
     struct sys_lock lock;
     bool held_by_fork;
@@ -46,10 +54,10 @@ struct page_tier {
     u8 index;                         /* tier_at() */
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
-    char *fresh, *committed_end, *reserved_end; /* address space never handed out yet */
-    u32 growers;                                /* threads that make a step of it writable, without the lock */
-    bool rest_small;                            /* what follows committed_end was told to have no hugepages */
-    size_t step_bytes;                          /* how much the next commit takes */
+    char *fresh, *reserved_end; /* address space that no step has yet */
+    struct tier_step steps[TIER_STEPS_MAX];
+    bool rest_small;   /* what follows fresh was told to have no hugepages */
+    size_t step_bytes; /* how much the next step takes, between bounds */
     u64 used_granules, free_backed_granules, hugetlb_free_granules;
     u64 regret_granules;                   /* recently purged and wanted back soon: purging was a mistake */
     u64 churn_granules;                    /* the same, wanted while no more was in use than when it was purged */
@@ -116,12 +124,25 @@ size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms);
 void tier_hugetlb_rest_locked(struct page_tier *t);
 /* A hugepage never used before, committed and on no list; NULL: none is committed, and address space may be out. */
 struct hpage *tier_fresh_locked(struct page_tier *t);
-/* The next step of the reservation: how much it is (0: nothing is left, or it is not due), what makes it writable and
- * needs no lock, on failure less of it (0: nothing), and the accounts. */
-size_t tier_step_begin_locked(struct page_tier *t);
-size_t tier_step_commit(char *p, size_t bytes);
-void tier_step_end_locked(struct page_tier *t, size_t bytes);
-static inline bool tier_may_release(const struct page_tier *t) { return t->growers == 0; } /* [P5] */
+/* Claims a step for who is to make it writable; where all are claimed, own. NULL: address space is out. */
+struct tier_step *tier_step_begin_locked(struct page_tier *t, struct tier_step *own);
+/* Makes it writable, without need of the lock; on failure less of it, down to a hugepage. Returns how much; 0: memory
+ * is out. */
+size_t tier_step_commit(const struct tier_step *s);
+/* The first so many bytes of it are writable. False: nothing is. */
+bool tier_step_end_locked(struct page_tier *t, struct tier_step *s, size_t bytes);
+/* Parts of the first: one that was refused, or whose thread is gone; or a new one at an address. */
+struct tier_step *tier_step_left_locked(struct page_tier *t);
+struct tier_step *tier_step_claim_locked(struct page_tier *t, char *at, size_t bytes, struct tier_step *own);
+bool tier_step_is_under_way(const struct page_tier *t);
+/* 2 MiB that are writable and were never handed out; NULL: there are none. */
+char *tier_step_take_locked(struct page_tier *t);
+/* In the child of a fork: the threads of all steps but this one's are gone. */
+void tier_steps_forget_locked(struct page_tier *t);
+/* Whether there ever was a record of it; without the lock, too. */
+static inline bool tier_is_used(const struct page_tier *t) {
+    return __atomic_load_n(&t->low, __ATOMIC_RELAXED) != NULL;
+}
 static inline bool tier_is_first(const struct page_tier *t) { return t->index % NODE_TIERS_NR == 0; }
 /* The tier an address of page/'s is in; it never changes. */
 static inline struct page_tier *tier_of(const void *p) { return tier_at(chunk_hpage(chunk_of(p), p)->tier); }

@@ -25,8 +25,8 @@ static unsigned runs_nr;  /* there are in the beginning, all handed out */
 static unsigned fresh_nr; /* hugepages that were not used yet */
 static unsigned asks_nr;  /* of those, the kernel is asked for the first so many */
 static enum { AGREES, REFUSES } kernel;
-static unsigned steps_nr; /* of one hugepage each, that can still be made writable */
-static bool released;     /* a hugepage, or what is still to be made writable */
+static u64 made[HPAGES_NR];               /* writable, or about to be */
+static _Atomic(bool) released[HPAGES_NR]; /* given back to the system */
 static _Atomic(bool) in_the_system;
 static bool told[HPAGES_NR]; /* it was asked; plain, and read by who takes of that one */
 
@@ -48,6 +48,7 @@ bool sys_lock_try(struct sys_lock *lock) {
 }
 bool sys_lock_try_spinning(struct sys_lock *lock) { return sys_lock_try(lock); }
 void sys_yield(void) { weave_wait(); }
+void sys_sleep_ms(unsigned ms) { (void)ms; }
 bool sys_lock_acquire(struct sys_lock *lock) {
     while (!sys_lock_try(lock))
         weave_wait();
@@ -71,7 +72,15 @@ u64 page_hugetlb_bytes_racy(void) { return 0; }
 static char *hpage_at(unsigned i) { return HPAGE_AT + i * HPAGE_BYTES; }
 static struct hpage *hpage(unsigned i) { return chunk_hpage(rt_meta_at(1), hpage_at(i)); }
 static unsigned hpage_idx(const char *p) { return (unsigned)((uintptr_t)p / HPAGE_BYTES % CHUNK_HPAGES); }
+struct hpage *tier_record_locked(struct page_tier *t, char *p) {
+    weave_must(t == page_tiers && made[hpage_idx(p)]);
+    hpage(hpage_idx(p))->longest = LONGEST_MAX;
+    return hpage(hpage_idx(p));
+}
 struct hpage *tier_fresh_locked(struct page_tier *t) {
+    char *p = t == page_tiers ? tier_step_take_locked(t) : NULL;
+    if (p != NULL)
+        return tier_record_locked(t, p);
     if (t != page_tiers || fresh_nr == 0)
         return NULL;
     fresh_nr--;
@@ -79,20 +88,24 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
     h->longest = LONGEST_MAX;
     return h;
 }
-size_t tier_step_begin_locked(struct page_tier *t) {
-    return t == page_tiers && fresh_nr == 0 && steps_nr != 0 ? HPAGE_BYTES : 0;
+struct tier_step *tier_step_begin_locked(struct page_tier *t, struct tier_step *own) {
+    struct tier_step *s = t == page_tiers ? tier_step_left_locked(t) : NULL;
+    if (s != NULL || t != page_tiers || t->fresh == t->reserved_end)
+        return s;
+    s = tier_step_claim_locked(t, t->fresh, HPAGE_BYTES, own);
+    t->fresh = s->end;
+    return s;
 }
-size_t tier_step_commit(char *p, size_t bytes) {
-    (void)p;
+static bool is_released(unsigned i) { return atomic_load_explicit(&released[i], memory_order_relaxed); }
+size_t tier_step_commit(const struct tier_step *s) {
+    unsigned i = hpage_idx(s->at);
     weave_must(!sys_lock_is_mine(&page_tiers->lock));
+    weave_must(!made[i] && !is_released(i));
+    made[i] = true;
     atomic_store_explicit(&in_the_system, true, memory_order_relaxed); /* others run */
-    weave_must(!released);
-    return kernel == AGREES ? bytes : 0;
-}
-void tier_step_end_locked(struct page_tier *t, size_t bytes) {
-    t->committed_end += bytes;
-    steps_nr--;
-    fresh_nr++;
+    weave_must(!is_released(i));
+    made[i] = kernel == AGREES;
+    return kernel == AGREES ? HPAGE_BYTES : 0;
 }
 bool tier_hugepage_wanted(struct page_tier *t, const char *p) {
     return t == page_tiers && p != HPAGE_AT && hpage_idx(p) <= asks_nr;
@@ -114,18 +127,25 @@ void rt_usage_regretted(void) {}
 
 static char *run_at(unsigned i) { return HPAGE_AT + i * GRANULE_BYTES; }
 
-/* As tier_release_locked() does: records that are wholly free, and what never was one. */
+/* As tier_release_locked() does: records that are wholly free, steps that nobody makes, and what never was one. */
 static void release(void) {
     struct page_tier *t = page_tiers;
     weave_must(sys_lock_acquire(&t->lock));
-    if (tier_may_release(t)) {
-        for (unsigned i = 1; i < HPAGES_NR; i++) {
-            if (hpage(i)->listed && hpage(i)->used_nr == 0)
-                tier_list_del(t, hpage(i));
-        }
-        released = true;
-        steps_nr = 0;
+    for (unsigned i = 1; i < HPAGES_NR; i++) {
+        bool is_free = hpage(i)->listed && hpage(i)->used_nr == 0;
+        if (is_free)
+            tier_list_del(t, hpage(i));
+        if (is_free || (hpage_at(i) >= t->fresh && hpage_at(i) < t->reserved_end))
+            atomic_store_explicit(&released[i], true, memory_order_relaxed);
     }
+    for (unsigned i = 0; i < ARRAY_NR(t->steps); i++) {
+        struct tier_step *s = &t->steps[i];
+        if (s->at == s->end || s->by != 0)
+            continue;
+        atomic_store_explicit(&released[hpage_idx(s->at)], true, memory_order_relaxed);
+        s->at = s->end;
+    }
+    t->reserved_end = t->fresh;
     tier_unlock(t);
 }
 
@@ -188,7 +208,7 @@ static void finish_grown(void) {
     u64 taken = 0;
     for (unsigned i = 1; i < HPAGES_NR; i++)
         taken += hpage(i)->used_nr;
-    weave_must(page_tiers->growers == 0);
+    weave_must(!tier_step_is_under_way(page_tiers));
     weave_must(page_tiers->used_granules == taken);
     weave_must(atomic_load_explicit(&page_tiers->lock.word, memory_order_relaxed) == 0);
     weave_must(atomic_load_explicit(&page_tiers->deferred, memory_order_relaxed) == 0);
@@ -214,7 +234,6 @@ static void chunk_make(void) {
 static void setup(unsigned nr, const char *first, const char *second, const char *third) {
     runs_nr = nr;
     fresh_nr = 0;
-    steps_nr = 0;
     asks_nr = 0;
     scripts[0] = first;
     scripts[1] = second;
@@ -226,7 +245,7 @@ static void setup(unsigned nr, const char *first, const char *second, const char
     h->used[0] = h->backed[0];
     h->used_nr = (u16)runs_nr;
     page_tiers->used_granules = runs_nr;
-    page_tiers->committed_bytes = HPAGE_BYTES;
+    page_tiers->low = HPAGE_AT;
     tier_refile(page_tiers, h);
     weave_count(&rt_usage_bytes);
     weave_count(&page_tiers->lock_waits);
@@ -264,15 +283,18 @@ static void setup_last_refused(void) {
 /* All is in use, and so many steps are left. */
 static void setup_grown(const char *first, const char *second, unsigned steps) {
     setup_asked(first, second, 0, 0);
-    steps_nr = steps;
-    released = false;
+    for (unsigned i = 0; i < HPAGES_NR; i++)
+        made[i] = 0;
+    for (unsigned i = 0; i < HPAGES_NR; i++)
+        atomic_store_explicit(&released[i], false, memory_order_relaxed);
+    page_tiers->fresh = hpage_at(1);
+    page_tiers->reserved_end = hpage_at(1 + steps);
     weave_count(&in_the_system);
 }
 static void setup_two_grow(void) { setup_grown("ah", "ah", 2); }
-static void setup_one_step(void) { setup_grown("ahb", "ahb", 1); }
 static void setup_grown_released(void) { setup_grown("ab", "abr", 2); }
 static void setup_grown_refused(void) {
-    setup_grown("ab", "abr", 1);
+    setup_grown("ab", "abr", 2);
     kernel = REFUSES;
 }
 static void setup_two(void) { setup(3, "0", "12", ""); }
@@ -288,7 +310,6 @@ static const struct weave_model models[] = {
     {"two want the last", 2, setup_last, thread, finish_asked, WEAVE_SC},
     {"two ask for hugepages", 2, setup_both_ask, thread, finish_asked, WEAVE_SC},
     {"two grow", 2, setup_two_grow, thread, finish_grown, WEAVE_SC},
-    {"two grow by the last step", 2, setup_one_step, thread, finish_grown, WEAVE_SC},
     {"two grow, one releases", 2, setup_grown_released, thread, finish_grown, WEAVE_SC},
     {"two are refused a step", 2, setup_grown_refused, thread, finish_grown, WEAVE_SC},
     {"two want the last, which is refused", 2, setup_last_refused, thread, finish_asked, WEAVE_SOAK},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Growth without the tier's lock (tier_grow() in page/grow.c): what others, handlers and children of a fork do while
- * the system makes memory writable, and what is left when it refuses. On a pretend system.
+ * Growth without the tier's lock (tier_grow() in page/run.c, page/step.c): what others, handlers and children of a fork
+ * do while the system makes memory writable, and what is left when it refuses. On a pretend system.
  */
 #include "fakes/fake.h"
 #include "page/tier.h"
@@ -11,8 +11,10 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { RUN = 5 };
+#define OTHER_THREAD ((u64)0x1000)
 #define FIRST_STEP_BYTES (2 * HPAGE_BYTES)
 #define TWO_STEPS_BYTES (3 * FIRST_STEP_BYTES)
 
@@ -58,14 +60,14 @@ static char *alloc_and(unsigned nr, void (*what)(void)) {
     fake_calling = at_step;
     char *run = alloc(nr);
     cr_assert_null(fake_calling, "there was no step");
-    cr_expect_eq(page_tiers->growers, 0u);
+    cr_expect_not(tier_step_is_under_way(page_tiers));
     return run;
 }
 
 static void look_at_the_locks(void) {
     for (unsigned i = 0; i < tiers_nr(); i++)
         cr_expect_eq(atomic_load(&page_tiers[i].lock.word), 0u);
-    cr_expect_eq(page_tiers->growers, 1u);
+    cr_expect(tier_step_is_under_way(page_tiers));
 }
 
 Test(unlocked, no_lock_is_held_while_memory_comes, .init = start) {
@@ -80,14 +82,46 @@ static void take_another(void) {
     memset(second, 1, RUN * GRANULE_BYTES);
 }
 
-/* Both take the step; it counts once, and who comes second finds what the first left of its record. */
-Test(unlocked, two_that_grow_take_one_step, .init = start) {
-    unsigned steps = fake_calls_nr(FAKE_COMMIT);
+/* Each makes a step of its own, so that nobody makes writable what somebody else has handed out. */
+Test(unlocked, two_that_grow_make_two_steps, .init = start) {
     first = alloc_and(RUN, take_another);
-    cr_expect_eq(fake_calls_nr(FAKE_COMMIT), steps + 2);
-    cr_expect_eq(committed_bytes(), TWO_STEPS_BYTES);
+    cr_assert_not_null(first);
     cr_expect_eq(first, second + RUN * GRANULE_BYTES);
+    cr_expect_eq(committed_bytes(), TWO_STEPS_BYTES + FIRST_STEP_BYTES, "the second need not be large");
     cr_expect_eq(*second, 1);
+}
+
+/* Each on top of the one before, more than there are steps to be claimed. */
+enum { DEEP = TIER_STEPS_MAX + 3 };
+static unsigned depth;
+static void grow_again(enum fake_call call) {
+    if (call != FAKE_COMMIT)
+        return;
+    cr_expect_eq(atomic_load(&page_tiers->lock.word), 0u);
+    if (++depth < DEEP)
+        cr_assert_not_null(alloc(HPAGE_GRANULES));
+}
+
+Test(unlocked, nobody_waits_for_a_step, .init = start) {
+    fake_calling = grow_again;
+    first = alloc(HPAGE_GRANULES);
+    fake_calling = NULL;
+    cr_assert_not_null(first);
+    cr_expect_eq(depth, (unsigned)DEEP);
+    cr_expect_not(tier_step_is_under_way(page_tiers));
+    u64 before = committed_bytes(), used = FIRST_STEP_BYTES + DEEP * HPAGE_BYTES;
+    for (; used < before; used += HPAGE_BYTES)
+        cr_assert_not_null(alloc(HPAGE_GRANULES));
+    cr_expect_eq(committed_bytes(), before, "all that was made is to be had");
+}
+
+/* On top of the holder of another tier, for whom a fork may wait. */
+static void look_at_the_first_lock(void) { cr_expect_neq(atomic_load(&page_tiers[0].lock.word), 0u); }
+
+Test(unlocked, a_handler_on_top_of_another_tier_keeps_the_lock, .init = start) {
+    cr_assert(sys_lock_try(&page_tiers[1].lock));
+    cr_assert_not_null(alloc_and(RUN, look_at_the_first_lock));
+    sys_lock_release(&page_tiers[1].lock);
 }
 
 static void take_two_more_steps(void) {
@@ -105,21 +139,35 @@ Test(unlocked, who_comes_late_goes_on_behind_the_others, .init = start) {
 /* --- what is released --- */
 
 static void free_all_and_release(void) {
-    char *run = alloc(HPAGE_GRANULES);
-    cr_assert_not_null(run);
-    page_run_free(run, HPAGE_GRANULES);
-    u64 before = committed_bytes();
-    cr_expect_eq(page_release(), 0u, "somebody may be about to make it writable");
-    cr_expect_eq(committed_bytes(), before);
-}
-
-Test(unlocked, no_address_is_released_while_somebody_grows, .init = start) {
-    first = alloc_and(RUN, free_all_and_release);
-    cr_assert_not_null(first);
-    page_run_free(first, RUN);
+    take_another();
+    page_run_free(second, RUN);
     fillers_free();
     cr_expect_gt(page_release(), 0u);
     cr_expect_eq(committed_bytes(), 0u);
+}
+
+Test(unlocked, what_is_being_made_is_not_released, .init = start) {
+    first = alloc_and(RUN, free_all_and_release);
+    cr_assert_not_null(first);
+    memset(first, 1, RUN * GRANULE_BYTES);
+    page_run_free(first, RUN);
+    cr_expect_gt(page_release(), 0u);
+    cr_expect_eq(committed_bytes(), 0u);
+}
+
+/* What one has and protects stays as it is, however late another is. */
+static void take_and_protect(void) {
+    second = alloc(RUN);
+    cr_assert_not_null(second);
+    cr_assert_eq(mprotect(second, GRANULE_BYTES, PROT_NONE), 0);
+}
+
+static void touch(void *p) { *(volatile char *)p = 1; }
+
+Test(unlocked, what_was_handed_out_is_not_made_writable_again, .init = start) {
+    char said[256];
+    cr_assert_not_null(alloc_and(RUN, take_and_protect));
+    cr_expect_eq(alone_die(touch, second, said, sizeof(said)), SIGSEGV);
 }
 
 /* --- what is refused --- */
@@ -129,10 +177,44 @@ static void refuse_this_one(void) {
     fake_fail(FAKE_COMMIT, 1, 100);
 }
 
+/* The refused step is there for who comes next. */
 Test(unlocked, who_is_refused_has_what_others_got, .init = start) {
     first = alloc_and(RUN, refuse_this_one);
     cr_assert_not_null(first);
-    cr_expect_eq(committed_bytes(), TWO_STEPS_BYTES);
+    cr_expect_eq(committed_bytes(), 2 * FIRST_STEP_BYTES);
+    fake_fail(FAKE_COMMIT, 0, 0);
+    while (committed_bytes() == 2 * FIRST_STEP_BYTES)
+        cr_assert_not_null(alloc(HPAGE_GRANULES));
+    cr_expect_eq(committed_bytes(), TWO_STEPS_BYTES + FIRST_STEP_BYTES);
+}
+
+static void refuse_half(void) {
+    take_another();
+    fake_fail(FAKE_COMMIT, 1, 2); /* of 8 MiB, and of 4 */
+}
+
+Test(unlocked, what_is_refused_of_a_step_is_made_later, .init = start) {
+    first = alloc_and(RUN, refuse_half);
+    cr_assert_not_null(first);
+    u64 before = committed_bytes();
+    cr_expect_eq(before, 2 * FIRST_STEP_BYTES + HPAGE_BYTES);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_not_null(alloc(HPAGE_GRANULES));
+    cr_assert_not_null(alloc(HPAGE_GRANULES));
+    cr_expect_eq(committed_bytes(), TWO_STEPS_BYTES + FIRST_STEP_BYTES);
+}
+
+/* Address space is out, but for what this step brings; it may be below this handler, so it is not waited for long. */
+static void take_where_nothing_is_left(void) {
+    page_tiers->reserved_end = page_tiers->fresh;
+    fake_fail(FAKE_RESERVE, 1, 100000);
+    cr_expect_null(alloc(RUN));
+    fake_fail(FAKE_RESERVE, 0, 0);
+}
+
+Test(unlocked, a_handler_on_top_of_the_last_step_is_refused, .init = start) {
+    cr_assert_not_null(alloc_and(RUN, take_where_nothing_is_left));
+    cr_expect_not_null(alloc(RUN));
 }
 
 static void free_and_refuse(void) {
@@ -156,19 +238,35 @@ static void become_child(void) {
     page_fork_prepare();
     page_fork_child();
     page_fork_done();
+    cr_expect(tier_step_is_under_way(page_tiers));
     take_another();
 }
 
 Test(unlocked, a_child_made_meanwhile_grows_on, .init = start) {
     first = alloc_and(RUN, become_child);
     cr_assert_not_null(first);
-    cr_expect_eq(committed_bytes(), TWO_STEPS_BYTES);
     page_run_free(first, RUN);
     page_run_free(second, RUN);
     fillers_free();
     cr_expect_gt(page_release(), 0u);
     cr_expect_eq(committed_bytes(), 0u);
 }
+
+/* A step of a thread that the child does not have: the next one makes it. */
+static void lose_who_grows(void) {
+    for (unsigned i = 0; i < TIER_STEPS_MAX; i++)
+        page_tiers->steps[i].by = page_tiers->steps[i].by != 0 ? OTHER_THREAD : 0;
+    page_fork_prepare();
+    page_fork_child();
+    page_fork_done();
+    cr_expect_not(tier_step_is_under_way(page_tiers));
+    unsigned reserved = fake_calls_nr(FAKE_RESERVE);
+    take_another();
+    cr_expect_eq(committed_bytes(), TWO_STEPS_BYTES, "the lost step itself");
+    cr_expect_eq(fake_calls_nr(FAKE_RESERVE), reserved);
+}
+
+Test(unlocked, a_child_has_the_step_of_a_lost_thread, .init = start) { (void)alloc_and(RUN, lose_who_grows); }
 
 /* --- threads --- */
 
@@ -249,5 +347,5 @@ Test(unlocked, threads_that_grow_and_release_lose_nothing, .init = start) {
     cr_expect_eq(st.committed_bytes, 0u);
     cr_expect_gt(atomic_load(&steps_nr), 1u);
     for (unsigned i = 0; i < tiers_nr(); i++)
-        cr_expect_eq(page_tiers[i].growers, 0u);
+        cr_expect_not(tier_step_is_under_way(&page_tiers[i]));
 }
