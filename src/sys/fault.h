@@ -20,10 +20,11 @@ struct sys_fault {
  * From now on fn is called, in a signal handler, when SIGSEGV is about to go where it went before: the program's own
  * handler, or its end. That is put back then, and the instruction fails again; so nothing is between the program and
  * its handler but the first fault, and there is one call of fn at most. A handler the program sets later is in front,
- * and is left alone, also one that it sets at this very moment. Any thread may call this, at any time.
+ * and is left alone. One that it sets at this very moment is put back: a fault until then may pass it by, and of two
+ * that it sets meanwhile the first may be the one that stays. Any thread may call this, at any time.
  *
  * chain: over a handler that is there, too; else only where there is none, or one of the library that holds ally.
- * False: not watched. SIGSEGV that is ignored stays so.
+ * False: not watched, nor later by another's call. SIGSEGV that is ignored stays so.
  */
 enum sys_fault_chain { SYS_FAULT_ALONE, SYS_FAULT_CHAIN };
 bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally);
