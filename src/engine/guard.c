@@ -72,8 +72,10 @@ static bool watches_always(void) { return rt_opt.guard == 1 || rt_opt.harden; }
 void guard_arm(void) {
     if (watches_always())
         (void)sys_fault_watch(guard_explain, SYS_FAULT_CHAIN, NULL);
-    if (rt_opt.guard == 1 && engine_ready())
+    if (rt_opt.guard == 1) {
+        (void)engine_ready(); /* where that fails now a later call starts, with allocations diverted */
         engine_divert_allocs();
+    }
     interval_start();
 }
 
