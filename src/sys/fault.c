@@ -63,15 +63,19 @@ static void handler(int signal_nr, siginfo_t *info, void *context) {
     errno = saved_errno;
 }
 
-bool sys_fault_is_ours(uintptr_t action) { return action == (uintptr_t)handler; }
-
 /* A handler of the other of our two libraries does as this one: what comes before it comes back to it. */
-static bool is_ally(const struct sigaction *now, const void *ally) {
-    uintptr_t first, end, self_first, self_end, at = (uintptr_t)now->sa_sigaction;
-    return ally != NULL && sys_module_range(ally, &first, &end) &&
-           sys_module_range((const void *)(uintptr_t)handler, &self_first, &self_end) && first != self_first &&
-           at >= first && at < end;
+static uintptr_t ally_first, ally_end;
+
+void sys_fault_ally(const void *ally) {
+    uintptr_t first, end, at = (uintptr_t)handler;
+    if (!sys_module_range(ally, &first, &end) || (at >= first && at < end))
+        return; /* linked into one, statically */
+    ally_first = first;
+    ally_end = end;
 }
+
+static bool is_ally(uintptr_t action) { return action >= ally_first && action < ally_end; }
+bool sys_fault_is_ours(uintptr_t action) { return action == (uintptr_t)handler || is_ally(action); }
 
 /* The first that is `from` becomes `to`; NULL is an empty place. */
 static bool watcher_change(void (*from)(const struct sys_fault *), void (*to)(const struct sys_fault *)) {
@@ -102,12 +106,12 @@ static bool handler_set(const struct sigaction *now) {
     return false;
 }
 
-bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally) {
+bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain) {
     struct sigaction now;
     if (sigaction(SIGSEGV, NULL, &now) != 0 || now.sa_handler == SIG_IGN)
         return false;
     bool ours = now.sa_sigaction == handler;
-    if (!ours && chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally(&now, ally))
+    if (!ours && chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally((uintptr_t)now.sa_sigaction))
         return false;
     if (!watcher_change(NULL, fn)) /* before the handler, whose first fault is its last */
         return false;

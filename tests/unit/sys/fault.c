@@ -57,9 +57,9 @@ static void programs(int nr) { (void)nr; }
 static bool is_ours(void) { return sys_fault_is_ours((uintptr_t)stands.sa_sigaction); }
 
 Test(fault, goes_to_the_watchers_and_then_where_it_went_before) {
-    cr_assert(sys_fault_watch(first, SYS_FAULT_ALONE, NULL));
-    cr_assert(sys_fault_watch(second, SYS_FAULT_ALONE, NULL));
-    cr_assert_not(sys_fault_watch(third, SYS_FAULT_ALONE, NULL), "there is room for two");
+    cr_assert(sys_fault_watch(first, SYS_FAULT_ALONE));
+    cr_assert(sys_fault_watch(second, SYS_FAULT_ALONE));
+    cr_assert_not(sys_fault_watch(third, SYS_FAULT_ALONE), "there is room for two");
     cr_assert(is_ours());
     fault_happens();
     cr_expect(faults_nr[0] == 1 && faults_nr[1] == 1 && faults_nr[2] == 0);
@@ -68,7 +68,7 @@ Test(fault, goes_to_the_watchers_and_then_where_it_went_before) {
 
 Test(fault, leaves_a_handler_that_is_set_meanwhile) {
     slipped_in = programs;
-    cr_expect_not(sys_fault_watch(first, SYS_FAULT_ALONE, NULL));
+    cr_expect_not(sys_fault_watch(first, SYS_FAULT_ALONE));
     cr_expect_eq(stands.sa_handler, programs);
     cr_expect_eq(sets_nr, 2u, "ours, and the program's again");
 }
@@ -76,7 +76,7 @@ Test(fault, leaves_a_handler_that_is_set_meanwhile) {
 Test(fault, before_that_handler_is_put_back_is_its_own) {
     slipped_in = programs;
     faults_after_sets = 1;
-    cr_expect_not(sys_fault_watch(first, SYS_FAULT_ALONE, NULL));
+    cr_expect_not(sys_fault_watch(first, SYS_FAULT_ALONE));
     cr_expect_eq(faults_nr[0], 1u);
     cr_expect_eq(passed_to, programs);
     cr_expect_eq(stands.sa_handler, programs);
@@ -84,12 +84,12 @@ Test(fault, before_that_handler_is_put_back_is_its_own) {
 
 Test(fault, is_not_watched_by_those_who_were_told_so) {
     slipped_in = programs;
-    cr_assert_not(sys_fault_watch(first, SYS_FAULT_ALONE, NULL));
+    cr_assert_not(sys_fault_watch(first, SYS_FAULT_ALONE));
     stands = (struct sigaction){.sa_handler = SIG_DFL};
     refuses = true;
-    cr_assert_not(sys_fault_watch(second, SYS_FAULT_ALONE, NULL));
+    cr_assert_not(sys_fault_watch(second, SYS_FAULT_ALONE));
     refuses = false;
-    cr_assert(sys_fault_watch(third, SYS_FAULT_ALONE, NULL));
+    cr_assert(sys_fault_watch(third, SYS_FAULT_ALONE));
     fault_happens();
     cr_expect(faults_nr[0] == 0 && faults_nr[1] == 0 && faults_nr[2] == 1);
 }
