@@ -64,17 +64,17 @@ static void handler(int signal_nr, siginfo_t *info, void *context) {
 }
 
 /* A handler of the other of our two libraries does as this one: what comes before it comes back to it. */
-static uintptr_t ally_first, ally_end;
+static uintptr_t ally_end, ally_bytes;
 
 void sys_fault_ally(const void *ally) {
     uintptr_t first, end, at = (uintptr_t)handler;
     if (!sys_module_range(ally, &first, &end) || (at >= first && at < end))
         return; /* linked into one, statically */
-    ally_first = first;
     ally_end = end;
+    ally_bytes = end - first;
 }
 
-static bool is_ally(uintptr_t action) { return action >= ally_first && action < ally_end; }
+static bool is_ally(uintptr_t action) { return ally_end - 1 - action < ally_bytes; }
 bool sys_fault_is_ours(uintptr_t action) { return action == (uintptr_t)handler || is_ally(action); }
 
 /* The first that is `from` becomes `to`; NULL is an empty place. */
