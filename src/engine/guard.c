@@ -71,9 +71,11 @@ static bool watches_always(void) { return rt_opt.guard == 1 || rt_opt.harden; }
 
 void guard_arm(void) {
     if (watches_always())
-        (void)sys_fault_watch(guard_explain, SYS_FAULT_CHAIN, NULL);
-    if (rt_opt.guard == 1 && engine_ready())
+        (void)sys_fault_watch(guard_explain, SYS_FAULT_CHAIN);
+    if (rt_opt.guard == 1) {
+        (void)engine_ready(); /* where that fails now a later call starts, with allocations diverted */
         engine_divert_allocs();
+    }
     interval_start();
 }
 
@@ -101,7 +103,7 @@ static struct guard_pool *pool_make(void) {
     atomic_fetch_xor_explicit(&random_state, sys_clock_ns(), memory_order_relaxed);
     pool->fill_seed = (u8)random_next();
     if (!watches_always())
-        (void)sys_fault_watch(guard_explain, SYS_FAULT_ALONE, NULL);
+        (void)sys_fault_watch(guard_explain, SYS_FAULT_ALONE);
     return pool;
 }
 

@@ -115,6 +115,8 @@ void engine_libc_ready(void) {
         (void)engine_ready(); /* where that fails now a later call may start: what follows must be there then */
     sys_atfork(fork_prepare, fork_parent, fork_child);
     guard_arm();
+    /* Where the start fails now there is no such thread, but in a child of a fork: a later call that makes it good is
+     * any malloc, where libc may hold a lock that beginning a thread takes. The ticks of calls do its work. */
     if (rt_opt.background == OPT_BACKGROUND_ON && engine_ready())
         engine_background_start();
 }

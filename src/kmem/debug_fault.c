@@ -87,10 +87,15 @@ static void explain(const struct sys_fault *fault) {
     kmem_trace_end();
 }
 
+/* Before the constructors that make caches. */
+__attribute__((constructor(101))) static void ally_start(void) {
+    sys_fault_ally((const void *)(uintptr_t)quarry_core1_alloc);
+}
+
 void kmem_fault_explain(void) {
     static bool watched;
     if (watched)
         return;
     watched = true;
-    (void)sys_fault_watch(explain, SYS_FAULT_ALONE, (const void *)(uintptr_t)quarry_core1_alloc);
+    (void)sys_fault_watch(explain, SYS_FAULT_ALONE);
 }

@@ -91,18 +91,20 @@ static struct mag_region *region_make_stopped(void) {
 
 int regions_init(unsigned ids_nr) {
     struct mag_region *stopped = region_make_stopped();
-    regions.locked_nr = rt_opt.fake_cpus != 0 ? MIN(rt_opt.fake_cpus, LOCKED_REGIONS_MAX) : MIN(MAX(ids_nr, 4u), 64u);
-    regions.ids_nr = MIN(ids_nr, (unsigned)MAG_IDS_MAX);
-    regions.views = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
-    u64 **alloc_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
-    u64 **free_view = rt_meta_alloc(regions.ids_nr * sizeof(u64 *), CACHE_LINE);
-    regions.by_id = rt_meta_alloc(regions.ids_nr * sizeof(struct mag_region *), CACHE_LINE);
-    regions.locked = rt_meta_alloc(regions.locked_nr * sizeof(struct mag_region *), CACHE_LINE);
+    unsigned locked_nr = rt_opt.fake_cpus != 0 ? MIN(rt_opt.fake_cpus, LOCKED_REGIONS_MAX) : MIN(MAX(ids_nr, 4u), 64u);
+    ids_nr = MIN(ids_nr, (unsigned)MAG_IDS_MAX);
+    regions.views = rt_meta_alloc(ids_nr * sizeof(u64 *), CACHE_LINE);
+    u64 **alloc_view = rt_meta_alloc(ids_nr * sizeof(u64 *), CACHE_LINE);
+    u64 **free_view = rt_meta_alloc(ids_nr * sizeof(u64 *), CACHE_LINE);
+    regions.by_id = rt_meta_alloc(ids_nr * sizeof(struct mag_region *), CACHE_LINE);
+    regions.locked = rt_meta_alloc(locked_nr * sizeof(struct mag_region *), CACHE_LINE);
     if (regions.views == NULL || alloc_view == NULL || free_view == NULL || regions.by_id == NULL ||
         regions.locked == NULL)
         return -1;
     mag_stopped_slots = stopped->slot;
-    for (unsigned id = 0; id < regions.ids_nr; id++)
+    regions.locked_nr = locked_nr; /* where the start fails there are none */
+    regions.ids_nr = ids_nr;
+    for (unsigned id = 0; id < ids_nr; id++)
         regions.views[id] = alloc_view[id] = free_view[id] = mag_stopped_slots;
     /* Until here they are the stand-ins with which free works before the start, and after one that failed. */
     mag_tabs.alloc_view = alloc_view;

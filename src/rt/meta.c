@@ -41,9 +41,10 @@ static size_t chunk_tab_bytes(unsigned va_bits) {
 /* One attempt with a page map for 2^va_bits of address space and a pool of pool_bytes. */
 static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
     size_t map = map_bytes(va_bits), tab = chunk_tab_bytes(va_bits), all = map + tab + pool_bytes + 2 * FENCE_BYTES;
-    char *fence = sys_vm_reserve(all, sys_page_bytes()), *p = fence + FENCE_BYTES;
+    char *fence = sys_vm_reserve(all, sys_page_bytes());
     if (fence == NULL)
         return -1;
+    char *p = fence + FENCE_BYTES;
     /* Records are few and far between: where hugepages come unasked, the first write would bring 2 MiB, and all of it
      * to the node that the process begins on. The map has none before it is writable for 16 GiB of address space in a
      * row, and may have them then. */

@@ -63,27 +63,33 @@ static void handler(int signal_nr, siginfo_t *info, void *context) {
     errno = saved_errno;
 }
 
-bool sys_fault_is_ours(uintptr_t action) { return action == (uintptr_t)handler; }
-
 /* A handler of the other of our two libraries does as this one: what comes before it comes back to it. */
-static bool is_ally(const struct sigaction *now, const void *ally) {
-    uintptr_t first, end, self_first, self_end, at = (uintptr_t)now->sa_sigaction;
-    return ally != NULL && sys_module_range(ally, &first, &end) &&
-           sys_module_range((const void *)(uintptr_t)handler, &self_first, &self_end) && first != self_first &&
-           at >= first && at < end;
+static uintptr_t ally_end, ally_bytes;
+
+void sys_fault_ally(const void *ally) {
+    uintptr_t first, end, at = (uintptr_t)handler;
+    if (!sys_module_range(ally, &first, &end) || (at >= first && at < end))
+        return; /* linked into one, statically */
+    ally_end = end;
+    ally_bytes = end - first;
 }
 
-static bool watcher_add(void (*fn)(const struct sys_fault *fault)) {
+static bool is_ally(uintptr_t action) { return ally_end - 1 - action < ally_bytes; }
+bool sys_fault_is_ours(uintptr_t action) { return action == (uintptr_t)handler || is_ally(action); }
+
+/* The first that is `from` becomes `to`; NULL is an empty place. */
+static bool watcher_change(void (*from)(const struct sys_fault *), void (*to)(const struct sys_fault *)) {
     for (unsigned i = 0; i < WATCHERS_MAX; i++) {
-        void (*seen)(const struct sys_fault *) = NULL;
-        if (atomic_compare_exchange_strong_explicit(&watchers[i], &seen, fn, memory_order_relaxed,
+        void (*seen)(const struct sys_fault *) = from;
+        if (atomic_compare_exchange_strong_explicit(&watchers[i], &seen, to, memory_order_relaxed,
                                                     memory_order_relaxed))
             return true;
     }
     return false;
 }
 
-/* now: what stands, and is the program's again where it set that between our look and our step. */
+/* now: what we saw. Where the program set another between our look and our step, that is put back, and false. A fault
+ * in between gets the other as well, once `before` is written. */
 static bool handler_set(const struct sigaction *now) {
     struct sigaction watch = *now, old; /* a handler gets the signal again as it would have: its mask, its stack */
     if (now->sa_handler == SIG_DFL)
@@ -95,18 +101,24 @@ static bool handler_set(const struct sigaction *now) {
         return false;
     if (old.sa_sigaction == now->sa_sigaction || old.sa_sigaction == handler)
         return true;
+    before = old;
     (void)sigaction(SIGSEGV, &old, NULL);
     return false;
 }
 
-bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally) {
+bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain) {
     struct sigaction now;
     if (sigaction(SIGSEGV, NULL, &now) != 0 || now.sa_handler == SIG_IGN)
         return false;
     bool ours = now.sa_sigaction == handler;
-    if (!ours && chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally(&now, ally))
+    if (!ours && chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally((uintptr_t)now.sa_sigaction))
         return false;
-    return watcher_add(fn) && (ours || handler_set(&now));
+    if (!watcher_change(NULL, fn)) /* before the handler, whose first fault is its last */
+        return false;
+    if (ours || handler_set(&now))
+        return true;
+    (void)watcher_change(fn, NULL);
+    return false;
 }
 
 size_t sys_memory_read(void *to, u64 from, size_t bytes) {

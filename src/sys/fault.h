@@ -20,15 +20,18 @@ struct sys_fault {
  * From now on fn is called, in a signal handler, when SIGSEGV is about to go where it went before: the program's own
  * handler, or its end. That is put back then, and the instruction fails again; so nothing is between the program and
  * its handler but the first fault, and there is one call of fn at most. A handler the program sets later is in front,
- * and is left alone, also one that it sets at this very moment. Any thread may call this, at any time.
+ * and is left alone. One that it sets at this very moment is put back: a fault until then may pass it by, and of two
+ * that it sets meanwhile the first may be the one that stays. Any thread may call this, at any time.
  *
- * chain: over a handler that is there, too; else only where there is none, or one of the library that holds ally.
- * False: not watched. SIGSEGV that is ignored stays so.
+ * chain: over a handler that is there, too; else only where there is none, or the ally's.
+ * False: not watched, nor later by another's call. SIGSEGV that is ignored stays so.
  */
 enum sys_fault_chain { SYS_FAULT_ALONE, SYS_FAULT_CHAIN };
-bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain, const void *ally);
-/* Whether a signal's action (sa_sigaction) is that handler, in which nobody allocates. */
+bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain);
+/* Whether a signal's action (sa_sigaction) is that handler, in which nobody allocates, or the ally's. */
 bool sys_fault_is_ours(uintptr_t action);
+/* The other of our two libraries is the one that holds `ally`: once, before there are threads that ask. */
+void sys_fault_ally(const void *ally);
 /* Copies memory that may not be there; returns how much was. */
 size_t sys_memory_read(void *to, u64 from, size_t bytes);
 

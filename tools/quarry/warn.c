@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a program's file tells before it runs: that preloading will be of no effect, since it is linked statically or
- * runs with more rights than its caller, for the dynamic linker then ignores LD_PRELOAD; or that it will end without
+ * runs with more rights than its caller, for the dynamic linker then ignores LD_PRELOAD; or that it may end without
  * the report it was asked for. Of a script its interpreter is looked at. Contract in preload.h.
  */
 #include "preload.h"
@@ -117,13 +117,14 @@ static bool report_wanted(void) {
     return stats != NULL && *stats != '\0' && strcmp(stats, "off") != 0 && strcmp(stats, "0") != 0;
 }
 
+/* Of programs that want _exit alone some return from main all the same, and leave their report. */
 static void image_warn(const char *path, const struct image *file, const struct stat *st) {
     if (elf_is_static(file))
         complain("%s is statically linked and will keep its own malloc", path);
     else if (file_gains_rights(st))
         complain("%s runs with more rights than you have and will not load the library", path);
     else if (report_wanted() && elf_wants(file, "_exit") && !elf_wants(file, "exit"))
-        complain("%s knows _exit() alone, which leaves no time for a report: programs it starts may have one", path);
+        complain("%s may end by _exit(), and leaves no report then: programs it starts may have one", path);
 }
 
 static bool image_open(const char *path, struct image *ret_file, struct stat *ret_st) {
@@ -134,8 +135,10 @@ static bool image_open(const char *path, struct image *ret_file, struct stat *re
     if (fstat(fd, ret_st) == 0 && S_ISREG(ret_st->st_mode) && ret_st->st_size > 0)
         base = mmap(NULL, (size_t)ret_st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
+    if (base == MAP_FAILED)
+        return false;
     *ret_file = (struct image){base, (size_t)ret_st->st_size};
-    return base != MAP_FAILED;
+    return true;
 }
 
 void program_warn(const char *name) {

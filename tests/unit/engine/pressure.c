@@ -129,7 +129,7 @@ Test(pressure, who_blocks_all_is_no_handler, .init = start) {
         (void)signal(nr, SIG_DFL);
     bool whole = hard_with_all_blocked();
     cr_expect_eq(calls, whole ? 1u : 0u); /* else nobody is called, as for one blocked signal */
-    cr_assert(sys_fault_watch(nothing, SYS_FAULT_ALONE, NULL));
+    cr_assert(sys_fault_watch(nothing, SYS_FAULT_ALONE));
     (void)hard_with_all_blocked();
     cr_expect_eq(calls, whole ? 2u : 0u);
     (void)signal(SIGSEGV, handled);

@@ -3,6 +3,8 @@
 #include "engine/start.h"
 
 #include "engine/engine.h"
+#include "engine/fast.h"
+#include "engine/guard.h"
 #include "fakes/fake.h"
 #include "rt/options.h"
 
@@ -23,6 +25,7 @@ int pthread_atfork(void (*before)(void), void (*in_parent)(void), void (*in_chil
 }
 
 static void counted(void) { setenv("QUARRY_STATS", "text", 1); }
+static void all_guarded(void) { setenv("QUARRY_GUARD", "1", 1); }
 
 Test(start, registers_fork_handlers_without_starting) {
     engine_libc_ready();
@@ -56,5 +59,20 @@ Test(start, that_fails_leaves_the_fork_handlers_behind, .init = counted) {
     child();
     p = engine_alloc_slow(100);
     cr_expect_not_null(p, "in the child");
+    engine_free_slow(p);
+}
+
+/* Guarding each allocation was asked for before there was a heap: no magazine is asked once there is one. */
+Test(start, that_fails_guards_all_the_same, .init = all_guarded) {
+    fake_fail(FAKE_COMMIT, 1, 1000);
+    engine_libc_ready();
+    cr_assert_not(engine_started());
+    fake_fail(FAKE_COMMIT, 0, 0);
+    void *p = engine_alloc_unguarded(100, ENGINE_ANY_CONTENT); /* which fills a magazine */
+    cr_assert_not_null(p);
+    cr_expect_null(engine_malloc_fast(100));
+    engine_free_slow(p);
+    p = engine_alloc_slow(100);
+    cr_expect(guard_has(p));
     engine_free_slow(p);
 }
