@@ -294,7 +294,8 @@ size_t tier_release_locked(struct page_tier *t) {
         released += hpage_release(t, h) ? HPAGE_BYTES : 0;
     }
     size_t rest = (size_t)(t->reserved_end - t->fresh);
-    if (rest != 0 && sys_vm_release(t->fresh, rest) == 0) {
+    /* Where limit_hard is what is missing this is what the tier has left: it would not get any again. */
+    if (rest != 0 && !tier_reserve_forbidden() && sys_vm_release(t->fresh, rest) == 0) {
         t->committed_bytes -= (size_t)(t->committed_end - t->fresh);
         t->committed_end = t->reserved_end = t->fresh;
         released += rest;
