@@ -541,7 +541,7 @@ static struct buddy_block *block_of_common(unsigned order, unsigned flags, int *
 }
 
 static struct buddy_block *block_of_reserve(unsigned order, unsigned flags, int *ret_idx) {
-    if ((flags & (BUDDY_RESERVE | BUDDY_DMA)) != BUDDY_RESERVE)
+    if ((flags & (BUDDY_RESERVE | BUDDY_DMA)) != BUDDY_RESERVE || rt_opt.reserve == 0)
         return NULL;
     rt_chore_note(RT_CHORE_RESERVE);
     return block_near(order, flags | BUDDY_AT_HAND, ret_idx);
