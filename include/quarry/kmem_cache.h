@@ -139,7 +139,7 @@ void *quarry_kmem_cache_alloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) Q
 /* The same of a NUMA node, by the kernel's number, or the nearest with memory; with __GFP_THISNODE all of it lies on
  * that node, or NULL. Where the wish is not heard says quarry_kmalloc_node(). */
 void *quarry_kmem_cache_alloc_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
-/* Any cache's object, and NULL: it goes to the cache it is of. */
+/* p is any cache's object, and goes to the cache it is of, or NULL; s must be a cache. */
 void quarry_kmem_cache_free(struct quarry_kmem_cache *s, void *p) QUARRY_NOTHROW;
 static inline void *quarry_kmem_cache_zalloc(struct quarry_kmem_cache *s, quarry_gfp_t flags) QUARRY_NOTHROW {
     return quarry_kmem_cache_alloc(s, flags | QUARRY___GFP_ZERO);

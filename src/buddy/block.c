@@ -6,9 +6,10 @@
  *             table with an address. Its level is a hint for searches; KEPT marks a wholly free block left in place.
  * Invariants  [B3] At rest, level is not below the order of the block's largest free block plus 1.
  *             [B4] Who cleared a page's bit owns the page, and with all bits of a block cleared, the block.
- *             [B5] A block becomes one of the reserve with all its pages in the hands of who makes it, and stops being
- *             one by the filler's hand alone. While it is one its free pages hold memory, and those that do not are the
- *             filler's.
+ *             [B5] A block becomes one of the reserve with all its pages in the hands of who makes it, when those that
+ *             it will give hold memory and before the first is given, and stops being one by the filler's hand alone.
+ *             While it is one its free pages hold memory, and those that do not are the filler's. So no unused block is
+ *             one, nor a child's whose parent was making it: the next filler would release pages that are not there.
  * Ordering    Giving pages sets their bits by release, taking them clears by acquire: the last write of the one who
  *             freed comes before the first of the next owner, and a block's address is seen by whoever takes a page of
  *             it. [buddy.free] Levels: below.
@@ -540,7 +541,7 @@ static struct buddy_block *block_of_common(unsigned order, unsigned flags, int *
 }
 
 static struct buddy_block *block_of_reserve(unsigned order, unsigned flags, int *ret_idx) {
-    if ((flags & (BUDDY_RESERVE | BUDDY_DMA)) != BUDDY_RESERVE)
+    if ((flags & (BUDDY_RESERVE | BUDDY_DMA)) != BUDDY_RESERVE || rt_opt.reserve == 0)
         return NULL;
     rt_chore_note(RT_CHORE_RESERVE);
     return block_near(order, flags | BUDDY_AT_HAND, ret_idx);
@@ -683,7 +684,7 @@ static void reserve_trim(struct buddy_block *b, unsigned order) {
 /* [B5] 2^order pages of a new block, in memory. False: memory is out. */
 static bool reserve_make(unsigned node, unsigned order) {
     bool zero;
-    struct buddy_block *b = block_begin(buddy_flags_on(BUDDY_RESERVE, node));
+    struct buddy_block *b = block_begin(buddy_flags_on(0, node));
     if (b == NULL)
         return false;
     if (!pages_back(b, 0, order, &zero)) {
@@ -692,6 +693,7 @@ static bool reserve_make(unsigned node, unsigned order) {
     }
     page_touch(b->addr, (size_t)1 << order << block_page_shift());
     reserve_trim(b, order);
+    kind_set(b, kind_wanted(buddy_flags_on(BUDDY_RESERVE, node)));
     for (unsigned w = 0; w < words_nr(); w++)
         (void)bits_give(b, w, atomic_load_explicit(&b->backed[w], memory_order_relaxed));
     level_raise(b, level_now(b));

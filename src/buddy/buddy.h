@@ -36,7 +36,7 @@ enum buddy_flags {
      * become free as a whole; from others' where there is no other room. Neither: for good. */
     BUDDY_RECLAIMABLE = 32,
     BUDDY_MOVABLE = 64,
-    BUDDY_RESERVE = 128,  /* where there are none else at hand, of the reserve; not with BUDDY_DMA */
+    BUDDY_RESERVE = 128,  /* where there are none else at hand, of the reserve, if any; not with BUDDY_DMA */
     BUDDY_NODE_SHIFT = 8, /* from here on the index of the node whose memory is wanted */
 };
 static inline unsigned buddy_flags_node(unsigned flags) { return flags >> BUDDY_NODE_SHIFT; }

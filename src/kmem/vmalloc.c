@@ -238,7 +238,7 @@ void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) {
         return vrealloc_by(p, size, flags, CALLER);
     if (size <= QUARRY_KMALLOC_MAX_SIZE) {
         void *q = quarry_krealloc(p, size, flags_first(size, flags));
-        if (q != NULL)
+        if (q != NULL || !falls_back(size, flags))
             return q;
     }
     void *q = kvmalloc_by(size, 1, flags, AREA_ANY_NODE, CALLER);

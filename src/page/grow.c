@@ -8,6 +8,7 @@
 #include "page/tier.h"
 #include "rt/leftover.h"
 #include "rt/options.h"
+#include "rt/usage.h"
 
 #define RESERVE_BYTES (1 * GIB)
 #define STEP_MIN_BYTES (2 * HPAGE_BYTES)
@@ -114,6 +115,8 @@ bool tiers_place_first(enum page_open how) {
     return all;
 }
 
+bool tier_reserve_forbidden(void) { return rt_usage_forbids(RESERVE_BYTES / CHUNK_BYTES * sizeof(struct chunk)); }
+
 /* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
  * times the limit, and the kernel packs mappings far closer than that. */
 static bool tier_reserve(struct page_tier *t) {
@@ -121,6 +124,8 @@ static bool tier_reserve(struct page_tier *t) {
                                            HPAGE_BYTES, RESERVE_BYTES)
                                    : RESERVE_BYTES;
     char *p = NULL;
+    if (t->low != NULL && tier_reserve_forbidden()) /* a tier's first may pass the limit, or there would be none */
+        return false;
     while (bytes >= HPAGE_BYTES && (p = sys_vm_reserve(bytes, HPAGE_BYTES)) == NULL)
         bytes = round_down(bytes / 2, HPAGE_BYTES);
     if (p == NULL)

@@ -301,6 +301,9 @@ size_t tier_release_locked(struct page_tier *t) {
             continue;
         released += hpage_release(t, h) ? HPAGE_BYTES : 0;
     }
+    /* Where limit_hard is what is missing this is what the tier has left: it would not get any again. */
+    if (tier_reserve_forbidden())
+        return released;
     for (unsigned i = 0; i < ARRAY_NR(t->steps); i++)
         released += step_release(t, &t->steps[i]);
     size_t rest = (size_t)(t->reserved_end - t->fresh);

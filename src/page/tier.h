@@ -193,6 +193,8 @@ void tier_refile(struct page_tier *t, struct hpage *h);
 void tier_purge_locked(struct page_tier *t, u64 keep_granules);
 /* Unmaps all that is free and whole. Returns bytes. */
 size_t tier_release_locked(struct page_tier *t);
+/* The records of another reservation of address space, some 2 MiB, would pass limit_hard. */
+bool tier_reserve_forbidden(void);
 u64 tier_allowance(const struct page_tier *t);
 /* Purge what has been free since before_ms, in hugepages that are wholly free and, where worth breaking them, others.
  */

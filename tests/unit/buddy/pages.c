@@ -291,6 +291,25 @@ Test(pages, the_reserve_is_there_at_the_hard_limit, .init = start_reserve) {
     cr_expect_eq(stats().reserve_bytes, rt_opt.reserve);
 }
 
+static void limit_comes(enum fake_call call) {
+    if (call == FAKE_NOHUGE) /* of the step of a run that is admitted, and whose pages are not */
+        rt_opt.limit_hard = 1;
+}
+
+Test(pages, a_block_that_is_refused_is_none_of_the_reserve, .init = start) {
+    rt_opt.reserve = RESERVE_PAGES * sys_page_bytes();
+    rt_opt.limit_hard = GIB;
+    fake_calling = limit_comes;
+    buddy_reserve_fill();
+    fake_calling = NULL;
+    cr_assert_eq(rt_opt.limit_hard, 1u);
+    cr_expect_eq(stats().blocks, 0u);
+    rt_opt.limit_hard = GIB;
+    buddy_reserve_fill();
+    cr_expect_eq(stats().blocks, 1u);
+    expect_reserve_whole();
+}
+
 Test(pages, memory_counts_when_it_is_taken_and_goes_back, .init = start) {
     cr_assert(hold(3, 0));
     s64 with_block = rt_usage_get();

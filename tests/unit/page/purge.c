@@ -290,6 +290,33 @@ Test(purge, release_gives_address_space_and_it_can_be_had_again, .init = start) 
     cr_expect_eq(stats().run_used_bytes, RUNS_MAX * RUN_BYTES);
 }
 
+/* Another reservation has records, which count: what is left of this one is all there will be. */
+Test(purge, release_keeps_what_the_limit_would_not_give_again, .init = start) {
+    enum page_content content;
+    take_and_touch(RUNS_MAX);
+    free_runs(HPAGE_GRANULES / RUN, RUNS_MAX); /* what stays is full */
+    page_purge(0);
+    rt_opt.limit_hard = (size_t)rt_usage_total() + MIB;
+    (void)page_release();
+    unsigned got = 0;
+    while (page_run_alloc(0, HPAGE_GRANULES / 4, 1, &content) != NULL)
+        got++;
+    cr_expect_eq(got, MIB / (HPAGE_BYTES / 4));
+    cr_expect_leq(rt_usage_total(), rt_opt.limit_hard);
+}
+
+Test(purge, no_reservation_is_made_above_the_limit, .init = start) {
+    enum page_content content;
+    take_and_touch(2 * HPAGE_GRANULES / RUN);
+    (void)page_release();
+    rt_opt.limit_hard = (size_t)rt_usage_total() + MIB;
+    cr_expect_null(page_run_alloc(0, HPAGE_GRANULES / 4, HPAGE_GRANULES / 4, &content));
+    cr_expect_eq(rt_usage_total(), rt_opt.limit_hard - MIB);
+    rt_opt.limit_hard += 4 * MIB;
+    cr_expect_not_null(page_run_alloc(0, HPAGE_GRANULES / 4, HPAGE_GRANULES / 4, &content));
+    cr_expect_leq(rt_usage_total(), rt_opt.limit_hard);
+}
+
 static unsigned records_released;
 
 /* Another tier may get the address, and make the record its own, from now on. */
