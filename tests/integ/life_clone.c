@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <quarry/quarry.h>
@@ -39,6 +40,8 @@ enum {
     STACK_BYTES = 256 << 10,
     STARTS = 32,
     PAIRS = 20000,
+    REFUSALS_MAX = 1000,
+    REFUSED_PAUSE_NS = 1000000,
 };
 
 static atomic_int met; /* of parent and child, who has come so far */
@@ -58,6 +61,18 @@ struct actor {
 
 static struct actor actors[2];
 
+/* A conflict with the twin over a lock that both seem to hold ends in a refusal, and the twin may have to get a CPU
+ * before it is over. */
+static void *memory_get(void *old, size_t size) {
+    struct timespec pause = {0, REFUSED_PAUSE_NS};
+    void *memory = realloc(old, size);
+    for (unsigned i = 0; memory == NULL && i < REFUSALS_MAX; i++) {
+        nanosleep(&pause, NULL);
+        memory = realloc(old, size);
+    }
+    return memory;
+}
+
 /* malloc and realloc alone: an aligned allocation may fail on top of the page lock, which both may seem to hold. */
 static void actor_step(struct actor *actor) {
     struct object *o = &actor->objects[rng_below(&actor->rng, OBJECTS)];
@@ -68,7 +83,7 @@ static void actor_step(struct actor *actor) {
     size_t size = 1 + rng_below(&actor->rng, rng_below(&actor->rng, 8) == 0 ? SIZE_LIMIT : 700);
     if (o->memory != NULL)
         object_check(o);
-    unsigned char *memory = realloc(o->memory, size);
+    unsigned char *memory = memory_get(o->memory, size);
     CHECK_MSG(memory != NULL, "%zu bytes refused", size);
     o->memory = memory;
     o->size = size;

@@ -7,7 +7,9 @@
  * That they come at that rate does not depend on the machine: expirations that find the signal still pending are
  * counted by the kernel and told with it. So whenever a handler begins, the signals so far and what they told must be
  * as many as the time demanded that had passed when the handler before it ended. How many of them were signals of their
- * own is up to the machine; each thread goes on until it had its share. And what the storm leaves is what it found.
+ * own is up to the machine; each thread goes on until it had its share. Where a handler takes longer than the timer,
+ * the next would begin before the thread came to anything, and so for ever: one that finds the thread where the last
+ * one left it has its signal held back until the thread has done a turn. And what the storm leaves is what it found.
  */
 #include "check.h"
 #include "floor.h"
@@ -15,6 +17,7 @@
 #include "timer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -23,6 +26,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 enum {
@@ -40,6 +44,8 @@ struct interrupted {
     struct pool pool, handler_pool;
     uint64_t start_ns, handled_ns; /* the timer's start; the end of the latest handler */
     unsigned long signals_nr, expirations_nr;
+    unsigned long steps_seen_nr; /* of the pool, by the latest handler */
+    volatile sig_atomic_t held;
 };
 
 static struct interrupted all[THREADS];
@@ -53,38 +59,54 @@ static uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+static void signal_held(int how) {
+    sigset_t timer;
+
+    sigemptyset(&timer);
+    sigaddset(&timer, SIGRTMIN);
+    CHECK(pthread_sigmask(how, &timer, NULL) == 0);
+}
+
 static void on_timer(int signal_nr, siginfo_t *info, void *context) {
     int saved = errno;
 
     (void)signal_nr;
-    (void)context;
     self->signals_nr++;
     self->expirations_nr += 1 + (unsigned long)info->si_overrun;
     uint64_t demanded_nr = (self->handled_ns - self->start_ns) / TIMER_NS;
     CHECK_MSG(self->expirations_nr + 1 >= demanded_nr, "%lu expirations where %llu were demanded", self->expirations_nr,
               (unsigned long long)demanded_nr);
+    if (self->pool.steps_nr == self->steps_seen_nr) {
+        self->held = 1;
+        sigaddset(&((ucontext_t *)context)->uc_sigmask, SIGRTMIN);
+    }
+    self->steps_seen_nr = self->pool.steps_nr;
     pool_steps(&self->handler_pool, HANDLER_STEPS);
     self->handled_ns = now_ns();
     errno = saved;
 }
 
 static void *thread_run(void *interrupted) {
-    sigset_t blocked;
     timer_t timer;
 
     self = interrupted;
     self->signals_nr = self->expirations_nr = 0;
+    self->steps_seen_nr = ULONG_MAX;
+    self->held = 0;
     self->start_ns = self->handled_ns = UINT64_MAX;
-    sigemptyset(&blocked);
-    sigaddset(&blocked, SIGRTMIN);
-    CHECK(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
+    signal_held(SIG_BLOCK);
     timer = timer_start(SIGRTMIN, TIMER_NS);
     self->start_ns = self->handled_ns = now_ns();
-    CHECK(pthread_sigmask(SIG_UNBLOCK, &blocked, NULL) == 0);
-    for (unsigned turn = 0; turn < TURNS_MIN || *(volatile unsigned long *)&self->signals_nr < signals_wanted; turn++)
+    signal_held(SIG_UNBLOCK);
+    for (unsigned turn = 0; turn < TURNS_MIN || *(volatile unsigned long *)&self->signals_nr < signals_wanted; turn++) {
         pool_steps(&self->pool, 64);
+        if (self->held) {
+            self->held = 0;
+            signal_held(SIG_UNBLOCK);
+        }
+    }
     CHECK(timer_delete(timer) == 0);
-    CHECK(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
+    signal_held(SIG_BLOCK);
     pool_drain(&self->pool);
     pool_drain(&self->handler_pool);
     return NULL;

@@ -10,8 +10,8 @@
  * guest interleave-hugepages: QUARRY_NUMA=interleave 260 0
  * guest interleave-large: QUARRY_NUMA=interleave 0 260
  * guest off: QUARRY_NUMA=off 48 24 0
- * guest bind: QUARRY_NUMA=bind:1 48 24 1
- * guest prefer: QUARRY_NUMA=prefer:1 48 24 1
+ * guest bind: QUARRY_GUARD=0 QUARRY_NUMA=bind:1 48 24 1
+ * guest prefer: QUARRY_GUARD=0 QUARRY_NUMA=prefer:1 48 24 1
  */
 #include "nodes.h"
 

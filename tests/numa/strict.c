@@ -4,8 +4,8 @@
  * served from its node or not at all, and when the node is full nobody else suffers. Owns the judging; the nodes are
  * nodes.h's.
  *
- * guest:
- * guest no-rseq: GLIBC_TUNABLES=glibc.pthread.rseq=0
+ * guest: QUARRY_GUARD=0
+ * guest no-rseq: QUARRY_GUARD=0 GLIBC_TUNABLES=glibc.pthread.rseq=0
  */
 #include "nodes.h"
 

@@ -27,7 +27,10 @@ struct floor floor_take(void);
 
 /*
  * Fails unless live bytes and regions are exactly what they were. No more slabs and mappings, and no more memory, but
- * for what free objects in the same number of magazines may differ by. In the hardened mode, of mappings alone.
+ * for what magazines may differ by: a few MiB for each CPU, so that of the pages nobody counts only a loss with every
+ * so many calls is found; objects and regions that are lost are found by their exact figures. In the hardened mode, of
+ * mappings alone. Where FOREIGN_PAGES is set, as under an emulator of programs, the kernel's page table is not of this
+ * program's pages, and what it says is left out.
  */
 void floor_check(const struct floor *before);
 
