@@ -7,9 +7,10 @@
  *   States      FREE (at == end) -> CLAIMED (by a thread) -> MADE, hugepage by hugepage FREE; or LEFT (by nobody, not
  *               made), which the next who needs one claims.
  *   Progress    Nobody waits for who has claimed a step: there are others, and where all are claimed a thread has one
- * of a hugepage on its stack, which no other thread knows of. Reclamation A child of a fork finds the steps of threads
- * it does not have LEFT. Nobody but who claimed it makes a step writable: so what was handed out of one is not touched
- * again, whatever access its owner gave it.
+ *               of a hugepage on its stack, which nobody else knows of.
+ *   Reclamation A child of a fork finds the steps of threads it does not have LEFT, but what those had on their stacks.
+ *               Nobody but who claimed it makes a step writable: so what was handed out of one is not touched again,
+ *               whatever access its owner gave it.
  */
 #include "page/tier.h"
 
