@@ -26,7 +26,7 @@ static volatile char *guarded_find(void) {
         if (i == 1000)
             no_handler_check();
     }
-    CHECK(!"no object was guarded");
+    CHECK_MSG(0, "no object of %u was guarded", OBJECTS_MAX);
     return NULL;
 }
 
