@@ -292,9 +292,9 @@ static void setup_grown(const char *first, const char *second, unsigned steps) {
     weave_count(&in_the_system);
 }
 static void setup_two_grow(void) { setup_grown("ah", "ah", 2); }
-static void setup_grown_released(void) { setup_grown("ab", "abr", 2); }
+static void setup_grown_released(void) { setup_grown("ab", "r", 2); }
 static void setup_grown_refused(void) {
-    setup_grown("ab", "abr", 2);
+    setup_grown("a", "a", 2);
     kernel = REFUSES;
 }
 static void setup_two(void) { setup(3, "0", "12", ""); }
@@ -310,8 +310,8 @@ static const struct weave_model models[] = {
     {"two want the last", 2, setup_last, thread, finish_asked, WEAVE_SC},
     {"two ask for hugepages", 2, setup_both_ask, thread, finish_asked, WEAVE_SC},
     {"two grow", 2, setup_two_grow, thread, finish_grown, WEAVE_SC},
-    {"two grow, one releases", 2, setup_grown_released, thread, finish_grown, WEAVE_SC},
-    {"two are refused a step", 2, setup_grown_refused, thread, finish_grown, WEAVE_SC},
+    {"one grows, one releases", 2, setup_grown_released, thread, finish_grown, WEAVE_SC},
+    {"two are refused a step", 2, setup_grown_refused, thread, finish_grown, WEAVE_SOAK},
     {"two want the last, which is refused", 2, setup_last_refused, thread, finish_asked, WEAVE_SOAK},
     {"three threads free", 3, setup_three, thread, finish, WEAVE_SOAK},
 };
