@@ -310,12 +310,14 @@ static bool tier_wait(struct page_tier *t) {
 
 static bool tier_lock(struct page_tier *t) { return LIKELY(sys_lock_try(&t->lock)) || tier_wait(t); }
 
-bool page_is_busy_here(void) {
+static bool is_held_here_but(const struct page_tier *t) {
     bool mine = false;
     for (unsigned i = 0; i < tiers_nr(); i++)
-        mine = mine || sys_lock_is_mine(&tier_at(i)->lock);
+        mine = mine || (tier_at(i) != t && sys_lock_is_mine(&tier_at(i)->lock));
     return mine;
 }
+
+bool page_is_busy_here(void) { return is_held_here_but(NULL); }
 
 static unsigned mixed_tiers_nr(void) {
     return atomic_load_explicit(&lifetimes_apart, memory_order_relaxed) ? NODE_TIER_RECLAIMABLE : NODE_TIERS_NR;
@@ -355,13 +357,6 @@ static struct page_tier *node_lock(struct page_tier *first) {
     return t != NULL ? t : node_wait(first);
 }
 
-static bool another_is_held_here(const struct page_tier *t) {
-    bool mine = false;
-    for (unsigned i = 0; i < tiers_nr(); i++)
-        mine = mine || (tier_at(i) != t && sys_lock_is_mine(&tier_at(i)->lock));
-    return mine;
-}
-
 /* By who had it, and let it go: not on top of its holder, but a child in this memory may have it by this one's name. */
 static void tier_lock_again(struct page_tier *t) {
     while (!tier_lock(t))
@@ -376,7 +371,7 @@ static void tier_lock_again(struct page_tier *t) {
  */
 static bool tier_grow(struct page_tier *t, int *turns) {
     struct tier_step own, *s = tier_step_begin_locked(t, &own);
-    if (s == NULL && (!tier_step_is_under_way(t) || another_is_held_here(t) || (*turns)-- == 0))
+    if (s == NULL && (!tier_step_is_under_way(t) || is_held_here_but(t) || (*turns)-- == 0))
         return false;
     if (s == NULL) {
         tier_unlock(t);
@@ -384,7 +379,7 @@ static bool tier_grow(struct page_tier *t, int *turns) {
         tier_lock_again(t);
         return true;
     }
-    if (another_is_held_here(t))
+    if (is_held_here_but(t))
         return tier_step_end_locked(t, s, tier_step_commit(s));
     tier_unlock(t);
     size_t bytes = tier_step_commit(s);

@@ -8,13 +8,13 @@
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "unit/alone.h"
+#include "unit/page/meanwhile.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <string.h>
 
 enum { RUN = 5, OTHER_RUN = 3, MOST = 100 };
-#define OTHER_THREAD ((u64)0x1000)
 
 static char *first, *second;
 
@@ -26,34 +26,11 @@ static void start(void) {
     cr_assert_eq(page_init(), 0);
 }
 
-static char *alloc(unsigned nr) {
-    enum page_content content;
-    return page_run_alloc(0, nr, 1, &content);
-}
-
-static struct page_stats stats(void) {
-    struct page_stats st;
-    page_stats_get(&st);
-    return st;
-}
-
 static struct hpage *record_of(const char *run) { return chunk_hpage(chunk_of(run), run); }
-
-/* Called once, the next time the kernel is asked. */
-static void (*meanwhile)(void);
-static void at_call(enum fake_call call) {
-    if (call != FAKE_HUGE)
-        return;
-    fake_calling = NULL;
-    meanwhile();
-}
 
 /* Runs what while the kernel is asked for the hugepage that the run begins. */
 static char *alloc_and(unsigned nr, void (*what)(void)) {
-    meanwhile = what;
-    fake_calling = at_call;
-    char *run = alloc(nr);
-    cr_assert_null(fake_calling, "the kernel was not asked");
+    char *run = alloc_inside(nr, FAKE_HUGE, what);
     cr_assert_not_null(run);
     return run;
 }

@@ -7,6 +7,7 @@
 #include "page/tier.h"
 #include "rt/options.h"
 #include "unit/alone.h"
+#include "unit/page/meanwhile.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -14,16 +15,10 @@
 #include <sys/mman.h>
 
 enum { RUN = 5 };
-#define OTHER_THREAD ((u64)0x1000)
 #define FIRST_STEP_BYTES (2 * HPAGE_BYTES)
 #define TWO_STEPS_BYTES (3 * FIRST_STEP_BYTES)
 
 static char *first, *second, *filler[2];
-
-static char *alloc(unsigned nr) {
-    enum page_content content;
-    return page_run_alloc(0, nr, 1, &content);
-}
 
 /* The first step is taken, for with it come records of quarry's own. */
 static void start(void) {
@@ -40,26 +35,11 @@ static void fillers_free(void) {
         page_run_free(filler[i], HPAGE_GRANULES);
 }
 
-static u64 committed_bytes(void) {
-    struct page_stats st;
-    page_stats_get(&st);
-    return st.committed_bytes;
-}
+static u64 committed_bytes(void) { return stats().committed_bytes; }
 
-/* Called once, with the next step. */
-static void (*meanwhile)(void);
-static void at_step(enum fake_call call) {
-    if (call != FAKE_COMMIT)
-        return;
-    fake_calling = NULL;
-    meanwhile();
-}
-
+/* Runs what inside the next step. */
 static char *alloc_and(unsigned nr, void (*what)(void)) {
-    meanwhile = what;
-    fake_calling = at_step;
-    char *run = alloc(nr);
-    cr_assert_null(fake_calling, "there was no step");
+    char *run = alloc_inside(nr, FAKE_COMMIT, what);
     cr_expect_not(tier_step_is_under_way(page_tiers));
     return run;
 }
@@ -328,7 +308,6 @@ static void *worker_body(void *arg) {
 
 /* Address space goes and comes all the time, and a step is refused now and then, which must not be seen. */
 Test(unlocked, threads_that_grow_and_release_lose_nothing, .init = start) {
-    struct page_stats st;
     fillers_free();
     fake_calling = let_others_run;
     for (unsigned i = 0; i < THREADS_NR; i++) {
@@ -342,9 +321,8 @@ Test(unlocked, threads_that_grow_and_release_lose_nothing, .init = start) {
     }
     fake_calling = NULL;
     (void)page_release();
-    page_stats_get(&st);
-    cr_expect_eq(st.run_used_bytes, 0u);
-    cr_expect_eq(st.committed_bytes, 0u);
+    cr_expect_eq(stats().run_used_bytes, 0u);
+    cr_expect_eq(stats().committed_bytes, 0u);
     cr_expect_gt(atomic_load(&steps_nr), 1u);
     for (unsigned i = 0; i < tiers_nr(); i++)
         cr_expect_not(tier_step_is_under_way(&page_tiers[i]));
