@@ -31,10 +31,10 @@ def symbols(lib):
 
 
 def disassemble(lib):
-    """{address: (instruction, next address)} of the whole text."""
+    """{address: (instruction, next address)} of all that is executed."""
     code = {}
     last = None
-    for line in run("objdump", "-d", "--no-show-raw-insn", "-w", "-j", ".text", lib).splitlines():
+    for line in run("objdump", "-d", "--no-show-raw-insn", "-w", lib).splitlines():
         match = re.match(r"^\s*([0-9a-f]+):\s+(\S.*)$", line)
         if match:
             address = int(match.group(1), 16)

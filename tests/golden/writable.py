@@ -28,7 +28,7 @@ EXPLAINED = {
     "alloc_failed": "what libquarry-kmem registers for out of memory",
     "grace_wanted": "what libquarry-kmem registers for grace periods",
 }
-CODE = {".init", ".plt", ".plt.got", ".plt.sec", ".text", ".fini"}
+CODE = {".init", ".plt", ".plt.got", ".plt.sec", ".text", ".text.first", ".fini"}
 
 
 def sections(library):
