@@ -11,11 +11,10 @@
 #include "rt/usage.h"
 
 /*
- * Free but backed memory every process may keep. Smaller and programs of a few MiB purge in their loops; larger and an
- * idle process shows it. 8 MiB is about 3 ms of page faults.
+ * Every process may keep `keep` bytes of free but backed memory. With less than its 8 MiB programs of a few MiB purge
+ * in their loops; with more an idle process shows it. 8 MiB is about 3 ms of page faults. Free objects inside slabs
+ * count towards it, down to this.
  */
-#define ALLOWANCE_MIN_GRANULES (8 * MIB / GRANULE_BYTES)
-/* Free objects inside slabs count towards it, down to this. */
 #define ALLOWANCE_LEAST_GRANULES (2 * MIB / GRANULE_BYTES)
 /* At least; in the tiers of a node that are used while the first one is not to be had. */
 #define ALLOWANCE_OTHER_GRANULES (1 * MIB / GRANULE_BYTES)
@@ -41,7 +40,7 @@ u64 tier_allowance(const struct page_tier *t) {
     if (!tier_is_first(t))
         return MAX(ALLOWANCE_OTHER_GRANULES, t->used_granules / ALLOWANCE_PART) + regretted_granules(t);
     /* The nodes share what a process may keep. */
-    u64 most = MAX(ALLOWANCE_MIN_GRANULES / page_nodes_nr(), ALLOWANCE_OTHER_GRANULES);
+    u64 most = MAX(rt_opt.keep / GRANULE_BYTES / page_nodes_nr(), ALLOWANCE_OTHER_GRANULES);
     u64 least = most - MIN(inside, most - MIN(most, ALLOWANCE_LEAST_GRANULES));
     return MAX(least, t->used_granules / ALLOWANCE_PART) + regretted_granules(t);
 }

@@ -71,6 +71,23 @@ Test(purge, what_exceeds_the_allowance_goes_with_the_free, .init = start) {
     cr_expect_eq(rt_usage_get(), (s64)stats().run_free_bytes);
 }
 
+Test(purge, the_program_may_be_told_to_keep_more, .init = start) {
+    rt_opt.keep = 3 * RUNS_MAX / 4 * RUN_BYTES;
+    take_and_touch(RUNS_MAX);
+    free_runs(0, RUNS_MAX);
+    cr_expect_leq(resident(0, RUNS_MAX), rt_opt.keep);
+    cr_expect_geq(resident(0, RUNS_MAX), rt_opt.keep - HPAGE_BYTES, "all but the last hugepage's part");
+    tick_after(rt_opt.purge_delay);
+    cr_expect_eq(resident(0, RUNS_MAX), 0u, "it is kept for a while, and no longer");
+}
+
+Test(purge, the_program_may_be_told_to_keep_next_to_nothing, .init = start) {
+    rt_opt.keep = 0;
+    take_and_touch(RUNS_MAX / 2);
+    free_runs(0, RUNS_MAX / 2);
+    cr_expect_leq(resident(0, RUNS_MAX / 2), 1 * MIB);
+}
+
 Test(purge, the_allowance_follows_what_is_in_use, .init = start) {
     take_and_touch(RUNS_MAX);
     free_runs(RUNS_MAX / 2, RUNS_MAX);
