@@ -43,7 +43,7 @@ struct rt_options {
     struct sys_nodes numa_nodes; /* with numa=bind:N and numa=prefer:N */
 };
 
-extern HIDDEN struct rt_options rt_opt;
+extern HIDDEN struct rt_options rt_opt; /* engine/sealed.S */
 
 /* Fills rt_opt with defaults, then conf (may be NULL), then envp (may be NULL; pass NULL in setuid programs). Wrong
  * names and values are reported on stderr, one line each, with the nearest right name or the allowed range, and
