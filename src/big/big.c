@@ -131,12 +131,12 @@ static size_t before_bytes(void) {
 /* At a multiple of align, and what is to be before it. */
 static char *place_reserve(size_t bytes, size_t align) {
     size_t before = before_bytes();
-    if (LIKELY(before == 0))
-        return sys_vm_reserve(bytes, align);
-    char *p = sys_vm_reserve(align + bytes, align);
-    if (p != NULL && align > before)
+    char *p = sys_vm_reserve(before == 0 ? bytes : align + bytes, align);
+    if (p == NULL || before == 0)
+        return p;
+    if (align > before)
         rt_release(p, align - before, 0);
-    return p == NULL ? NULL : p + align;
+    return p + align;
 }
 
 static void place_release(char *p, size_t reserve_bytes, size_t counted_bytes) {

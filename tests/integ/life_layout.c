@@ -94,7 +94,6 @@ int main(int argc, char **argv) {
         offsets[i] = place.offset_bytes;
     }
     unsigned gaps_nr = different_nr(gaps, nr), offsets_nr = different_nr(offsets, nr);
-    fprintf(stderr, "# of %u processes: %u gaps, %u places\n", nr, gaps_nr, offsets_nr);
     if (strcmp(argv[2], "equal") == 0) {
         CHECK_MSG(gaps_nr == 1 && gaps[0] == 0, "the heap begins at %u distances", gaps_nr);
         CHECK_MSG(offsets_nr == 1, "the first object lies at %u places", offsets_nr);
