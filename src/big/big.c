@@ -120,6 +120,39 @@ static size_t reserve_bytes_of(size_t bytes, unsigned slack_part) {
     return round_up(bytes + bytes / slack_part + sys_page_bytes(), HPAGE_BYTES);
 }
 
+/* Hardened, there is address space without access before each region, too; there are no lots then, and no regions of
+ * the administrator's pool, so it is every region, for as long as the process lives. Whole hugepages, as above. */
+static size_t before_bytes(void) {
+    if (LIKELY(!rt_opt.harden))
+        return 0;
+    return rt_meta.limited ? sys_page_bytes() : HPAGE_BYTES;
+}
+
+/* At a multiple of align, and what is to be before it. */
+static char *place_reserve(size_t bytes, size_t align) {
+    size_t before = before_bytes();
+    char *p = sys_vm_reserve(before == 0 ? bytes : align + bytes, align);
+    if (p == NULL || before == 0)
+        return p;
+    if (align > before)
+        rt_release(p, align - before, 0);
+    return p + align;
+}
+
+static void place_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
+    size_t before = before_bytes();
+    rt_release(p - before, before + reserve_bytes, counted_bytes);
+}
+
+/* Of a place whose first so many bytes have gone, and may be another's. */
+static void place_rest_release(char *p, size_t gone_bytes, size_t reserve_bytes) {
+    size_t before = before_bytes();
+    if (before != 0)
+        rt_release(p - before, before, 0);
+    rt_release(p + gone_bytes, reserve_bytes - gone_bytes, 0);
+    atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
+}
+
 static void region_place(char *p, const struct region_want *want) {
     page_place(p, want->reserve_bytes);
     if (want->node != ANY_NODE)
@@ -134,11 +167,11 @@ static NOINLINE void small_pages(char *p, const struct region_want *want) {
 /* With addresses for later, or where these are out, for what is wanted and its guard. */
 static char *addresses_reserve(struct region_want *want) {
     size_t align = MAX(want->align, HPAGE_BYTES);
-    char *p = sys_vm_reserve(want->reserve_bytes, align);
+    char *p = place_reserve(want->reserve_bytes, align);
     if (p != NULL || want->reserve_bytes == want->bytes + sys_page_bytes())
         return p;
     want->reserve_bytes = want->bytes + sys_page_bytes();
-    return sys_vm_reserve(want->reserve_bytes, align);
+    return place_reserve(want->reserve_bytes, align);
 }
 
 /* Reserved and committed, without a record yet. The caller has counted the bytes. */
@@ -152,7 +185,7 @@ static char *region_map(struct region_want *want) {
         small_pages(p, want);
     region_place(p, want);
     if (chunk_cover(p, HPAGE_BYTES) != 0 || sys_vm_commit(p, want->bytes) != 0) {
-        rt_release(p, want->reserve_bytes, 0);
+        place_release(p, want->reserve_bytes, 0);
         return NULL;
     }
     atomic_fetch_add_explicit(&own_nr, 1, memory_order_relaxed);
@@ -177,7 +210,7 @@ static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
     struct hpage *h = region_record(p);
     if (UNLIKELY(h != NULL && hugetlb_is_region(h)))
         hugetlb_region_leave(h, reserve_bytes);
-    rt_release(p, reserve_bytes, counted_bytes);
+    place_release(p, reserve_bytes, counted_bytes);
     atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
 }
 
@@ -305,6 +338,13 @@ static const struct hpage *live_before(const void *p) {
     return s.before;
 }
 
+/* The live region before which p lies, in what has no access there, or NULL. */
+static const struct hpage *live_behind_guard(const char *p) {
+    const char *start = p + (HPAGE_BYTES - (uintptr_t)p % HPAGE_BYTES);
+    const struct hpage *h = region_record(start);
+    return region_is_live(h, start) && (size_t)(start - p) <= before_bytes() ? h : NULL;
+}
+
 enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_bytes) {
     const char *at = p;
     for (unsigned i = 0; i < RETIRED_NR; i++) {
@@ -317,12 +357,13 @@ enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_byte
         return BIG_WHERE_FREED;
     }
     const struct hpage *h = live_before(p);
+    if (h == NULL || at < h->addr + h->big_bytes || at >= h->addr + h->big_reserve_bytes)
+        h = live_behind_guard(at);
     if (h == NULL)
         return BIG_WHERE_NONE;
     *ret_addr = h->addr;
     *ret_bytes = h->big_bytes;
-    bool behind = at >= h->addr + h->big_bytes && at < h->addr + h->big_reserve_bytes;
-    return behind ? BIG_WHERE_START : BIG_WHERE_NONE;
+    return BIG_WHERE_START;
 }
 
 size_t big_usable(const void *p) {
@@ -511,7 +552,7 @@ void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
 static void place_leave(struct hpage *h, bool in_lot, char *from, size_t bytes, size_t reserve_bytes) {
     if (!in_lot) {
         if (reserve_bytes != bytes)
-            own_release(from + bytes, reserve_bytes - bytes, 0);
+            place_rest_release(from, bytes, reserve_bytes);
         else /* what a child copied out of the pool has no guard, and what follows is another's */
             atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
         return;
@@ -566,9 +607,10 @@ static void *region_move(struct hpage *h, size_t bytes) {
             lot_flags_set(h, placed);
         region_restore(&old);
     }
-    size_t lost = err == SYS_VM_LOST_PLACE ? old.bytes : 0;
-    if (p != NULL)
-        own_release(p + lost, want.reserve_bytes - lost, 0); /* holds nothing yet */
+    if (err == SYS_VM_LOST_PLACE)
+        place_rest_release(p, old.bytes, want.reserve_bytes);
+    else if (p != NULL)
+        own_release(p, want.reserve_bytes, 0); /* holds nothing yet */
     rt_usage_add(-(s64)more);
     return NULL;
 }

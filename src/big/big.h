@@ -6,6 +6,8 @@
  *   | usable bytes, writable | what is left of a hugepage it grew into | slack for growth and guard: no access |
  *   ^ 2 MiB boundary; its hugepage record holds the region's sizes
  *
+ * With the option harden what is before has no access either.
+ *
  * From some hundred on, regions have no guard and are cut from lots (big/lot.h), so that the kernel has few mappings.
  *
  * Thread-safe and async-signal-safe: of the two locks here the one protects the reuse cache, and whoever finds it held
@@ -58,7 +60,7 @@ void big_stats_get(struct big_stats *ret_stats);
 /* Option harden: frees p as big_free does, but takes the memory and the access from it and keeps its addresses from
  * others for a while. In an atomic context it is big_free. */
 bool big_retire(void *p);
-/* What a fault at p says: START, p is in the guard behind the live region that is returned; FREED, in a retired one.
+/* What a fault at p says: START, p is in a guard of the live region that is returned; FREED, in a retired one.
  * Async-signal-safe. */
 enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_bytes);
 

@@ -74,6 +74,9 @@ size_t engine_trim(size_t pad_bytes);
 /* Called at most once, by front/, from a constructor: registers fork and exit handlers that need a running libc.
  * Allocation works before it. */
 void engine_libc_ready(void);
+/* What is decided at the start is read-only from now on, or, where it is not started yet, from then on: options, the
+ * fast path's tables, where the metadata lies. Only where pages are of 4 KiB. */
+void engine_seal(void);
 
 /* Exit audit: drains what this process's magazines hold so that a double free that never reached a slab is still found.
  */

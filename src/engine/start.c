@@ -13,13 +13,24 @@
 #include "engine/guard.h"
 #include "engine/harden.h"
 #include "engine/pressure.h"
+#include "engine/sealed.h"
 #include "mag/mag.h"
+#include "mag/tabs.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
 
 _Atomic(int) engine_state;
 static struct sys_lock start_lock;
+static bool seal_wanted; /* under the lock */
+
+/* sealed.S */
+extern HIDDEN char engine_sealed[], engine_sealed_end[];
+_Static_assert(sizeof(struct mag_tabs) == SEALED_TABS_BYTES, "sealed.S");
+_Static_assert(sizeof(struct rt_options) <= SEALED_OPTIONS_BYTES, "sealed.S");
+_Static_assert(offsetof(struct rt_meta, map) == 0 && offsetof(struct rt_meta, used_bytes) == SEALED_META_BYTES &&
+                   sizeof(struct rt_meta) == SEALED_META_BYTES + SEALED_META_LEFT_BYTES,
+               "sealed.S");
 
 /* A string of options the program itself may define; the environment wins over it. */
 extern const char *quarry_conf __attribute__((weak));
@@ -45,6 +56,21 @@ static bool start_all(void) {
            engine_pressure_init();
 }
 
+/* Where that is refused all goes on as before. */
+static void seal(void) {
+    if (sys_page_bytes() == SEALED_PAGE_BYTES)
+        (void)sys_vm_read_only(engine_sealed, (size_t)(engine_sealed_end - engine_sealed));
+}
+
+void engine_seal(void) {
+    if (!sys_lock_acquire(&start_lock))
+        return;
+    seal_wanted = true;
+    if (atomic_load_explicit(&engine_state, memory_order_relaxed) == ENGINE_READY)
+        seal();
+    sys_lock_release(&start_lock);
+}
+
 /* One thread starts; others wait for it. A signal handler on top of the starting thread gets nothing. Memory that is
  * out now may be there later: only the call that could not start fails. */
 COLD bool engine_start(void) {
@@ -55,6 +81,8 @@ COLD bool engine_start(void) {
         options_settle();
     if (state < ENGINE_READY) {
         state = start_all() ? ENGINE_READY : ENGINE_CONFIGURED;
+        if (state == ENGINE_READY && seal_wanted)
+            seal();
         /* order: release: publishes everything made at start.                                     pairs: [engine.start]
          */
         atomic_store_explicit(&engine_state, state, memory_order_release);

@@ -74,6 +74,7 @@ static void end(void *unused) {
 /* 101: before every constructor of the program itself in a static program, and before those of C++. */
 __attribute__((constructor(101))) void front_start(void) {
     engine_libc_ready();
+    engine_seal();
     if (rt_opt.stats != OPT_STATS_OFF)
         report_fd_open();
 }

@@ -12,7 +12,6 @@
 #include "rt/options.h"
 #include "sys/sys.h"
 
-struct mag_tabs mag_tabs;
 u64 *mag_stopped_slots;
 
 /* The stand-in for the rseq area of threads that have none: not registered. 32 bytes of TLS; arch/offset_*.S points the

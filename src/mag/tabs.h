@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables the fast path reads, and the magazine's shape. Written at start and when ids are stopped; the fast path
- * itself writes nothing but a magazine and its slot.
+ * The tables the fast path reads, and the magazine's shape. Written at start; what alloc_view and free_view point to,
+ * when ids are stopped, too. The fast path itself writes nothing but a magazine and its slot.
  *
  *   view[id] ---> slot[class] ---> top object word of a magazine
  *
@@ -34,7 +34,7 @@ struct mag_tabs {
     u64 **free_view;
 };
 
-extern HIDDEN struct mag_tabs mag_tabs;
+extern HIDDEN struct mag_tabs mag_tabs; /* engine/sealed.S: read-only once the allocator is started */
 
 /* The head of an rseq area. */
 struct mag_rseq_absent {

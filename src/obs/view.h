@@ -16,7 +16,7 @@
 #define OBS_VIEW_MAGIC ((u64)0x1773697672617571) /* "quarvis" */
 
 /* Counts up with every change of what a field means that changes no size or place. */
-enum { OBS_VIEW_MEANING = 1 };
+enum { OBS_VIEW_MEANING = 2 };
 
 /* Changes when a struct that is read does, or what it means, whatever the version says. */
 #define OBS_VIEW_LAYOUT                                                                                                \

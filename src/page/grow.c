@@ -14,7 +14,15 @@
 #define STEP_MIN_BYTES (2 * HPAGE_BYTES)
 #define STEP_MAX_BYTES (64 * MIB)
 
-enum { LIMITED_RESERVE_SHIFT = 5 }; /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
+enum {
+    LIMITED_RESERVE_SHIFT = 5, /* of a finite RLIMIT_AS, reserve one part in 32 at a time */
+    GAPS_NR = 128,             /* hugepages: a quarter of a reservation at most */
+    /* Granules: all of the first record costs the same pages of page tables, of the page map and of descriptors. What
+     * is left behind the last of them has room for half a record in one run. */
+    FIRST_STARTS_NR = 32,
+};
+_Static_assert(HPAGE_GRANULES - (int)FIRST_STARTS_NR >= HPAGE_GRANULES / 2, "a large run fits behind the first start");
+_Static_assert(GAPS_NR *HPAGE_BYTES <= RESERVE_BYTES / 2, "most of a reservation is the heap's");
 
 void page_place(void *p, size_t bytes) {
     switch (rt_opt.numa) {
@@ -117,6 +125,17 @@ bool tiers_place_first(enum page_open how) {
 
 bool tier_reserve_forbidden(void) { return rt_usage_forbids(RESERVE_BYTES / CHUNK_BYTES * sizeof(struct chunk)); }
 
+/* By chance, so that where things lie does not follow from where others do. */
+static size_t place_pick(u64 of, u32 nr) { return rt_opt.layout == OPT_LAYOUT_RANDOM ? sys_layout_pick(of, nr) : 0; }
+
+/* Between a tier's first reservation and what the kernel put beside it. What is left out stays reserved, without
+ * access: so once for a tier, or one that gives its reservation back again and again would use address space up. None
+ * of what is scarce. */
+static size_t gap_bytes(const struct page_tier *t, const char *p, size_t bytes) {
+    bool first = t->reserved_end == NULL && bytes == RESERVE_BYTES && !rt_meta.limited;
+    return first ? place_pick((uintptr_t)p, GAPS_NR) * HPAGE_BYTES : 0;
+}
+
 /* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
  * times the limit, and the kernel packs mappings far closer than that. */
 static bool tier_reserve(struct page_tier *t) {
@@ -140,7 +159,7 @@ static bool tier_reserve(struct page_tier *t) {
         t->now_ms = sys_clock_ms();
     if (rt_opt.thp == OPT_THP_ALWAYS)
         (void)sys_vm_huge(p, bytes);
-    t->fresh = p;
+    t->fresh = p + gap_bytes(t, p, bytes);
     t->reserved_end = p + bytes;
     t->rest_small = false;
     return true;
@@ -164,15 +183,18 @@ bool tier_hugepage_wanted(struct page_tier *t, const char *p) {
     return rt_opt.thp == OPT_THP_ALWAYS || (hugepage_has_turn(t, p) && hugepage_earned(t));
 }
 
-bool tier_hugepage_tell(char *p) { return sys_vm_huge(p, HPAGE_BYTES) == 0; }
+static struct hpage *record_of(const char *p) { return chunk_hpage(chunk_of(p), p); }
+
+bool tier_hugepage_tell(char *p) { return sys_vm_huge(record_of(p)->addr, HPAGE_BYTES) == 0; }
 
 void tier_hugepage_touch(char *p) {
+    struct hpage *h = record_of(p);
     (void)huge_touch(p);
     if (rt_opt.thp != OPT_THP_ALWAYS)
-        (void)sys_vm_nohuge(p, HPAGE_BYTES);
+        (void)sys_vm_nohuge(h->addr, HPAGE_BYTES);
     /* order: release: what purges from here on does so after the touch.                          pairs: [page.awaited]
      */
-    atomic_store_explicit(&chunk_hpage(chunk_of(p), p)->awaited, false, memory_order_release);
+    atomic_store_explicit(&h->awaited, false, memory_order_release);
 }
 
 /* Multi-size hugepages bring memory that was not asked for, up to so much: what a few neighbouring runs have. */
@@ -243,7 +265,7 @@ struct hpage *tier_record_locked(struct page_tier *t, char *p) {
     if (t->low == NULL || p < t->low)
         __atomic_store_n(&t->low, p, __ATOMIC_RELAXED); /* for who looks without the lock */
     t->high = MAX(t->high, p + HPAGE_BYTES);
-    struct hpage *h = chunk_hpage(chunk_of(p), p);
+    struct hpage *h = record_of(p);
     h->addr = p;
     h->tier = t->index;
     h->longest = LONGEST_MAX;
@@ -256,5 +278,11 @@ struct hpage *tier_fresh_locked(struct page_tier *t) {
     if (UNLIKELY(h != NULL))
         return h;
     char *p = tier_step_take_locked(t);
-    return p == NULL ? NULL : tier_record_locked(t, p);
+    if (p == NULL)
+        return NULL;
+    if (t->first_record == NULL) {
+        t->first_record = p;
+        t->first_start = (u8)place_pick(t->index, FIRST_STARTS_NR);
+    }
+    return tier_record_locked(t, p);
 }

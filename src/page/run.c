@@ -50,9 +50,8 @@ static unsigned map_find(const u64 map[2], unsigned pos, bool want) {
     return 2 * WORD_BITS;
 }
 
-/* Start of the first run of nr clear bits at a multiple of align, or -1. */
-static int map_find_run(const u64 map[2], unsigned nr, unsigned align) {
-    unsigned pos = 0;
+/* Start of the first run of nr clear bits at a multiple of align, not below pos, or -1. */
+static int map_find_run(const u64 map[2], unsigned pos, unsigned nr, unsigned align) {
     while ((pos = (unsigned)round_up(map_find(map, pos, false), align)) + nr <= HPAGE_GRANULES) {
         unsigned end = map_find(map, pos, true);
         if (end >= pos + nr)
@@ -124,13 +123,21 @@ static unsigned list_from(const struct page_tier *t, unsigned nr) {
     return LISTS_NR;
 }
 
+/* [P6] */
+static int record_find_run(const struct page_tier *t, const struct hpage *h, unsigned nr, unsigned align) {
+    int pos = -1;
+    if (UNLIKELY(h->addr == t->first_record))
+        pos = map_find_run(h->used, t->first_start, nr, align);
+    return pos >= 0 ? pos : map_find_run(h->used, 0, nr, align);
+}
+
 /* Among the records there are. */
 static struct hpage *tier_find_listed(struct page_tier *t, unsigned nr, unsigned align, int *ret_pos) {
     for (unsigned list = list_from(t, nr); list < LISTS_NR; list = list_from(t, list + 1)) {
         int tries = CANDIDATES_MAX;
         /* Only an aligned run may fail to fit in a list that is long enough. */
         for (struct hpage *h = t->by_longest[list]; h != NULL && tries-- > 0; h = h->next) {
-            *ret_pos = map_find_run(h->used, nr, align);
+            *ret_pos = record_find_run(t, h, nr, align);
             if (*ret_pos >= 0)
                 return h;
         }
@@ -187,7 +194,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
                                     struct hugepage_due *due) {
     unsigned was_backed = 0;
     u64 was_written = 0;
-    if ((h->backed[0] | h->backed[1]) == 0 && pos == 0)
+    if ((h->backed[0] | h->backed[1]) == 0)
         tier_hugepage_begin_locked(t, h, due);
     for (unsigned w = 0; w < 2; w++) {
         u64 mask = tier_run_mask(pos, nr, w);
@@ -392,9 +399,10 @@ static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align,
     struct hpage *h = tier_find_listed(t, nr, align, ret_pos);
     for (bool more = true; h == NULL && more;) {
         h = tier_fresh_locked(t);
-        *ret_pos = 0;
-        if (h != NULL)
+        if (h != NULL) {
+            *ret_pos = record_find_run(t, h, nr, align);
             return h;
+        }
         more = tier_grow(t, &turns);
         h = tier_find_listed(t, nr, align, ret_pos); /* others freed and grew meanwhile */
     }

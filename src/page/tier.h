@@ -14,6 +14,8 @@
  *        without the lock: nothing of it is handed out, and as it is awaited, nothing is given back.
  *   [P5] what is writable and was never handed out, or is claimed by who makes it writable, is in steps; what is behind
  *        them, [fresh, reserved_end), has no access.
+ *   [P6] first_record is the first 2 MiB that came of a step, whatever they are now: what of them is free from granule
+ *        first_start on is handed out before what is free below.
  */
 #ifndef QUARRY_PAGE_TIER_H
 #define QUARRY_PAGE_TIER_H
@@ -55,7 +57,9 @@ struct page_tier {
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
     struct hpage *by_longest[LISTS_NR];
     char *fresh, *reserved_end; /* address space that no step has yet */
+    const char *first_record;   /* [P6] */
     struct tier_step steps[TIER_STEPS_MAX];
+    u8 first_start;    /* of chance */
     bool rest_small;   /* what follows fresh was told to have no hugepages */
     size_t step_bytes; /* how much the next step takes, between bounds */
     u64 used_granules, free_backed_granules, hugetlb_free_granules;
@@ -151,7 +155,8 @@ static inline unsigned tiers_nr(void) { return page_nodes_nr() * NODE_TIERS_NR; 
 /* Whether the hugepage at p, which holds no memory, shall be a real one; then who gets its first run must ask for it,
  * but with OPT_THP_ALWAYS, and touch it. */
 bool tier_hugepage_wanted(struct page_tier *t, const char *p);
-/* Asks the kernel, which may have whoever asks wait for all who fault: without the lock. False: refused. */
+/* Asks the kernel, which may have whoever asks wait for all who fault: without the lock. False: refused. p is anywhere
+ * in the hugepage. */
 bool tier_hugepage_tell(char *p);
 /* Takes that back, as far as nothing was touched. */
 void tier_hugepage_deny(char *p);
@@ -170,9 +175,9 @@ void tier_asked_settle_locked(struct page_tier *t);
 bool tier_asked_open_locked(struct page_tier *t, unsigned nr);
 /* Free in closed records, and counted as backed: none of it can be given back. */
 u64 tier_asked_free_granules(const struct page_tier *t);
-/* The first touch, timed; without the lock, because it may take milliseconds. What came stays whole, but once a part of
- * it is given back the kernel's own scan must not fill it up again, and mappings with differing flags would stay apart
- * for good: the kernel is told so. */
+/* The first touch, of the byte at p; timed, and without the lock, because it may take milliseconds. What came stays
+ * whole, but once a part of it is given back the kernel's own scan must not fill it up again, and mappings with
+ * differing flags would stay apart for good: the kernel is told so. */
 void tier_hugepage_touch(char *p);
 
 /* A record to collapse, which is awaited from then on, or NULL; and the collapse itself, without the lock. */

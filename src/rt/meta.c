@@ -29,9 +29,10 @@ enum {
 #define MAP_STEP_BYTES (4 * CHUNK_BYTES)
 #define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
 
-/* Until start every address has the entry "not ours". */
-static u16 map_before_start;
-struct rt_meta rt_meta = {.map = &map_before_start};
+/* Until start every address has the entry "not ours": rt_meta, which is in engine/sealed.S, begins with this address.
+ */
+extern HIDDEN const u16 rt_meta_map_before_start;
+const u16 rt_meta_map_before_start;
 
 static size_t map_bytes(unsigned va_bits) { return ((size_t)1 << (va_bits - GRANULE_SHIFT)) * sizeof(u16); }
 static size_t chunk_tab_bytes(unsigned va_bits) {

@@ -28,10 +28,11 @@ struct rt_meta {
     u64 chunks_mask;             /* index of an address: (p >> CHUNK_SHIFT) & chunks_mask */
     char *base;                  /* of the pool */
     size_t reserved_bytes;
+    size_t limit_bytes;
+    bool limited; /* RLIMIT_AS is finite: address space is scarce */
+    /* What is above is read-only after start (engine/sealed.S). */
     _Atomic(u64) used_bytes;
     _Atomic(u64) committed_bytes;
-    bool limited; /* RLIMIT_AS is finite: address space is scarce */
-    size_t limit_bytes;
 };
 
 extern HIDDEN struct rt_meta rt_meta;

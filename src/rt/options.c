@@ -10,8 +10,6 @@
 #include "base/fmt.h"
 #include "sys/sys.h"
 
-struct rt_options rt_opt;
-
 static const struct rt_options defaults = {
 #define OPT_ENUM(name, def, words, doc) .name = (def),
 #define OPT_SIZE(name, def, min, max, doc) .name = (def),

@@ -14,6 +14,7 @@
 enum opt_percpu { OPT_PERCPU_AUTO, OPT_PERCPU_MM_CID, OPT_PERCPU_CPU_ID, OPT_PERCPU_OFF };
 enum opt_thp { OPT_THP_EARNED, OPT_THP_ALWAYS, OPT_THP_NEVER };
 enum opt_numa { OPT_NUMA_AUTO, OPT_NUMA_OFF, OPT_NUMA_INTERLEAVE, OPT_NUMA_BIND, OPT_NUMA_PREFER };
+enum opt_layout { OPT_LAYOUT_RANDOM, OPT_LAYOUT_FIXED };
 enum opt_stats { OPT_STATS_OFF, OPT_STATS_TEXT, OPT_STATS_SHORT, OPT_STATS_JSON };
 enum opt_background { OPT_BACKGROUND_OFF, OPT_BACKGROUND_ON };
 enum opt_deepbind { OPT_DEEPBIND_STRIP, OPT_DEEPBIND_KEEP };
@@ -42,7 +43,7 @@ struct rt_options {
     struct sys_nodes numa_nodes; /* with numa=bind:N and numa=prefer:N */
 };
 
-extern HIDDEN struct rt_options rt_opt;
+extern HIDDEN struct rt_options rt_opt; /* engine/sealed.S */
 
 /* Fills rt_opt with defaults, then conf (may be NULL), then envp (may be NULL; pass NULL in setuid programs). Wrong
  * names and values are reported on stderr, one line each, with the nearest right name or the allowed range, and

@@ -18,6 +18,10 @@ size_t sys_page_bytes(void);
 /* Address space without access or memory, aligned to align (a power of two; page alignment when smaller). Not charged
  * to the commit limit; counted by RLIMIT_AS. NULL when there is none. */
 void *sys_vm_reserve(size_t bytes, size_t align);
+/* A number below nr (> 0) for where something lies: always the same in one process and its children, hardly the same in
+ * another, or for another of. Made of the random bytes that the kernel gives each program, without a system call; not
+ * for secrets. */
+u32 sys_layout_pick(u64 of, u32 nr);
 /* Address space that reservations could not cut to their alignment, and places of moves that failed: lost. */
 size_t sys_vm_lost_bytes(void);
 /* Writable memory in 2 MiB hugepages of the administrator's pool (hugetlbfs), bytes of it (a multiple of 2 MiB),

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/mempolicy.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -32,6 +33,25 @@ size_t sys_page_bytes(void) {
 static ALWAYS_INLINE void *vm_map(size_t bytes) {
     long ret = SYS6(SYS_mmap, NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
+}
+
+static u64 mixed(u64 x) {
+    x ^= x >> 31;
+    x *= 0x9e3779b97f4a7c15u;
+    x ^= x >> 29;
+    x *= 0xbf58476d1ce4e5b9u;
+    return x ^ x >> 32;
+}
+
+/* The C library's canary and pointer guard are made of the same 16 bytes: both halves are folded to one before a number
+ * is drawn, so that neither follows from any count of places that are known. */
+u32 sys_layout_pick(u64 of, u32 nr) {
+    u64 halves[2] = {0};
+    const void *given = (const void *)getauxval(AT_RANDOM); // NOLINT(performance-no-int-to-ptr)
+    if (given != NULL)
+        memcpy(halves, given, sizeof(halves));
+    u64 seed = mixed(halves[0]) + mixed(~halves[1]);
+    return (u32)((mixed(seed ^ mixed(of + 1)) >> 32) * nr >> 32);
 }
 
 static _Atomic(size_t) lost_bytes;

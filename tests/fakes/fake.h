@@ -51,8 +51,12 @@ size_t fake_resident_bytes(const void *addr, size_t bytes);
 void fake_hugetlb(unsigned hpages_nr);
 /* Left in it. */
 unsigned fake_hugetlb_left(void);
+/* Of what range sys_vm_huge() was last told. */
+extern void *fake_huge_at;
 /* Whether small hugepages come unasked; not at first. */
 void fake_thp_unasked_small(bool come);
+/* What sys_layout_pick() gives, or the most that is allowed; 0 at first. */
+extern u32 fake_layout;
 /* What sys_vm_limit_bytes says; SIZE_MAX at first. */
 void fake_limit(size_t bytes);
 

@@ -77,6 +77,12 @@ size_t sys_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 size_t sys_vm_limit_bytes(void) { return limit_bytes; }
 size_t sys_vm_lost_bytes(void) { return 0; }
 
+u32 fake_layout;
+u32 sys_layout_pick(u64 of, u32 nr) {
+    (void)of;
+    return MIN(fake_layout, nr - 1);
+}
+
 static char *map(void *at, size_t bytes, int prot) {
     int fixed = at == NULL ? 0 : MAP_FIXED_NOREPLACE;
     void *p = mmap(at, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
@@ -265,7 +271,11 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
     return fails(call) ? -ENOMEM : 0;
 }
 
-int sys_vm_huge(void *addr, size_t bytes) { return hint(FAKE_HUGE, addr, bytes); }
+void *fake_huge_at;
+int sys_vm_huge(void *addr, size_t bytes) {
+    fake_huge_at = addr;
+    return hint(FAKE_HUGE, addr, bytes);
+}
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
 int sys_vm_collapse(void *addr, size_t bytes) { return hint(FAKE_COLLAPSE, addr, bytes); }
 static bool small_come;

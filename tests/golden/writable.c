@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What of a loaded library can be written to after start, and points to code: one line for each such word, "offset
- * target-file target-offset", offsets as the files were linked; and "relro WRITABLE" where the part that the loader
- * should have closed is open. The library has been used by then, so that what it fills in at first use is there. Knows
- * nothing of what should be found. Usage: writable PART-OF-THE-LIBRARY'S-NAME, with the library preloaded. Run by
- * writable.py.
+ * target-file target-offset", offsets as the files were linked; "relro WRITABLE" where the part that the loader
+ * should have closed is open; and "open first end" for each part of its data that is. The library has been used by
+ * then, so that what it fills in at first use is there. Knows nothing of what should be found. Usage: writable
+ * PART-OF-THE-LIBRARY'S-NAME, with the library preloaded. Run by writable.py.
  */
 #include <dlfcn.h>
 #include <link.h>
@@ -69,17 +69,20 @@ static void words_print(void) {
     }
 }
 
-/* By the kernel's word: each line of the maps that lies in the part must be without w. */
-static void relro_check(void) {
+/* By the kernel's word: each line of the maps that lies in the loader's part must be without w. */
+static void rights_print(void) {
     char line[LINE_BYTES], rights[8];
     unsigned long start, end;
     FILE *maps = fopen("/proc/self/maps", "r");
     if (maps == NULL)
         exit(2);
     while (fgets(line, sizeof(line), maps) != NULL) {
-        if (sscanf(line, "%lx-%lx %7s", &start, &end, rights) == 3 && start < relro_end && end > relro_start &&
-            strchr(rights, 'w') != NULL)
+        if (sscanf(line, "%lx-%lx %7s", &start, &end, rights) != 3 || strchr(rights, 'w') == NULL)
+            continue;
+        if (start < relro_end && end > relro_start)
             printf("relro WRITABLE\n");
+        if (start < data_end && end > data_start)
+            printf("open %#lx %#lx\n", start - load, end - load);
     }
     (void)fclose(maps);
 }
@@ -109,7 +112,7 @@ int main(int argc, char **argv) {
     (void)dl_iterate_phdr(module_look, NULL);
     if (data_start == 0 || relro_end <= relro_start || relro_end < data_start || pieces_nr == PIECES_MAX)
         return 2;
-    relro_check();
+    rights_print();
     words_print();
     return 0;
 }

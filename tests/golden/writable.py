@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What of the library an attacker who can write anywhere could make it jump to: pointers to code in memory that stays writable after start.
 The loader's part is closed; what is left is looked at in a process that used the library, word for word, and each word that points to code
-is one of those below, with its reason. Usage: writable.py LIBRARY [NAME PROGRAM [PRELOADED...]]
+is one of those below, with its reason. The tables and options that are fixed at the start cannot be written to either.
+Usage: writable.py LIBRARY [NAME PROGRAM [PRELOADED...]]
 
 Also by the file, and without a program by the file alone, which may be another machine's: no relocation outside of the closed part points to
 code."""
@@ -22,12 +23,15 @@ EXPLAINED = {
     "watchers": "who looks at faults: set by guard and harden",
     "before": "the handler of SIGSEGV that was there before ours, to put back",
     "front_dlopen_real": "the C library's dlopen, looked up at the first call",
-    "hooks": "the C++ runtime's functions, looked up at the first failure",
+    "hooks": "what libquarry-kmem registers for debugging",
     "engine_debug": "what libquarry-kmem registers for debugging",
     "kmalloc_debug": "what libquarry-kmem registers for debugging",
     "alloc_failed": "what libquarry-kmem registers for out of memory",
     "grace_wanted": "what libquarry-kmem registers for grace periods",
 }
+# Of libquarry; how many of their first bytes.
+SEALED = {"mag_tabs": 1600, "rt_opt": 512, "rt_meta": 64}
+OWN_NAME, SEALED_PAGE_BYTES = "libquarry.so", 4096
 CODE = {".init", ".plt", ".plt.got", ".plt.sec", ".text", ".text.first", ".fini"}
 
 
@@ -61,22 +65,40 @@ def relocations(library, parts):
             yield f"{variable_at(named, int(at, 16))} at {at} is made to point to code at {target}"
 
 
+def unsealed(named, opened):
+    """Of what is fixed at the start. Pages larger than the sealed one leave it open."""
+    found = {name: first for first, _, name in named if name in SEALED}
+    for name in sorted(SEALED.keys() - found.keys()):
+        yield f"{name} is not in the library"
+    if not opened:
+        yield "no data of the library is mapped to be written to"
+    if os.sysconf("SC_PAGESIZE") > SEALED_PAGE_BYTES:
+        return
+    for name, first in found.items():
+        if any(first < end and first + SEALED[name] > start for start, end in opened):
+            yield f"{name} can be written to after the start"
+
+
 def words(library, name, program, preloaded, parts):
     """What a process shows."""
     named = symbols(library)
     out = driver.run_child([program, name], driver.child_env([library, *preloaded], {"QUARRY_GUARD": "1", "QUARRY_CGROUP": "on"}), 30)
     if out.status != 0:
         yield f"{driver.describe_status(out)}: {out.stderr}"
-    seen = set()
+    seen, opened = set(), []
     for line in out.stdout.splitlines():
         at, file, target = (line.split() + [""])[:3]
         if at == "relro":
             yield "the part that should be closed can be written to"
+        elif at == "open":
+            opened.append((int(file, 16), int(target, 16)))
         elif name not in file or is_code(parts, int(target, 16)):
             variable = variable_at(named, int(at, 16))
             seen.add(variable)
             if variable not in EXPLAINED:
                 yield f"{variable} at {at} points to code: {file} {target}"
+    if name == OWN_NAME:
+        yield from unsealed(named, opened)
     print("explained:", ", ".join(sorted(seen & set(EXPLAINED))) or "none")
 
 

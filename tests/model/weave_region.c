@@ -16,6 +16,8 @@
 enum { CLS = 1, CAP = 2, IDS_NR = 1, FREE_OBJECT = 2, OWN_OBJECT = 3, OBJS_NR = 3 + WEAVE_THREADS_MAX };
 enum where { MADE = 1, UNMADE = 2, NO_ID = 4, WATCHED = 8 };
 
+struct mag_tabs mag_tabs; /* of engine/sealed.S */
+
 static struct object { u64 owner, given; } objects[OBJS_NR];
 /* Each thread has one with an object, and the id may begin with one that has two. */
 static _Alignas(CACHE_LINE) u64 magazines[1 + WEAVE_THREADS_MAX][CAP + 2];

@@ -148,8 +148,12 @@ def judge_misuse_line(line, expected):
     return faults
 
 
+STACKS_TOLD = {"report": 3, "fault": 1}
+
+
 def judge_misuse(out, ending):
-    """The program announced its crime on stdout; stderr must hold that line and nothing else, but, where a report is expected, all three stacks."""
+    """The program announced its crime on stdout; stderr must hold that line and nothing else, but, where a report is expected, all three stacks, and where a
+    fault is, of an object whose history is not known, the one that was found."""
     announced = EXPECT_LINE.findall(out.stdout)
     if len(announced) != 1:
         return [f"the program announced {len(announced)} crimes, expected 1"]
@@ -158,10 +162,10 @@ def judge_misuse(out, ending):
     if out.status != want or out.timed_out:
         faults.append(f"ended with {describe_status(out)}, expected {'SIGABRT' if want else 'exit 0'}")
     lines = out.stderr.splitlines()
-    if ending == "report":
+    if ending in STACKS_TOLD:
         told = [line for line in lines[1:] if STACK_LINE.match(line)]
-        if len(told) != 3 or not all(line.startswith("quarry:   ") for line in lines[1:]):
-            faults.append(f"told {told}, expected found, allocated and freed")
+        if len(told) != STACKS_TOLD[ending] or not all(line.startswith("quarry:   ") for line in lines[1:]):
+            faults.append(f"told {told}, expected {STACKS_TOLD[ending]} of found, allocated and freed")
         del lines[1:]
     if len(lines) != 1 or not out.stderr.endswith("\n"):
         return faults + [f"stderr holds {len(lines)} lines, expected exactly one whole line"]
@@ -230,8 +234,8 @@ def parse_args(argv):
     parser.add_argument("--signal", help="expected signal instead, e.g. SIGABRT")
     parser.add_argument("--stderr", metavar="REGEX", help="the whole of stderr must match")
     parser.add_argument("--stdout", metavar="REGEX", help="the whole of stdout must match")
-    parser.add_argument("--misuse", choices=("abort", "report", "survive"),
-                        help="the program announces one crime; exactly its line must stand on stderr (report: and stacks)")
+    parser.add_argument("--misuse", choices=("abort", "report", "fault", "survive"),
+                        help="the program announces one crime; exactly its line must stand on stderr (report, fault: and stacks)")
     parser.add_argument("--tap", action="store_true", help="the child itself speaks TAP")
     parser.add_argument("--name", help="name of the test, else the program's")
     parser.add_argument("command", nargs="+", help="after --: the program and its arguments")

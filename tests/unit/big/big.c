@@ -396,6 +396,87 @@ Test(big, a_guard_stands_behind_each_region, .init = start) {
     cr_expect_eq(alone_die(write_cut, p, said, sizeof(said)), SIGSEGV);
 }
 
+/* --- hardened: one before it, too --- */
+
+enum { PAGE = 4096, MOST_REGIONS = 8 };
+
+static void start_hardened(void) {
+    start();
+    rt_opt.harden = 1;
+}
+
+static void write_before(void *p) { ((volatile char *)p)[-1] = 1; }
+
+/* So many bytes before p are of nobody else, and never will be while it lives. */
+static void expect_kept_before(char *p, size_t bytes) {
+    char said[256], *owner = NULL;
+    size_t owned_bytes = 0;
+    for (size_t at = PAGE; at <= bytes; at *= 2) {
+        void *others =
+            mmap(p - at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        cr_expect_eq(others, MAP_FAILED, "%zu bytes before it there is room", at);
+    }
+    cr_expect_eq(alone_die(write_before, p, said, sizeof(said)), SIGSEGV);
+    cr_expect_eq(big_locate_guard(p - bytes, &owner, &owned_bytes), BIG_WHERE_START);
+    cr_expect_eq(owner, p);
+    cr_expect_eq(owned_bytes, big_usable(p));
+    cr_expect_eq(big_locate_guard(p - 1, &owner, &owned_bytes), BIG_WHERE_START);
+    cr_expect_eq(owner, p);
+}
+
+/* As it was when it began: all that a region had is given back, what was before it too. */
+static void expect_whole_life(size_t align, size_t before) {
+    size_t reserved = fake_reserved_bytes(), dirty_bytes;
+    char *p = big_alloc(3 * MIB, align, BIG_ANY, &dirty_bytes);
+    cr_assert_not_null(p);
+    cr_expect_eq((uintptr_t)p % MAX(align, HPAGE_BYTES), 0u);
+    expect_kept_before(p, before);
+    cr_assert(big_free(p));
+    cr_expect_eq(fake_reserved_bytes(), reserved);
+}
+
+Test(big, hardened_a_guard_stands_before_each_region, .init = start_hardened) {
+    (void)big_free(alloc(3 * MIB)); /* the records are there then */
+    expect_whole_life(1, HPAGE_BYTES);
+    expect_whole_life(64 * MIB, HPAGE_BYTES);
+    rt_meta.limited = true;
+    expect_whole_life(1, PAGE);
+    expect_whole_life(64 * MIB, PAGE);
+    rt_meta.limited = false;
+}
+
+Test(big, hardened_a_region_that_moves_leaves_nothing_before_it, .init = start_hardened) {
+    (void)big_free(alloc(3 * MIB));
+    size_t reserved = fake_reserved_bytes();
+    char *p = alloc(3 * MIB);
+    stamp(p, 3 * MIB);
+    char *q = big_resize(p, 64 * MIB);
+    cr_assert_not_null(q);
+    cr_expect_neq(p, q);
+    cr_expect(stamped(q, 3 * MIB));
+    expect_kept_before(q, HPAGE_BYTES);
+    fake_fail(FAKE_MOVE, 1, 1);
+    cr_expect_null(big_resize(q, 256 * MIB));
+    expect_kept_before(q, HPAGE_BYTES);
+    cr_assert(big_free(q));
+    cr_expect_eq(fake_reserved_bytes(), reserved);
+}
+
+Test(big, hardened_a_retired_region_gives_all_back, .init = start_hardened) {
+    (void)big_free(alloc(3 * MIB));
+    size_t reserved = fake_reserved_bytes();
+    for (unsigned i = 0; i < MOST_REGIONS; i++)
+        cr_assert(big_retire(alloc(3 * MIB)));
+    (void)big_release();
+    cr_expect_eq(fake_reserved_bytes(), reserved);
+}
+
+Test(big, by_default_no_addresses_are_left_out_before_a_region, .init = start) {
+    char *p = alloc(3 * MIB), *owner;
+    size_t bytes;
+    cr_expect_eq(big_locate_guard(p - 1, &owner, &bytes), BIG_WHERE_NONE);
+}
+
 Test(big, what_is_no_live_region_is_refused, .init = start) {
     char *p = alloc(6 * MIB);
     int on_stack;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What new address space is told about hugepages, step by step. On a pretend system. */
+/* What new address space is told about hugepages, step by step, and where in it the heap begins. On a pretend system.
+ */
 #include "fakes/fake.h"
 #include "page/tier.h"
 #include "rt/options.h"
@@ -93,4 +94,93 @@ Test(grow, always_means_always, .init = start) {
     start_where_small_come();
     cr_expect_str_eq(steps_told(), "------");
     cr_expect_eq(fake_calls_nr(FAKE_HUGE), 1u, "all that is reserved, at once");
+}
+
+/* --- places of chance --- */
+
+#define RESERVED_BYTES (1 * GIB)
+enum { GAP_MOST = 127, START_MOST = 31 }; /* hugepages, granules */
+
+static void start_far_in(void) {
+    fake_layout = UINT32_MAX; /* the most of each */
+    start();
+}
+
+static char *alloc(unsigned nr, unsigned align) {
+    enum page_content content;
+    return page_run_alloc(0, nr, align, &content);
+}
+
+static char *reservation(void) { return page_tiers->reserved_end - RESERVED_BYTES; }
+
+Test(grow, the_heap_begins_behind_a_gap_and_inside_a_hugepage, .init = start_far_in) {
+    char *run = alloc(1, 1);
+    cr_assert_not_null(run);
+    cr_expect_eq((uintptr_t)reservation() % HPAGE_BYTES, 0u);
+    cr_expect_eq(run - reservation(), (ptrdiff_t)(GAP_MOST * HPAGE_BYTES + START_MOST * GRANULE_BYTES));
+}
+
+Test(grow, a_fixed_layout_begins_at_the_beginning, .init = start_far_in) {
+    rt_opt.layout = OPT_LAYOUT_FIXED;
+    char *run = alloc(1, 1);
+    cr_expect_eq(run, reservation());
+}
+
+Test(grow, no_address_space_is_left_out_where_it_is_scarce) {
+    fake_layout = UINT32_MAX;
+    fake_limit(64 * GIB); /* of which reservations are as large as without */
+    start();
+    char *run = alloc(1, 1);
+    cr_expect_eq(run, reservation() + START_MOST * GRANULE_BYTES);
+}
+
+/* What is above the start ascends, then what is below it does: all of the record, and nothing twice. */
+Test(grow, all_of_the_first_hugepage_is_used, .init = start_far_in) {
+    char *first = alloc(1, 1), *base = first - START_MOST * GRANULE_BYTES;
+    for (unsigned i = START_MOST + 1; i < START_MOST + HPAGE_GRANULES; i++)
+        cr_assert_eq(alloc(1, 1), base + i % HPAGE_GRANULES * GRANULE_BYTES);
+    cr_expect_eq(alloc(1, 1), base + HPAGE_BYTES, "the next one begins at its beginning");
+    for (unsigned i = 0; i < HPAGE_GRANULES; i++)
+        page_run_free(base + i * GRANULE_BYTES, 1);
+    cr_expect_eq(alloc(1, 1), base + HPAGE_BYTES + GRANULE_BYTES, "the fullest first");
+}
+
+Test(grow, what_does_not_fit_behind_the_start_lies_before_it, .init = start_far_in) {
+    enum { LARGE = HPAGE_GRANULES - START_MOST + 1 };
+    char *large = alloc(LARGE, 1);
+    cr_assert_not_null(large);
+    cr_expect_eq((uintptr_t)large % HPAGE_BYTES, 0u);
+    page_run_free(large, LARGE);
+    cr_expect_eq(alloc(HPAGE_GRANULES, HPAGE_GRANULES), large);
+    page_run_free(large, HPAGE_GRANULES);
+    cr_expect_eq(alloc(64, 64), large + 64 * GRANULE_BYTES, "aligned behind the start");
+    cr_expect_eq(alloc(2, 1), large + START_MOST * GRANULE_BYTES);
+}
+
+/* A hugepage that begins to be used in its midst is asked for as a whole, and brought by a byte of whoever has it. */
+Test(grow, the_first_hugepage_may_be_a_real_one, .init = start_far_in) {
+    rt_opt.thp_after = 0;
+    char *run = alloc(1, 1);
+    const struct hpage *h = chunk_hpage(chunk_of(run), run);
+    cr_expect_eq(run, h->addr + START_MOST * GRANULE_BYTES);
+    cr_expect_eq(hpage_huge(h), HPAGE_THP);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), 1u);
+    cr_expect_eq(fake_huge_at, (void *)h->addr);
+    cr_expect_not(atomic_load(&h->awaited));
+    cr_expect_eq(fake_resident_bytes(run, sys_page_bytes()), sys_page_bytes());
+    cr_expect_eq(fake_resident_bytes(h->addr, sys_page_bytes()), 0u, "not the caller's: another may have it by now");
+}
+
+/* A tier that gives all back again and again leaves one gap behind, not one each time. */
+Test(grow, address_space_is_left_out_once, .init = start_far_in) {
+    size_t left = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        char *run = alloc(1, 1);
+        cr_assert_not_null(run);
+        page_run_free(run, 1);
+        cr_expect_gt(page_release(), 0u);
+        if (i == 0)
+            left = fake_reserved_bytes();
+    }
+    cr_expect_eq(fake_reserved_bytes(), left);
 }
