@@ -200,6 +200,8 @@ static void inside_count(const void *addr, s64 bytes) {
     atomic_fetch_add_explicit(&inside_tier(addr)->inside_purged_bytes, (u64)bytes, memory_order_relaxed);
 }
 
+static _Atomic(u64) inside_given_bytes; /* since the start */
+
 static u64 inside_purge(const struct sys_range *ranges, unsigned nr) {
     size_t bytes = 0;
     /* Before it is done, so that a collapse that fills the holes again finds them counted. */
@@ -213,10 +215,18 @@ static u64 inside_purge(const struct sys_range *ranges, unsigned nr) {
             inside_count(ranges[i].addr, -(s64)ranges[i].bytes);
     }
     if (bytes != 0) {
+        atomic_fetch_add_explicit(&inside_given_bytes, bytes, memory_order_relaxed);
         rt_usage_purged();
         rt_usage_add(-(s64)bytes);
     }
     return given;
+}
+
+u64 page_given_bytes_racy(void) {
+    u64 bytes = atomic_load_explicit(&inside_given_bytes, memory_order_relaxed);
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        bytes += __atomic_load_n(&tier_at(i)->purged_bytes_total, __ATOMIC_RELAXED);
+    return bytes;
 }
 
 /* Where some may lie in hugepages of the pool, which stay, each is asked for by itself. */
@@ -246,6 +256,7 @@ void page_leave_inside(void *addr, size_t bytes) {
 
 void page_forget_inside(void *addr, size_t bytes) {
     inside_count(addr, -(s64)bytes);
+    atomic_fetch_sub_explicit(&inside_given_bytes, bytes, memory_order_relaxed); /* it goes a second time */
     rt_usage_add((s64)bytes);
 }
 
