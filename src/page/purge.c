@@ -260,6 +260,34 @@ void page_forget_inside(void *addr, size_t bytes) {
     rt_usage_add((s64)bytes);
 }
 
+enum { HOLED_STEPS_MAX = 256 }; /* records, or chunks without any, looked at with each tick */
+
+static bool is_holed(const struct hpage *h) {
+    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS && hpage_huge(h) == HPAGE_THP &&
+           atomic_load_explicit(&h->inside_pages, memory_order_relaxed) != 0 &&
+           /* order: acquire: what comes with a touch fills the holes.                          pairs: [page.awaited] */
+           !atomic_load_explicit(&h->awaited, memory_order_acquire);
+}
+
+/* Whoever gives back pages inside a run does not have the lock, so that a real hugepage which it broke counts as one
+ * until here. */
+void tier_holed_break_locked(struct page_tier *t) {
+    const struct page_tier *counts = tier_at(tier_node(t) * NODE_TIERS_NR); /* as inside_tier() */
+    if (t->huge_bytes == 0 || atomic_load_explicit(&counts->inside_purged_bytes, memory_order_relaxed) == 0)
+        return;
+    for (int steps = 0; steps < HOLED_STEPS_MAX; steps++) {
+        if (t->holed_at < t->low || t->holed_at >= t->high)
+            t->holed_at = t->low;
+        char *at = t->holed_at;
+        struct chunk *c = chunk_of(at);
+        t->holed_at = c != NULL ? at + HPAGE_BYTES : (char *)round_up((uintptr_t)at + 1, CHUNK_BYTES);
+        if (c != NULL && tier_of(at) == t && is_holed(chunk_hpage(c, at)))
+            hpage_break(t, chunk_hpage(c, at));
+        if (t->holed_at >= t->high)
+            break;
+    }
+}
+
 /* A hugepage leaves the tier as if it had never been in it; before its memory goes, because from then on the address,
  * and with it the record, may be another tier's. */
 static bool hpage_release(struct page_tier *t, struct hpage *h) {
