@@ -31,6 +31,9 @@ enum { PACK_AFTER = 256, MOVE_UNTIL = 512 };
  * larger; one that had to move, half, so that growth by steps moves seldom. */
 enum { SLACK_PART = 8, MOVED_SLACK_PART = 2 };
 
+/* Of a region in a lot, what a hugepage may bring behind it. */
+enum { HUGE_END_PART = 16 };
+
 /* A cached region is used for what is up to a quarter smaller as it is. */
 enum { FIT_PART = 4 };
 
@@ -214,14 +217,23 @@ static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
     atomic_fetch_sub_explicit(&own_nr, 1, memory_order_relaxed);
 }
 
-/* Cut from a lot, whole hugepages. Where they turn out to be slow, the next one gets small pages. */
+/* A lot is writable to its end: the last hugepage of a region there comes in full, and what is behind the region is
+ * counted nowhere. That is none of it where a limit is exact, and else a small part of the region. */
+static bool huge_end_is_small(size_t bytes) {
+    size_t waste = round_up(bytes, HPAGE_BYTES) - bytes;
+    if (rt_opt.limit_hard != 0)
+        return waste == 0;
+    return rt_opt.thp == OPT_THP_ALWAYS || waste <= bytes / HUGE_END_PART;
+}
+
+/* Cut from a lot, whole hugepages of addresses. Where hugepages turn out to be slow, the next one gets small pages. */
 static char *lot_region_make(size_t bytes, size_t align, enum huge_answer huge) {
-    enum lot_kind kind = huge != HUGE_NOT_NOW ? LOT_HUGE : LOT_PLAIN;
-    char *p = lot_take(bytes, MAX(align, HPAGE_BYTES), kind);
+    enum lot_kind kind = huge != HUGE_NOT_NOW && huge_end_is_small(bytes) ? LOT_HUGE : LOT_PLAIN;
+    char *p = lot_take(round_up(bytes, HPAGE_BYTES), MAX(align, HPAGE_BYTES), kind);
     if (p == NULL)
         return NULL;
     lot_flags_set(region_record(p), LOT_REGION | (kind == LOT_HUGE ? LOT_IS_HUGE : 0));
-    if (huge == HUGE_ASK_TIMED)
+    if (kind == LOT_HUGE && huge == HUGE_ASK_TIMED)
         (void)huge_touch(p);
     return p;
 }
@@ -231,7 +243,7 @@ static char *region_make(size_t bytes, size_t align, enum big_use use, size_t *r
     enum huge_answer huge = hugepages_ask(bytes, 0, use);
     if (!rt_opt.harden && atomic_load_explicit(&own_nr, memory_order_relaxed) >= PACK_AFTER) {
         *ret_reserve_bytes = round_up(bytes, HPAGE_BYTES);
-        char *p = lot_region_make(*ret_reserve_bytes, align, huge);
+        char *p = lot_region_make(bytes, align, huge);
         if (p != NULL)
             return p;
     }
@@ -446,6 +458,8 @@ static bool end_is_writable(struct hpage *h, size_t bytes, enum growth growth) {
         size_t more = round_up(bytes, HPAGE_BYTES) - h->big_reserve_bytes;
         if (bytes <= h->big_reserve_bytes)
             return true;
+        if (lot_kind_of(h) == LOT_HUGE && !huge_end_is_small(bytes))
+            return false;
         if (!lot_extend(h->addr + h->big_reserve_bytes, more, lot_kind_of(h)))
             return false;
         h->big_reserve_bytes += more;

@@ -7,6 +7,7 @@ enum {
     MOVE_PART = 16, /* of use, what it may vary by at rest */
     WAVES_MAX = 4,
     RESTLESS_DELAYS = 8, /* use that never rests would be looked at for ever */
+    EARLY_PART = 8,      /* of the delay, where it is now or never */
 };
 /* A smaller fall is not worth a look at every class. */
 #define FALL_MIN_BYTES ((u64)(2 * MIB))
@@ -33,7 +34,20 @@ void settle_rebase(struct settle_state *s, u64 before_bytes, u64 after_bytes) {
     s->mark_bytes = s->mark_bytes + after_bytes > before_bytes ? s->mark_bytes + after_bytes - before_bytes : 0;
 }
 
-enum settle settle_step(struct settle_state *s, u64 now_ms, u64 use_bytes, u64 delay_ms) {
+static enum settle settle_now(struct settle_state *s, u64 now_ms, u64 use_bytes) {
+    s->came_bytes = s->high_bytes;
+    s->settled_ms = now_ms;
+    s->high_bytes = use_bytes;
+    s->since_ms = 0;
+    return SETTLE_NOW;
+}
+
+enum settle settle_early(struct settle_state *s, u64 now_ms, u64 use_bytes, u64 delay_ms) {
+    bool rests = now_ms - s->since_ms >= delay_ms / EARLY_PART;
+    return rests && s->waves == 0 ? settle_now(s, now_ms, use_bytes) : SETTLE_FALLEN;
+}
+
+enum settle settle_step(struct settle_state *s, u64 now_ms, u64 use_bytes, u64 out_bytes, u64 delay_ms) {
     regret_look(s, now_ms, use_bytes);
     s->high_bytes = MAX(s->high_bytes, use_bytes);
     if (!has_fallen(s->high_bytes, use_bytes)) {
@@ -42,16 +56,12 @@ enum settle settle_step(struct settle_state *s, u64 now_ms, u64 use_bytes, u64 d
     }
     if (s->since_ms == 0)
         s->fell_ms = now_ms;
-    if (s->since_ms == 0 || has_moved(s->mark_bytes, use_bytes)) {
-        s->mark_bytes = use_bytes;
+    if (s->since_ms == 0 || has_moved(s->mark_bytes, out_bytes)) {
+        s->mark_bytes = out_bytes;
         s->since_ms = now_ms;
     }
     delay_ms <<= s->waves;
     if (now_ms - s->since_ms < delay_ms && now_ms - s->fell_ms < RESTLESS_DELAYS * delay_ms)
         return SETTLE_FALLEN;
-    s->came_bytes = s->high_bytes;
-    s->settled_ms = now_ms;
-    s->high_bytes = use_bytes;
-    s->since_ms = 0;
-    return SETTLE_NOW;
+    return settle_now(s, now_ms, use_bytes);
 }

@@ -21,9 +21,10 @@
 enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_MS = 1000, BACKGROUND_MS = 200 };
 /* What a free of so many bytes adds to the calls, so that a few frees of large objects are looked at as well. */
 enum { BYTES_PER_CALL_SHIFT = 12 };
-/* So many allocations are watched, at some 50 ns each; then none is for a while. Use that rises after a fall may fall
- * at the next call, and each beginning and end takes as long as some ten of them: so the watch goes on for a few. */
-enum { WATCHED_MAX = 2048, WATCH_PAUSE_MS = 20, WATCH_LINGERS = 64 };
+/* So many allocations are watched, at some 50 ns each, and so many more with each ms: half a percent of the time, and
+ * 3 ms at once. Then none is for some 20 ms. Use that rises after a fall may fall at the next call, and each beginning
+ * and end takes as long as some ten of them: so the watch goes on for a few. */
+enum { WATCHED_MAX = 65536, WATCHED_PER_MS = 100, WATCH_AGAIN = 2048, WATCH_LINGERS = 64 };
 enum { SETTLE_KEEP_PART = 32 };
 
 bool engine_counting;
@@ -71,58 +72,71 @@ static struct sys_lock tick_lock;
 
 void engine_tick_fork_child(void) { sys_lock_reset(&tick_lock); }
 
+/* What others give back meanwhile counts, too: it went. What they take does not hide it. */
 static size_t give_all(size_t keep_bytes) {
-    size_t before = page_backed_bytes_racy();
+    u64 before = page_given_bytes_racy();
     mag_depot_trim(MAG_DRAIN_ALL);
     mag_drain(MAG_DRAIN_ALL);
     for (unsigned cls = 1; cls < slab_ids_end_get(); cls++)
         slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_INSIDE);
     (void)page_purge(keep_bytes);
-    size_t after = page_backed_bytes_racy();
-    return before > after ? before - after : 0;
+    u64 after = page_given_bytes_racy();
+    return after > before ? after - before : 0; /* what the system refuses is taken back */
 }
 
 /*
  * A fall of use, and its end (settle.h). A program that allocates only a little from then on finds what it needs in its
  * magazines, and would never come here again: while a fall waits to be settled every allocation is watched, that is,
  * takes the slow path through the same magazines. Frees, of which the fall itself is made, stay as fast as they are.
- * Where very many allocations follow, they are left alone for a while: such a program comes by itself, and then each of
- * its slow calls is a look.
+ * Where very many allocations follow, they are left alone for a while: each slow call of such a program is a look. One
+ * that has none, for all it wants it frees, may never come by again: what rested until then is settled at once.
  */
 static _Atomic(bool) fallen;
 
-static bool watch_wanted(u64 now, enum settle now_is) {
-    static unsigned watched, lingers;
-    static u64 paused_ms;
-    lingers = now_is == SETTLE_FALLEN ? WATCH_LINGERS : now_is == SETTLE_NOW || lingers == 0 ? 0 : lingers - 1;
-    if (mag_is_watched() && ++watched == WATCHED_MAX)
-        paused_ms = now;
-    if (watched >= WATCHED_MAX && now - paused_ms >= WATCH_PAUSE_MS)
-        watched = 0;
-    bool asked = now_is == SETTLE_FALLEN || (mag_is_watched() && lingers != 0);
-    return asked && watched < WATCHED_MAX && rt_opt.background == OPT_BACKGROUND_OFF;
+/* Under the tick lock. */
+enum look { LOOK_ALLOC, LOOK_OTHER };
+static unsigned watched; /* allocations, less those that time allowed */
+static bool watch_pauses;
+
+/* True: so many were watched that none is for a while. */
+static bool watch_spends(u64 now, enum look look) {
+    static u64 last_ms;
+    watched -= (unsigned)MIN((now - last_ms) * WATCHED_PER_MS, (u64)watched);
+    last_ms = now;
+    watched += mag_is_watched() && look == LOOK_ALLOC;
+    bool spent = !watch_pauses && watched >= WATCHED_MAX;
+    watch_pauses = spent || (watch_pauses && watched > WATCHED_MAX - WATCH_AGAIN);
+    return spent;
 }
 
-/* What is out of slabs and runs, magazines included: what they hold is not told from the program's own. */
-static u64 use_bytes(void) {
-    return (u64)MAX(rt_usage_out_get(), 0) + atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
+static bool watch_wanted(enum settle now_is) {
+    static unsigned lingers;
+    lingers = now_is == SETTLE_FALLEN ? WATCH_LINGERS : now_is == SETTLE_NOW || lingers == 0 ? 0 : lingers - 1;
+    bool asked = now_is == SETTLE_FALLEN || (mag_is_watched() && lingers != 0);
+    return asked && !watch_pauses && rt_opt.background == OPT_BACKGROUND_OFF;
 }
+
+/* Out of slabs and runs, magazines included: what they hold is not told from the program's own. */
+static u64 out_bytes(void) { return (u64)MAX(rt_usage_out_get(), 0); }
+static u64 use_bytes(void) { return out_bytes() + atomic_load_explicit(&big_live_bytes, memory_order_relaxed); }
 
 static struct settle_state settle; /* under the tick lock */
 
-static void settle_look(u64 now) {
+static void settle_look(u64 now, enum look look) {
     u64 use = use_bytes();
-    enum settle now_is = settle_step(&settle, now, use, rt_opt.purge_delay);
+    enum settle now_is = settle_step(&settle, now, use, out_bytes(), rt_opt.purge_delay);
+    if (watch_spends(now, look) && now_is == SETTLE_FALLEN)
+        now_is = settle_early(&settle, now, use, rt_opt.purge_delay);
     if (now_is == SETTLE_NOW)
         (void)give_all(use / SETTLE_KEEP_PART);
-    bool is_fallen = now_is == SETTLE_FALLEN, watch = watch_wanted(now, now_is);
+    bool is_fallen = now_is == SETTLE_FALLEN, watch = watch_wanted(now_is);
     if (is_fallen != atomic_load_explicit(&fallen, memory_order_relaxed))
         atomic_store_explicit(&fallen, is_fallen, memory_order_relaxed);
     if (watch != mag_is_watched())
         mag_watch(watch ? MAG_WATCH_ALL : MAG_WATCH_NONE);
 }
 
-COLD static void tick_look(void) {
+COLD static void tick_look(enum look look) {
     static u64 last_ms;
     static _Atomic(u64) looked_ms;
     u64 now = sys_clock_ms();
@@ -134,32 +148,34 @@ COLD static void tick_look(void) {
     atomic_store_explicit(&looked_ms, now, memory_order_relaxed);
     last_ms = due ? now : last_ms;
     if (due && !first) {
-        u64 before = use_bytes();
+        u64 before = out_bytes();
         tick_run(now);
-        settle_rebase(&settle, before, use_bytes());
+        settle_rebase(&settle, before, out_bytes());
     }
-    settle_look(now);
+    settle_look(now, look);
     sys_lock_release(&tick_lock);
 }
 
-static void calls_add(u32 more) {
+static void calls_add(u32 more, enum look look) {
     /* Threads may lose a call to each other; an atomic add would cost more than that is worth. */
     static _Atomic(u32) calls;
     u32 before = atomic_load_explicit(&calls, memory_order_relaxed), after = before + more;
     atomic_store_explicit(&calls, after, memory_order_relaxed);
     if (UNLIKELY(before / CALLS_PER_LOOK != after / CALLS_PER_LOOK ||
                  atomic_load_explicit(&fallen, memory_order_relaxed) || mag_is_watched()))
-        tick_look();
+        tick_look(look);
 }
 
-void engine_tick_maybe(void) { calls_add(1); }
-void engine_tick_freed(size_t bytes) { calls_add((u32)MIN(1 + (bytes >> BYTES_PER_CALL_SHIFT), CALLS_PER_LOOK)); }
+void engine_tick_maybe(void) { calls_add(1, LOOK_ALLOC); }
+void engine_tick_freed(size_t bytes) {
+    calls_add((u32)MIN(1 + (bytes >> BYTES_PER_CALL_SHIFT), CALLS_PER_LOOK), LOOK_OTHER);
+}
 
 /* Sleeps between looks; all signals are blocked in it, and it holds nothing while it sleeps. */
 static void background_main(void) {
     for (;;) {
         sys_sleep_ms(BACKGROUND_MS);
-        tick_look();
+        tick_look(LOOK_OTHER);
     }
 }
 

@@ -4,14 +4,12 @@
  * describe arenas, chunks and bins, and where quarry has no such thing the field says so below. Called by programs that
  * watch or tune their memory.
  *
- *   arena             uordblks + fordblks: the memory of slabs and runs
- *   uordblks          objects handed out, big regions apart
- *   fordblks          all free memory, magazines included
- *   fsmblks           free objects in magazines (glibc: in fast bins)
- *   keepcost          free runs: what malloc_trim may give back
- *   ordblks           1, as in a heap that is all top: free memory is not counted in chunks here
- *   hblks, hblkhd     big regions in use, and their bytes
- *   usmblks, smblks   0
+ *   arena             uordblks + fordblks: all that quarry holds but big regions in use. With hblkhd it is what the
+ * kernel counts and what was never written, less quarry's own data, whose memory only the kernel knows uordblks objects
+ * handed out, big regions apart fordblks          all the rest: free memory, magazines and regions kept for reuse
+ * included, and ends of slabs fsmblks           free objects in magazines (glibc: in fast bins) keepcost          free
+ * runs: what malloc_trim may give back ordblks           1, as in a heap that is all top: free memory is not counted in
+ * chunks here hblks, hblkhd     big regions in use, and their bytes usmblks, smblks   0
  */
 #include "engine/engine.h"
 #include "front/names.h"
@@ -33,7 +31,8 @@ struct mallinfo2 mallinfo2(void) {
     obs_collect(&s, OBS_COUNTERS);
     size_t objects_bytes = s.live_bytes - MIN(s.live_bytes, s.big_live_bytes);
     size_t magazines_bytes = s.cached_bytes + s.depot_bytes;
-    size_t free_bytes = magazines_bytes + s.slab_free_bytes + s.run_free_bytes + s.pages_free_bytes;
+    size_t free_bytes = magazines_bytes + s.slab_free_bytes + s.run_free_bytes + s.pages_free_bytes +
+                        s.big_cached_bytes + s.slab_tail_bytes;
     return (struct mallinfo2){
         .arena = objects_bytes + free_bytes,
         .ordblks = 1,

@@ -12,6 +12,7 @@
 #include "obs/sums.h"
 #include "obs/view.h"
 #include "rt/usage.h"
+#include "sys/sys.h"
 
 static void collect_slabs(struct obs_stats *s) {
     for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
@@ -71,8 +72,10 @@ static void collect_pages(struct obs_stats *s) {
 }
 
 /* A moment is still enough when what moved while it was read is less than one part in STILL_PART; a program that does
- * not rest for so long is shown at the stillest moment of TRIES_NR. */
+ * not rest for so long is shown at the stillest moment of TRIES_NR, or of as many as are over in so much of the asking
+ * thread's time: a walk takes some ms for each GiB. */
 enum { TRIES_NR = 16, STILL_PART = 256 };
+#define TRIES_NS ((u64)50000000)
 
 static void counters_collect(struct obs_stats *s) {
     *s = (struct obs_stats){0};
@@ -91,8 +94,10 @@ static bool collect_moment(struct obs_stats *s) {
  * during which least moved. How well the sums agree has no say in it. */
 static void collect_still(struct obs_stats *ret_stats) {
     struct obs_stats before, after;
-    u64 least = UINT64_MAX;
+    u64 least = UINT64_MAX, start_ns = sys_clock_thread_ns();
     for (int tries = 0; tries < TRIES_NR && least > ret_stats->kernel_anon_bytes / STILL_PART; tries++) {
+        if (tries != 0 && sys_clock_thread_ns() - start_ns >= TRIES_NS)
+            return;
         struct obs_backing b;
         bool known = collect_moment(&before);
         obs_backing_read(&b);

@@ -17,7 +17,8 @@ struct obs_stats {
 
 enum obs_depth {
     OBS_COUNTERS, /* what quarry counts itself: microseconds; the figures asked of the kernel are 0 */
-    OBS_KERNEL,   /* and what the kernel says of each page: some ms for each GiB, up to 16 times in a busy process */
+    OBS_KERNEL,   /* and what the kernel says of each page: some ms for each GiB, in a busy process up to 16 times or 50
+                     ms */
 };
 
 /* A consistent-enough snapshot: each figure is exact at some moment during the call. */

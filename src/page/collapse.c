@@ -5,20 +5,23 @@
  * tick. It copies 2 MiB and takes as long as the system needs to find a hugepage, so the same stall back-off holds as
  * for those that are taken whole (grow.c).
  *
- *   [C1] Only a record all of whose granules hold memory, and of which no part inside a slab was given back, is chosen:
- * a collapse fills holes, and nobody would have asked for that memory. [C2] While it lasts the record is awaited, so
- * nothing of it is given back. What was in that very moment is found afterwards by [C1], and the record does not count
- * as a hugepage. [C3] Not after a fork: pages are shared with the child, and a collapse would copy them. In the child
- * never, in the parent for a minute.
+ *   [C1] Only a record of whose granules all but a few hold memory, and of which no part inside a slab was given back,
+ * is chosen: a collapse fills holes, and nobody would have asked for that memory. The few are what slabs of 3, 5 or 7
+ * granules leave of 128; they are admitted, and counted as backed from then on, whatever becomes of it. [C2] While it
+ * lasts the record is awaited, so nothing of it is given back. What was in that very moment is found afterwards by
+ * [C1], and the record does not count as a hugepage. [C3] Not after a fork: pages are shared with the child, and a
+ * collapse would copy them. In the child never, in the parent for a minute.
  */
 #include "page/huge.h"
 #include "page/tier.h"
 #include "rt/options.h"
+#include "rt/usage.h"
 
 enum {
     HEAP_FACTOR = 2, /* from so many times thp_after in use on: of a smaller heap most is in the near caches */
     REST_S = 2,
     DENSE_PART = 8,  /* of its granules at most one part is free */
+    HOLES_PART = 32, /* and one without memory: slabs of n granules leave up to n - 1 */
     STEPS_MAX = 256, /* records, or chunks without any, looked at with each tick */
     FORK_PAUSE_MS = 60000,
     SKIP_TICKS_FIRST = 8, /* ticks without a collapse after a slow one */
@@ -30,12 +33,16 @@ static bool record_rests(const struct page_tier *t, const struct hpage *h) {
     return h->freed_ms + rt_opt.purge_delay <= t->now_ms && (u16)(t->now_ms / 1000 - h->taken_s) >= REST_S;
 }
 
+static unsigned record_holes(const struct hpage *h) {
+    return (unsigned)HPAGE_GRANULES - bits_count(h->backed[0]) - bits_count(h->backed[1]);
+}
+
 static bool record_is_dense(struct page_tier *t, struct hpage *h) {
     /* order: acquire                                                                           pairs: [page.awaited] */
     bool awaited = atomic_load_explicit(&h->awaited, memory_order_acquire);
     return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS && hpage_huge(h) == HPAGE_SMALL &&
            !awaited && h->used_nr >= HPAGE_GRANULES - HPAGE_GRANULES / DENSE_PART &&
-           (h->backed[0] & h->backed[1]) == ~(u64)0 &&
+           record_holes(h) <= HPAGE_GRANULES / HOLES_PART &&
            atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0 && record_rests(t, h);
 }
 
@@ -63,10 +70,25 @@ static bool collapse_is_due(struct page_tier *t) {
     return t->collapse_skip == 0;
 }
 
+/* Where the collapse fails they count as backed all the same, until what is free there is given back: another may have
+ * had them meanwhile. False: limit_hard forbids. */
+static bool holes_admit(struct page_tier *t, struct hpage *h) {
+    unsigned holes = record_holes(h);
+    if (rt_opt.limit_hard != 0 && holes != 0) {
+        if (!rt_usage_reserve(holes * GRANULE_BYTES))
+            return false;
+        t->admitted_bytes += holes * GRANULE_BYTES;
+    }
+    t->free_backed_granules += holes;
+    h->backed[0] = h->backed[1] = ~(u64)0;
+    return true;
+}
+
 struct hpage *tier_collapse_choose_locked(struct page_tier *t) {
     struct hpage *h = collapse_is_due(t) ? dense_find_locked(t) : NULL;
-    if (h != NULL)
-        atomic_store_explicit(&h->awaited, true, memory_order_relaxed);
+    if (h == NULL || !holes_admit(t, h))
+        return NULL;
+    atomic_store_explicit(&h->awaited, true, memory_order_relaxed);
     return h;
 }
 

@@ -215,6 +215,8 @@ struct page_stats {
     u64 lock_waits, lock_wait_ms, collapses, hugetlb_bytes;
 };
 void page_stats_get(struct page_stats *ret_stats);
+/* Given back to the system since the start: free runs, and pages inside runs. What it refuses is taken back. Racy. */
+u64 page_given_bytes_racy(void);
 /* Bytes of the tier that may be backed by memory: used and free runs less what was purged. Racy. */
 size_t page_backed_bytes_racy(void);
 

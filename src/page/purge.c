@@ -200,6 +200,8 @@ static void inside_count(const void *addr, s64 bytes) {
     atomic_fetch_add_explicit(&inside_tier(addr)->inside_purged_bytes, (u64)bytes, memory_order_relaxed);
 }
 
+static _Atomic(u64) inside_given_bytes; /* since the start */
+
 static u64 inside_purge(const struct sys_range *ranges, unsigned nr) {
     size_t bytes = 0;
     /* Before it is done, so that a collapse that fills the holes again finds them counted. */
@@ -213,10 +215,18 @@ static u64 inside_purge(const struct sys_range *ranges, unsigned nr) {
             inside_count(ranges[i].addr, -(s64)ranges[i].bytes);
     }
     if (bytes != 0) {
+        atomic_fetch_add_explicit(&inside_given_bytes, bytes, memory_order_relaxed);
         rt_usage_purged();
         rt_usage_add(-(s64)bytes);
     }
     return given;
+}
+
+u64 page_given_bytes_racy(void) {
+    u64 bytes = atomic_load_explicit(&inside_given_bytes, memory_order_relaxed);
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        bytes += __atomic_load_n(&tier_at(i)->purged_bytes_total, __ATOMIC_RELAXED);
+    return bytes;
 }
 
 /* Where some may lie in hugepages of the pool, which stay, each is asked for by itself. */
@@ -246,7 +256,36 @@ void page_leave_inside(void *addr, size_t bytes) {
 
 void page_forget_inside(void *addr, size_t bytes) {
     inside_count(addr, -(s64)bytes);
+    atomic_fetch_sub_explicit(&inside_given_bytes, bytes, memory_order_relaxed); /* it goes a second time */
     rt_usage_add((s64)bytes);
+}
+
+enum { HOLED_STEPS_MAX = 256 }; /* records, or chunks without any, looked at with each tick */
+
+static bool is_holed(const struct hpage *h) {
+    return atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS && hpage_huge(h) == HPAGE_THP &&
+           atomic_load_explicit(&h->inside_pages, memory_order_relaxed) != 0 &&
+           /* order: acquire: what comes with a touch fills the holes.                          pairs: [page.awaited] */
+           !atomic_load_explicit(&h->awaited, memory_order_acquire);
+}
+
+/* Whoever gives back pages inside a run does not have the lock, so that a real hugepage which it broke counts as one
+ * until here. */
+void tier_holed_break_locked(struct page_tier *t) {
+    const struct page_tier *counts = tier_at(tier_node(t) * NODE_TIERS_NR); /* as inside_tier() */
+    if (t->huge_bytes == 0 || atomic_load_explicit(&counts->inside_purged_bytes, memory_order_relaxed) == 0)
+        return;
+    for (int steps = 0; steps < HOLED_STEPS_MAX; steps++) {
+        if (t->holed_at < t->low || t->holed_at >= t->high)
+            t->holed_at = t->low;
+        char *at = t->holed_at;
+        struct chunk *c = chunk_of(at);
+        t->holed_at = c != NULL ? at + HPAGE_BYTES : (char *)round_up((uintptr_t)at + 1, CHUNK_BYTES);
+        if (c != NULL && tier_of(at) == t && is_holed(chunk_hpage(c, at)))
+            hpage_break(t, chunk_hpage(c, at));
+        if (t->holed_at >= t->high)
+            break;
+    }
 }
 
 /* A hugepage leaves the tier as if it had never been in it; before its memory goes, because from then on the address,

@@ -488,6 +488,7 @@ void page_tick(u64 now_ms) {
         t->regret_granules -= (t->regret_granules + 15) / 16;
         t->churn_granules -= (t->churn_granules + 15) / 16;
         t->peak_granules = MAX(t->used_granules, t->peak_granules - t->peak_granules / 16);
+        tier_holed_break_locked(t);
         if (now_ms >= rt_opt.purge_delay)
             tier_purge_old_locked(t, now_ms - rt_opt.purge_delay);
         if (t->hugetlb_bytes != 0 && now_ms >= rt_opt.purge_delay)

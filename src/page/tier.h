@@ -69,7 +69,8 @@ struct page_tier {
     u64 admitted_bytes; /* counted in rt/usage.h already, before the lock was taken; 0 without limit_hard */
     u64 now_ms;         /* the clock as of the last tick, at first as of the first hugepage */
     u64 committed_bytes, huge_bytes, purged_bytes_total, purges, collapses;
-    char *low, *high, *collapse_at;        /* where records were ever made, and where the next search begins */
+    char *low, *high;                      /* where records were ever made */
+    char *collapse_at, *holed_at;          /* where the next searches begin */
     u64 collapse_after_ms;                 /* not before: there was a fork */
     u32 collapse_skip, collapse_skip_last; /* ticks to do without, in the way of huge.c; under the lock */
     bool collapse_refused;                 /* the kernel does not know how */
@@ -201,6 +202,8 @@ size_t tier_release_locked(struct page_tier *t);
 /* The records of another reservation of address space, some 2 MiB, would pass limit_hard. */
 bool tier_reserve_forbidden(void);
 u64 tier_allowance(const struct page_tier *t);
+/* Real hugepages that were broken by who gave back pages inside their runs count as such no more. */
+void tier_holed_break_locked(struct page_tier *t);
 /* Purge what has been free since before_ms, in hugepages that are wholly free and, where worth breaking them, others.
  */
 void tier_purge_old_locked(struct page_tier *t, u64 before_ms);

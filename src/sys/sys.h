@@ -104,6 +104,8 @@ void sys_vm_unpin(int pin);
 u64 sys_clock_ms(void);
 /* Nanoseconds of a monotonic clock, exact enough to time a page fault. */
 u64 sys_clock_ns(void);
+/* Nanoseconds this thread has run; 0 where that cannot be known. */
+u64 sys_clock_thread_ns(void);
 void sys_sleep_ms(unsigned ms);
 /* A pipe, which ends with exec: ends[0] is read, ends[1] written. 0 or -errno. */
 int sys_pipe(int ends[2]);

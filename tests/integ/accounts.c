@@ -2,8 +2,10 @@
 /*
  * The accounts against the kernel, at random moments while threads allocate objects and regions of mixed sizes and
  * touch only part of them: the sum of the parts is the kernel's figure within 2 %, each part that is large is needed
- * for that, and what is called not ours is no more than stacks and data can be. Usage: accounts [SEED].
+ * for that, and what is called not ours is no more than stacks and data can be. And mallinfo2's at the end. Usage:
+ * accounts [SEED].
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -109,6 +111,39 @@ static int snapshot_check(const char *report) {
     return bad;
 }
 
+/* With nobody calling: what mallinfo2 counts is what the kernel says of the heap and what was never written of it,
+ * within 2 %, and its parts are those of the report. */
+static int mallinfo_check(void) {
+    static const char *const others[] = {"big_cached_bytes", "slab_tail_bytes"};
+    char report[REPORT_BYTES];
+    struct mallinfo2 m = mallinfo2();
+    report_take(report);
+    uint64_t sum = m.arena + m.hblkhd;
+    uint64_t kernel = figure(report, "kernel_anon_bytes") - figure(report, "not_ours_bytes") +
+                      figure(report, "untouched_bytes") - figure(report, "unasked_bytes");
+    uint64_t rest = m.fordblks - figure(report, "cached_bytes") - figure(report, "depot_bytes") -
+                    figure(report, "slab_free_bytes") - figure(report, "run_free_bytes");
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        rest -= figure(report, others[i]);
+    int bad = apart(sum, kernel) > kernel / BAR_PARTS || rest != 0 || m.arena != m.uordblks + m.fordblks;
+    if (bad)
+        printf("mallinfo2 %llu, kernel %llu, rest %lld: %s\n", (unsigned long long)sum, (unsigned long long)kernel,
+               (long long)rest, report);
+    return bad;
+}
+
+/* Of regions that were freed one after another, some are kept. */
+static void regions_leave(void) {
+    enum { TURNS = 4, REGION_BYTES = 6 << 20 };
+    for (int i = 0; i < TURNS; i++) {
+        char *p = malloc(REGION_BYTES);
+        if (p == NULL)
+            abort();
+        memset(p, 1, REGION_BYTES);
+        free(p);
+    }
+}
+
 int main(int argc, char **argv) {
     pthread_t threads[THREADS_NR];
     char report[REPORT_BYTES];
@@ -128,5 +163,6 @@ int main(int argc, char **argv) {
     atomic_store(&stop, true);
     for (int i = 0; i < THREADS_NR; i++)
         pthread_join(threads[i], NULL);
-    return bad > MISSES_MAX;
+    regions_leave();
+    return bad > MISSES_MAX || mallinfo_check();
 }

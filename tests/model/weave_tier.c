@@ -67,6 +67,7 @@ size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
     return 0;
 }
 void tiers_look(void) {}
+void tier_holed_break_locked(struct page_tier *t) { (void)t; }
 void tier_hugetlb_rest_locked(struct page_tier *t) { (void)t; }
 u64 page_hugetlb_bytes_racy(void) { return 0; }
 static char *hpage_at(unsigned i) { return HPAGE_AT + i * HPAGE_BYTES; }

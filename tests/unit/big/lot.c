@@ -162,6 +162,44 @@ Test(lot, many_regions_share_lots, .init = start_many, .fini = end_many) {
     cr_expect_leq(breaks, 4u, "%u", breaks);
 }
 
+static void kind_expect(char *p, enum lot_kind kind) {
+    cr_assert_neq(lot_flags(chunk_hpage(chunk_of(p), p)) & LOT_REGION, 0u, "it is in no lot");
+    cr_expect_eq(lot_kind_of(chunk_hpage(chunk_of(p), p)), kind);
+}
+
+static void kind_of_new_expect(size_t bytes, enum lot_kind kind) {
+    char *p = alloc(bytes);
+    kind_expect(p, kind);
+    cr_assert(big_free(p));
+}
+
+/* Its last hugepage would bring what nobody counts: a sixteenth at most, and nothing where a limit is exact. */
+Test(lot, hugepages_end_where_the_region_does, .init = start_many, .fini = end_many) {
+    kind_of_new_expect(32 * MIB, LOT_HUGE);
+    kind_of_new_expect(32 * MIB - sys_page_bytes(), LOT_HUGE);
+    kind_of_new_expect(33 * MIB, LOT_HUGE);
+    kind_of_new_expect(16 * MIB + sys_page_bytes(), LOT_PLAIN);
+    kind_of_new_expect(9 * MIB, LOT_PLAIN);
+    rt_opt.limit_hard = 8 * GIB;
+    kind_of_new_expect(32 * MIB, LOT_HUGE);
+    kind_of_new_expect(32 * MIB - sys_page_bytes(), LOT_PLAIN);
+    rt_opt.thp = OPT_THP_ALWAYS;
+    kind_of_new_expect(MIB, LOT_PLAIN);
+    rt_opt.limit_hard = 0;
+    kind_of_new_expect(MIB, LOT_HUGE);
+}
+
+/* Nor does it grow into such a one. */
+Test(lot, a_region_of_hugepages_grows_by_whole_ones, .init = start_many, .fini = end_many) {
+    char *p = alloc(32 * MIB), *grown;
+    kind_expect(p, LOT_HUGE);
+    rt_opt.limit_hard = 8 * GIB;
+    cr_expect_eq(big_resize(p, 34 * MIB), p, "a whole hugepage is free behind it");
+    grown = big_resize(p, 34 * MIB + sys_page_bytes());
+    cr_expect_neq(grown, p);
+    cr_assert(big_free(grown));
+}
+
 Test(lot, a_region_grows_into_what_is_free_behind_it, .init = start_many, .fini = end_many) {
     unsigned at = OWN_NR + 5;
     unsigned moves = fake_calls_nr(FAKE_MOVE);

@@ -22,7 +22,7 @@ enum { DELAY_MS = 1000, STEP_MS = 50 };
 static u64 steps_until(struct settle_state *s, u64 *now_ms, u64 until_ms, u64 use) {
     u64 settled = 0;
     for (; *now_ms < until_ms; *now_ms += STEP_MS) {
-        if (settle_step(s, *now_ms, use, DELAY_MS) == SETTLE_NOW) {
+        if (settle_step(s, *now_ms, use, use, DELAY_MS) == SETTLE_NOW) {
             cr_expect_eq(settled, 0u, "[T1] settled twice");
             settled = *now_ms;
         }
@@ -95,6 +95,36 @@ Test(settle, waves_double_the_delay) {
     (void)steps_until(&s, &now, now + 500, 100 * MIB);
     fell = now;
     cr_expect_eq(steps_until(&s, &now, now + 5000, 20 * MIB), fell + DELAY_MS, "the last was not regretted");
+}
+
+/* [T3] A buffer that comes and goes, while slabs rest. */
+Test(settle, rest_is_judged_by_slabs_and_runs) {
+    struct settle_state s = {0};
+    u64 now = 10000, settled = 0;
+    (void)settle_step(&s, now, 300 * MIB, 200 * MIB, DELAY_MS);
+    for (u64 fell = now += STEP_MS; now < fell + 4000 && settled == 0; now += STEP_MS) {
+        u64 buffer = now / STEP_MS % 2 * 64 * MIB;
+        if (settle_step(&s, now, 40 * MIB + buffer, 40 * MIB, DELAY_MS) == SETTLE_NOW)
+            settled = now - fell;
+    }
+    cr_expect_eq(settled, (u64)DELAY_MS);
+}
+
+Test(settle, early_after_an_eighth_of_the_delay_and_not_in_waves) {
+    struct settle_state s = {0};
+    u64 now = 10000;
+    (void)settle_step(&s, now, 100 * MIB, 100 * MIB, DELAY_MS);
+    cr_assert_eq(settle_step(&s, now, 40 * MIB, 40 * MIB, DELAY_MS), SETTLE_FALLEN);
+    struct settle_state waves = s;
+    waves.waves = 1;
+    now += DELAY_MS / 8 - 1;
+    cr_expect_eq(settle_early(&s, now, 40 * MIB, DELAY_MS), SETTLE_FALLEN);
+    now++;
+    cr_expect_eq(settle_early(&waves, now, 40 * MIB, DELAY_MS), SETTLE_FALLEN);
+    cr_expect_eq(settle_early(&s, now, 40 * MIB, DELAY_MS), SETTLE_NOW);
+    cr_expect_eq(settle_step(&s, now, 40 * MIB, 40 * MIB, DELAY_MS), SETTLE_STEADY, "[T1]");
+    cr_expect_eq(settle_step(&s, now + 1, 100 * MIB, 100 * MIB, DELAY_MS), SETTLE_STEADY);
+    cr_expect_eq(s.waves, 1u, "[T2] it was regretted");
 }
 
 /* --- the whole engine --- */
@@ -174,21 +204,87 @@ Test(settle, without_calls_nothing_happens_and_the_first_ones_find_it) {
     kept_check();
 }
 
+/* Calls that always find a magazine, so many with each of some steps; what is held after two seconds. */
+static void fallen_settles(unsigned calls, u64 step_ms) {
+    size_t live = fill();
+    drop();
+    cr_assert_gt(page_backed_bytes_racy(), allowed(live), "there is nothing to give back: the test is no test");
+    for (u64 ms = 0; ms < 2000; ms += step_ms) {
+        for (unsigned i = 0; i < calls; i++)
+            give(alloc(sizes[i % 3]));
+        fake_clock_advance_ms(step_ms);
+    }
+    cr_expect_leq(page_backed_bytes_racy(), allowed(live), "%zu held for %zu live", page_backed_bytes_racy(), live);
+    cr_expect(!mag_is_watched(), "the calls are watched for ever");
+    kept_check();
+}
+
+Test(settle, thousands_of_calls_a_second) { fallen_settles(3, 1); }
+Test(settle, a_hundred_thousand_calls_a_second) { fallen_settles(100, 1); }
+Test(settle, bursts_of_calls) { fallen_settles(2000, 50); }
+/* More than may be watched for a second: what rested until then is settled. */
+Test(settle, four_hundred_thousand_calls_a_second) { fallen_settles(400, 1); }
+
+/* A fall that takes longer than what may be watched at once would last: time allows more. */
+Test(settle, a_long_fall_and_many_calls) {
+    enum { PART = 4000, PART_MS = 100, WATCHED_PER_MS = 100, END_MS = 2000 };
+    size_t live = fill();
+    unsigned dropped = OBJS - OBJS / KEPT_PART - 8 * PART;
+    drop_until(dropped);
+    for (unsigned ms = 0; ms < END_MS; ms++) {
+        for (unsigned i = 0; i < WATCHED_PER_MS; i++)
+            give(alloc(sizes[i % 3]));
+        fake_clock_advance_ms(1);
+        for (unsigned end = dropped + PART; ms % PART_MS == 0 && end <= OBJS - OBJS / KEPT_PART && dropped < end;)
+            give(objs[dropped++]);
+    }
+    cr_expect_leq(page_backed_bytes_racy(), allowed(live), "%zu held for %zu live", page_backed_bytes_racy(), live);
+    kept_check();
+}
+
+/* All at one moment, and for some time afterwards: none is watched that time did not allow. */
 Test(settle, busy_calls_are_watched_for_a_while_alone) {
-    enum { WATCHED_MOST = 4096 };
+    enum { WATCHED_AT_ONCE = 65536, WATCHED_PER_MS = 100, CALLS = 4 * WATCHED_AT_ONCE, LATER_MS = 200 };
     (void)fill();
     drop();
     struct mag_stats before, after;
     fake_clock_advance_ms(STEP_MS);
     call_a_little();
     mag_stats_get(&before);
-    for (int i = 0; i < 100 * WATCHED_MOST; i++)
+    for (int i = 0; i < CALLS; i++)
         give(alloc(sizes[0]));
     mag_stats_get(&after);
     /* Without rseq there is no other path. */
-    if (strcmp(mag_mode_name(), "locked") != 0)
-        cr_expect_leq(after.slow_allocs - before.slow_allocs, (u64)WATCHED_MOST);
+    bool counts = strcmp(mag_mode_name(), "locked") != 0;
+    if (counts)
+        cr_expect_leq(after.slow_allocs - before.slow_allocs, (u64)WATCHED_AT_ONCE);
     cr_expect_leq(after.refills - before.refills, 2u, "watched calls go past the magazines");
+    for (int ms = 0; ms < LATER_MS; ms++) {
+        fake_clock_advance_ms(1);
+        for (int i = 0; i < 2 * WATCHED_PER_MS; i++)
+            engine_tick_maybe(); /* a slow call of another size */
+        for (int i = 0; i < 20 * WATCHED_PER_MS; i++)
+            give(alloc(sizes[0]));
+    }
+    mag_stats_get(&after);
+    if (counts)
+        cr_expect_leq(after.slow_allocs - before.slow_allocs, (u64)WATCHED_AT_ONCE + LATER_MS * WATCHED_PER_MS);
+}
+
+/* A buffer comes and goes, larger than all that rests. */
+Test(settle, a_large_buffer_does_not_delay_it) {
+    size_t live = fill();
+    void *buffer = NULL;
+    drop();
+    for (unsigned ms = 0; ms < 2000; ms += STEP_MS) {
+        if (buffer != NULL)
+            give(buffer);
+        buffer = buffer != NULL ? NULL : alloc(40 * MIB);
+        call_a_little();
+        fake_clock_advance_ms(STEP_MS);
+    }
+    cr_expect_leq(page_backed_bytes_racy(), allowed(live), "%zu held for %zu live", page_backed_bytes_racy(), live);
+    kept_check();
 }
 
 /* A buffer that comes and goes is a rise and a fall each time, and nothing to begin and end a watch for. */
@@ -216,4 +312,31 @@ Test(settle, a_background_thread_makes_the_watch_needless) {
     fake_clock_advance_ms(STEP_MS);
     call_a_little();
     cr_expect(!mag_is_watched());
+}
+
+/* Runs that are taken while memory is given back, more of them than go. */
+static unsigned grown_nr;
+static void grow_once(enum fake_call call) {
+    enum { RUNS = 64 };
+    enum page_content content;
+    if (call != FAKE_PURGE || page_is_busy_here())
+        return;
+    fake_calling = NULL;
+    for (unsigned i = 0; i < RUNS; i++)
+        grown_nr += page_run_alloc(0, HPAGE_GRANULES, 1, &content) != NULL;
+}
+
+Test(settle, growth_does_not_hide_what_a_trim_gave_back) {
+    (void)fill();
+    for (unsigned i = 0; i < OBJS; i++) {
+        if (i % 100 >= SIZES_NR) /* each slab keeps some */
+            give(objs[i]);
+    }
+    size_t before = page_backed_bytes_racy();
+    fake_calling = grow_once;
+    size_t given = engine_trim(0);
+    fake_calling = NULL;
+    cr_assert_gt(grown_nr, 0u, "nothing grew meanwhile: the test is no test");
+    cr_assert_gt(page_backed_bytes_racy(), before, "it grew by less than was given back");
+    cr_expect_eq(before + grown_nr * HPAGE_BYTES - given, page_backed_bytes_racy());
 }

@@ -4,6 +4,7 @@
 #include "fakes/fake.h"
 #include "page/tier.h"
 #include "rt/options.h"
+#include "rt/usage.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -128,6 +129,83 @@ Test(collapse, what_holds_no_memory_gets_none, .init = start) {
     fake_clock_advance_ms(OLD_MS);
     ticks(3);
     cr_expect_eq(collapses(), 0u);
+}
+
+/* Of the first record a run is freed, given back, and all but some granules of it taken again. */
+static void leave_holes(unsigned granules) {
+    enum page_content content;
+    page_run_free(runs[0], RUN);
+    (void)page_purge(0);
+    cr_assert_eq(page_run_alloc(0, RUN - granules, 1, &content), runs[0]);
+    fake_clock_advance_ms(OLD_MS);
+}
+
+/* [C1] What slabs of odd lengths leave of a record. */
+Test(collapse, a_few_granules_without_memory_are_filled_and_counted, .init = start) {
+    enum { HOLES = 4 };
+    leave_holes(HOLES);
+    ticks(RECORDS);
+    cr_expect_eq(collapses(), (unsigned)RECORDS);
+    cr_expect_eq(stats().huge_bytes, RECORDS * HPAGE_BYTES);
+    cr_expect_eq(stats().run_free_bytes, HOLES * GRANULE_BYTES);
+    cr_expect_eq(page_backed_bytes_racy(), RECORDS * HPAGE_BYTES);
+    cr_expect_eq(rt_usage_get(), (s64)(RECORDS * HPAGE_BYTES));
+    (void)page_purge(0);
+    cr_expect_eq(stats().run_free_bytes, 0u);
+    cr_expect_eq(stats().huge_bytes, (RECORDS - 1) * HPAGE_BYTES);
+}
+
+Test(collapse, more_than_a_few_are_not, .init = start) {
+    leave_holes(5);
+    ticks(RECORDS);
+    cr_expect_eq(collapses(), RECORDS - 1u);
+    cr_expect_eq(stats().run_free_bytes, 0u);
+}
+
+Test(collapse, nor_a_few_that_limit_hard_forbids, .init = start) {
+    enum { HOLES = 4 };
+    leave_holes(HOLES);
+    rt_opt.limit_hard = (u64)rt_usage_total() + HOLES * GRANULE_BYTES - 1;
+    ticks(2 * RECORDS);
+    cr_expect_eq(collapses(), RECORDS - 1u);
+    rt_opt.limit_hard++;
+    ticks(2 * RECORDS);
+    cr_expect_eq(collapses(), (unsigned)RECORDS);
+    cr_expect_eq((u64)rt_usage_total(), rt_opt.limit_hard);
+}
+
+/* They stay counted, and go as any other free memory. */
+Test(collapse, a_few_of_a_collapse_that_fails_are_given_back, .init = start) {
+    leave_holes(4);
+    fake_fail(FAKE_COLLAPSE, 1, 1);
+    ticks(1);
+    cr_expect_eq(fake_failed_nr(FAKE_COLLAPSE), 1u);
+    cr_expect_eq(stats().run_free_bytes, 4 * GRANULE_BYTES);
+    (void)page_purge(0);
+    cr_expect_eq(stats().run_free_bytes, 0u);
+    cr_expect_eq(rt_usage_get(), (s64)(RECORDS * HPAGE_BYTES - 4 * GRANULE_BYTES));
+}
+
+/* Pages inside a slab of a real hugepage go: it is none any more, its free runs go by age, and it may become one again.
+ */
+Test(collapse, one_with_holes_inside_is_broken, .init = start) {
+    struct sys_range range = {runs[0], sys_page_bytes()};
+    ticks(RECORDS);
+    cr_assert_eq(stats().huge_bytes, RECORDS * HPAGE_BYTES);
+    cr_assert_eq(page_purge_inside(&range, 1), 1u);
+    page_run_free(runs[1], RUN);
+    ticks(1);
+    cr_expect_eq(stats().huge_bytes, (RECORDS - 1) * HPAGE_BYTES);
+    fake_clock_advance_ms(rt_opt.purge_delay);
+    ticks(1);
+    cr_expect_eq(stats().run_free_bytes, 0u, "it waits until a quarter of all is free");
+    enum page_content content;
+    cr_assert_eq(page_run_alloc(0, RUN, 1, &content), runs[1]);
+    cr_assert(page_refill_inside_try(runs[0], sys_page_bytes()));
+    fake_clock_advance_ms(OLD_MS);
+    ticks(2);
+    cr_expect_eq(collapses(), RECORDS + 1u);
+    cr_expect_eq(stats().huge_bytes, RECORDS * HPAGE_BYTES);
 }
 
 Test(collapse, slow_ones_are_followed_by_pauses, .init = start) {
