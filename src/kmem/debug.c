@@ -21,8 +21,8 @@
 #include "kmem/debug.h"
 
 #include "kmem/account.h"
-#include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
+#include "kmem/paged.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -263,7 +263,7 @@ static void *hook_alloc(unsigned handle, enum quarry_core1_context context) {
         return dead_alloc(graves[handle - DEAD_HANDLES]);
     struct quarry_kmem_cache *s = cache_of(handle - IDS_NR);
     if (s->debug == NULL)
-        return kmem_cache_is_dma(s) ? kmem_dma_cache_alloc(s, context) : kmem_accounted_alloc(s, context);
+        return kmem_cache_is_paged(s) ? kmem_paged_alloc(s, context) : kmem_accounted_alloc(s, context);
     return fails(s, kmem_gfp_inside()) ? NULL : whole_alloc(s, context);
 }
 

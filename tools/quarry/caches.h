@@ -18,7 +18,7 @@ struct cache {
     const void *ctor;
     const struct kmem_debug *debug; /* there; NULL where the cache is not debugged */
     const struct class_figures *class;
-    struct kmem_dma dma; /* objs_per_slab 0: its slabs are the heap's */
+    struct kmem_paged paged; /* objs_per_slab 0: its slabs are the heap's */
 };
 
 /* In the order in which /proc/slabinfo has them: caches, newest first; what destroyed ones left; malloc's, largest
