@@ -15,6 +15,7 @@
 #include "kmem/gfp.h"
 #include "kmem/paged.h"
 #include "kmem/view.h"
+#include "slab/slab.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -162,11 +163,11 @@ static void (*ctor_of(const struct quarry_kmem_cache *s))(void *object) {
     return is_handled(s) && s->args.ctor == NULL ? kmem_accounted_ctor : s->args.ctor;
 }
 
-/* That of a cache whose slabs are pages for devices has none: it is an id for the handle. */
+/* That of a cache whose slabs are pages has none: it is an id for the handle, of whatever size. */
 static int class_make(struct quarry_kmem_cache *s) {
     return quarry_core1_class_make(
-        &s->heap, &(struct quarry_core1_class_make){.size_bytes = s->slot_bytes,
-                                                    .align_bytes = s->align_bytes,
+        &s->heap, &(struct quarry_core1_class_make){.size_bytes = MIN(s->slot_bytes, (unsigned)SLAB_OBJECT_MAX),
+                                                    .align_bytes = MIN(s->align_bytes, (unsigned)SLAB_ALIGN_MAX),
                                                     .ctor = ctor_of(s),
                                                     .capacity = s->args.sheaf_capacity,
                                                     .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 &&
@@ -252,7 +253,7 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
                                             quarry_slab_flags_t flags) {
     unsigned align = align_of(size, args->align, flags), slot = (unsigned)round_up(size, align);
     flags = kmem_debug_cache_flags(name, flags);
-    if ((flags & KMEM_SLAB_ZONES) != 0)
+    if (kmem_paged_wants(slot, flags))
         flags &= ~KMEM_DEBUG_FLAGS;
     struct quarry_kmem_cache *s = may_merge(flags, args) ? mergeable_find(slot, align, flags) : NULL;
     if (s != NULL) {

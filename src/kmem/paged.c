@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Caches whose slabs are memory for devices. Contract in paged.h. Owns the slabs' records.
+ * Caches whose slabs are pages. Contract in paged.h. Owns the slabs' records.
  *
  * States      A record has pages, or is free for the next slab of its cache (base NULL), or is about to get some
- * (TAKEN). An object of one with pages is free (its bit is set) or has one owner. Invariants  [Z1] A record without
- * pages has no bit set, so nobody takes an object of it. [Z2] Each granule of a slab's pages has KMEM_OWNER_CACHE in
- * the entry of its first page, and no other has. [Z3] The entries of a slab's objects are behind those of the pages of
- * its first granule, in one vector. Ordering    Free sets the bit by release, alloc clears it by acquire: the last
- * write of who freed, or the constructor, comes before the first of the next owner. [paged.object] Records are listed
- * when they are filled. [paged.list] Progress    Lock-free but for the page allocator, which is asked when no slab has
- * a free object. Without system call or waiting where the context says so. Reclamation Records stay until their cache
- * is destroyed. Who shrinks takes all objects of a slab first, so nobody has one when its pages go.
+ *             (TAKEN). An object of one with pages is free (its bit is set) or has one owner.
+ * Invariants  [Z1] A record without pages has no bit set, so nobody takes an object of it. [Z2] The granule that a
+ *             slab begins in has KMEM_OWNER_CACHE in the entry of its first page, and no other granule has. [Z3] The
+ *             entries of a slab's objects are behind those of the pages of its first granule, in one vector.
+ * Ordering    Free sets the bit by release, alloc clears it by acquire: the last write of who freed, or the
+ *             constructor, comes before the first of the next owner. [paged.object] Records are listed when they are
+ *             filled. [paged.list]
+ * Progress    Lock-free but for the page allocator, which is asked when no slab has a free object. Without system call
+ *             or waiting where the context says so.
+ * Reclamation Records stay until their cache is destroyed. Who shrinks takes all objects of a slab first, so nobody has
+ *             one when its pages go; who frees the one object of a slab has them all.
  */
 #include "kmem/paged.h"
 
@@ -21,6 +24,7 @@
 #include "kmem/lent.h"
 #include "page/page.h"
 #include "rt/misuse.h"
+#include "slab/slab.h"
 
 #include <string.h>
 
@@ -30,8 +34,12 @@ enum { WORD_BITS = 64, OBJS_MAX = KMEM_PAGED_WORDS_NR * WORD_BITS, OBJS_WANTED =
 static char taken_mark[2] __attribute__((aligned(2)));
 #define TAKEN (taken_mark + 1)
 
+bool kmem_paged_wants(unsigned slot_bytes, quarry_slab_flags_t flags) {
+    return (flags & KMEM_SLAB_ZONES) != 0 || slot_bytes > SLAB_OBJECT_MAX;
+}
+
 struct kmem_paged kmem_paged_start(unsigned slot_bytes, quarry_slab_flags_t flags) {
-    if ((flags & KMEM_SLAB_ZONES) == 0)
+    if (!kmem_paged_wants(slot_bytes, flags))
         return (struct kmem_paged){.objs_per_slab = 0};
     unsigned order = quarry_get_order(MAX((size_t)slot_bytes, (size_t)GRANULE_BYTES));
     while ((QUARRY_PAGE_SIZE << order) / slot_bytes < OBJS_WANTED && order < ORDER_WANTED)
@@ -59,8 +67,7 @@ static u64 word_full(const struct quarry_kmem_cache *s, unsigned w) {
 
 static unsigned pages_per_granule(void) { return (unsigned)MAX(GRANULE_BYTES / QUARRY_PAGE_SIZE, (size_t)1); }
 
-/* [Z2] The mark of the granule that begins at base; objs_nr: how many objects' entries come behind those of its pages.
- */
+/* [Z2] The mark of a slab at base; objs_nr: how many objects' entries come behind those of its pages. */
 static struct quarry_core1_slab mark_place(char *base, unsigned objs_nr) {
     return (struct quarry_core1_slab){.base = base, .objs_nr = pages_per_granule() + objs_nr};
 }
@@ -73,12 +80,15 @@ static struct quarry_core1_slab object_place(const struct quarry_kmem_cache *s, 
     return place;
 }
 
+/* Whatever lies at the granule's start is asked: the page that leads there may be anybody's. */
 static struct kmem_paged_slab *slab_of(const void *p, char **ret_base) {
-    const struct quarry_core1_slab granule = mark_place((char *)round_down((uintptr_t)p, GRANULE_BYTES), 0);
-    const _Atomic(u16) *mark = quarry_virt_to_page(p) == NULL ? NULL : kmem_owner_find(&granule);
+    struct quarry_page *page = quarry_virt_to_page(p), *head = page == NULL ? NULL : quarry_compound_head(page);
+    if (head == NULL || (uintptr_t)head->quarry_addr % GRANULE_BYTES != 0)
+        return NULL;
+    const struct quarry_core1_slab place = mark_place(head->quarry_addr, 0);
+    const _Atomic(u16) *mark = kmem_owner_find(&place);
     if (mark == NULL || (atomic_load_explicit(mark, memory_order_relaxed) & KMEM_OWNER_CACHE) == 0)
         return NULL;
-    struct quarry_page *head = quarry_compound_head(quarry_virt_to_page(p));
     *ret_base = head->quarry_addr;
     return head->mapping;
 }
@@ -109,25 +119,20 @@ const struct quarry_kmem_cache *kmem_paged_of(const void *p, char **ret_object, 
 
 /* --- slabs come and go --- */
 
-/* False: no memory for a mark; those there are may be unset. */
-static bool marks_set(const struct quarry_kmem_cache *s, char *base, quarry_gfp_t flags) {
-    for (size_t at = 0; at < s->paged.slab_bytes; at += GRANULE_BYTES) {
-        const struct quarry_core1_slab place = mark_place(base + at, at == 0 ? s->paged.objs_per_slab : 0);
-        _Atomic(u16) *mark = kmem_owner_make(&place, flags);
-        if (mark == NULL)
-            return false;
+/* False: no memory for the mark. */
+static bool mark_set(const struct quarry_kmem_cache *s, char *base, quarry_gfp_t flags) {
+    const struct quarry_core1_slab place = mark_place(base, s->paged.objs_per_slab);
+    _Atomic(u16) *mark = kmem_owner_make(&place, flags);
+    if (mark != NULL)
         atomic_store_explicit(mark, KMEM_OWNER_CACHE, memory_order_relaxed);
-    }
-    return true;
+    return mark != NULL;
 }
 
 static void pages_release(const struct quarry_kmem_cache *s, char *base) {
-    for (size_t at = 0; at < s->paged.slab_bytes; at += GRANULE_BYTES) {
-        const struct quarry_core1_slab place = mark_place(base + at, 0);
-        _Atomic(u16) *mark = kmem_owner_find(&place);
-        if (mark != NULL)
-            atomic_store_explicit(mark, 0, memory_order_relaxed);
-    }
+    const struct quarry_core1_slab place = mark_place(base, 0);
+    _Atomic(u16) *mark = kmem_owner_find(&place);
+    if (mark != NULL)
+        atomic_store_explicit(mark, 0, memory_order_relaxed);
     quarry_free_pages((unsigned long)base, s->paged.order);
 }
 
@@ -157,20 +162,21 @@ static struct kmem_paged_slab *record_get(struct quarry_kmem_cache *s, quarry_gf
     return slab;
 }
 
-/* What flags say of the object is not said of its slab; that it may not fail cannot be had. */
+/* What flags say of the object is not said of its slab; and how hard to try is for who asks for the object. */
 #define FLAGS_OF_OBJECTS                                                                                               \
     (QUARRY___GFP_ZERO | QUARRY___GFP_ACCOUNT | QUARRY___GFP_NOFAIL | QUARRY___GFP_THISNODE |                          \
-     QUARRY___GFP_RECLAIMABLE | QUARRY___GFP_MOVABLE | QUARRY_GFP_ZONES)
+     QUARRY___GFP_RETRY_MAYFAIL | QUARRY___GFP_RECLAIMABLE | QUARRY___GFP_MOVABLE | QUARRY_GFP_ZONES)
 
-static quarry_gfp_t zones_of(const struct quarry_kmem_cache *s) {
-    return ((s->flags & QUARRY_SLAB_CACHE_DMA) != 0 ? QUARRY___GFP_DMA : 0) |
-           ((s->flags & QUARRY_SLAB_CACHE_DMA32) != 0 ? QUARRY___GFP_DMA32 : 0);
+static quarry_gfp_t kind_of(const struct quarry_kmem_cache *s) {
+    quarry_gfp_t zones = ((s->flags & QUARRY_SLAB_CACHE_DMA) != 0 ? QUARRY___GFP_DMA : 0) |
+                         ((s->flags & QUARRY_SLAB_CACHE_DMA32) != 0 ? QUARRY___GFP_DMA32 : 0);
+    return zones == 0 && (s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0 ? QUARRY___GFP_RECLAIMABLE : zones;
 }
 
 static struct quarry_page *pages_get(const struct quarry_kmem_cache *s, quarry_gfp_t flags) {
-    struct quarry_page *page =
-        quarry_alloc_pages((flags & ~FLAGS_OF_OBJECTS) | QUARRY___GFP_COMP | zones_of(s), s->paged.order);
-    if (page == NULL || marks_set(s, page->quarry_addr, flags))
+    struct quarry_page *page = quarry_alloc_pages(
+        (flags & ~FLAGS_OF_OBJECTS) | QUARRY___GFP_COMP | QUARRY___GFP_NORETRY | kind_of(s), s->paged.order);
+    if (page == NULL || mark_set(s, page->quarry_addr, flags))
         return page;
     pages_release(s, page->quarry_addr);
     return NULL;
@@ -216,23 +222,31 @@ static bool slab_claim(const struct quarry_kmem_cache *s, struct kmem_paged_slab
     return true;
 }
 
+static bool has_pages(struct kmem_paged_slab *slab) {
+    const char *base = atomic_load_explicit(&slab->base, memory_order_relaxed);
+    return base != NULL && base != TAKEN;
+}
+
+/* Of a slab whose objects are all the caller's. The record is anybody's then. */
+static void slab_release(struct quarry_kmem_cache *s, struct kmem_paged_slab *slab) {
+    pages_release(s, atomic_load_explicit(&slab->base, memory_order_relaxed));
+    atomic_fetch_sub_explicit(&s->paged.slabs_nr, 1, memory_order_relaxed);
+    atomic_store_explicit(&slab->base, NULL, memory_order_relaxed);
+}
+
 /* Those of types that must stay go back with the cache alone. */
 static size_t shrink(struct quarry_kmem_cache *s, bool all) {
     size_t left = 0;
     /* order: acquire: what is listed is filled.                                                  pairs: [paged.list] */
     struct kmem_paged_slab *slab = atomic_load_explicit(&s->paged.slabs, memory_order_acquire);
     for (; slab != NULL; slab = slab->next) {
-        char *base = atomic_load_explicit(&slab->base, memory_order_relaxed);
-        if (base == NULL || base == TAKEN)
+        if (!has_pages(slab))
             continue;
         if (!all || !slab_claim(s, slab)) {
             left++;
             continue;
         }
-        base = atomic_load_explicit(&slab->base, memory_order_relaxed);
-        pages_release(s, base);
-        atomic_fetch_sub_explicit(&s->paged.slabs_nr, 1, memory_order_relaxed);
-        atomic_store_explicit(&slab->base, NULL, memory_order_relaxed);
+        slab_release(s, slab);
     }
     return left;
 }
@@ -256,7 +270,7 @@ size_t kmem_paged_end(struct quarry_kmem_cache *s) {
 
 /* --- objects --- */
 
-static void *slab_take(const struct quarry_kmem_cache *s, struct kmem_paged_slab *slab) {
+static void *taken_of(const struct quarry_kmem_cache *s, struct kmem_paged_slab *slab) {
     for (unsigned w = 0; w < words_nr(s); w++) {
         u64 free = atomic_load_explicit(&slab->free[w], memory_order_relaxed);
         while (free != 0) {
@@ -275,12 +289,18 @@ static void *object_take(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     /* order: acquire: what is listed is filled.                                                  pairs: [paged.list] */
     struct kmem_paged_slab *slab = atomic_load_explicit(&s->paged.slabs, memory_order_acquire);
     for (; slab != NULL && p == NULL; slab = slab->next)
-        p = slab_take(s, slab);
+        p = taken_of(s, slab);
     if (p == NULL)
         p = slab_add(s, flags);
     if (p != NULL)
         atomic_fetch_add_explicit(&s->paged.out_nr, 1, memory_order_relaxed);
     return p;
+}
+
+/* The kernel keeps some empty slabs for each cache; of objects as large as these that would be much, and the page
+ * allocator keeps what comes back for a while. Memory for devices is dear to come by. */
+static bool keeps_empty(const struct quarry_kmem_cache *s) {
+    return s->paged.objs_per_slab > 1 || (s->flags & (KMEM_SLAB_ZONES | QUARRY_SLAB_TYPESAFE_BY_RCU)) != 0;
 }
 
 static void object_give(struct kmem_paged_slab *slab, const char *base, void *p) {
@@ -289,6 +309,10 @@ static void object_give(struct kmem_paged_slab *slab, const char *base, void *p)
     u64 bit = (u64)1 << i % WORD_BITS;
     /* First, because the slab, and with it the cache, may be gone when the bit is set. */
     atomic_fetch_sub_explicit(&s->paged.out_nr, 1, memory_order_relaxed);
+    if (!keeps_empty(s)) {
+        slab_release(s, slab);
+        return;
+    }
     /* order: release: what its owner did.                                                      pairs: [paged.object] */
     if ((atomic_fetch_or_explicit(&slab->free[i / WORD_BITS], bit, memory_order_release) & bit) != 0)
         quarry_core1_misuse(MISUSE_DOUBLE_FREE, p, s->slot_bytes, NULL);
@@ -333,11 +357,6 @@ static unsigned out_of(const struct quarry_kmem_cache *s, struct kmem_paged_slab
     for (unsigned w = 0; w < words_nr(s); w++)
         free_nr += bits_count(atomic_load_explicit(&slab->free[w], memory_order_relaxed));
     return s->paged.objs_per_slab - MIN(free_nr, s->paged.objs_per_slab);
-}
-
-static bool has_pages(struct kmem_paged_slab *slab) {
-    const char *base = atomic_load_explicit(&slab->base, memory_order_relaxed);
-    return base != NULL && base != TAKEN;
 }
 
 void kmem_paged_look(const struct quarry_kmem_cache *s, struct quarry_core1_class_info *ret_info) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private to kmem/: caches of SLAB_CACHE_DMA and SLAB_CACHE_DMA32, whose slabs are pages as alloc_pages gives them with
- * these flags. They have no magazines, and their objects lie in no slab of the heap: allocating comes here by a handle
- * in the cache's head, freeing by what lent.c is asked.
+ * Private to kmem/: caches whose slabs are pages as alloc_pages gives them: those of SLAB_CACHE_DMA and
+ * SLAB_CACHE_DMA32, and those of objects larger than the heap has classes for. They have no magazines, and their
+ * objects lie in no slab of the heap: allocating comes here by a handle in the cache's head, freeing by what lent.c is
+ * asked.
  */
 #ifndef QUARRY_KMEM_PAGED_H
 #define QUARRY_KMEM_PAGED_H
@@ -18,12 +19,14 @@ struct kmem_paged_slab {
     _Atomic(u64) free[KMEM_PAGED_WORDS_NR]; /* a bit for each object; 0 where there are no pages */
 };
 
+/* Whether a cache of slots of slot_bytes is one of these. */
+bool kmem_paged_wants(unsigned slot_bytes, quarry_slab_flags_t flags);
 /* What a cache of these flags, slot_bytes known, has in its record. */
 struct kmem_paged kmem_paged_start(unsigned slot_bytes, quarry_slab_flags_t flags);
 /* The cache has its class: s->heap. */
 void kmem_paged_begin(struct quarry_kmem_cache *s);
 
-/* An object; NULL without memory, and where there is none for devices. */
+/* An object; NULL without memory, and where there is none for devices. One attempt: the caller makes more. */
 void *kmem_paged_alloc(struct quarry_kmem_cache *s, enum quarry_core1_context context);
 /* False: p lies in no slab of such a cache. */
 bool kmem_paged_free(void *p);

@@ -40,7 +40,7 @@ static void cache_put(void *listing, const struct quarry_kmem_cache *s) {
     if (s->heap.id >= l->rows_nr)
         return;
     if (kmem_cache_is_paged(s)) /* whose class has no slab */
-        l->rows[s->heap.id].info = pages_look(s);
+        l->rows[s->heap.id] = (struct quarry_core1_class_row){.slot_bytes = s->slot_bytes, .info = pages_look(s)};
     row_put(l->out, s->name, &l->rows[s->heap.id]);
     l->rows[s->heap.id].info.slabs = 0;
 }

@@ -170,12 +170,14 @@ static void refused(void) {
     CHECK(quarry_kmem_cache_create(NULL, 8, 0, 0, NULL) == NULL);
 }
 
-static void largest(size_t unused) {
-    (void)unused;
-    struct kmem_cache *s = cache_of(QUARRY_KMEM_CACHE_MAX_SIZE);
+static void largest(size_t size) {
+    struct kmem_cache *s = cache_of((unsigned)size);
     char *p = kmem_cache_alloc(s, GFP_KERNEL), *q = kmem_cache_zalloc(s, GFP_KERNEL);
-    memset(p, 1, QUARRY_KMEM_CACHE_MAX_SIZE);
-    CHECK(bytes_are(q, 0, QUARRY_KMEM_CACHE_MAX_SIZE, 0));
+    CHECK(p != NULL && q != NULL && ksize(p) >= size && kmem_cache_size(s) == size);
+    memset(p, 1, size);
+    CHECK(bytes_are(q, 0, size, 0));
+    kmem_cache_free(s, p);
+    CHECK((p = kmem_cache_zalloc(s, GFP_KERNEL)) != NULL && bytes_are(p, 0, size, 0));
     kmem_cache_free(s, p);
     kmem_cache_free(s, q);
     kmem_cache_destroy(s);
@@ -676,7 +678,7 @@ static void hardened(void) {
 static const struct test_case table[] = {
     {"forms", forms, 0, CASE_QUARRY},
     {"alignment", alignment, 0, CASE_QUARRY},
-    {"largest", largest, 0, CASE_QUARRY},
+    {"largest", largest, 1 << 20, CASE_QUARRY},
     {"merging", merging, 0, CASE_QUARRY},
     {"constructed once", constructed_once, 0, CASE_QUARRY},
     {"zeroed 24", zeroed, 24, CASE_QUARRY},

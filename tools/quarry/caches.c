@@ -80,6 +80,7 @@ static bool list_walk(const struct target *t, const struct kmem_view *view, stru
                             .kind = CACHE_KMEM,
                             .id = s.heap.id,
                             .object_bytes = s.object_bytes,
+                            .slot_bytes = s.slot_bytes,
                             .align_bytes = s.align_bytes,
                             .aliases = s.users - 1,
                             .usersize = s.args.usersize,
@@ -158,6 +159,7 @@ static bool class_add(struct caches *c, unsigned id, enum cache_kind kind) {
                         .kind = kind,
                         .id = id,
                         .object_bytes = g->size_bytes,
+                        .slot_bytes = g->size_bytes,
                         .align_bytes = g->size_bytes & -g->size_bytes};
     return rows_add(c, &row);
 }
@@ -173,7 +175,7 @@ static bool classes_add(struct caches *c) {
     return all;
 }
 
-/* A slab of pages for devices, whose record says what the heap's counters say of others. */
+/* A slab of pages, whose record says what the heap's counters say of others. */
 static void paged_slab_add(struct class_figures *c, const struct kmem_paged_slab *slab) {
     unsigned free_nr = 0;
     for (unsigned w = 0; w < KMEM_PAGED_WORDS_NR; w++)
@@ -192,7 +194,8 @@ static void paged_slab_add(struct class_figures *c, const struct kmem_paged_slab
 static void paged_read(const struct target *t, const struct cache *row, struct class_figures *c) {
     struct kmem_paged_slab slab;
     c->geometry.nobj = (u16)row->paged.objs_per_slab;
-    c->geometry.granules = (u8)(row->paged.slab_bytes / GRANULE_BYTES);
+    c->geometry.size_bytes = row->slot_bytes;
+    c->slab_bytes = row->paged.slab_bytes;
     unsigned left = PAGED_SLABS_MAX;
     for (const struct kmem_paged_slab *at = row->paged.slabs; at != NULL && left-- > 0; at = slab.next) {
         if (!target_peek(t, &slab, at, sizeof(slab)))
@@ -242,7 +245,7 @@ struct kmem_slab_row cache_row(const struct cache *c, size_t page_bytes) {
         .objs = slabs * g->nobj,
         .slot_bytes = g->size_bytes,
         .objs_per_slab = g->nobj,
-        .pages_per_slab = g->granules * GRANULE_BYTES / page_bytes,
+        .pages_per_slab = c->class->slab_bytes / page_bytes,
         .active_slabs = slabs - MIN(slabs, c->class->empty),
         .slabs = slabs,
     };

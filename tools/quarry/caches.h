@@ -13,7 +13,7 @@ struct cache {
     char *name;
     enum cache_kind kind;
     unsigned id; /* of its class */
-    unsigned object_bytes, align_bytes, aliases, usersize;
+    unsigned object_bytes, slot_bytes, align_bytes, aliases, usersize;
     unsigned flags; /* quarry_slab_flags_t */
     const void *ctor;
     const struct kmem_debug *debug; /* there; NULL where the cache is not debugged */

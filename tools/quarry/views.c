@@ -98,7 +98,7 @@ static bool view_meminfo(struct target *t, struct kmem_text *text) {
     bool read = caches_read(t, &caches) && text_room(text, ROW_BYTES);
     for (size_t i = 0; read && i < caches.nr; i++) {
         const struct cache *c = &caches.rows[i];
-        u64 bytes = c->class->stats.slabs * c->class->geometry.granules * GRANULE_BYTES;
+        u64 bytes = c->class->stats.slabs * c->class->slab_bytes;
         m.slab_bytes += bytes;
         m.reclaimable_bytes += (c->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0 ? bytes : 0;
     }
