@@ -131,6 +131,8 @@ void *quarry_core1_alloc(size_t size) QUARRY_NOTHROW;
 void quarry_core1_free(void *p) QUARRY_NOTHROW;
 /* The same with the class of the size (quarry_class_of_size), for sizes the compiler knows. */
 void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
+/* The same out of a magazine, or NULL. */
+void *QUARRY_CORE_CLASS_POP(unsigned long cls) QUARRY_NOTHROW;
 /* The largest size the heap aligns as kmalloc must. */
 #define QUARRY_KMALLOC_PLAIN_MAX ((size_t)1 << 21)
 #define QUARRY_KMALLOC_IS_PLAIN(size, flags)                                                                           \

@@ -69,6 +69,8 @@ FAST_ENTRY void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) {
     return LIKELY(p != NULL) ? p : quarry_core1_alloc(size);
 }
 
+FAST_ENTRY void *QUARRY_CORE_CLASS_POP(unsigned long cls) { return rseq_pop(mag_tabs.alloc_view, cls); }
+
 void *quarry_core1_zalloc(size_t size) { return engine_alloc_unguarded(size, ENGINE_ZEROED); }
 
 void *quarry_core1_alloc_aligned(size_t align, size_t size) { return engine_memalign(align, size); }
