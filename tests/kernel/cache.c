@@ -183,6 +183,29 @@ static void largest(size_t size) {
     kmem_cache_destroy(s);
 }
 
+/* To free nothing does nothing, whatever the cache's slabs are. */
+static void nothing_freed(size_t unused) {
+    static const struct {
+        unsigned size;
+        slab_flags_t flags;
+    } kinds[] = {{64, 0},
+                 {64, SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE},
+                 {64, SLAB_CACHE_DMA},
+                 {2 << 20, 0},
+                 {64, SLAB_TYPESAFE_BY_RCU}};
+    (void)unused;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct kmem_cache *s = kmem_cache_create("freed", kinds[i].size, 0, kinds[i].flags | SLAB_NO_MERGE, NULL);
+        CHECK(s != NULL);
+        kmem_cache_free(s, opaque(NULL));
+        quarry_kmem_cache_free(s, opaque(NULL));
+        objs[0] = objs[1] = NULL;
+        kmem_cache_free_bulk(s, 2, objs);
+        CHECK(info_of(s).active_objs == 0 && info_of(s).slabs == 0);
+        kmem_cache_destroy(s);
+    }
+}
+
 /* --- merging --- */
 
 static void merging(size_t unused) {
@@ -679,6 +702,7 @@ static const struct test_case table[] = {
     {"forms", forms, 0, CASE_QUARRY},
     {"alignment", alignment, 0, CASE_QUARRY},
     {"largest", largest, 1 << 20, CASE_QUARRY},
+    {"nothing freed", nothing_freed, 0, CASE_QUARRY},
     {"merging", merging, 0, CASE_QUARRY},
     {"constructed once", constructed_once, 0, CASE_QUARRY},
     {"zeroed 24", zeroed, 24, CASE_QUARRY},
