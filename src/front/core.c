@@ -9,6 +9,7 @@
 #include "engine/fast.h"
 #include "engine/pages.h"
 #include "rt/misuse.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <string.h>
@@ -60,6 +61,8 @@ int quarry_core1_node_sole(void) { return engine_node_sole(); }
 void *quarry_core1_class_alloc_node(const struct quarry_core1_class *class, int node, bool strict) {
     return engine_class_alloc_node(class->id, node, node_how(strict));
 }
+
+void quarry_core1_ally(const void *inside) { sys_fault_ally(inside); }
 
 void quarry_core1_reserve_start(void) { engine_reserve_start(); }
 
