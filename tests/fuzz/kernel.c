@@ -5,8 +5,8 @@
  * knows what each object holds. Owns, beside it, which function an object came from, by its address.
  *
  * kernel SEED NR [at-once]: NR streams from SEED on (with SOAK in the environment SOAK_FACTOR times as many), one
- * thread at a time, or all at once. In the end nothing may be
- * out: of no cache, and no page. With slab_debug what is reported on stderr is a fault, too.
+ * thread at a time, or all at once. In the end no object of a cache may be out, and no page. With slab_debug what is
+ * reported on stderr is a fault, too.
  */
 #include "ops.h"
 

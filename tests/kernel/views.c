@@ -81,7 +81,7 @@ static void make(void) {
         snprintf(name, sizeof(name), "bare-%d", i);
         fill(keep(kmem_cache_create(name, 240, 0, SLAB_NO_MERGE, NULL)), i, 1);
     }
-    CHECK(vmalloc(100000) != NULL && vmalloc(3 << 20) != NULL && vmalloc(1) != NULL);
+    CHECK(vmalloc(100000) != NULL && vmalloc(3 << 20) != NULL && vmalloc(1) != NULL && vmalloc_user(1) != NULL);
     for (unsigned order = 0; order < 9; order++)
         CHECK(alloc_pages(GFP_KERNEL, order) != NULL);
     free_pages(__get_free_pages(GFP_KERNEL, 3), 3);

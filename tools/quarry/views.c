@@ -75,7 +75,8 @@ static void area_add(const struct target *t, const struct chunk *at, const struc
                                                        .bytes = h->big_bytes,
                                                        .caller = (uintptr_t)h->big_caller,
                                                        .page_bytes = t->page_bytes,
-                                                       .symbol = named ? symbol : NULL});
+                                                       .symbol = named ? symbol : NULL,
+                                                       .is_user = (h->big_flags & BIG_AREA_USER) != 0});
 }
 
 static bool view_vmallocinfo(struct target *t, struct kmem_text *text) {
