@@ -117,7 +117,9 @@ void quarry_kfree_sensitive(const void *p) QUARRY_NOTHROW;
 void quarry_kfree_bulk(size_t nr, void **p) QUARRY_NOTHROW;
 /* Bytes of the object, at least those asked for; 0 for NULL and QUARRY_ZERO_SIZE_PTR. */
 size_t quarry_ksize(const void *p) QUARRY_NOTHROW;
-/* What ksize() will say of kmalloc(size), or less than that above 1 MiB; size itself for 0 and above
+/* What ksize() says of kmalloc(size), or less: above 1 MiB, where a mapping that is used again may be larger, and of
+ * objects that flags keep apart (__GFP_DMA, __GFP_DMA32, __GFP_RECLAIMABLE, and __GFP_ACCOUNT in an account), which are
+ * powers of two. So kmalloc of it has that many bytes by any flags. size itself for 0 and above
  * QUARRY_KMALLOC_MAX_SIZE. */
 size_t quarry_kmalloc_size_roundup(size_t size) QUARRY_NOTHROW;
 /* p NULL or QUARRY_ZERO_SIZE_PTR: kmalloc. size 0: kfree, QUARRY_ZERO_SIZE_PTR. What fits into ksize() stays where it
@@ -131,6 +133,8 @@ void *quarry_core1_alloc(size_t size) QUARRY_NOTHROW;
 void quarry_core1_free(void *p) QUARRY_NOTHROW;
 /* The same with the class of the size (quarry_class_of_size), for sizes the compiler knows. */
 void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) QUARRY_NOTHROW;
+/* The same out of a magazine, or NULL. */
+void *QUARRY_CORE_CLASS_POP(unsigned long cls) QUARRY_NOTHROW;
 /* The largest size the heap aligns as kmalloc must. */
 #define QUARRY_KMALLOC_PLAIN_MAX ((size_t)1 << 21)
 #define QUARRY_KMALLOC_IS_PLAIN(size, flags)                                                                           \

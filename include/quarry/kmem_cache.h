@@ -53,8 +53,9 @@ typedef unsigned int quarry_slab_flags_t;
 #define QUARRY_SLAB_FAILSLAB 0x2000000u       /* A: allocations fail as the option failslab says */
 #define QUARRY_SLAB_NO_USER_FLAGS 0x10000000u /* the option slab_debug is not for this cache */
 
-/* The largest object of a cache, and the largest alignment. The kernel's is KMALLOC_MAX_SIZE. */
-#define QUARRY_KMEM_CACHE_MAX_SIZE ((size_t)1 << 20)
+/* The largest object of a cache, and the largest alignment: KMALLOC_MAX_SIZE. Slabs of objects above 1 MiB are pages,
+ * one object each, and go back with it: such objects cost what alloc_pages does. */
+#define QUARRY_KMEM_CACHE_MAX_SIZE ((size_t)1 << 22)
 
 /* All zeros is the default. */
 struct quarry_kmem_cache_args {

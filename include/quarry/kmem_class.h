@@ -3,12 +3,14 @@
 #ifndef QUARRY_KMEM_CLASS_H
 #define QUARRY_KMEM_CLASS_H
 
-/* The heap's entry that takes a class, and the size in case that will not do. Its name changes with the classes. */
+/* The heap's entries that take a class, the first with the size in case that will not do. Their names change with the
+ * classes. */
 #define QUARRY_CORE_CLASS_ALLOC quarry_core1_class_alloc_9ee759c3
+#define QUARRY_CORE_CLASS_POP quarry_core1_class_pop_9ee759c3
 #define QUARRY_CLASS_SIZE_MAX 65536u
 
 /* 1 <= size <= QUARRY_CLASS_SIZE_MAX */
-static inline unsigned long quarry_class_of_size(unsigned long size) {
+static inline __attribute__((always_inline)) unsigned long quarry_class_of_size(unsigned long size) {
     if (size <= 128)
         return (size + 15) / 16;
     if (size <= 256)
@@ -28,6 +30,29 @@ static inline unsigned long quarry_class_of_size(unsigned long size) {
     if (size <= 40960)
         return 61 + (size - 28672 + 4095) / 4096;
     return 64 + (size - 40960 + 8191) / 8192;
+}
+
+/* Bytes of that class's objects. */
+static inline __attribute__((always_inline)) unsigned long quarry_class_bytes(unsigned long size) {
+    if (size <= 128)
+        return (size + 15) / 16 * 16;
+    if (size <= 256)
+        return (size + 31) / 32 * 32;
+    if (size <= 1024)
+        return (size + 63) / 64 * 64;
+    if (size <= 2048)
+        return (size + 127) / 128 * 128;
+    if (size <= 4096)
+        return (size + 255) / 256 * 256;
+    if (size <= 8192)
+        return (size + 511) / 512 * 512;
+    if (size <= 14336)
+        return (size + 1023) / 1024 * 1024;
+    if (size <= 28672)
+        return (size + 2047) / 2048 * 2048;
+    if (size <= 40960)
+        return (size + 4095) / 4096 * 4096;
+    return (size + 8191) / 8192 * 8192;
 }
 
 #endif

@@ -118,8 +118,9 @@ void *quarry_kvmemdup(const void *src, size_t len, quarry_gfp_t flags) QUARRY_NO
 
 /* --- views --- */
 
-/* One line for each area, as in /proc/vmallocinfo: addresses with the guard page, bytes with it, caller, pages=, node.
- * Racy. Writes at most cap bytes with a NUL, cut where there is no room; returns the length without cut. */
+/* One line for each area, as in /proc/vmallocinfo: addresses with the guard page, bytes with it, caller, pages=,
+ * vmalloc, and user for those of quarry_vmalloc_user() and quarry_vmalloc_32_user(). Racy. Writes at most cap bytes
+ * with a NUL, cut where there is no room; returns the length without cut. */
 size_t quarry_vmallocinfo(char *text, size_t cap) QUARRY_NOTHROW;
 
 #undef QUARRY_NOTHROW

@@ -41,24 +41,14 @@ quarry_mempool_t *quarry_mempool_create(int min_nr, quarry_mempool_alloc_t *allo
 /* The same in memory of the caller's. 0, -ENOMEM, or -EINVAL for a negative number. */
 int quarry_mempool_init(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
                         quarry_mempool_free_t *free_fn, void *pool_data) QUARRY_NOTHROW;
-/* The same with flags for the elements allocated now. */
-int quarry_mempool_init_flags(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
-                              quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags) QUARRY_NOTHROW;
-quarry_mempool_t *quarry_mempool_create_flags(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
-                                              void *pool_data, quarry_gfp_t flags) QUARRY_NOTHROW;
-/* As the kernel has them: elements are of no node in particular. */
-static inline quarry_mempool_t *quarry_mempool_create_node(int min_nr, quarry_mempool_alloc_t *alloc,
-                                                           quarry_mempool_free_t *free_fn, void *pool_data,
-                                                           quarry_gfp_t flags, int node) QUARRY_NOTHROW {
-    (void)node;
-    return quarry_mempool_create_flags(min_nr, alloc, free_fn, pool_data, flags);
-}
-static inline int quarry_mempool_init_node(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
-                                           quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags,
-                                           int node) QUARRY_NOTHROW {
-    (void)node;
-    return quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, flags);
-}
+/* The same with flags for the elements allocated now, and a NUMA node, by the kernel's number or negative, which what
+ * the pool itself takes is preferred to lie on: what it keeps its elements in, now and when it is resized. Elements are
+ * of the node that alloc takes them from, as in the kernel. */
+quarry_mempool_t *quarry_mempool_create_node(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
+                                             void *pool_data, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
+int quarry_mempool_init_node(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
+                             quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags,
+                             int node) QUARRY_NOTHROW;
 /* The reserve goes back. Nobody may use the pool any more; elements that are out are the caller's to free. */
 void quarry_mempool_exit(quarry_mempool_t *pool) QUARRY_NOTHROW;
 /* And the pool, which create made. NULL does nothing. */

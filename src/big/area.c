@@ -67,12 +67,12 @@ static char *area_map(size_t bytes, size_t align, unsigned flags, int node) {
     return NULL;
 }
 
-static void area_publish(char *p, size_t bytes, size_t reserve_bytes, const void *caller) {
+static void area_publish(char *p, size_t bytes, size_t reserve_bytes, u32 user, const void *caller) {
     struct hpage *h = record_of(p);
     h->addr = p;
     h->big_bytes = bytes;
     h->big_reserve_bytes = reserve_bytes;
-    h->big_flags = BIG_AREA;
+    h->big_flags = BIG_AREA | user;
     h->big_caller = caller;
     atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
     map_area(p, bytes, PAGE_MAP_VMALLOC);
@@ -105,7 +105,8 @@ void *big_area_alloc(size_t size, size_t align, unsigned flags, int node, const 
         rt_usage_add(-(s64)bytes);
         return NULL;
     }
-    area_publish(p, bytes, bytes + sys_page_bytes(), caller);
+    u32 user = (flags & AREA_USER) != 0 ? BIG_AREA_USER : 0;
+    area_publish(p, bytes, bytes + sys_page_bytes(), user, caller);
     return p;
 }
 
@@ -158,6 +159,7 @@ static bool area_grow_here(struct hpage *h, size_t bytes) {
 static void *area_move(struct hpage *h, size_t bytes) {
     size_t old_bytes = h->big_bytes, old_reserve = h->big_reserve_bytes;
     const void *caller = h->big_caller;
+    u32 user = h->big_flags & BIG_AREA_USER;
     char *from = h->addr, *p = area_map(bytes, HPAGE_BYTES, 0, AREA_ANY_NODE);
     if (p == NULL)
         return NULL;
@@ -168,11 +170,11 @@ static void *area_move(struct hpage *h, size_t bytes) {
         size_t lost = err == SYS_VM_LOST_PLACE ? old_bytes : 0;
         rt_release(p + lost, bytes + sys_page_bytes() - lost, 0);
         if (withdrawn)
-            area_publish(from, old_bytes, old_reserve, caller);
+            area_publish(from, old_bytes, old_reserve, user, caller);
         return NULL;
     }
     rt_release(from + old_bytes, old_reserve - old_bytes, 0);
-    area_publish(p, bytes, bytes + sys_page_bytes(), caller);
+    area_publish(p, bytes, bytes + sys_page_bytes(), user, caller);
     return p;
 }
 
@@ -203,7 +205,8 @@ static void chunk_areas(void *walk, struct chunk *c) {
     const struct areas_walk *w = walk;
     for (const struct hpage *h = c->hpages; h < c->hpages + CHUNK_HPAGES; h++) {
         if (is_area(h))
-            w->fn(w->arg, &(struct area_info){h->addr, h->big_caller, h->big_bytes});
+            w->fn(w->arg,
+                  &(struct area_info){h->addr, h->big_caller, h->big_bytes, (h->big_flags & BIG_AREA_USER) != 0});
     }
 }
 

@@ -12,9 +12,11 @@
 enum area_flags {
     AREA_HUGE = 1, /* hugepages from 2 MiB on */
     AREA_LOW = 2,  /* at an address below 4 GiB */
+    AREA_USER = 4, /* by a name that says it may be mapped for users: kept for views alone */
 };
 enum { AREA_ANY_NODE = -1 };
-enum { BIG_AREA = 16 }; /* in hpage.big_flags, see big/lot.h: the record is an area's */
+/* In hpage.big_flags, see big/lot.h: the record is an area's, and that of one of AREA_USER. */
+enum { BIG_AREA = 16, BIG_AREA_USER = 64 };
 
 /* size > 0 bytes, zeroed, at a multiple of align (a power of two; a page at least). node: where its memory should lie,
  * or AREA_ANY_NODE. caller: for big_areas_each. NULL: memory, address space or limit_hard. */
@@ -32,6 +34,7 @@ static ALWAYS_INLINE bool big_in_area(const void *p) { return page_map_get(p) % 
 struct area_info {
     const void *addr, *caller;
     size_t bytes;
+    bool is_user; /* AREA_USER */
 };
 void big_areas_each(void (*fn)(void *arg, const struct area_info *info), void *arg);
 

@@ -9,6 +9,7 @@
 #include "engine/fast.h"
 #include "engine/pages.h"
 #include "rt/misuse.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <string.h>
@@ -61,6 +62,8 @@ void *quarry_core1_class_alloc_node(const struct quarry_core1_class *class, int 
     return engine_class_alloc_node(class->id, node, node_how(strict));
 }
 
+void quarry_core1_ally(const void *inside) { sys_fault_ally(inside); }
+
 void quarry_core1_reserve_start(void) { engine_reserve_start(); }
 
 /* A class the steps option leaves out never has a magazine with anything in it, so the size decides then. */
@@ -68,6 +71,8 @@ FAST_ENTRY void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size) {
     void *p = rseq_pop(mag_tabs.alloc_view, cls);
     return LIKELY(p != NULL) ? p : quarry_core1_alloc(size);
 }
+
+FAST_ENTRY void *QUARRY_CORE_CLASS_POP(unsigned long cls) { return rseq_pop(mag_tabs.alloc_view, cls); }
 
 void *quarry_core1_zalloc(size_t size) { return engine_alloc_unguarded(size, ENGINE_ZEROED); }
 

@@ -15,9 +15,14 @@
 EXPORT void *quarry_core1_alloc(size_t size);
 /* The same, for a size whose class (of this build's classes) the caller knows. */
 EXPORT void *QUARRY_CORE_CLASS_ALLOC(unsigned long cls, size_t size);
+/* An object of the class out of this CPU's magazine, as it was freed, or NULL: then there is more to do than this. */
+EXPORT void *QUARRY_CORE_CLASS_POP(unsigned long cls);
 /* An object without system call or waiting, even on top of any code of quarry's: out of a magazine, the depot, slabs
  * that have room, or, with reserve, the reserve. NULL when there is none, and above the largest size class. */
 EXPORT void *quarry_core1_alloc_atomic(size_t size, bool reserve);
+/* `inside` lies in libquarry-kmem, whose handler of faults is then not taken for the program's. Before there are
+ * threads. */
+EXPORT void quarry_core1_ally(const void *inside);
 /* From now on there is a reserve. */
 EXPORT void quarry_core1_reserve_start(void);
 /* What quarry_core1_alloc asks when memory is out: fn(size), in the thread that allocates, with nothing held. */

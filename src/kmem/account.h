@@ -36,7 +36,7 @@ bool kmem_account_uncharge(const struct quarry_core1_slab *slab);
  * or not. lend: false without memory. */
 enum {
     KMEM_OWNER_LENT = 0x8000,
-    KMEM_OWNER_CACHE = 0x4000, /* of a page: a slab of pages begins there (dma_cache.c) */
+    KMEM_OWNER_CACHE = 0x4000, /* of a page: a slab of pages begins there (paged.c) */
 };
 _Static_assert((unsigned)QUARRY_ACCOUNTS_MAX < (unsigned)KMEM_OWNER_CACHE, "numbers of accounts are below both");
 bool kmem_account_lend(const struct quarry_core1_slab *slab, quarry_gfp_t flags);

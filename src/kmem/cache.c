@@ -12,9 +12,10 @@
 
 #include "kmem/account.h"
 #include "kmem/debug.h"
-#include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
+#include "kmem/paged.h"
 #include "kmem/view.h"
+#include "slab/slab.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -153,7 +154,7 @@ static bool is_accounted(const struct quarry_kmem_cache *s) { return (s->flags &
 
 /* A handle is in the place of its class. */
 static bool is_handled(const struct quarry_kmem_cache *s) {
-    return s->debug != NULL || is_accounted(s) || kmem_cache_is_dma(s);
+    return s->debug != NULL || is_accounted(s) || kmem_cache_is_paged(s);
 }
 
 static void (*ctor_of(const struct quarry_kmem_cache *s))(void *object) {
@@ -162,17 +163,17 @@ static void (*ctor_of(const struct quarry_kmem_cache *s))(void *object) {
     return is_handled(s) && s->args.ctor == NULL ? kmem_accounted_ctor : s->args.ctor;
 }
 
-/* That of a cache whose slabs are pages for devices has none: it is an id for the handle. */
+/* That of a cache whose slabs are pages has none: it is an id for the handle, of whatever size. */
 static int class_make(struct quarry_kmem_cache *s) {
-    return quarry_core1_class_make(&s->heap,
-                                   &(struct quarry_core1_class_make){
-                                       .size_bytes = s->slot_bytes,
-                                       .align_bytes = s->align_bytes,
-                                       .ctor = ctor_of(s),
-                                       .capacity = s->args.sheaf_capacity,
-                                       .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 && !kmem_cache_is_dma(s),
-                                       .debugged = is_handled(s),
-                                       .reclaimable = (s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0});
+    return quarry_core1_class_make(
+        &s->heap, &(struct quarry_core1_class_make){.size_bytes = MIN(s->slot_bytes, (unsigned)SLAB_OBJECT_MAX),
+                                                    .align_bytes = MIN(s->align_bytes, (unsigned)SLAB_ALIGN_MAX),
+                                                    .ctor = ctor_of(s),
+                                                    .capacity = s->args.sheaf_capacity,
+                                                    .pinned = (s->flags & QUARRY_SLAB_TYPESAFE_BY_RCU) != 0 &&
+                                                              !kmem_cache_is_paged(s),
+                                                    .debugged = is_handled(s),
+                                                    .reclaimable = (s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0});
 }
 
 static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry_kmem_cache *like) {
@@ -190,8 +191,8 @@ static struct quarry_kmem_cache *cache_new(const char *name, const struct quarry
                 kmem_debug_cache_begin(s);
             else if (is_accounted(s))
                 kmem_debug_hook(s);
-            else if (kmem_cache_is_dma(s))
-                kmem_dma_cache_begin(s);
+            else if (kmem_cache_is_paged(s))
+                kmem_paged_begin(s);
             if (old != NULL)
                 quarry_core1_free(old->debug);
             quarry_core1_free(old);
@@ -252,7 +253,7 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
                                             quarry_slab_flags_t flags) {
     unsigned align = align_of(size, args->align, flags), slot = (unsigned)round_up(size, align);
     flags = kmem_debug_cache_flags(name, flags);
-    if ((flags & KMEM_SLAB_ZONES) != 0)
+    if (kmem_paged_wants(slot, flags))
         flags &= ~KMEM_DEBUG_FLAGS;
     struct quarry_kmem_cache *s = may_merge(flags, args) ? mergeable_find(slot, align, flags) : NULL;
     if (s != NULL) {
@@ -266,7 +267,7 @@ static struct quarry_kmem_cache *cache_make(const char *name, unsigned size, str
                                                     .flags = flags,
                                                     .users = 1,
                                                     .args = *args,
-                                                    .dma = kmem_dma_cache_start(slot, flags)});
+                                                    .paged = kmem_paged_start(slot, flags)});
     if (s != NULL)
         cache_list(s);
     if (s != NULL && atomic_load_explicit(&kmem_accounts_on, memory_order_relaxed))
@@ -385,7 +386,7 @@ static void cache_unlist(struct quarry_kmem_cache *s) {
 static void cache_end(struct quarry_kmem_cache *s, const void *caller) {
     if (s->debug != NULL)
         kmem_debug_cache_quiesce(s);
-    long left = kmem_cache_is_dma(s) ? (long)kmem_dma_cache_end(s) : 0;
+    long left = kmem_cache_is_paged(s) ? (long)kmem_paged_end(s) : 0;
     if (left == 0)
         left = quarry_core1_class_unmake(&s->heap);
     cache_unlist(s);
@@ -439,8 +440,8 @@ void quarry_kmem_cache_destroy(struct quarry_kmem_cache *s) {
 }
 
 int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) {
-    if (kmem_cache_is_dma(s))
-        return kmem_dma_cache_shrink(s) != 0;
+    if (kmem_cache_is_paged(s))
+        return kmem_paged_shrink(s) != 0;
     bool left = quarry_core1_class_shrink(&s->heap) != 0;
     if (s->accounted != NULL)
         left = quarry_core1_class_shrink(&s->accounted->heap) != 0 || left;
@@ -452,8 +453,8 @@ int quarry_kmem_cache_shrink(struct quarry_kmem_cache *s) {
 unsigned quarry_kmem_cache_size(const struct quarry_kmem_cache *s) { return s->object_bytes; }
 
 void kmem_cache_look(const struct quarry_kmem_cache *s, struct quarry_core1_class_info *ret_info) {
-    if (kmem_cache_is_dma(s))
-        kmem_dma_cache_look(s, ret_info);
+    if (kmem_cache_is_paged(s))
+        kmem_paged_look(s, ret_info);
     else
         quarry_core1_class_look(&s->heap, ret_info);
 }
@@ -562,7 +563,7 @@ static bool is_to_charge(const struct quarry_kmem_cache *s) {
 static void *alloc_then_settle(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
     int sole = quarry_core1_node_sole();
     bool holds = !is_strict(flags) || is_sure(flags) || (sole >= 0 && (node < 0 || node == sole));
-    bool may_move = sole < 0 && kmem_may_block(flags) && s->debug == NULL && !kmem_cache_is_dma(s);
+    bool may_move = sole < 0 && kmem_may_block(flags) && s->debug == NULL && !kmem_cache_is_paged(s);
     void *p = holds || may_move ? alloc_by_context(s, flags) : NULL;
     if (p == NULL || holds || quarry_core1_settle_on(p, s->slot_bytes, node))
         return p;
@@ -571,7 +572,7 @@ static void *alloc_then_settle(struct quarry_kmem_cache *s, quarry_gfp_t flags, 
 }
 
 static void *alloc_by_node(struct quarry_kmem_cache *s, quarry_gfp_t flags, int node) {
-    if (LIKELY(kmem_may_block(flags) && s->debug == NULL && !kmem_cache_is_dma(s) && !is_to_charge(s)))
+    if (LIKELY(kmem_may_block(flags) && s->debug == NULL && !kmem_cache_is_paged(s) && !is_to_charge(s)))
         return kmem_gfp_try(alloc_on, &(struct wanted){s, node}, flags);
     return alloc_then_settle(s, flags, node);
 }

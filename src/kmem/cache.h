@@ -9,12 +9,12 @@
 #include "quarry/kmem_cache.h"
 #pragma GCC visibility pop
 
-/* Of a cache whose slabs are pages for devices (dma_cache.h). */
-struct kmem_dma_slab;
-struct kmem_dma {
+/* Of a cache whose slabs are pages (paged.h). */
+struct kmem_paged_slab;
+struct kmem_paged {
     unsigned objs_per_slab, order; /* objs_per_slab 0: the cache is none of these */
     size_t slab_bytes;
-    struct kmem_dma_slab *_Atomic slabs;
+    struct kmem_paged_slab *_Atomic slabs;
     _Atomic(u32) slabs_nr, out_nr; /* slabs with pages; objects */
 };
 
@@ -28,7 +28,7 @@ struct quarry_kmem_cache {
     quarry_slab_flags_t flags;
     unsigned users; /* names that were merged into it: it is destroyed as often */
     struct quarry_kmem_cache_args args;
-    struct kmem_dma dma;
+    struct kmem_paged paged;
     char *name;
     struct quarry_kmem_cache *next; /* on the list of caches, or of those that wait to be used again */
 };
@@ -45,9 +45,9 @@ void kmem_grace_fork_child(void) __attribute__((weak));
 
 /* Of the caches that charged objects come from (accounted.c), no program's either. */
 #define KMEM_SLAB_ACCOUNTED 0x8000000u
-/* Of caches whose slabs are pages for devices. */
+/* Whose slabs are pages for devices. */
 #define KMEM_SLAB_ZONES (QUARRY_SLAB_CACHE_DMA | QUARRY_SLAB_CACHE_DMA32)
-static inline bool kmem_cache_is_dma(const struct quarry_kmem_cache *s) { return s->dma.objs_per_slab != 0; }
+static inline bool kmem_cache_is_paged(const struct quarry_kmem_cache *s) { return s->paged.objs_per_slab != 0; }
 /* Gives all caches of SLAB_ACCOUNT, and those made from now on, one for charged objects. False: not all, for want of
  * memory or classes; it may be called again. */
 bool kmem_caches_account(void);
@@ -93,7 +93,7 @@ void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void
 void kmem_caches_locked(void (*fn)(void *arg), void *arg);
 void kmem_caches_each(void (*fn)(void *arg, const struct quarry_kmem_cache *s), void *arg);
 
-/* Counters of its class, or of its slabs where these are pages for devices. */
+/* Counters of its class, or of its slabs where these are pages. */
 void kmem_cache_look(const struct quarry_kmem_cache *s, struct quarry_core1_class_info *ret_info);
 
 /* One line, printf's way, at most 256 bytes. */

@@ -21,8 +21,9 @@
 #include "kmem/debug.h"
 
 #include "kmem/account.h"
-#include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
+#include "kmem/paged.h"
+#include "slab/slab.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -263,7 +264,7 @@ static void *hook_alloc(unsigned handle, enum quarry_core1_context context) {
         return dead_alloc(graves[handle - DEAD_HANDLES]);
     struct quarry_kmem_cache *s = cache_of(handle - IDS_NR);
     if (s->debug == NULL)
-        return kmem_cache_is_dma(s) ? kmem_dma_cache_alloc(s, context) : kmem_accounted_alloc(s, context);
+        return kmem_cache_is_paged(s) ? kmem_paged_alloc(s, context) : kmem_accounted_alloc(s, context);
     return fails(s, kmem_gfp_inside()) ? NULL : whole_alloc(s, context);
 }
 
@@ -457,11 +458,11 @@ bool kmem_debug_cache_prepare(struct quarry_kmem_cache *s) {
     bool is_kmalloc = (s->flags & KMEM_SLAB_KMALLOC) != 0;
     struct kmem_debug_layout at = kmem_debug_layout(s->object_bytes, s->align_bytes, s->flags, is_kmalloc);
     bool higher = option.no_higher_order && order_of(at.slot_bytes) > order_of(s->object_bytes);
-    if ((s->flags & KMEM_DEBUG_ROOM) != 0 && (higher || at.slot_bytes > QUARRY_KMEM_CACHE_MAX_SIZE)) {
+    if ((s->flags & KMEM_DEBUG_ROOM) != 0 && (higher || at.slot_bytes > SLAB_OBJECT_MAX)) {
         s->flags &= ~KMEM_DEBUG_ROOM;
         at = kmem_debug_layout(s->object_bytes, s->align_bytes, s->flags, is_kmalloc);
     }
-    if (at.slot_bytes > QUARRY_KMEM_CACHE_MAX_SIZE)
+    if (at.slot_bytes > SLAB_OBJECT_MAX)
         s->flags &= ~KMEM_DEBUG_FLAGS;
     if ((s->flags & KMEM_DEBUG_FLAGS) == 0)
         return true;

@@ -87,9 +87,11 @@ static void explain(const struct sys_fault *fault) {
     kmem_trace_end();
 }
 
-/* Before the constructors that make caches. */
+/* Each library has its own handler, and takes the other's for no program's. Before the constructors that make caches.
+ */
 __attribute__((constructor(101))) static void ally_start(void) {
     sys_fault_ally((const void *)(uintptr_t)quarry_core1_alloc);
+    quarry_core1_ally((const void *)(uintptr_t)ally_start);
 }
 
 void kmem_fault_explain(void) {

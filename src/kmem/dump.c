@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* kmem_dump_obj: what a pointer points to, as the kernel prints it (mm/slab_common.c). Owns nothing. */
 #include "kmem/debug.h"
-#include "kmem/dma_cache.h"
+#include "kmem/paged.h"
 
 /* "slab NAME start ADDRESS pointer offset N size N" */
 static void head_print(const char *name, const char *object, const void *p, size_t bytes) {
@@ -31,14 +31,14 @@ static bool plain_dump(const void *p, const struct quarry_core1_slab *slab) {
 }
 
 /* False: p lies in no slab of pages for devices. */
-static bool dma_dump(const void *p, bool *ret_is_out) {
+static bool paged_dump(const void *p, bool *ret_is_out) {
     struct quarry_core1_slab place;
     char *object;
-    const struct quarry_kmem_cache *s = kmem_dma_cache_of(p, &object, &place);
+    const struct quarry_kmem_cache *s = kmem_paged_of(p, &object, &place);
     if (s == NULL)
         return false;
     head_print(s->name, object, p, s->object_bytes);
-    *ret_is_out = kmem_dma_cache_usable(object) != 0;
+    *ret_is_out = kmem_paged_usable(object) != 0;
     return true;
 }
 
@@ -47,7 +47,7 @@ bool quarry_kmem_dump_obj(const void *p) {
     struct quarry_core1_slab slab;
     char *object;
     bool is_out;
-    if (dma_dump(p, &is_out))
+    if (paged_dump(p, &is_out))
         return is_out;
     if (!quarry_core1_slab_look(p, &slab) || slab.index >= slab.objs_nr)
         return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What remains of a cache that is destroyed, as the kernel prints it (mm/slub.c, list_slab_objects). Owns nothing. */
 #include "kmem/debug.h"
-#include "kmem/dma_cache.h"
+#include "kmem/paged.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,15 +48,15 @@ static void heap_each_out(const struct quarry_kmem_cache *s) {
     quarry_core1_class_each_out(&s->heap, out_print, (void *)(uintptr_t)s);
 }
 
-static void dma_each_out(const struct quarry_kmem_cache *s) {
-    kmem_dma_cache_each_out(s, out_print, (void *)(uintptr_t)s);
+static void paged_each_out(const struct quarry_kmem_cache *s) {
+    kmem_paged_each_out(s, out_print, (void *)(uintptr_t)s);
 }
 
 void kmem_leak_report(const struct quarry_kmem_cache *s, size_t objs, const void *caller) {
     if (s->debug != NULL)
         kmem_report_begin();
     if ((s->flags & QUARRY_SLAB_NOLEAKTRACE) == 0)
-        (kmem_cache_is_dma(s) ? dma_each_out : heap_each_out)(s);
+        (kmem_cache_is_paged(s) ? paged_each_out : heap_each_out)(s);
     kmem_print("kmem_cache_destroy %s: Slab cache still has objects when called from %p (%zu)\n", s->name, caller,
                objs);
     if (s->debug != NULL)

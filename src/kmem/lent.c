@@ -9,8 +9,8 @@
 #include "kmem/lent.h"
 
 #include "kmem/account.h"
-#include "kmem/dma_cache.h"
 #include "kmem/gfp.h"
+#include "kmem/paged.h"
 
 #include "engine/lent.h"
 #include "page/page.h"
@@ -50,7 +50,7 @@ bool kmem_lent_place(const void *p, struct quarry_core1_slab *ret_place) {
     bool in_area = quarry_core1_in_area(p), is_lent = in_area ? area_is_lent(p) : pages_are_lent(p);
     char *object;
     if (!is_lent)
-        return !in_area && kmem_dma_cache_of(p, &object, ret_place) != NULL;
+        return !in_area && kmem_paged_of(p, &object, ret_place) != NULL;
     *ret_place = in_area ? area_place(p) : pages_place(p, pages_bytes(p));
     if (in_area)
         ret_place->slot_bytes = quarry_core1_area_bytes(p);
@@ -62,7 +62,7 @@ bool kmem_lent_place(const void *p, struct quarry_core1_slab *ret_place) {
 static size_t lent_usable(const void *p) {
     if (quarry_core1_in_area(p))
         return area_is_lent(p) ? quarry_core1_area_bytes(p) : 0;
-    return pages_are_lent(p) ? pages_bytes(p) : kmem_dma_cache_usable(p);
+    return pages_are_lent(p) ? pages_bytes(p) : kmem_paged_usable(p);
 }
 
 static bool lent_free(void *p) {
@@ -72,7 +72,7 @@ static bool lent_free(void *p) {
             quarry_vfree_atomic(p);
         return is_lent;
     }
-    if (kmem_dma_cache_free(p))
+    if (kmem_paged_free(p))
         return true;
     size_t bytes = pages_are_lent(p) ? pages_bytes(p) : 0;
     struct quarry_core1_slab place = pages_place(p, bytes);

@@ -39,6 +39,7 @@ struct node {
 struct quarry_mempool_reserve {
     _Atomic(u64) idle, kept; /* number of the top node | tag << 32 */
     u32 nodes_nr;
+    int numa_node;       /* that all of this is preferred to lie on; negative: none in particular */
     size_t poison_bytes; /* of an element, while it is kept; 0: it is left as it is */
     struct node *blocks[BLOCKS_NR];
 };
@@ -126,12 +127,17 @@ static void poison_check(const quarry_mempool_t *pool, u8 *element, size_t bytes
 /* A pool that is to keep none still keeps one, for those who wait. */
 static int least(int min_nr) { return MAX(min_nr, 1); }
 
+static void *zalloc_on(size_t size, int numa_node) {
+    void *p = numa_node < 0 ? quarry_core1_alloc(size) : quarry_core1_alloc_node(size, numa_node, false);
+    return p == NULL ? NULL : memset(p, 0, size);
+}
+
 /* So that there are nr nodes. The new ones are idle. */
 static bool nodes_make(struct quarry_mempool_reserve *r, u32 nr) {
     while (r->nodes_nr < nr) {
         unsigned b = bits_highest(r->nodes_nr + FIRST_NODES) - bits_highest(FIRST_NODES);
         u32 more = (u32)FIRST_NODES << b, first = r->nodes_nr + 1;
-        struct node *block = b < BLOCKS_NR ? quarry_core1_zalloc(more * sizeof(*block)) : NULL;
+        struct node *block = b < BLOCKS_NR ? zalloc_on(more * sizeof(*block), r->numa_node) : NULL;
         if (block == NULL)
             return false;
         r->blocks[b] = block;
@@ -211,14 +217,15 @@ static bool reserve_fill(quarry_mempool_t *pool, quarry_gfp_t flags) {
 
 /* --- making --- */
 
-int quarry_mempool_init_flags(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
-                              quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags) {
+int quarry_mempool_init_node(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
+                             quarry_mempool_free_t *free_fn, void *pool_data, quarry_gfp_t flags, int node) {
     *pool = (quarry_mempool_t){.min_nr = min_nr, .pool_data = pool_data, .alloc = alloc, .free = free_fn};
     if (min_nr < 0)
         return -EINVAL;
-    pool->reserve = quarry_core1_zalloc(sizeof(*pool->reserve));
+    pool->reserve = zalloc_on(sizeof(*pool->reserve), node);
     if (pool->reserve == NULL)
         return -ENOMEM;
+    pool->reserve->numa_node = node;
     pool->reserve->poison_bytes = poison_bytes(pool);
     if (nodes_make(pool->reserve, (u32)least(min_nr)) && reserve_fill(pool, flags))
         return 0;
@@ -228,13 +235,13 @@ int quarry_mempool_init_flags(quarry_mempool_t *pool, int min_nr, quarry_mempool
 
 int quarry_mempool_init(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
                         quarry_mempool_free_t *free_fn, void *pool_data) {
-    return quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, QUARRY_GFP_KERNEL);
+    return quarry_mempool_init_node(pool, min_nr, alloc, free_fn, pool_data, QUARRY_GFP_KERNEL, QUARRY_NUMA_NO_NODE);
 }
 
-quarry_mempool_t *quarry_mempool_create_flags(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
-                                              void *pool_data, quarry_gfp_t flags) {
-    quarry_mempool_t *pool = quarry_core1_alloc(sizeof(*pool));
-    if (pool != NULL && quarry_mempool_init_flags(pool, min_nr, alloc, free_fn, pool_data, flags) != 0) {
+quarry_mempool_t *quarry_mempool_create_node(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
+                                             void *pool_data, quarry_gfp_t flags, int node) {
+    quarry_mempool_t *pool = zalloc_on(sizeof(*pool), node);
+    if (pool != NULL && quarry_mempool_init_node(pool, min_nr, alloc, free_fn, pool_data, flags, node) != 0) {
         quarry_core1_free(pool);
         return NULL;
     }
@@ -243,7 +250,7 @@ quarry_mempool_t *quarry_mempool_create_flags(int min_nr, quarry_mempool_alloc_t
 
 quarry_mempool_t *quarry_mempool_create(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
                                         void *pool_data) {
-    return quarry_mempool_create_flags(min_nr, alloc, free_fn, pool_data, QUARRY_GFP_KERNEL);
+    return quarry_mempool_create_node(min_nr, alloc, free_fn, pool_data, QUARRY_GFP_KERNEL, QUARRY_NUMA_NO_NODE);
 }
 
 void quarry_mempool_exit(quarry_mempool_t *pool) {

@@ -57,7 +57,7 @@ void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row) {
     }
     kmem_text_str(out, " pages=");
     kmem_text_dec(out, row->bytes / row->page_bytes, 1);
-    kmem_text_str(out, " vmalloc\n");
+    kmem_text_str(out, row->is_user ? " vmalloc user\n" : " vmalloc\n");
 }
 
 void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orders_nr) {

@@ -41,6 +41,7 @@ void kmem_slabinfo_row(struct kmem_text *out, const struct kmem_slab_row *row);
 struct kmem_area_row {
     u64 addr, bytes, caller, page_bytes;
     const char *symbol;
+    bool is_user;
 };
 void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row);
 void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orders_nr);

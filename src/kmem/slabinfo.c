@@ -39,8 +39,8 @@ static void cache_put(void *listing, const struct quarry_kmem_cache *s) {
     const struct listing *l = listing;
     if (s->heap.id >= l->rows_nr)
         return;
-    if (kmem_cache_is_dma(s)) /* whose class has no slab */
-        l->rows[s->heap.id].info = pages_look(s);
+    if (kmem_cache_is_paged(s)) /* whose class has no slab */
+        l->rows[s->heap.id] = (struct quarry_core1_class_row){.slot_bytes = s->slot_bytes, .info = pages_look(s)};
     row_put(l->out, s->name, &l->rows[s->heap.id]);
     l->rows[s->heap.id].info.slabs = 0;
 }
@@ -87,8 +87,8 @@ static u64 slabs_bytes(const struct quarry_core1_class_row *class) {
 
 static void cache_add(void *sums, const struct quarry_kmem_cache *s) {
     struct sums *all = sums;
-    struct quarry_core1_class_row pages = {.info = kmem_cache_is_dma(s) ? pages_look(s)
-                                                                        : (struct quarry_core1_class_info){0}};
+    struct quarry_core1_class_row pages = {.info = kmem_cache_is_paged(s) ? pages_look(s)
+                                                                          : (struct quarry_core1_class_info){0}};
     all->m.slab_bytes += slabs_bytes(&pages);
     if ((s->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0)
         all->m.reclaimable_bytes += slabs_bytes(&pages);

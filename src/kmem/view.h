@@ -21,7 +21,7 @@
            offsetof(struct quarry_kmem_cache, next) * 17 + sizeof(struct quarry_kmem_cache_args) * 19 +                \
            offsetof(struct quarry_kmem_cache, debug) * 23 + sizeof(struct kmem_debug_layout) * 29 +                    \
            offsetof(struct kmem_debug, at) * 31 + sizeof(struct kmem_track) * 37 +                                     \
-           offsetof(struct quarry_kmem_cache, dma) * 41))
+           offsetof(struct quarry_kmem_cache, paged) * 41))
 
 struct kmem_view {
     struct obs_view_head head;

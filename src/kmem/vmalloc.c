@@ -116,11 +116,11 @@ static void *plain(size_t size, unsigned how, int node, const void *caller) {
 
 void *quarry_vmalloc(unsigned long size) { return plain(size, 0, AREA_ANY_NODE, CALLER); }
 void *quarry_vzalloc(unsigned long size) { return plain(size, 0, AREA_ANY_NODE, CALLER); }
-void *quarry_vmalloc_user(unsigned long size) { return plain(size, 0, AREA_ANY_NODE, CALLER); }
+void *quarry_vmalloc_user(unsigned long size) { return plain(size, AREA_USER, AREA_ANY_NODE, CALLER); }
 void *quarry_vmalloc_node(unsigned long size, int node) { return plain(size, 0, node, CALLER); }
 void *quarry_vzalloc_node(unsigned long size, int node) { return plain(size, 0, node, CALLER); }
 void *quarry_vmalloc_32(unsigned long size) { return plain(size, AREA_LOW, AREA_ANY_NODE, CALLER); }
-void *quarry_vmalloc_32_user(unsigned long size) { return plain(size, AREA_LOW, AREA_ANY_NODE, CALLER); }
+void *quarry_vmalloc_32_user(unsigned long size) { return plain(size, AREA_LOW | AREA_USER, AREA_ANY_NODE, CALLER); }
 void *quarry_vmalloc_huge(unsigned long size, quarry_gfp_t flags) {
     return area(size, 1, flags, AREA_HUGE, AREA_ANY_NODE, CALLER);
 }
@@ -262,7 +262,8 @@ static void area_line(void *arg, const struct area_info *info) {
     kmem_area_row(arg, &(struct kmem_area_row){.addr = (u64)info->addr,
                                                .bytes = info->bytes,
                                                .caller = (u64)info->caller,
-                                               .page_bytes = QUARRY_PAGE_SIZE});
+                                               .page_bytes = QUARRY_PAGE_SIZE,
+                                               .is_user = info->is_user});
 }
 
 size_t quarry_vmallocinfo(char *text, size_t cap) {

@@ -170,15 +170,40 @@ static void refused(void) {
     CHECK(quarry_kmem_cache_create(NULL, 8, 0, 0, NULL) == NULL);
 }
 
-static void largest(size_t unused) {
-    (void)unused;
-    struct kmem_cache *s = cache_of(QUARRY_KMEM_CACHE_MAX_SIZE);
+static void largest(size_t size) {
+    struct kmem_cache *s = cache_of((unsigned)size);
     char *p = kmem_cache_alloc(s, GFP_KERNEL), *q = kmem_cache_zalloc(s, GFP_KERNEL);
-    memset(p, 1, QUARRY_KMEM_CACHE_MAX_SIZE);
-    CHECK(bytes_are(q, 0, QUARRY_KMEM_CACHE_MAX_SIZE, 0));
+    CHECK(p != NULL && q != NULL && ksize(p) >= size && kmem_cache_size(s) == size);
+    memset(p, 1, size);
+    CHECK(bytes_are(q, 0, size, 0));
+    kmem_cache_free(s, p);
+    CHECK((p = kmem_cache_zalloc(s, GFP_KERNEL)) != NULL && bytes_are(p, 0, size, 0));
     kmem_cache_free(s, p);
     kmem_cache_free(s, q);
     kmem_cache_destroy(s);
+}
+
+/* To free nothing does nothing, whatever the cache's slabs are. */
+static void nothing_freed(size_t unused) {
+    static const struct {
+        unsigned size;
+        slab_flags_t flags;
+    } kinds[] = {{64, 0},
+                 {64, SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE},
+                 {64, SLAB_CACHE_DMA},
+                 {2 << 20, 0},
+                 {64, SLAB_TYPESAFE_BY_RCU}};
+    (void)unused;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct kmem_cache *s = kmem_cache_create("freed", kinds[i].size, 0, kinds[i].flags | SLAB_NO_MERGE, NULL);
+        CHECK(s != NULL);
+        kmem_cache_free(s, opaque(NULL));
+        quarry_kmem_cache_free(s, opaque(NULL));
+        objs[0] = objs[1] = NULL;
+        kmem_cache_free_bulk(s, 2, objs);
+        CHECK(info_of(s).active_objs == 0 && info_of(s).slabs == 0);
+        kmem_cache_destroy(s);
+    }
 }
 
 /* --- merging --- */
@@ -676,7 +701,8 @@ static void hardened(void) {
 static const struct test_case table[] = {
     {"forms", forms, 0, CASE_QUARRY},
     {"alignment", alignment, 0, CASE_QUARRY},
-    {"largest", largest, 0, CASE_QUARRY},
+    {"largest", largest, 1 << 20, CASE_QUARRY},
+    {"nothing freed", nothing_freed, 0, CASE_QUARRY},
     {"merging", merging, 0, CASE_QUARRY},
     {"constructed once", constructed_once, 0, CASE_QUARRY},
     {"zeroed 24", zeroed, 24, CASE_QUARRY},

@@ -93,6 +93,20 @@ static void sizes(size_t unused) {
         kfree(p);
         kfree(q);
     }
+    /* Of what flags keep apart objects are as large at least: so what it says may be used, whatever the flags. */
+    static const gfp_t kinds[] = {GFP_KERNEL | __GFP_RECLAIMABLE, GFP_KERNEL | GFP_DMA, GFP_KERNEL_ACCOUNT, GFP_ATOMIC,
+                                  GFP_KERNEL | __GFP_THISNODE};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        for (size_t size = 1; size <= KMALLOC_MAX_SIZE; size = size * 3 / 2 + 1) {
+            size_t rounded = kmalloc_size_roundup(size);
+            char *p = kmalloc(rounded, kinds[i] | __GFP_NOWARN); /* NULL: no right to it, or nothing at hand */
+            CHECK_MSG(p == NULL || ksize(p) >= rounded, "%zu bytes by flags %#x: ksize %zu", rounded, kinds[i],
+                      ksize(p));
+            if (p != NULL)
+                p[rounded - 1] = 1;
+            kfree(p);
+        }
+    }
 }
 
 /* What was freed is likely to be given out next: nothing of the secret may be in it. */

@@ -588,7 +588,39 @@ static void in_handlers(size_t unused) {
     CHECK(mempool_alloc_preallocated(shared) == NULL);
 }
 
+/* Of node 7 there is nothing here; what counts is that the heap is asked for it, by what the pool takes for itself. */
+static size_t node_bytes, node_calls;
+
+void *quarry_core1_alloc_node(size_t size, int node, bool strict);
+void *quarry_core1_alloc_node(size_t size, int node, bool strict) {
+    CHECK(node == 7 && !strict);
+    node_bytes += size;
+    node_calls++;
+    return malloc(size);
+}
+
+static void of_node(size_t unused) {
+    (void)unused;
+    mempool_t held, *pool = mempool_create_node(4, mempool_kmalloc, mempool_kfree, (void *)100, GFP_KERNEL, 7);
+    size_t made = node_calls, bytes = node_bytes;
+    CHECK(pool != NULL && made == 3 && bytes > sizeof(*pool) + 16 * sizeof(void *));
+    CHECK(mempool_resize(pool, 300) == 0 && pool->curr_nr == 300);
+    CHECK_MSG(node_calls > made && node_bytes - bytes >= 284 * sizeof(void *), "%zu bytes of the node",
+              node_bytes - bytes);
+    void *p = mempool_alloc(pool, GFP_KERNEL);
+    mempool_free(p, pool);
+    mempool_destroy(pool);
+    made = node_calls;
+    CHECK(mempool_init_node(&held, 2, mempool_kmalloc, mempool_kfree, (void *)100, GFP_KERNEL, 7) == 0);
+    CHECK(node_calls == made + 2);
+    mempool_exit(&held);
+    pool = mempool_create_node(4, mempool_kmalloc, mempool_kfree, (void *)100, GFP_KERNEL, NUMA_NO_NODE);
+    CHECK(pool != NULL && mempool_resize(pool, 100) == 0 && node_calls == made + 2);
+    mempool_destroy(pool);
+}
+
 static const struct test_case table[] = {
+    {"of a node", of_node, 0, CASE_QUARRY},
     {"kinds", kinds, 0, CASE_QUARRY},
     {"pages", pages, 0, CASE_QUARRY},
     {"pages of order 3", pages, 3, CASE_QUARRY},

@@ -228,6 +228,26 @@ static void vmallocinfo(size_t unused) {
     CHECK_MSG(strstr(text, line) != NULL, "no %sin %s", line, text);
     snprintf(line, sizeof(line), "0x%016lx-", (unsigned long)q);
     CHECK(strstr(text, line) != NULL);
+    CHECK(strstr(text, " user\n") == NULL);
+    char *u = vmalloc_user(PAGE_SIZE), *low = vmalloc_32_user(PAGE_SIZE), *moved = vmalloc_user(PAGE_SIZE);
+    (void)quarry_vmallocinfo(text, sizeof(text));
+    /* What grows keeps it, wherever it goes; and whoever gets the place next does not have it. */
+    void *grown = vrealloc(moved, 6 << 20, GFP_KERNEL);
+    CHECK(grown != NULL && low != NULL && u != NULL);
+    vfree(u);
+    u = vmalloc(PAGE_SIZE);
+    (void)quarry_vmallocinfo(text, sizeof(text));
+    snprintf(line, sizeof(line), "0x%016lx-", (unsigned long)u);
+    CHECK(strncmp(strchr(strstr(text, line), '\n') - strlen("vmalloc"), "vmalloc", strlen("vmalloc")) == 0);
+    void *const users[] = {low, grown};
+    for (int i = 0; i < 2; i++) {
+        snprintf(line, sizeof(line), "0x%016lx-", (unsigned long)users[i]);
+        const char *row = strstr(text, line);
+        CHECK(row != NULL &&
+              strncmp(strchr(row, '\n') - strlen("vmalloc user"), "vmalloc user", strlen("vmalloc user")) == 0);
+        vfree(users[i]);
+    }
+    vfree(u);
     CHECK(quarry_vmallocinfo(cut, sizeof(cut)) == len && strlen(cut) == sizeof(cut) - 1);
     vfree(p);
     vfree(q);

@@ -76,18 +76,31 @@ def header():
     yield "#ifndef QUARRY_KMEM_CLASS_H"
     yield "#define QUARRY_KMEM_CLASS_H"
     yield ""
-    yield "/* The heap's entry that takes a class, and the size in case that will not do. Its name changes with the classes. */"
+    yield "/* The heap's entries that take a class, the first with the size in case that will not do. Their names change with the"
+    yield " * classes. */"
     yield f"#define QUARRY_CORE_CLASS_ALLOC quarry_core1_class_alloc_{digest:08x}"
+    yield f"#define QUARRY_CORE_CLASS_POP quarry_core1_class_pop_{digest:08x}"
     yield f"#define QUARRY_CLASS_SIZE_MAX {HEADER_MAX}u"
     yield ""
     yield "/* 1 <= size <= QUARRY_CLASS_SIZE_MAX */"
-    yield "static inline unsigned long quarry_class_of_size(unsigned long size) {"
+    yield "static inline __attribute__((always_inline)) unsigned long quarry_class_of_size(unsigned long size) {"
     for last, before, step, nr in segments():
         if last != HEADER_MAX:
             yield f"    if (size <= {last})"
         indent = "    " if last == HEADER_MAX else "        "
         first = f"{nr} + (size - {before} + {step - 1})" if nr else f"(size + {step - 1})"
         yield f"{indent}return {first} / {step};"
+    yield "}"
+    yield ""
+    yield "/* Bytes of that class's objects. */"
+    yield "static inline __attribute__((always_inline)) unsigned long quarry_class_bytes(unsigned long size) {"
+    for last, before, step, _ in segments():
+        if last != HEADER_MAX:
+            yield f"    if (size <= {last})"
+        indent = "    " if last == HEADER_MAX else "        "
+        # A segment begins at a multiple of its step.
+        assert before % step == 0 and step & (step - 1) == 0
+        yield f"{indent}return (size + {step - 1}) / {step} * {step};"
     yield "}"
     yield ""
     yield "#endif"

@@ -7,7 +7,7 @@
 #include "caches.h"
 
 #include "base/bits.h"
-#include "kmem/dma_cache.h"
+#include "kmem/paged.h"
 #include "kmem/view.h"
 #include "quarry.h"
 
@@ -22,7 +22,7 @@ enum {
     ROWS_MAX = SLAB_IDS_NR * 2, /* a list longer than there are ids is none */
     NAME_MAX_BYTES = 4096,      /* longer names are cut */
     NAME_PIECE_BYTES = 64,
-    DMA_SLABS_MAX = 1 << 20, /* a list longer than that is none */
+    PAGED_SLABS_MAX = 1 << 20, /* a list longer than that is none */
 };
 
 /* The name, which may be NULL where there was no memory for it, is the row's from now on. */
@@ -80,13 +80,14 @@ static bool list_walk(const struct target *t, const struct kmem_view *view, stru
                             .kind = CACHE_KMEM,
                             .id = s.heap.id,
                             .object_bytes = s.object_bytes,
+                            .slot_bytes = s.slot_bytes,
                             .align_bytes = s.align_bytes,
                             .aliases = s.users - 1,
                             .usersize = s.args.usersize,
                             .flags = s.flags,
                             .debug = s.debug,
                             .ctor = (const void *)(uintptr_t)s.args.ctor,
-                            .dma = s.dma};
+                            .paged = s.paged};
         if (!rows_add(c, &row))
             return false;
     }
@@ -158,6 +159,7 @@ static bool class_add(struct caches *c, unsigned id, enum cache_kind kind) {
                         .kind = kind,
                         .id = id,
                         .object_bytes = g->size_bytes,
+                        .slot_bytes = g->size_bytes,
                         .align_bytes = g->size_bytes & -g->size_bytes};
     return rows_add(c, &row);
 }
@@ -173,10 +175,10 @@ static bool classes_add(struct caches *c) {
     return all;
 }
 
-/* A slab of pages for devices, whose record says what the heap's counters say of others. */
-static void dma_slab_add(struct class_figures *c, const struct kmem_dma_slab *slab) {
+/* A slab of pages, whose record says what the heap's counters say of others. */
+static void paged_slab_add(struct class_figures *c, const struct kmem_paged_slab *slab) {
     unsigned free_nr = 0;
-    for (unsigned w = 0; w < KMEM_DMA_WORDS_NR; w++)
+    for (unsigned w = 0; w < KMEM_PAGED_WORDS_NR; w++)
         free_nr += bits_count(slab->free[w]);
     u64 out = c->geometry.nobj - MIN(free_nr, c->geometry.nobj);
     c->stats.slabs++;
@@ -189,17 +191,18 @@ static void dma_slab_add(struct class_figures *c, const struct kmem_dma_slab *sl
 }
 
 /* Its class has no slab. Records are added while this goes on, at the list's head. */
-static void dma_read(const struct target *t, const struct cache *row, struct class_figures *c) {
-    struct kmem_dma_slab slab;
-    c->geometry.nobj = (u16)row->dma.objs_per_slab;
-    c->geometry.granules = (u8)(row->dma.slab_bytes / GRANULE_BYTES);
-    unsigned left = DMA_SLABS_MAX;
-    for (const struct kmem_dma_slab *at = row->dma.slabs; at != NULL && left-- > 0; at = slab.next) {
+static void paged_read(const struct target *t, const struct cache *row, struct class_figures *c) {
+    struct kmem_paged_slab slab;
+    c->geometry.nobj = (u16)row->paged.objs_per_slab;
+    c->geometry.size_bytes = row->slot_bytes;
+    c->slab_bytes = row->paged.slab_bytes;
+    unsigned left = PAGED_SLABS_MAX;
+    for (const struct kmem_paged_slab *at = row->paged.slabs; at != NULL && left-- > 0; at = slab.next) {
         if (!target_peek(t, &slab, at, sizeof(slab)))
             return;
         /* TAKEN is inside the library, and no slab of pages begins at such an address. */
         if (slab.base != NULL && (uintptr_t)slab.base % GRANULE_BYTES == 0)
-            dma_slab_add(c, &slab);
+            paged_slab_add(c, &slab);
     }
 }
 
@@ -223,8 +226,8 @@ bool caches_read(struct target *t, struct caches *ret_caches) {
     }
     for (size_t i = 0; i < c->nr; i++) {
         c->rows[i].class = &c->classes.by_id[c->rows[i].id];
-        if (c->rows[i].dma.objs_per_slab != 0)
-            dma_read(t, &c->rows[i], &c->classes.by_id[c->rows[i].id]);
+        if (c->rows[i].paged.objs_per_slab != 0)
+            paged_read(t, &c->rows[i], &c->classes.by_id[c->rows[i].id]);
     }
     return true;
 }
@@ -242,7 +245,7 @@ struct kmem_slab_row cache_row(const struct cache *c, size_t page_bytes) {
         .objs = slabs * g->nobj,
         .slot_bytes = g->size_bytes,
         .objs_per_slab = g->nobj,
-        .pages_per_slab = g->granules * GRANULE_BYTES / page_bytes,
+        .pages_per_slab = c->class->slab_bytes / page_bytes,
         .active_slabs = slabs - MIN(slabs, c->class->empty),
         .slabs = slabs,
     };

@@ -13,12 +13,12 @@ struct cache {
     char *name;
     enum cache_kind kind;
     unsigned id; /* of its class */
-    unsigned object_bytes, align_bytes, aliases, usersize;
+    unsigned object_bytes, slot_bytes, align_bytes, aliases, usersize;
     unsigned flags; /* quarry_slab_flags_t */
     const void *ctor;
     const struct kmem_debug *debug; /* there; NULL where the cache is not debugged */
     const struct class_figures *class;
-    struct kmem_dma dma; /* objs_per_slab 0: its slabs are the heap's */
+    struct kmem_paged paged; /* objs_per_slab 0: its slabs are the heap's */
 };
 
 /* In the order in which /proc/slabinfo has them: caches, newest first; what destroyed ones left; malloc's, largest

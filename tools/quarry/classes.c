@@ -88,6 +88,7 @@ static bool geometries_read(const struct target *t, struct classes *classes) {
         struct class_figures *f = &classes->by_id[cls];
         if (f->geometry_at != NULL)
             read = target_peek(t, &f->geometry, f->geometry_at, sizeof(f->geometry)) && read;
+        f->slab_bytes = f->geometry.granules * GRANULE_BYTES;
     }
     return read;
 }

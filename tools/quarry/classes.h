@@ -9,6 +9,7 @@
 struct class_figures {
     const void *geometry_at; /* NULL: no class ever had the id */
     struct slab_geometry geometry;
+    size_t slab_bytes;
     struct slab_class_stats stats; /* out_objs: handed out, or in magazines */
     u64 magazine_objs, depot_objs;
     u16 magazine_cap;   /* objects of a magazine at most; 0: it has none */

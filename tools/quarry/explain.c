@@ -87,9 +87,7 @@ static int cause_compare(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-static u64 cache_slabs_bytes(const struct cache *c) {
-    return c->class->stats.slabs * c->class->geometry.granules * GRANULE_BYTES;
-}
+static u64 cache_slabs_bytes(const struct cache *c) { return c->class->stats.slabs * c->class->slab_bytes; }
 
 static int cache_compare(const void *a, const void *b) {
     u64 x = cache_slabs_bytes(a), y = cache_slabs_bytes(b);

@@ -75,7 +75,8 @@ static void area_add(const struct target *t, const struct chunk *at, const struc
                                                        .bytes = h->big_bytes,
                                                        .caller = (uintptr_t)h->big_caller,
                                                        .page_bytes = t->page_bytes,
-                                                       .symbol = named ? symbol : NULL});
+                                                       .symbol = named ? symbol : NULL,
+                                                       .is_user = (h->big_flags & BIG_AREA_USER) != 0});
 }
 
 static bool view_vmallocinfo(struct target *t, struct kmem_text *text) {
@@ -98,7 +99,7 @@ static bool view_meminfo(struct target *t, struct kmem_text *text) {
     bool read = caches_read(t, &caches) && text_room(text, ROW_BYTES);
     for (size_t i = 0; read && i < caches.nr; i++) {
         const struct cache *c = &caches.rows[i];
-        u64 bytes = c->class->stats.slabs * c->class->geometry.granules * GRANULE_BYTES;
+        u64 bytes = c->class->stats.slabs * c->class->slab_bytes;
         m.slab_bytes += bytes;
         m.reclaimable_bytes += (c->flags & QUARRY_SLAB_RECLAIM_ACCOUNT) != 0 ? bytes : 0;
     }

@@ -19,27 +19,50 @@
 #define KMALLOC_MIN_SIZE (1 << KMALLOC_SHIFT_LOW)
 #define ARCH_KMALLOC_MINALIGN KMALLOC_MIN_SIZE
 
+/* Whatever the compiler thinks of its size: nearly all of it is decided when it is compiled. */
+#define QUARRY_FOLDED static inline __attribute__((always_inline))
+
+/* Of an object out of a magazine, which is as large as its class, all is zeroed, as krealloc wants it. Stores in place
+ * are faster up to some lines; from there on libc's memset is, and not what compilers make of a size they know. */
+QUARRY_FOLDED void *quarry_class_zero(void *p, size_t bytes) {
+    if (bytes > 256)
+        __asm__("" : "+r"(bytes));
+    return __builtin_memset(p, 0, bytes);
+}
+
 /* With flags, and perhaps a size, that the compiler knows, the rules are applied at compile time. */
-static inline void *kmalloc(size_t size, gfp_t flags) {
-    if (__builtin_constant_p(flags) && QUARRY_KMALLOC_IS_PLAIN(size, flags)) {
-        if (__builtin_constant_p(size) && size <= QUARRY_CLASS_SIZE_MAX)
+QUARRY_FOLDED void *kmalloc(size_t size, gfp_t flags) {
+    if (__builtin_constant_p(flags) && QUARRY_KMALLOC_IS_PLAIN(size, flags & ~QUARRY___GFP_ZERO)) {
+        bool is_class = __builtin_constant_p(size) && size <= QUARRY_CLASS_SIZE_MAX;
+        void *p;
+        if (is_class && (flags & QUARRY___GFP_ZERO) != 0 &&
+            (p = QUARRY_CORE_CLASS_POP(quarry_class_of_size(size))) != NULL)
+            return quarry_class_zero(p, quarry_class_bytes(size));
+        if (is_class && (flags & QUARRY___GFP_ZERO) == 0)
             return QUARRY_CORE_CLASS_ALLOC(quarry_class_of_size(size), size);
-        return quarry_core1_alloc(size);
+        if ((flags & QUARRY___GFP_ZERO) == 0)
+            return quarry_core1_alloc(size);
     }
     return quarry_kmalloc(size, flags);
 }
-static inline void *kzalloc(size_t size, gfp_t flags) { return quarry_kzalloc(size, flags); }
-static inline void *kmalloc_array(size_t nr, size_t size, gfp_t flags) { return quarry_kmalloc_array(nr, size, flags); }
-static inline void *kcalloc(size_t nr, size_t size, gfp_t flags) { return quarry_kcalloc(nr, size, flags); }
-static inline void *kmalloc_node(size_t size, gfp_t flags, int node) {
+QUARRY_FOLDED void *kzalloc(size_t size, gfp_t flags) { return kmalloc(size, flags | __GFP_ZERO); }
+QUARRY_FOLDED void *kmalloc_array(size_t nr, size_t size, gfp_t flags) {
+    size_t bytes;
+    return __builtin_mul_overflow(nr, size, &bytes) ? NULL : kmalloc(bytes, flags);
+}
+QUARRY_FOLDED void *kcalloc(size_t nr, size_t size, gfp_t flags) { return kmalloc_array(nr, size, flags | __GFP_ZERO); }
+QUARRY_FOLDED void *kmalloc_node(size_t size, gfp_t flags, int node) {
     return __builtin_constant_p(node) && node < 0 ? kmalloc(size, flags) : quarry_kmalloc_node(size, flags, node);
 }
-static inline void *kzalloc_node(size_t size, gfp_t flags, int node) { return quarry_kzalloc_node(size, flags, node); }
-static inline void *kmalloc_array_node(size_t nr, size_t size, gfp_t flags, int node) {
-    return quarry_kmalloc_array_node(nr, size, flags, node);
+QUARRY_FOLDED void *kzalloc_node(size_t size, gfp_t flags, int node) {
+    return kmalloc_node(size, flags | __GFP_ZERO, node);
 }
-static inline void *kcalloc_node(size_t nr, size_t size, gfp_t flags, int node) {
-    return quarry_kcalloc_node(nr, size, flags, node);
+QUARRY_FOLDED void *kmalloc_array_node(size_t nr, size_t size, gfp_t flags, int node) {
+    size_t bytes;
+    return __builtin_mul_overflow(nr, size, &bytes) ? NULL : kmalloc_node(bytes, flags, node);
+}
+QUARRY_FOLDED void *kcalloc_node(size_t nr, size_t size, gfp_t flags, int node) {
+    return kmalloc_array_node(nr, size, flags | __GFP_ZERO, node);
 }
 static inline void *kmalloc_nolock(size_t size, gfp_t flags, int node) {
     return quarry_kmalloc_nolock(size, flags, node);
