@@ -310,11 +310,9 @@ static const struct weave_excuse excuses[] = {
     {"block_with", "hint", WEAVE_ANY, "a hint: where to look first"},
     {"block_give", "&b->freed_ms", WEAVE_ANY, "a hint: whether a block is quiet"},
     {"block_begin", "&buddy.now_ms", WEAVE_ANY, "a hint: whether a block is quiet"},
-    {"kept_clear", "&buddy.kept_nr", WEAVE_SPLIT, "no two blocks are kept when the threads begin"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
     {"chunk_of", "&rt_meta.chunks", WEAVE_NO_ACQUIRE, "the chunk is there before all threads"},
     {"block_new", "store &buddy.table[nr]", WEAVE_LATE, "who comes meanwhile finds one block less"},
-    {"backing_init", "store &b->backed[w]", WEAVE_LATE, "before the pages are let go all the same"},
     {"kind_set", "level_word(b)", WEAVE_ANY, "all blocks are of one kind here"},
 };
 
