@@ -22,13 +22,13 @@
 #include "buddy/block.h"
 
 #include "buddy/count.h"
+#include "buddy/most.h"
 #include "rt/context.h"
 #include "rt/options.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
 
-/* 256 GiB of pages, which is what the metadata pool has room to describe. */
-enum { BLOCKS_MAX = 1 << 17, HINTS_SHIFT = 6, HINTS_NR = 1 << HINTS_SHIFT };
+enum { HINTS_SHIFT = 6, HINTS_NR = 1 << HINTS_SHIFT };
 
 /* Wholly free blocks kept, so that a program around the edge of one does not take and return it each time: one, and a
  * sixteenth of all. */

@@ -8,6 +8,9 @@
 
 #include <sys/syscall.h>
 
+/* How often who waits for another CPU looks, with sys_relax() between, before it sleeps. */
+enum { SYS_SPINS = 100 };
+
 #if defined(__x86_64__)
 static inline long sys_call_raw(long nr, long a, long b, long c, long d, long e, long f) {
     register long r10 __asm__("r10") = d;

@@ -12,8 +12,6 @@
 #include <linux/futex.h>
 #include <time.h>
 
-enum { SPINS = 100 };
-
 bool sys_lock_is_mine(struct sys_lock *lock) {
     return (atomic_load_explicit(&lock->word, memory_order_relaxed) & ~SYS_LOCK_WAITED) == sys_thread_self();
 }
@@ -42,7 +40,7 @@ void sys_lock_wait(struct sys_lock *lock) {
 }
 
 bool sys_lock_try_spinning(struct sys_lock *lock) {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < SYS_SPINS; i++) {
         if (sys_lock_try(lock))
             return true;
         sys_relax();

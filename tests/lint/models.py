@@ -89,12 +89,13 @@ def generated(built):
     out = ["# What the models explore", "",
            "Made from `tests/model/` by `tests/lint/models.py --update`. [ADR 0059](adr/0059-models-made-of-the-sources.md) says what they are, and what they do not show;",
            "[locking.md](locking.md) which pair of operations each is for. Each operation of these sources is broken in turn; what no model notices is excused here, with a reason.",
-           "With `SOAK` in the environment an excuse nothing needs fails.", ""]
+           "With `SOAK` in the environment an excuse nothing needs fails, and so does one of \"any\" mutant, where nobody decides by the value, when one of them is noticed.", ""]
     totals, parts = [], []
     for harness, sources in sorted(built.items()):
         text = read(MODELS / harness)
         models, checks, excuses = (list(entries(text, array)) for array in ("models", "checks", "excuses"))
-        totals.append((harness, len(models), len(checks), len(excuses)))
+        whole = sum(e[2] == "WEAVE_ANY" for e in excuses)
+        totals.append((harness, len(models), len(checks), len(excuses), whole))
         parts += [f"## `{harness}`", "", "Of " + ", ".join(f"`src/{s}`" for s in sources) + ".", "", "| model | threads | values |", "| --- | --- | --- |"]
         parts += [f"| {cell(m[0])} | {m[1]} | {SIZES[m[-1].removeprefix('WEAVE_')]} |" for m in models]
         if checks:
@@ -103,9 +104,9 @@ def generated(built):
         parts += ["", "Excused:", "", "| function | operation | mutant | reason |", "| --- | --- | --- | --- |"]
         parts += [f"| {e[0]} | `{cell(e[1])}` | {MUTANTS[e[2].removeprefix('WEAVE_')]} | {cell(e[3])} |" for e in excuses]
         parts.append("")
-    out += ["| suite | models | conditions | excuses |", "| --- | --- | --- | --- |"]
-    out += [f"| `{name}` | {m} | {c} | {e} |" for name, m, c, e in totals]
-    out.append(f"| all | {sum(t[1] for t in totals)} | {sum(t[2] for t in totals)} | {sum(t[3] for t in totals)} |")
+    out += ["| suite | models | conditions | excuses | of them \"any\" |", "| --- | --- | --- | --- | --- |"]
+    out += ["| " + " | ".join(map(str, (f"`{name}`", *numbers))) + " |" for name, *numbers in totals]
+    out.append("| " + " | ".join(["all", *(str(sum(t[i] for t in totals)) for i in range(1, 5))]) + " |")
     return "\n".join(out + [""] + parts).rstrip("\n") + "\n"
 
 

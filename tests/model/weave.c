@@ -14,8 +14,8 @@
 #include <string.h>
 #include <ucontext.h>
 
-enum { STACK_BYTES = 64 << 10, DEPTH_MAX = 2000, SEEN_SHIFT = 23, SITES_MAX = 512, EXCUSES_MAX = 64, SKIPPED = 77 };
-enum { SITE_TEXT_MAX = 80 };
+enum { STACK_BYTES = 64 << 10, DEPTH_MAX = 2000, SEEN_SHIFT = 23, SITES_MAX = 512, EXCUSES_MAX = 64 };
+enum { SITE_TEXT_MAX = 80, END_STEPS_MAX = 100000 };
 #define SEEN_NR ((size_t)1 << SEEN_SHIFT)
 
 WEAVE_STATE struct machine *weave_m = NULL;
@@ -35,7 +35,7 @@ struct target {
 struct explorer {
     const struct weave_model *model;
     struct choice path[DEPTH_MAX];
-    unsigned depth, path_nr;
+    unsigned depth, path_nr, end_steps;
     const char *broken;
     uint64_t *seen;
     size_t states_nr, ends_nr, paths_nr;
@@ -65,6 +65,8 @@ void step_take(const struct step *step) {
     self()->option = 0;
     if (!weave_m->finishing)
         pause_here();
+    else if (++ex->end_steps == END_STEPS_MAX)
+        weave_broken("the end makes no progress");
     if (!self()->in_section || !self()->restarted)
         return;
     self()->in_section = false;
@@ -281,6 +283,7 @@ static void end_check(void) {
     for (unsigned t = 0; t < T; t++)
         weave_m->threads[0].now.clock[t] = UINT8_MAX - 1;
     weave_m->finishing = true;
+    ex->end_steps = 0;
     ex->model->finish();
 }
 
@@ -522,6 +525,10 @@ static int mutants_explore_all(const struct weave_suite *suite, unsigned part, u
                    mutant_names[target->mutant], !breaks && excuse != NULL ? "harmless: " : "", verdict);
         fflush(stdout);
         wrong += !breaks && excuse == NULL;
+        if (breaks && excuse != NULL && excuse->mutant == WEAVE_ANY) {
+            printf("EXCUSED WITHOUT NEED: %s, %s\n", excuse->func, excuse->reason);
+            wrong++;
+        }
         if (!breaks && excuse != NULL)
             ex->needed[excuse - suite->excuses] = true;
     }
@@ -544,14 +551,10 @@ int weave_main(const struct weave_suite *suite, int argc, char **argv) {
     if (argc == 1)
         return real_explore_all(suite);
     unsigned part = 1, parts = 1;
-    if (strcmp(argv[1], "mutants") != 0 || argc > 4 ||
-        (argc >= 3 && (sscanf(argv[2], "%u/%u", &part, &parts) != 2 || part == 0 || part > parts))) {
-        fprintf(stderr, "usage: %s [mutants [I/N [soak]]]\n", argv[0]);
+    if (strcmp(argv[1], "mutants") != 0 || argc > 3 ||
+        (argc == 3 && (sscanf(argv[2], "%u/%u", &part, &parts) != 2 || part == 0 || part > parts))) {
+        fprintf(stderr, "usage: %s [mutants [I/N]]\n", argv[0]);
         return 2;
-    }
-    if (argc == 4 && getenv("SOAK") == NULL) {
-        printf("SKIP: with SOAK in the environment\n");
-        return SKIPPED;
     }
     return mutants_explore_all(suite, part, parts);
 }

@@ -44,7 +44,7 @@ enum weave_mutant {
     WEAVE_TAGLESS, /* of weave_narrow(): no bit of the tag is left */
     WEAVE_NEVER,   /* of conditions: as if it were false */
     WEAVE_ALWAYS,  /* of conditions: as if it were true */
-    WEAVE_ANY      /* of excuses: each that survives, and there must be one */
+    WEAVE_ANY      /* of excuses: each, and all survive */
 };
 
 struct weave_excuse {
@@ -85,8 +85,8 @@ struct weave_suite {
     size_t checks_nr;
 };
 
-/* weave NAME [mutants [I/N [soak]]]: explores all models, in both modes; or each mutant, or every Nth from the Ith on,
- * until one breaks; soak: if SOAK is in the environment. Returns the exit status. */
+/* weave NAME [mutants [I/N]]: explores all models, in both modes; or each mutant, or every Nth from the Ith on, until
+ * one breaks. Returns the exit status. */
 int weave_main(const struct weave_suite *suite, int argc, char **argv);
 
 /* --- for models, in setup --- */

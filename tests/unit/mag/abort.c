@@ -9,16 +9,13 @@
  * That this can fail is shown each time: the same without putting rseq_cs back, so without the abort, must lose or
  * double something.
  */
-#include "unit/alone.h"
 #include "unit/mag/world.h"
+#include "unit/stepper.h"
 
 #if defined(__x86_64__)
 
-#include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/user.h>
 
 enum { STEPS_MAX = 5000, CHILD = 0, OTHER = 1, HANDLER = 2 }; /* hands of the child, of another thread, of a handler */
 
@@ -156,38 +153,6 @@ static void on_usr1(int signal_nr) {
 enum abort_wanted { ABORT_YES, ABORT_PREVENTED };
 enum trace_end { REACHED, NOT_SO_LONG };
 
-static pid_t child;
-
-static u64 peek(u64 addr) {
-    errno = 0;
-    long word = ptrace(PTRACE_PEEKDATA, child, (void *)addr, NULL); // NOLINT(performance-no-int-to-ptr)
-    MUST(errno == 0);
-    return (u64)word;
-}
-static void poke(u64 addr, u64 word) {
-    MUST(ptrace(PTRACE_POKEDATA, child, (void *)addr, (void *)word) == 0);
-} // NOLINT
-
-static struct user_regs_struct regs(void) {
-    struct user_regs_struct r;
-    MUST(ptrace(PTRACE_GETREGS, child, NULL, &r) == 0);
-    return r;
-}
-
-static void step(void) {
-    int status;
-    MUST(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
-    MUST(waitpid(child, &status, 0) == child);
-    MUST(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
-}
-
-static void finish(int signal_nr) {
-    int status;
-    MUST(ptrace(PTRACE_CONT, child, NULL, (void *)(long)signal_nr) == 0); // NOLINT(performance-no-int-to-ptr)
-    MUST(waitpid(child, &status, 0) == child);
-    MUST(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 static void other_migrates(void) {
     cpu_set_t may, one;
     CPU_ZERO(&one);
@@ -215,14 +180,6 @@ static void start(const struct operation *op) {
         _exit(0);
     }
     MUST(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
-}
-
-/* The kernel takes the thread out of the section at its next step. */
-static void must_abort(u64 area_cs, u64 descriptor, u64 first, u64 bytes) {
-    step();
-    u64 ip = regs().rip;
-    MUST(ip - first >= bytes);
-    MUST(peek(area_cs) != descriptor);
 }
 
 /* Takes the child to the k-th instruction of its section, disturbs it there and lets it end. */
