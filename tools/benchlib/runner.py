@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Runs every program under every allocator, interleaved, and keeps every sample. Judges nothing."""
+import collections
 import dataclasses
 import json
 import os
@@ -12,11 +13,13 @@ import sys
 import time
 
 from benchlib import suite
+from benchlib.allocators import PLAIN
 
 EXIT_SKIP = 77
 RUN_TIMEOUT_S = 300
 # Default settings of every allocator: whatever the caller has set would change one of them.
-SCRUBBED = re.compile(r"^(LD_|QUARRY_|MALLOC_|MALLOCCTL|JEMALLOC_|MIMALLOC_|TCMALLOC_|SCUDO_|TBB_|GLIBC_TUNABLES$|BENCH_)")
+SCRUBBED = re.compile(r"^(LD_|QUARRY_|MALLOC_|MALLOCCTL|JEMALLOC_|_RJEM_|MIMALLOC_|TCMALLOC_|HEAPCHECK|HEAPPROFILE|PERFTOOLS_|SCUDO_|TBB_|"
+                      r"GLIBC_TUNABLES$|BENCH_)")
 # A script measures one program in the middle of its own work; what it prints replaces what wait4() said of the whole.
 PRINTED_BY_SCRIPTS = {"wall_s": "wall_s", "user_s": "user_s", "sys_s": "system_s", "peak_bytes": "peak_rss_bytes",
                       "faults": "faults", "switches": "switches"}
@@ -203,23 +206,40 @@ class Runner:
         return entry
 
     def run_round(self, program, number, entry, progress):
+        """Raises Skip when the program can run under no allocator; one that leaves with 77 under some alone has failed there."""
+        skips = {}
         for allocator in self.turn(number):
             progress.show(f"{program.label}: round {number + 1} of {self.rounds}, {allocator.name}")
             if allocator.name not in entry["failures"]:
                 try:
                     entry["samples"][allocator.name][number] = self.run_once(program, allocator)
+                except Skip as skip:
+                    skips[allocator.name] = str(skip)
                 except Failure as failure:
-                    entry["failures"][allocator.name] = str(failure)
-                    progress.say(f"FAILED {program.label} on {allocator.name}: {failure}")
+                    self.fail(program, entry, allocator.name, str(failure), progress)
             progress.step()
+        if skips and not entry["failures"] and not any(map(any, entry["samples"].values())):
+            raise Skip(next(iter(skips.values())))
+        for name, why in skips.items():
+            self.fail(program, entry, name, f"cannot run here, though others could: {why}", progress)
+
+    @staticmethod
+    def fail(program, entry, name, why, progress):
+        entry["failures"][name] = why
+        progress.say(f"FAILED {program.label} on {name}: {why}")
 
     @staticmethod
     def check_sums(entry):
-        """What a script computed must be the same on every allocator; the first one's is taken as right."""
-        right = None
-        for name, samples in entry["samples"].items():
-            for each in samples:
-                output = each and each["figures"].get("output_sum")
-                right = right or output
-                if output and output != right:
-                    entry["failures"][name] = f"its output differs: {output}, not {right}"
+        """What a script computed must be the same under every allocator, or the samples do not count. Right is what more than half of the
+        allocators say in all their rounds, else what the C library's malloc gave; failing that nobody knows, and nobody's count."""
+        sums = {name: {each["figures"]["output_sum"] for each in samples if each and "output_sum" in each["figures"]}
+                for name, samples in entry["samples"].items()}
+        sums = {name: found for name, found in sums.items() if found}
+        votes = collections.Counter(next(iter(found)) for found in sums.values() if len(found) == 1)
+        right = next((output for output, nr in votes.items() if 2 * nr > len(sums)), None)
+        if right is None and len(sums.get(PLAIN, ())) == 1:
+            right, = sums[PLAIN]
+        for name, found in sums.items():
+            if found != {right}:
+                entry["failures"][name] = f"its output differs: {', '.join(sorted(found))}, not {right or 'anything most agree on'}"
+                entry["samples"][name] = [None] * len(entry["samples"][name])
