@@ -7,9 +7,11 @@ import operator
 from benchlib import stats
 from benchlib.allocators import PLAIN, SUBJECT
 from benchlib.machine import thp_mode
+from benchlib.results import RUN_ENDED
 
 COMPARED_IN_MEMORY = ("jemalloc", "mimalloc", "tcmalloc")
 SCALING = "many_threads"
+ROUNDS_PUBLISHED = stats.SAMPLES_MIN
 COMPARISONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge}
 
 
@@ -135,6 +137,19 @@ def scaling_goals(results):
     judged = sum(not results.failed_on(program, SUBJECT) for program in programs)
     return [about(results, programs, judged, what, "throughput >= 0.95 of the 2-thread figure", against("time", turned=True), 0.95, ">="),
             about(results, programs, judged, what, "peak RSS <= 1.2 x", against("peak_rss_bytes"), 1.2)]
+
+
+def lacking_for_verdicts(results, names):
+    """What keeps a run from being the whole suite of these programs, as sentences; none when nothing does. Shorter settings are no
+    such thing, as the report says so."""
+    allocators = [name for name in (SUBJECT, PLAIN, *COMPARED_IN_MEMORY) if name not in results.allocators]
+    run = {program["name"]: program for program in results.programs}
+    absent = [name for name in names if name not in run]
+    cut = [name for name, program in run.items() if program["status"] == "skipped" and program["reason"] == RUN_ENDED]
+    return [*([f"{results.rounds} rounds, not {ROUNDS_PUBLISHED}"] if results.rounds < ROUNDS_PUBLISHED else []),
+            *([f"without {', '.join(allocators)}"] if allocators else []),
+            *([f"not run: {', '.join(absent)}"] if absent else []),
+            *([f"the run ended before {', '.join(cut)}"] if cut else [])]
 
 
 def evaluate(results):

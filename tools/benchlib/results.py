@@ -11,6 +11,7 @@ from benchlib.allocators import PLAIN, SUBJECT
 
 FORMAT = 1
 HIGHER_IS_BETTER = "mops"
+RUN_ENDED = "the run ended before it"  # a program's reason until its turn comes
 
 
 def load(path):
