@@ -127,6 +127,10 @@ def main():
     if cxx:
         cxx_checks(checks, rows_of, cxx, library)
     usage_check(checks, tool, recorded)
+    for preload, origin in (("", "libc.so.6"), (library, "libquarry.so")):
+        played = run(tool, "play", "--rounds", "1", out, env=dict(os.environ, LD_PRELOAD=preload))
+        checks.true(f"quarry play on {origin}", played.returncode == 0 and f'"malloc_from": "{origin}"' in played.stdout)
+    checks.same("quarry play of nothing", (run(tool, "play").returncode, run(tool, "play", "/no/such/file").returncode), (1, 1))
     checks.same("files left", [path.name for path in out.parent.iterdir()], [out.name])
     checks.end()
 
