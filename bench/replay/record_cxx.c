@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The C++ operators new and delete in the recorder (record.c): each notes its call and passes it on to the operator that
- * would have been bound without us, so new_handler, std::bad_alloc and what the program may catch are that one's own
- * work. Exceptions pass through these frames, which are compiled with unwind tables. Calls that come back as another
- * wrapped function, as libstdc++'s operators do by malloc(), are noted once (record.h).
+ * The C++ operators new and delete in the recorder (record.c): each notes its call and passes it on to the operator
+ * that would have been bound without us, so new_handler, std::bad_alloc and what the program may catch are that one's
+ * own work. Exceptions pass through these frames, which are compiled with unwind tables. Calls that come back as
+ * another wrapped function, as libstdc++'s operators do by malloc(), are noted once (record.h).
  *
  * A program that defines the plain operator itself, with a header in front of the object say, never calls ours; the
  * forms that stand on it are then passed on without a note, and what its own operator allocates is in the trace.
@@ -87,7 +87,7 @@ static bool delete_array_aligned_seen(void);
     EXPORT void *symbol params;                                                                                        \
     static void *form params {                                                                                         \
         static _Atomic(void *) known;                                                                                  \
-        void *(*next) params = (void *(*)params)next_operator(&known, #symbol);                                        \
+        void *(*next)params = (void *(*)params)next_operator(&known, #symbol);                                         \
         uint64_t time_ns = record_now_ns();                                                                            \
                                                                                                                        \
         record_birth_begin();                                                                                          \
@@ -100,7 +100,7 @@ static bool delete_array_aligned_seen(void);
     EXPORT void symbol params;                                                                                         \
     static void form params {                                                                                          \
         static _Atomic(void *) known;                                                                                  \
-        void (*next) params = (void (*)params)next_operator(&known, #symbol);                                          \
+        void(*next) params = (void(*) params)next_operator(&known, #symbol);                                           \
                                                                                                                        \
         if (next == NULL) {                                                                                            \
             free(object);                                                                                              \

@@ -139,14 +139,14 @@ class Ends(unittest.TestCase):
         (self.folder / "bench_launch").symlink_to(self.launcher)
         self.allocators = [Allocator("quarry", None, "x"), Allocator("glibc", None, "x")]
 
-    def entry(self, text, rounds=2):
+    def entry(self, text, rounds=2, group="micro"):
         """What the result says of a program that is this shell script; $TURN counts its runs."""
         path = self.folder / "bench_ends"
         path.write_text(f'#!/bin/sh\necho x >>{self.folder}/turns\nTURN=$(wc -l <{self.folder}/turns)\n{text}\n', encoding="utf-8")
         path.chmod(0o755)
         run = runner.Runner(self.folder, self.folder, self.allocators, rounds, False)
         progress = mock.Mock(done=0)
-        return run.run(suite.Program("ends", "micro", ("bench_ends",)), progress)
+        return run.run(suite.Program("ends", group, ("bench_ends",)), progress)
 
     def samples(self, entry):
         return {name: sum(sample is not None for sample in samples) for name, samples in entry["samples"].items()}
@@ -154,7 +154,23 @@ class Ends(unittest.TestCase):
     def test_success(self):
         entry = self.entry('echo \'{"malloc_from": "x", "ns": 3}\'')
         self.assertEqual((entry["status"], self.samples(entry)), ("ran", {"quarry": 2, "glibc": 2}))
-        self.assertEqual(entry["samples"]["quarry"][0]["figures"], {"ns": 3})
+        figures = entry["samples"]["quarry"][0]["figures"]
+        self.assertEqual(figures["ns"], 3)
+
+    def test_memory_over_time(self):
+        # Holds 8 MiB until the launcher, its parent, has gone to sleep ten times more, as it does between two looks.
+        entry = self.entry("""
+            text=$(head -c 8388608 /dev/zero | tr '\\0' x)
+            slept() { awk '/^voluntary/ { print $2 }' /proc/$PPID/status; }
+            enough=$(($(slept) + 10))
+            while [ $(slept) -lt $enough ]; do sleep 0.02; done
+            echo '{"ns": 1}'""", rounds=1, group="scenario")
+        self.assertEqual(entry["status"], "ran", entry["reason"])
+        series = entry["rss_series"]["quarry"]
+        self.assertGreaterEqual(max(size for _, size in series), 8 << 20)
+        self.assertEqual(series, sorted(series, key=lambda sample: sample[0]))
+        self.assertGreaterEqual(entry["samples"]["quarry"][0]["figures"]["rss_end_bytes"], 8 << 20)
+        self.assertNotIn("rss_series", entry["samples"]["quarry"][0])
 
     def test_status_and_signal(self):
         entry = self.entry("echo no luck >&2; exit 3")

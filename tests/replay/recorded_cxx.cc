@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A program in C++ to be recorded, and a plugin for recorded.c (main is not called then): every form of operator new and
- * of operator delete once, on sizes that the test knows. With -DOWN_OPERATORS the plain ones are the program's, which put
- * a header before each object, as a program may. "fails" asks for too much memory.
+ * A program in C++ to be recorded, and a plugin for recorded.c (main is not called then): every form of operator new
+ * and of operator delete once, on sizes that the test knows. With -DOWN_OPERATORS the plain ones are the program's,
+ * which put a header before each object, as a program may. "fails" asks for too much memory.
  */
 #include <cstddef>
 #include <cstdlib>
@@ -92,7 +92,8 @@ template <typename Call> static bool throws(Call call) {
 static int fails() {
     volatile std::size_t huge = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()) - (1 << 20);
 
-    if (!throws([&] { operator delete(operator new(huge)); }) || !throws([&] { operator delete[](operator new[](huge)); }) ||
+    if (!throws([&] { operator delete(operator new(huge)); }) ||
+        !throws([&] { operator delete[](operator new[](huge)); }) ||
         !throws([&] { operator delete(operator new(huge, align), align); }))
         return 2;
     std::set_new_handler(handler);

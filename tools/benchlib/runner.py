@@ -21,6 +21,8 @@ RUN_TIMEOUT_S = 300
 SCRUBBED = re.compile(r"^(LD_|QUARRY_|MALLOC_|MALLOCCTL|JEMALLOC_|_RJEM_|MIMALLOC_|TCMALLOC_|HEAPCHECK|HEAPPROFILE|PERFTOOLS_|SCUDO_|TBB_|"
                       r"GLIBC_TUNABLES$|BENCH_)")
 # A script measures one program in the middle of its own work; what it prints replaces what wait4() said of the whole.
+SERIES = "rss_series"
+SERIES_GROUPS = ("scenario", "real")
 PRINTED_BY_SCRIPTS = {"wall_s": "wall_s", "user_s": "user_s", "sys_s": "system_s", "peak_bytes": "peak_rss_bytes",
                       "faults": "faults", "switches": "switches"}
 
@@ -52,7 +54,7 @@ def printed(stdout):
 
 
 def sample_of(program, allocator, usage, figures):
-    """One sample: what the process took, and under "figures" what the program printed."""
+    """One sample: what the process took, under "figures" what the program printed, and resident memory over time as (ms, bytes)."""
     if "malloc_from" in figures and figures["malloc_from"] != allocator.origin:
         raise Failure(f"malloc came from {figures['malloc_from']}, not {allocator.origin}")
     sample = {"wall_s": usage["wall_s"], "user_s": usage["user_s"], "system_s": usage["system_s"],
@@ -60,10 +62,15 @@ def sample_of(program, allocator, usage, figures):
               "major_faults": usage["major_faults"],
               "switches": usage["voluntary_switches"] + usage["involuntary_switches"],
               "voluntary_switches": usage["voluntary_switches"]}
+    watched = figures if is_script(program) else usage
     if is_script(program):
         own = {ours: figures[theirs] for theirs, ours in PRINTED_BY_SCRIPTS.items() if theirs in figures}
         sample = {**({} if own else sample), **own}
-    sample["figures"] = {name: value for name, value in figures.items() if name not in ("program", "malloc_from")}
+    sample["figures"] = {name: value for name, value in figures.items() if name not in ("program", "malloc_from", SERIES, "rss_last_bytes")}
+    # The last that was seen of a program that does not say itself what its end is.
+    if watched.get("rss_last_bytes"):
+        sample["figures"].setdefault("rss_end_bytes", watched["rss_last_bytes"])
+    sample[SERIES] = watched.get(SERIES, [])
     return sample
 
 
@@ -183,7 +190,7 @@ class Runner:
         words = program.command[1:] + (program.quick if self.quick else ())
         return {**dataclasses.asdict(program), "status": "ran", "reason": None, "failures": {},
                 "command": [program.command[0], *(pathlib.Path(word).name if "/" in word else word for word in words)],
-                "samples": {allocator.name: [None] * self.rounds for allocator in self.allocators}}
+                SERIES: {}, "samples": {allocator.name: [None] * self.rounds for allocator in self.allocators}}
 
     def run(self, program, progress):
         """All rounds of one program: its entry in the result."""
@@ -212,7 +219,12 @@ class Runner:
             progress.show(f"{program.label}: round {number + 1} of {self.rounds}, {allocator.name}")
             if allocator.name not in entry["failures"]:
                 try:
-                    entry["samples"][allocator.name][number] = self.run_once(program, allocator)
+                    sample = self.run_once(program, allocator)
+                    # Of one round, the last: it is for the eye.
+                    series = sample.pop(SERIES)
+                    if program.group in SERIES_GROUPS:
+                        entry[SERIES][allocator.name] = series
+                    entry["samples"][allocator.name][number] = sample
                 except Skip as skip:
                     skips[allocator.name] = str(skip)
                 except Failure as failure:

@@ -14,7 +14,8 @@ const struct command commands[] = {
      "run a program and write a trace of its allocation calls, for quarry play; the exit status is the program's",
      command_record},
     {"play", "[--info|--list] [--rounds=N] [--speed=PCT] [--window=N] FILE",
-     "make the calls of a trace again on the allocator that LD_PRELOAD names, and print ns per call and resident memory",
+     "make the calls of a trace again on the allocator that LD_PRELOAD names, and print ns per call and resident "
+     "memory",
      command_play},
 #if QUARRY_EXPLAIN
     {"explain", "[--json] PID|FILE",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quarry play: becomes the player of traces, a program of its own, because what plays a trace must allocate nothing else
- * and be under the allocator that LD_PRELOAD names from its start.
+ * quarry play: becomes the player of traces, a program of its own, because what plays a trace must allocate nothing
+ * else and be under the allocator that LD_PRELOAD names from its start.
  */
 #include "preload.h"
 #include "quarry.h"
