@@ -83,25 +83,31 @@ static uint64_t proc_pss_bytes(pid_t pid) {
     return (uint64_t)pss_kib * 1024;
 }
 
-static uint64_t family_pss_bytes(pid_t pid) {
+static uint64_t sum(uint64_t a, uint64_t b) { return a + b; }
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* What one says of each of the program and its descendants, joined. */
+static uint64_t family_bytes(pid_t pid, uint64_t (*one)(pid_t), uint64_t (*join)(uint64_t, uint64_t)) {
     char name[64];
-    uint64_t sum_bytes = proc_pss_bytes(pid);
+    uint64_t bytes = one(pid);
     int child;
 
     snprintf(name, sizeof name, "task/%d/children", (int)pid);
     FILE *children = proc_open(pid, name);
     if (children == NULL)
-        return sum_bytes;
+        return bytes;
     while (fscanf(children, "%d", &child) == 1)
-        sum_bytes += family_pss_bytes(child);
+        bytes = join(bytes, family_bytes(child, one, join));
     fclose(children);
-    return sum_bytes;
+    return bytes;
 }
 
 static void watch_look(struct watch *watch) {
     if (!watch->confirmed)
         watch->confirmed = proc_maps(watch->pid, watch->preload);
-    uint64_t bytes = watch->family ? family_pss_bytes(watch->pid) : rss_of(watch->pid);
+    uint64_t bytes =
+        watch->family ? family_bytes(watch->pid, proc_pss_bytes, sum) : family_bytes(watch->pid, rss_of, larger);
     if (watch->family && bytes > watch->family_peak_bytes)
         watch->family_peak_bytes = bytes;
     rss_series_add(&watch->series, (uint64_t)((now_s() - watch->start_s) * MS_PER_S), bytes);

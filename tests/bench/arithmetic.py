@@ -96,7 +96,7 @@ class Samples(unittest.TestCase):
             printed("{broken")
 
     def test_who_is_first_moves_on(self):
-        runner = Runner(ROOT / "bench", ROOT, ["a", "b", "c"], 5, False)
+        runner = Runner(ROOT / "bench", ROOT, ["a", "b", "c"], 5)
         self.assertEqual([runner.turn(number) for number in range(4)],
                          [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]])
 
@@ -135,11 +135,18 @@ class Table(unittest.TestCase):
         with self.assertRaises(suite.SuiteError):
             self.load('[[program]]\nname = "a"\ngroup = "micro"\ncommand = ["bench_a"]\nthread = 2\n')
 
+    def test_variables_are_text_and_heaps_are_of_one_kind(self):
+        entry = '[[program]]\nname = "a"\ngroup = "micro"\ncommand = ["bench_a"]\n'
+        self.assertEqual(self.load(entry + 'environment = { A = "1" }\n')[0].environment, {"A": "1"})
+        for wrong in ("environment = { A = 1 }\n", "big_heap = true\nown_mappings = true\n"):
+            with self.assertRaises(suite.SuiteError):
+                self.load(entry + wrong)
+
     def test_one_program_for_each_trace(self):
         entry = '[[program]]\nname = "play"\ngroup = "replay"\ncommand = ["bench_play", "{trace}"]\ntraces = "*.qtrace"\n'
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
-            self.assertEqual(suite.command_of(self.load(entry, root)[0], root, False), (None, "there is no *.qtrace"))
+            self.assertEqual(suite.command_of(self.load(entry, root)[0], root, suite.FULL), (None, "there is no *.qtrace"))
             (root / "b.qtrace").touch()
             (root / "a.qtrace").touch()
             found = self.load(entry, root)
@@ -211,6 +218,16 @@ class Judged(unittest.TestCase):
         peer = program("peer", {"quarry": [sample(1)], "glibc": [None]}, failures={"glibc": "signal 11"})
         seen = results(late, silent, skipped, peer)
         self.assertEqual(goals.evaluate(seen)[0].failed, ("late", "silent"))
+
+    def test_flags_of_big_heaps_are_held_against_what_was_measured(self):
+        mib = 1 << 20
+
+        def of(name, quarry, glibc, **fields):
+            return program(name, {"quarry": [sample(1, quarry * mib)], "glibc": [sample(1, glibc * mib)]}, **fields)
+        seen = results(of("right", 80, 70, big_heap=True), of("untouched", 65, 2, big_heap=True), of("wrong", 64, 60, big_heap=True),
+                       of("forgotten", 90, 65), of("small", 90, 64), of("own", 200, 200, own_mappings=True))
+        self.assertEqual([found.split()[0] for found in goals.heap_disagreements(seen)], ["scenario/wrong", "scenario/forgotten"])
+        self.assertIn("scenario/forgotten is not said to have a heap past 64 MiB; the least peak RSS is 65 MiB", report.markdown(seen, []))
 
     def test_goals_of_latency(self):
         def server(quarry_max, **more):

@@ -128,6 +128,28 @@ class Origin(unittest.TestCase):
             self.assertEqual(self.version(path, no_build=True), named)
 
 
+class Smoke(unittest.TestCase):
+    def run_with(self, **statuses):
+        """The status of --smoke when programs end like this, and what it prints; one without words for it is not run."""
+        programs = [suite.Program(name, "micro", (f"bench_{name}",), smoke=("--one",)) for name in statuses]
+        programs.append(suite.Program("long", "micro", ("bench_long",)))
+        ran = []
+
+        def run(_, program, __):
+            ran.append(program.name)
+            return {"status": statuses[program.name], "reason": "why"}
+        with mock.patch.object(bench, "choose_programs", lambda _: programs), mock.patch.object(bench.Runner, "run", run), \
+                mock.patch("builtins.print") as said:
+            status = bench.smoke(argparse.Namespace(), [], ROOT)
+        self.assertEqual(ran, list(statuses))
+        return status, [call.args[0] for call in said.call_args_list]
+
+    def test_what_does_not_run_is_a_failure(self):
+        self.assertEqual(self.run_with(a="ran", b="ran"), (0, ["2 passed, 0 failed"]))
+        self.assertEqual(self.run_with(a="ran", b="failed"), (1, ["FAIL micro/b: why", "1 passed, 1 failed"]))
+        self.assertEqual(self.run_with(a="skipped")[0], 1)
+
+
 class Ends(unittest.TestCase):
     """Runner with programs that end in every way, started by the real launcher."""
     launcher = None
@@ -144,9 +166,12 @@ class Ends(unittest.TestCase):
         path = self.folder / "bench_ends"
         path.write_text(f'#!/bin/sh\necho x >>{self.folder}/turns\nTURN=$(wc -l <{self.folder}/turns)\n{text}\n', encoding="utf-8")
         path.chmod(0o755)
-        run = runner.Runner(self.folder, self.folder, self.allocators, rounds, False)
+        # What a caller has set must not reach the program, what the table sets must.
+        caller = {name: "caller's" for name in ("QUARRY_THP", "_RJEM_MALLOC_CONF", "HEAPCHECK", "MALLOC_CONF", "QUARRY_FAKE_CPUS")}
+        self.enterContext(mock.patch.dict(os.environ, caller))
+        run = runner.Runner(self.folder, self.folder, self.allocators, rounds)
         progress = mock.Mock(done=0)
-        return run.run(suite.Program("ends", group, ("bench_ends",)), progress)
+        return run.run(suite.Program("ends", group, ("bench_ends",), environment={"QUARRY_FAKE_CPUS": "64"}), progress)
 
     def samples(self, entry):
         return {name: sum(sample is not None for sample in samples) for name, samples in entry["samples"].items()}
@@ -156,6 +181,11 @@ class Ends(unittest.TestCase):
         self.assertEqual((entry["status"], self.samples(entry)), ("ran", {"quarry": 2, "glibc": 2}))
         figures = entry["samples"]["quarry"][0]["figures"]
         self.assertEqual(figures["ns"], 3)
+
+    def test_environment(self):
+        entry = self.entry("""env | grep -c "=caller's" | sed 's/.*/{"callers": &, "cpus": '$QUARRY_FAKE_CPUS'}/'""")
+        figures = entry["samples"]["quarry"][0]["figures"]
+        self.assertEqual((figures["callers"], figures["cpus"]), (0, 64))
 
     def test_memory_over_time(self):
         # Holds 8 MiB until the launcher, its parent, has gone to sleep ten times more, as it does between two looks.

@@ -11,6 +11,8 @@ from benchlib.results import RUN_ENDED
 
 COMPARED_IN_MEMORY = ("jemalloc", "mimalloc", "tcmalloc")
 SCALING = "many_threads"
+MIB = 1 << 20
+BIG_HEAP_BYTES = 64 * MIB
 ROUNDS_PUBLISHED = stats.SAMPLES_MIN
 COMPARISONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge}
 
@@ -105,6 +107,21 @@ def big_heap_goals(results):
 
     return [goal("faults", 1.0, "fewer page faults than every peer", "<"),
             goal("time", 0.9, "wall <= 0.9 x the best peer on a machine with THP in madvise mode", "<=")]
+
+
+def heap_disagreements(results):
+    """Where the table's big_heap cannot be true: a heap is no larger than the peak RSS, but a program may ask for more than it writes to.
+    Each as a sentence."""
+    found = []
+    for program in results.measured():
+        peaks = [results.median(program, name, "peak_rss_bytes") for name in results.allocators]
+        peaks = [peak for peak in peaks if peak is not None]
+        label = f"{program['group']}/{program['name']}"
+        if program["big_heap"] and max(peaks) <= BIG_HEAP_BYTES and not results.content["quick"]:
+            found.append(f"{label} is said to have a heap past 64 MiB; the largest peak RSS is {max(peaks) / MIB:.0f} MiB")
+        if not program["big_heap"] and not program.get("own_mappings") and min(peaks) > BIG_HEAP_BYTES:
+            found.append(f"{label} is not said to have a heap past 64 MiB; the least peak RSS is {min(peaks) / MIB:.0f} MiB")
+    return found
 
 
 def latency_goals(results):

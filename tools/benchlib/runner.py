@@ -113,12 +113,12 @@ class Progress:
 
 
 class Runner:
-    def __init__(self, programs_dir, scratch, allocators, rounds, quick, install=False):
+    def __init__(self, programs_dir, scratch, allocators, rounds, settings=suite.FULL, install=False):
         self.programs_dir = programs_dir
         self.scratch = scratch
         self.allocators = allocators
         self.rounds = rounds
-        self.quick = quick
+        self.settings = settings
         self.install = install
         self.launcher = suite.find_built(programs_dir, "bench_launch")
 
@@ -161,7 +161,7 @@ class Runner:
         """Scripts make their inputs once, outside the measure; they leave with 77 and the packages that are missing."""
         if not is_script(program):
             return
-        command, _ = suite.command_of(program, self.programs_dir, self.quick)
+        command, _ = suite.command_of(program, self.programs_dir, self.settings)
         words = [command[0], "setup", str(self.scratch)] + (["--install"] if self.install else [])
         try:
             self.finish(*self.start(words))
@@ -169,14 +169,14 @@ class Runner:
             raise Skip(f"not installed: {missing}") from None
 
     def run_once(self, program, allocator):
-        command, why_not = suite.command_of(program, self.programs_dir, self.quick)
+        command, why_not = suite.command_of(program, self.programs_dir, self.settings)
         if command is None:
             raise Skip(why_not)
         if is_script(program):
             command = [command[0], "run", str(self.scratch), *command[1:]]
-            ended = self.start(command, more_environment={"BENCH_PRELOAD": allocator.preload or ""})
+            ended = self.start(command, more_environment={**program.environment, "BENCH_PRELOAD": allocator.preload or ""})
         else:
-            ended = self.start(command, allocator.preload)
+            ended = self.start(command, allocator.preload, program.environment)
         self.finish(*ended)
         return sample_of(program, allocator, ended[0], printed(ended[1]))
 
@@ -187,7 +187,7 @@ class Runner:
 
     def entry_of(self, program):
         """What the result says of a program before its first round."""
-        words = program.command[1:] + (program.quick if self.quick else ())
+        words = suite.words_of(program, self.settings)
         return {**dataclasses.asdict(program), "status": "ran", "reason": None, "failures": {},
                 "command": [program.command[0], *(pathlib.Path(word).name if "/" in word else word for word in words)],
                 SERIES: {}, "samples": {allocator.name: [None] * self.rounds for allocator in self.allocators}}
@@ -198,7 +198,7 @@ class Runner:
         begun = progress.done
         try:
             progress.show(f"{program.label}: setup")
-            if suite.command_of(program, self.programs_dir, self.quick)[0] is not None:
+            if suite.command_of(program, self.programs_dir, self.settings)[0] is not None:
                 self.set_up(program)
             for number in range(self.rounds):
                 self.run_round(program, number, entry, progress)
