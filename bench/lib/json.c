@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "die.h"
+#include "mem.h"
 
 enum { LINE_BYTES = 8192 };
 
@@ -71,6 +72,8 @@ void json_f64(double value, const char *key_format, ...) {
 }
 
 void json_close(void) {
+    if (strstr(line, "\"rss_end_bytes\"") == NULL)
+        json_u64(mem_rss_bytes(), "rss_end_bytes");
     line_add("}\n");
     if (write(STDOUT_FILENO, line, line_used) != (ssize_t)line_used)
         die("write of the result");

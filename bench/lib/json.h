@@ -12,6 +12,7 @@
 void json_open(const char *program);
 __attribute__((format(printf, 2, 3))) void json_u64(uint64_t value, const char *key_format, ...);
 __attribute__((format(printf, 2, 3))) void json_f64(double value, const char *key_format, ...);
+/* Writes the line. Adds rss_end_bytes, the resident set at this moment, unless the program has said what its end is. */
 void json_close(void);
 
 #endif

@@ -3,7 +3,8 @@
  * measure: runs one program on the allocator named by BENCH_PRELOAD and writes what it took, as members of a JSON
  * object, to a file. Time, faults and switches are those of the program and of every child it waited for, from wait4().
  * Memory is the peak resident set of the largest of these processes; with --family it is the sum of the proportional
- * sets of the program and its descendants, sampled ten times a second, for servers whose processes share memory.
+ * sets of the program and its descendants, sampled ten times a second, for servers whose processes share memory. What
+ * was resident over time goes with it.
  *
  *   BENCH_PRELOAD=[LIBRARY] measure [--family] FIGURES PROGRAM [ARGUMENT...]
  *
@@ -27,7 +28,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { NS_PER_MS = 1000000, CONFIRM_MS = 5, SAMPLE_MS = 100, FAILED = 125 };
+#include "../lib/rss_series.h"
+
+enum { NS_PER_MS = 1000000, CONFIRM_MS = 5, FAMILY_MS = 100, MS_PER_S = 1000, FAILED = 125 };
 
 struct watch {
     pid_t pid;
@@ -35,6 +38,8 @@ struct watch {
     bool confirmed;      /* the library was seen in the program */
     bool family;
     uint64_t family_peak_bytes;
+    double start_s;
+    struct rss_series series;
 };
 
 static double now_s(void) {
@@ -78,39 +83,45 @@ static uint64_t proc_pss_bytes(pid_t pid) {
     return (uint64_t)pss_kib * 1024;
 }
 
-static uint64_t family_pss_bytes(pid_t pid) {
+static uint64_t sum(uint64_t a, uint64_t b) { return a + b; }
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* What one says of each of the program and its descendants, joined. */
+static uint64_t family_bytes(pid_t pid, uint64_t (*one)(pid_t), uint64_t (*join)(uint64_t, uint64_t)) {
     char name[64];
-    uint64_t sum_bytes = proc_pss_bytes(pid);
+    uint64_t bytes = one(pid);
     int child;
 
     snprintf(name, sizeof name, "task/%d/children", (int)pid);
     FILE *children = proc_open(pid, name);
     if (children == NULL)
-        return sum_bytes;
+        return bytes;
     while (fscanf(children, "%d", &child) == 1)
-        sum_bytes += family_pss_bytes(child);
+        bytes = join(bytes, family_bytes(child, one, join));
     fclose(children);
-    return sum_bytes;
+    return bytes;
 }
 
 static void watch_look(struct watch *watch) {
     if (!watch->confirmed)
         watch->confirmed = proc_maps(watch->pid, watch->preload);
-    if (watch->family) {
-        uint64_t pss_bytes = family_pss_bytes(watch->pid);
-        if (pss_bytes > watch->family_peak_bytes)
-            watch->family_peak_bytes = pss_bytes;
-    }
+    uint64_t bytes =
+        watch->family ? family_bytes(watch->pid, proc_pss_bytes, sum) : family_bytes(watch->pid, rss_of, larger);
+    if (watch->family && bytes > watch->family_peak_bytes)
+        watch->family_peak_bytes = bytes;
+    rss_series_add(&watch->series, (uint64_t)((now_s() - watch->start_s) * MS_PER_S), bytes);
 }
 
-/* Until the program ends; returns its wait status. What is looked for decides how often this process wakes. */
+/* Until the program ends; returns its wait status. What is looked for decides how often this process wakes: the sets of
+ * a family take a walk of all their page tables. */
 static int watch_wait(struct watch *watch, const sigset_t *signals, struct rusage *ret_usage) {
     int status;
 
     while (wait4(watch->pid, &status, WNOHANG, ret_usage) != watch->pid) {
-        struct timespec period = {.tv_nsec = (watch->confirmed ? SAMPLE_MS : CONFIRM_MS) * (long)NS_PER_MS};
-        bool only_wait = watch->confirmed && !watch->family;
-        int got = sigtimedwait(signals, NULL, only_wait ? NULL : &period);
+        long look_ms = !watch->confirmed ? CONFIRM_MS : watch->family ? FAMILY_MS : RSS_SERIES_MS;
+        struct timespec period = {.tv_nsec = look_ms * NS_PER_MS};
+        int got = sigtimedwait(signals, NULL, &period);
 
         if (got == SIGTERM || got == SIGINT)
             kill(watch->pid, got);
@@ -163,8 +174,13 @@ static void figures_write(const char *path, const struct watch *watch, const str
         err(FAILED, "%s", path);
     fprintf(file, "\"wall_s\": %.6f, \"user_s\": %.6f, \"sys_s\": %.6f, ", wall_s, seconds(usage->ru_utime),
             seconds(usage->ru_stime));
-    fprintf(file, "\"peak_bytes\": %llu, \"faults\": %ld, \"switches\": %ld", (unsigned long long)peak_bytes,
+    fprintf(file, "\"peak_bytes\": %llu, \"faults\": %ld, \"switches\": %ld, ", (unsigned long long)peak_bytes,
             usage->ru_minflt + usage->ru_majflt, usage->ru_nvcsw + usage->ru_nivcsw);
+    /* A family ends one by one: the last that was seen of it says nothing. */
+    if (!watch->family && watch->series.nr > 0)
+        fprintf(file, "\"rss_last_bytes\": %llu, ", (unsigned long long)watch->series.last_bytes);
+    fprintf(file, "\"rss_series\": ");
+    rss_series_write(file, &watch->series);
     if (fclose(file) != 0)
         err(FAILED, "%s", path);
 }
@@ -185,10 +201,10 @@ int main(int argc, char **argv) {
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, NULL);
 
-    double start_s = now_s();
+    watch.start_s = now_s();
     watch.pid = spawn(words + 1);
     int status = watch_wait(&watch, &signals, &usage);
-    double wall_s = now_s() - start_s;
+    double wall_s = now_s() - watch.start_s;
 
     if (WIFSIGNALED(status))
         errx(FAILED, "%s: signal %d", words[1], WTERMSIG(status));

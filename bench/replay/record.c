@@ -28,8 +28,8 @@
 #include <unistd.h>
 
 #include "raw.h"
+#include "record.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define TLS __attribute__((tls_model("initial-exec")))
 
 /* ---- calls before the allocator is known ---- */
@@ -184,12 +184,13 @@ static __attribute__((cold, noinline)) bool next_find(void) {
     return true;
 }
 
-/* False while dlsym() looks for the allocator. */
 static inline bool next_ready(void) { return atomic_load_explicit(&next_known, memory_order_relaxed) || next_find(); }
+
+bool record_ready(void) { return next_ready(); }
 
 /* ---- noting ---- */
 
-static uint64_t now_ns(void) {
+uint64_t record_now_ns(void) {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -219,11 +220,39 @@ static void note(unsigned op, uint64_t time_ns, const void *object, size_t size,
 /* Of the least power of two that is not below align, which is what memalign() takes. */
 static unsigned shift_of(size_t align) { return align > 1 ? 64 - (unsigned)__builtin_clzl(align - 1) : 0; }
 
+/*
+ * One call of the program may reach us twice: an operator of C++ that we pass on comes back as malloc(), or as the
+ * operator it stands on. So a thread remembers the birth it noted last and the death it is passing on.
+ */
+static TLS __thread const void *born = NO_OBJECT;
+static TLS __thread const void *dying = NO_OBJECT;
+
 /* A call that failed made no object, and is not part of the trace. */
 static void *noted(enum trace_op op, uint64_t time_ns, void *object, size_t size, size_t align) {
-    if (object != NULL)
+    if (object != NULL) {
         note(op, time_ns, object, size, shift_of(align));
+        born = object;
+    }
     return object;
+}
+
+void record_birth_begin(void) { born = NO_OBJECT; }
+
+void *record_birth(enum trace_op op, uint64_t time_ns, void *object, size_t size, size_t align) {
+    return object != born ? noted(op, time_ns, object, size, align) : object;
+}
+
+bool record_death_begin(const void *object) {
+    if (object == dying)
+        return false;
+    note(TRACE_FREE, record_now_ns(), object, 0, 0);
+    dying = object;
+    return true;
+}
+
+void record_death_end(bool began) {
+    if (began)
+        dying = NO_OBJECT;
 }
 
 /* ---- the functions ---- */
@@ -231,7 +260,7 @@ static void *noted(enum trace_op op, uint64_t time_ns, void *object, size_t size
 EXPORT void *malloc(size_t size) {
     if (!next_ready())
         return arena_alloc(size);
-    uint64_t time_ns = now_ns();
+    uint64_t time_ns = record_now_ns();
     return noted(TRACE_MALLOC, time_ns, next.malloc(size), size, 0);
 }
 
@@ -244,15 +273,31 @@ EXPORT void *calloc(size_t nr, size_t size) {
     }
     if (!next_ready())
         return arena_alloc(bytes);
-    uint64_t time_ns = now_ns();
+    uint64_t time_ns = record_now_ns();
     return noted(TRACE_CALLOC, time_ns, next.calloc(nr, size), bytes, 0);
 }
 
 EXPORT void free(void *object) {
     if (arena_owns(object) || !next_ready())
         return;
-    note(TRACE_FREE, now_ns(), object, 0, 0);
+    bool began = record_death_begin(object);
     next.free(object);
+    record_death_end(began);
+}
+
+/* Of C23, which <stdlib.h> does not have yet; the sizes say nothing that the trace has not. */
+EXPORT void free_sized(void *object, size_t size);
+EXPORT void free_aligned_sized(void *object, size_t align, size_t size);
+
+EXPORT void free_sized(void *object, size_t size) {
+    (void)size;
+    free(object);
+}
+
+EXPORT void free_aligned_sized(void *object, size_t align, size_t size) {
+    (void)align;
+    (void)size;
+    free(object);
 }
 
 static void *arena_leave(const void *object, size_t size) {
@@ -269,7 +314,7 @@ EXPORT void *realloc(void *object, size_t size) {
         return arena_leave(object, size);
     if (!next_ready())
         return arena_alloc(size);
-    uint64_t time_ns = now_ns();
+    uint64_t time_ns = record_now_ns();
     if (object != NULL)
         note(RAW_RESIZE, time_ns, object, 0, 0);
     void *moved = next.realloc(object, size);
@@ -291,23 +336,34 @@ EXPORT void *reallocarray(void *object, size_t nr, size_t size) {
 EXPORT void *memalign(size_t align, size_t size) {
     if (!next_ready())
         return NULL;
-    uint64_t time_ns = now_ns();
+    uint64_t time_ns = record_now_ns();
     return noted(TRACE_MEMALIGN, time_ns, next.memalign(align, size), size, align);
 }
 
 EXPORT void *valloc(size_t size) { return memalign((size_t)sysconf(_SC_PAGESIZE), size); }
 
+EXPORT void *pvalloc(size_t size) {
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes;
+
+    if (__builtin_add_overflow(size, page_bytes - 1, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return memalign(page_bytes, bytes & ~(page_bytes - 1));
+}
+
 EXPORT void *aligned_alloc(size_t align, size_t size) {
     if (!next_ready())
         return NULL;
-    uint64_t time_ns = now_ns();
+    uint64_t time_ns = record_now_ns();
     return noted(TRACE_ALIGNED_ALLOC, time_ns, next.aligned_alloc(align, size), size, align);
 }
 
 EXPORT int posix_memalign(void **ret_object, size_t align, size_t size) {
     if (!next_ready())
         return ENOMEM;
-    uint64_t time_ns = now_ns();
+    uint64_t time_ns = record_now_ns();
     int error = next.posix_memalign(ret_object, align, size);
     if (error == 0)
         noted(TRACE_POSIX_MEMALIGN, time_ns, *ret_object, size, align);

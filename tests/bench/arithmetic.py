@@ -71,7 +71,7 @@ class Stats(unittest.TestCase):
         self.assertEqual(stats.verdict(low, high), "no difference seen")
 
     def test_bootstrap_needs_rounds(self):
-        self.assertEqual(stats.bootstrap_ratio([([1, 1], [2, 2])]), (2, None, None))
+        self.assertEqual(stats.bootstrap_ratio([([1, 1, 1, 1], [2, 2, 2, 2])]), (2, None, None))
         self.assertEqual(stats.verdict(None, None), "no difference seen")
 
 
@@ -96,14 +96,32 @@ class Samples(unittest.TestCase):
             printed("{broken")
 
     def test_who_is_first_moves_on(self):
-        runner = Runner(ROOT / "bench", ROOT, ["a", "b", "c"], 5, False)
+        runner = Runner(ROOT / "bench", ROOT, ["a", "b", "c"], 5)
         self.assertEqual([runner.turn(number) for number in range(4)],
                          [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]])
 
-    def test_a_different_output_is_a_failure(self):
-        entry = {"failures": {}, "samples": {"glibc": [sample(1, output_sum="x")], "quarry": [sample(1, output_sum="y"), None]}}
+    def summed(self, **sums):
+        """The failures of check_sums, when the allocators' rounds gave these sums, and those left with samples."""
+        entry = {"failures": {}, "samples": {name: [each and sample(1, output_sum=each) for each in given] for name, given in sums.items()}}
         Runner.check_sums(entry)
-        self.assertEqual(list(entry["failures"]), ["quarry"])
+        return list(entry["failures"]), [name for name, samples in entry["samples"].items() if any(samples)]
+
+    def test_a_different_output_is_a_failure_whoever_is_first(self):
+        self.assertEqual(self.summed(quarry=["y", "y"], glibc=["x", "x"], jemalloc=["x", "x"]), (["quarry"], ["glibc", "jemalloc"]))
+        self.assertEqual(self.summed(jemalloc=["y", "y"], quarry=["x", "x"], glibc=["x", None]), (["jemalloc"], ["quarry", "glibc"]))
+
+    def test_without_a_majority_glibc_is_right(self):
+        self.assertEqual(self.summed(quarry=["y"], glibc=["x"]), (["quarry"], ["glibc"]))
+        self.assertEqual(self.summed(quarry=["y"], jemalloc=["x"]), (["quarry", "jemalloc"], []))
+
+    def test_one_wrong_round_is_enough(self):
+        self.assertEqual(self.summed(quarry=["x", "y"], glibc=["x", "x"]), (["quarry"], ["glibc"]))
+        self.assertEqual(self.summed(quarry=["x", "x"], glibc=["x", "x"], jemalloc=["x", "x"]), ([], ["quarry", "glibc", "jemalloc"]))
+
+    def test_programs_without_sums_are_left_alone(self):
+        entry = {"failures": {}, "samples": {"glibc": [sample(1)], "quarry": [None]}}
+        Runner.check_sums(entry)
+        self.assertEqual(entry["failures"], {})
 
 
 class Table(unittest.TestCase):
@@ -117,11 +135,18 @@ class Table(unittest.TestCase):
         with self.assertRaises(suite.SuiteError):
             self.load('[[program]]\nname = "a"\ngroup = "micro"\ncommand = ["bench_a"]\nthread = 2\n')
 
+    def test_variables_are_text_and_heaps_are_of_one_kind(self):
+        entry = '[[program]]\nname = "a"\ngroup = "micro"\ncommand = ["bench_a"]\n'
+        self.assertEqual(self.load(entry + 'environment = { A = "1" }\n')[0].environment, {"A": "1"})
+        for wrong in ("environment = { A = 1 }\n", "big_heap = true\nown_mappings = true\n"):
+            with self.assertRaises(suite.SuiteError):
+                self.load(entry + wrong)
+
     def test_one_program_for_each_trace(self):
         entry = '[[program]]\nname = "play"\ngroup = "replay"\ncommand = ["bench_play", "{trace}"]\ntraces = "*.qtrace"\n'
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
-            self.assertEqual(suite.command_of(self.load(entry, root)[0], root, False), (None, "there is no *.qtrace"))
+            self.assertEqual(suite.command_of(self.load(entry, root)[0], root, suite.FULL), (None, "there is no *.qtrace"))
             (root / "b.qtrace").touch()
             (root / "a.qtrace").touch()
             found = self.load(entry, root)
@@ -174,6 +199,47 @@ class Judged(unittest.TestCase):
         self.assertEqual(found["geometric mean of peak RSS over scenario + real", "<= 0.85 x that of mimalloc"], "none")
         self.assertEqual(found["64 threads against 2, same total work", "peak RSS <= 1.2 x"], "none")
 
+    def test_a_failure_is_no_better_score(self):
+        crashed = program("crashed", {"quarry": [None], "glibc": [sample(1)], "jemalloc": [sample(1)]}, status="failed",
+                          failures={"quarry": "signal 11"}, big_heap=True)
+        rows = {(goal.what, goal.bar): goal for goal in goals.evaluate(results(self.larson, crashed))}
+        for what, bar in (("geometric mean of wall time over micro + scenario + real", "<= 0.85 x the best single peer"),
+                          ("every scenario and real program", "at least two thirds <= 1.00"),
+                          ("geometric mean of peak RSS over scenario + real", "<= 1.00 x glibc's"),
+                          ("programs whose heap grows past 64 MiB", "wall <= 0.9 x the best peer on a machine with THP in madvise mode")):
+            row = rows[what, bar]
+            self.assertEqual((row.verdict, row.failed), ("MISS", ("crashed",)), bar)
+            self.assertIn("judged on 1 of 2 programs; failed: crashed", row.note)
+
+    def test_a_failure_in_a_late_round_and_no_sample_are_failures(self):
+        late = program("late", {"quarry": [sample(1), None], "glibc": [sample(2)] * 2}, failures={"quarry": "signal 11"})
+        silent = program("silent", {"quarry": [None], "glibc": [sample(2)]})
+        skipped = program("skipped", {"quarry": [None], "glibc": [None]}, status="skipped")
+        peer = program("peer", {"quarry": [sample(1)], "glibc": [None]}, failures={"glibc": "signal 11"})
+        seen = results(late, silent, skipped, peer)
+        self.assertEqual(goals.evaluate(seen)[0].failed, ("late", "silent"))
+
+    def test_flags_of_big_heaps_are_held_against_what_was_measured(self):
+        mib = 1 << 20
+
+        def of(name, quarry, glibc, **fields):
+            return program(name, {"quarry": [sample(1, quarry * mib)], "glibc": [sample(1, glibc * mib)]}, **fields)
+        seen = results(of("right", 80, 70, big_heap=True), of("untouched", 65, 2, big_heap=True), of("wrong", 64, 60, big_heap=True),
+                       of("forgotten", 90, 65), of("small", 90, 64), of("own", 200, 200, own_mappings=True))
+        self.assertEqual([found.split()[0] for found in goals.heap_disagreements(seen)], ["scenario/wrong", "scenario/forgotten"])
+        self.assertIn("scenario/forgotten is not said to have a heap past 64 MiB; the least peak RSS is 65 MiB", report.markdown(seen, []))
+
+    def test_goals_of_latency(self):
+        def server(quarry_max, **more):
+            return program("server", {"quarry": [sample(1, malloc_p999_ns=90, free_p999_ns=50, free_max_ns=quarry_max)],
+                                      "glibc": [sample(1, malloc_p999_ns=100, free_p999_ns=100, free_max_ns=100)]}, **more)
+        what = "latency of malloc and free in the server scenario"
+        found = self.verdicts(server(101))
+        self.assertEqual((found[what, "p99.9 <= the best peer's"], found[what, "max <= the best peer's"]), ("PASS", "MISS"))
+        self.assertEqual(self.verdicts(server(100))[what, "max <= the best peer's"], "PASS")
+        self.assertEqual(self.verdicts(server(1, failures={"quarry": "signal 6"}))[what, "max <= the best peer's"], "MISS")
+        self.assertEqual(self.verdicts(self.larson)[what, "max <= the best peer's"], "none")
+
     def test_goal_of_threads(self):
         few, many = (program(f"many-{threads}", {"quarry": [sample(wall_s, peak)], "glibc": [sample(1)]}, threads=threads,
                              scaling="many_threads") for threads, wall_s, peak in ((2, 0.9, 1000), (64, 1.0, 1100)))
@@ -182,13 +248,46 @@ class Judged(unittest.TestCase):
         self.assertEqual(found["64 threads against 2, same total work", "peak RSS <= 1.2 x"], "PASS")
 
     def test_compare(self):
-        old = results(program("one", {"quarry": [sample(value) for value in (1, 1.01, 0.99)], "glibc": [sample(1)] * 3}))
-        new = Results(copy.deepcopy(old.content))
+        old, new = self.two_runs()
         for each in new.programs[0]["samples"]["quarry"]:
             each["wall_s"] *= 1.2
         self.assertIn("slower", compare.text(old, new))
+        self.assertIn("1 of 1 programs differ; about 0.1 would", compare.text(old, new))
         self.assertIn("no difference seen", compare.text(old, old))
         self.assertNotIn("slower", compare.text(old, old))
+
+    @staticmethod
+    def two_runs():
+        old = results(program("one", {"quarry": [sample(value) for value in (1, 1.01, 0.99, 1.02, 0.98)], "glibc": [sample(1)] * 5}))
+        return old, Results(copy.deepcopy(old.content))
+
+    def test_compare_sees_cpu_time_and_faults(self):
+        old, new = self.two_runs()
+        for each in new.programs[0]["samples"]["quarry"]:
+            each["system_s"] *= 2
+            each["faults"] = 8
+        text = compare.text(old, new)
+        self.assertRegex(text, r"(?s)cpu_s .*one +1\.333 .* more")
+        self.assertRegex(text, r"(?s)faults .*one +0\.800 .* fewer")
+        self.assertNotIn("slower", text)
+
+    def test_compare_sees_new_failures_and_other_work(self):
+        old, new = self.two_runs()
+        failing = new.programs[0]
+        failing.update(status="failed", reason="quarry: signal 11", failures={"quarry": "signal 11"}, command=["bench_one", "--rounds", "2"])
+        text = compare.text(old, new)
+        self.assertIn("FAILS NOW scenario/one: signal 11", text)
+        self.assertIn("DIFFERENT one: bench_one before, bench_one --rounds 2 now", text)
+        self.assertIn("FAILED BEFORE scenario/one", compare.text(new, old))
+        self.assertIn("STILL FAILS scenario/one", compare.text(new, new))
+        self.assertNotIn("FAIL", compare.text(old, old))
+
+    def test_compare_says_when_rounds_are_few(self):
+        old, new = self.two_runs()
+        for seen in (old, new):
+            for samples in seen.programs[0]["samples"].values():
+                del samples[4:]
+        self.assertIn("fewer than 5 rounds", compare.text(old, new))
 
 
 if __name__ == "__main__":

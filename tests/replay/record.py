@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""quarry record: record.py TOOL PLAYER RECORDED LIBQUARRY. What a known program calls is in its trace, in its order, however the program
+"""quarry record: record.py TOOL PLAYER RECORDED LIBQUARRY [CXX OWN_CXX CXX_PLUGIN]. What a known program calls is in its trace, in its order, however the program
 ends; and the trace can be played."""
 import os
+import pathlib
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "tools"))
+
+from benchlib import allocators  # found in the tree
 from replay import Checks, listed, record, run
 
 MARK = 70001
@@ -28,9 +32,49 @@ def calls_check(checks, rows, what):
     checks.same(what, have, [
         ("malloc", MARK, 1, None, 0), ("calloc", 3 * MARK, 1, None, 1), ("realloc", MARK + 1, 1, 0, 2), ("realloc", MARK + 2, 1, None, 3),
         ("realloc", 2 * MARK, 1, 3, 4), ("memalign", MARK, 64, None, 5), ("aligned_alloc", 5 * 4096, 4096, None, 6),
-        ("posix_memalign", MARK, 256, None, 7), ("free", 0, 1, 2, None), ("free", 0, 1, 1, None), ("free", 0, 1, 5, None),
-        ("free", 0, 1, 6, None), ("free", 0, 1, 7, None), ("free", 0, 1, 4, None)])
+        ("memalign", 18 * 4096, 4096, None, 7), ("posix_memalign", MARK, 256, None, 8), ("free", 0, 1, 2, None), ("free", 0, 1, 1, None),
+        ("free", 0, 1, 5, None), ("free", 0, 1, 6, None), ("free", 0, 1, 8, None), ("free", 0, 1, 7, None), ("free", 0, 1, 4, None)])
     checks.true(f"{what}: times go on", all(a["ns"] <= b["ns"] for a, b in zip(rows, rows[1:])))
+
+
+CXX_FORMS = 12
+CXX_ALIGN = 64
+CXX_SIZE = 1200 * CXX_ALIGN
+
+
+def cxx_calls(header=0):
+    """What recorded_cxx.cc makes of a trace: its first half is without alignment, and where the program's own operator adds a header."""
+    births, deaths = [], []
+    for at in range(CXX_FORMS):
+        size = CXX_SIZE + at * CXX_ALIGN
+        births.append(("malloc", size + header, 1, None, at) if at < CXX_FORMS // 2 else ("aligned_alloc", size, CXX_ALIGN, None, at))
+        deaths.append(("free", 0, 1, at, None))
+    return births + deaths
+
+
+def cxx_rows(rows):
+    """The calls on objects of these sizes, which are numbered anew: the dynamic linker may allocate in between."""
+    own = [row["born"] for row in rows if row["born"] is not None and CXX_SIZE <= row["size"] <= CXX_SIZE + CXX_FORMS * CXX_ALIGN]
+    return [(row["op"], row["size"], row["align"], *(None if row[end] is None else own.index(row[end]) for end in ("dies", "born")))
+            for row in rows if row["born"] in own or row["dies"] in own]
+
+
+def cxx_checks(checks, rows_of, programs, library):
+    """rows_of records; programs: the one whose operators are the allocator's, one with its own, a plugin for the first program."""
+    cxx, own, plugin = programs
+    for name, preload in {"glibc": "", "quarry": library, **peers()}.items():
+        checks.same(f"C++ on {name}", cxx_rows(rows_of("forms", 0, program=cxx, LD_PRELOAD=preload)), cxx_calls())
+    for name, preload in (("glibc", ""), ("quarry", library)):
+        checks.same(f"C++ that comes late, on {name}", cxx_rows(rows_of("late", 0, plugin, LD_PRELOAD=preload)), cxx_calls())
+        checks.same(f"operators of the program's own, on {name}", cxx_rows(rows_of("forms", 0, program=own, LD_PRELOAD=preload)), cxx_calls(16))
+        handled = cxx_rows(rows_of("fails", 0, program=cxx, LD_PRELOAD=preload))
+        checks.same(f"what handlers allocate, on {name}", [row[0] for row in handled], ["malloc", "free"] * 8)
+
+
+def peers():
+    """Name -> library, of those that are installed."""
+    found = {name: allocators.find(name) for name in allocators.KNOWN if name != allocators.PLAIN}
+    return {name: each.preload for name, each in found.items() if each is not None}
 
 
 def burst_check(checks, rows, what):
@@ -61,12 +105,12 @@ def usage_check(checks, tool, recorded):
 
 
 def main():
-    tool, player, recorded, library = sys.argv[1:]
+    tool, player, recorded, library, *cxx = sys.argv[1:]
     checks = Checks()
     out = checks.path("out.qtrace")
 
-    def rows_of(what, status, **env):
-        done = record(tool, out, recorded, what, env=dict(os.environ, **env))
+    def rows_of(what, status, *words, program=recorded, **env):
+        done = record(tool, out, program, what, *words, env=dict(os.environ, **env))
         checks.same(f"{what}: status", done.returncode, status)
         checks.true(f"{what}: nothing unseen: {done.stderr}", "unseen" not in done.stderr)
         played = run(player, "--rounds", "2", out)
@@ -80,7 +124,13 @@ def main():
     burst_check(checks, rows_of("signal", 128 + 9), "signal")
     burst_check(checks, rows_of("fork", 0), "beside a child")
     threads_check(checks, rows_of("threads", 0))
+    if cxx:
+        cxx_checks(checks, rows_of, cxx, library)
     usage_check(checks, tool, recorded)
+    for preload, origin in (("", "libc.so.6"), (library, "libquarry.so")):
+        played = run(tool, "play", "--rounds", "1", out, env=dict(os.environ, LD_PRELOAD=preload))
+        checks.true(f"quarry play on {origin}", played.returncode == 0 and f'"malloc_from": "{origin}"' in played.stdout)
+    checks.same("quarry play of nothing", (run(tool, "play").returncode, run(tool, "play", "/no/such/file").returncode), (1, 1))
     checks.same("files left", [path.name for path in out.parent.iterdir()], [out.name])
     checks.end()
 

@@ -3,6 +3,7 @@
  * A program to be recorded: what it allocates has sizes that nothing in libc asks for, so the test finds its calls
  * among those of the start. The first argument says what it does.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -23,6 +24,7 @@ static int calls(void) {
     fresh = reallocarray(fresh, 2, MARK_BYTES);
     void *aligned = memalign(64, MARK_BYTES);
     void *paged = aligned_alloc(4096, 4096 * 5);
+    void *whole_pages = pvalloc(MARK_BYTES);
     void *posix = NULL;
     if (posix_memalign(&posix, 256, MARK_BYTES) != 0 || malloc((size_t)1 << 62) != NULL ||
         realloc(object, (size_t)1 << 62) != NULL)
@@ -33,6 +35,7 @@ static int calls(void) {
     free(aligned);
     free(paged);
     free(posix);
+    free(whole_pages);
     return realloc(fresh, 0) == NULL ? 0 : 1;
 }
 
@@ -85,6 +88,16 @@ static int forks(void) {
     return waitpid(pid, &status, 0) == pid ? status : 1;
 }
 
+/* C++ whose runtime comes by dlopen(), where a library loaded before does not see it. */
+static int late(const char *path) {
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    int (*forms)(void) = NULL;
+
+    if (plugin != NULL)
+        *(void **)&forms = dlsym(plugin, "forms");
+    return forms != NULL ? forms() : 1;
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
 
@@ -94,6 +107,8 @@ int main(int argc, char **argv) {
         return threads();
     if (strcmp(what, "fork") == 0)
         return forks();
+    if (strcmp(what, "late") == 0)
+        return late(argv[2]);
     burst();
     if (strcmp(what, "exit") == 0)
         _exit(7);

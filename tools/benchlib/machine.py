@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The machine a result belongs to, and the build of what is measured on it."""
 import functools
+import hashlib
 import os
 import pathlib
 import platform
@@ -54,6 +55,11 @@ def commit():
     except FileNotFoundError:
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+def file_identity(path):
+    """Which file it is, wherever it lies: name and the first digits that sha256sum prints."""
+    return f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
 def build(build_dir, targets, keep_going=False):

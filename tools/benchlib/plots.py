@@ -25,6 +25,7 @@ OTHER_STYLE = ("#7f7f7f", "*")
 PERCENTILE = re.compile(r"^(?P<before>.*?)_?(?P<which>p50|p90|p99|p999|p9999|max)_(?P<after>.*)ns$")
 PERCENTILES = ("p50", "p90", "p99", "p999", "p9999", "max")
 STAGES_MIN = 3
+SERIES_COLUMNS = 4
 MIB = 1 << 20
 
 
@@ -157,7 +158,32 @@ def memory_plots(book, results):
         labels, lines = stages_of(results, program)
         if len(labels) >= STAGES_MIN:
             in_mib = {allocator: [value if value is None else value / MIB for value in values] for allocator, values in lines.items()}
-            lines_plot(book, f"{program['name']}: RSS over time", f"rss-{program['name']}", labels, in_mib, "MiB", "stages of the program")
+            lines_plot(book, f"{program['name']}: RSS by stage", f"rss-{program['name']}", labels, in_mib, "MiB", "stages of the program")
+
+
+def series_plot(book, results, group, title):
+    """Resident memory of each program over its own time, one small plot for each."""
+    programs = [program for program in results.measured(group) if any(program.get("rss_series", {}).values())]
+    if not programs:
+        return
+    rows = -(-len(programs) // SERIES_COLUMNS)
+    drawing, grid = plt.subplots(rows, SERIES_COLUMNS, figsize=(3 * SERIES_COLUMNS, 1.9 * rows), squeeze=False)
+    drawn = {}
+    for axes, program in zip(grid.flat, programs):
+        for allocator, series in program["rss_series"].items():
+            color, _ = STYLES.get(allocator, OTHER_STYLE)
+            drawn[allocator], = axes.plot([ms / 1000 for ms, _ in series], [size / MIB for _, size in series], color=color,
+                                          linewidth=1.5 if allocator == SUBJECT else 0.8, zorder=3 if allocator == SUBJECT else 2)
+        axes.set_title(program["name"], fontsize=8)
+        axes.set_ylim(bottom=0)
+        axes.tick_params(labelsize=7)
+    for axes in grid.flat[len(programs):]:
+        axes.set_visible(False)
+    drawing.supxlabel("s")
+    drawing.supylabel("MiB")
+    drawing.legend(drawn.values(), drawn.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=6, frameon=False)
+    drawing.tight_layout()
+    book.save(drawing, title, f"rss-over-time-{group}")
 
 
 def main():
@@ -169,6 +195,8 @@ def main():
     scaling_plots(book, results)
     latency_plots(book, results)
     memory_plots(book, results)
+    series_plot(book, results, "scenario", "Resident memory of the scenarios over time")
+    series_plot(book, results, "real", "Resident memory of the real programs over time")
 
 
 if __name__ == "__main__":

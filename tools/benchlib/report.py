@@ -138,6 +138,7 @@ def fact_rows(results):
             ("load", f"{facts['load_at_start']} at the start, {facts.get('load_at_end', '-')} at the end, "
                      "the suite's own programs included"),
             ("allocators", versions),
+            *(("bench/suite.toml", found) for found in goals.heap_disagreements(results)),
             ("noise", f"one allocator against itself, one round to the next: {noise_text(results)}")]
 
 

@@ -11,6 +11,7 @@ from benchlib.allocators import PLAIN, SUBJECT
 
 FORMAT = 1
 HIGHER_IS_BETTER = "mops"
+RUN_ENDED = "the run ended before it"  # a program's reason until its turn comes
 
 
 def load(path):
@@ -50,6 +51,14 @@ class Results:
         """The programs with samples, of the groups named or of all."""
         return [each for each in self.programs if (not groups or each["group"] in groups)
                 and any(sample for samples in each["samples"].values() for sample in samples)]
+
+    def to_judge(self, *groups):
+        """The programs that a verdict must be about, of the groups named or of all: everything that could run here."""
+        return [each for each in self.programs if (not groups or each["group"] in groups) and each["status"] != "skipped"]
+
+    def failed_on(self, program, allocator):
+        """Whether this allocator has no figure that counts: the program failed on it, if only once, or never ran."""
+        return allocator in program.get("failures", {}) or not any(self.samples(program, allocator))
 
     def program(self, name):
         return next((each for each in self.measured() if each["name"] == name), None)

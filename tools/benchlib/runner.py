@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Runs every program under every allocator, interleaved, and keeps every sample. Judges nothing."""
+import collections
 import dataclasses
 import json
 import os
@@ -12,12 +13,16 @@ import sys
 import time
 
 from benchlib import suite
+from benchlib.allocators import PLAIN
 
 EXIT_SKIP = 77
 RUN_TIMEOUT_S = 300
 # Default settings of every allocator: whatever the caller has set would change one of them.
-SCRUBBED = re.compile(r"^(LD_|QUARRY_|MALLOC_|MALLOCCTL|JEMALLOC_|MIMALLOC_|TCMALLOC_|SCUDO_|TBB_|GLIBC_TUNABLES$|BENCH_)")
+SCRUBBED = re.compile(r"^(LD_|QUARRY_|MALLOC_|MALLOCCTL|JEMALLOC_|_RJEM_|MIMALLOC_|TCMALLOC_|HEAPCHECK|HEAPPROFILE|PERFTOOLS_|SCUDO_|TBB_|"
+                      r"GLIBC_TUNABLES$|BENCH_)")
 # A script measures one program in the middle of its own work; what it prints replaces what wait4() said of the whole.
+SERIES = "rss_series"
+SERIES_GROUPS = ("scenario", "real")
 PRINTED_BY_SCRIPTS = {"wall_s": "wall_s", "user_s": "user_s", "sys_s": "system_s", "peak_bytes": "peak_rss_bytes",
                       "faults": "faults", "switches": "switches"}
 
@@ -49,7 +54,7 @@ def printed(stdout):
 
 
 def sample_of(program, allocator, usage, figures):
-    """One sample: what the process took, and under "figures" what the program printed."""
+    """One sample: what the process took, under "figures" what the program printed, and resident memory over time as (ms, bytes)."""
     if "malloc_from" in figures and figures["malloc_from"] != allocator.origin:
         raise Failure(f"malloc came from {figures['malloc_from']}, not {allocator.origin}")
     sample = {"wall_s": usage["wall_s"], "user_s": usage["user_s"], "system_s": usage["system_s"],
@@ -57,10 +62,15 @@ def sample_of(program, allocator, usage, figures):
               "major_faults": usage["major_faults"],
               "switches": usage["voluntary_switches"] + usage["involuntary_switches"],
               "voluntary_switches": usage["voluntary_switches"]}
+    watched = figures if is_script(program) else usage
     if is_script(program):
         own = {ours: figures[theirs] for theirs, ours in PRINTED_BY_SCRIPTS.items() if theirs in figures}
         sample = {**({} if own else sample), **own}
-    sample["figures"] = {name: value for name, value in figures.items() if name not in ("program", "malloc_from")}
+    sample["figures"] = {name: value for name, value in figures.items() if name not in ("program", "malloc_from", SERIES, "rss_last_bytes")}
+    # The last that was seen of a program that does not say itself what its end is.
+    if watched.get("rss_last_bytes"):
+        sample["figures"].setdefault("rss_end_bytes", watched["rss_last_bytes"])
+    sample[SERIES] = watched.get(SERIES, [])
     return sample
 
 
@@ -103,12 +113,12 @@ class Progress:
 
 
 class Runner:
-    def __init__(self, programs_dir, scratch, allocators, rounds, quick, install=False):
+    def __init__(self, programs_dir, scratch, allocators, rounds, settings=suite.FULL, install=False):
         self.programs_dir = programs_dir
         self.scratch = scratch
         self.allocators = allocators
         self.rounds = rounds
-        self.quick = quick
+        self.settings = settings
         self.install = install
         self.launcher = suite.find_built(programs_dir, "bench_launch")
 
@@ -151,7 +161,7 @@ class Runner:
         """Scripts make their inputs once, outside the measure; they leave with 77 and the packages that are missing."""
         if not is_script(program):
             return
-        command, _ = suite.command_of(program, self.programs_dir, self.quick)
+        command, _ = suite.command_of(program, self.programs_dir, self.settings)
         words = [command[0], "setup", str(self.scratch)] + (["--install"] if self.install else [])
         try:
             self.finish(*self.start(words))
@@ -159,14 +169,14 @@ class Runner:
             raise Skip(f"not installed: {missing}") from None
 
     def run_once(self, program, allocator):
-        command, why_not = suite.command_of(program, self.programs_dir, self.quick)
+        command, why_not = suite.command_of(program, self.programs_dir, self.settings)
         if command is None:
             raise Skip(why_not)
         if is_script(program):
             command = [command[0], "run", str(self.scratch), *command[1:]]
-            ended = self.start(command, more_environment={"BENCH_PRELOAD": allocator.preload or ""})
+            ended = self.start(command, more_environment={**program.environment, "BENCH_PRELOAD": allocator.preload or ""})
         else:
-            ended = self.start(command, allocator.preload)
+            ended = self.start(command, allocator.preload, program.environment)
         self.finish(*ended)
         return sample_of(program, allocator, ended[0], printed(ended[1]))
 
@@ -177,10 +187,10 @@ class Runner:
 
     def entry_of(self, program):
         """What the result says of a program before its first round."""
-        words = program.command[1:] + (program.quick if self.quick else ())
+        words = suite.words_of(program, self.settings)
         return {**dataclasses.asdict(program), "status": "ran", "reason": None, "failures": {},
                 "command": [program.command[0], *(pathlib.Path(word).name if "/" in word else word for word in words)],
-                "samples": {allocator.name: [None] * self.rounds for allocator in self.allocators}}
+                SERIES: {}, "samples": {allocator.name: [None] * self.rounds for allocator in self.allocators}}
 
     def run(self, program, progress):
         """All rounds of one program: its entry in the result."""
@@ -188,7 +198,7 @@ class Runner:
         begun = progress.done
         try:
             progress.show(f"{program.label}: setup")
-            if suite.command_of(program, self.programs_dir, self.quick)[0] is not None:
+            if suite.command_of(program, self.programs_dir, self.settings)[0] is not None:
                 self.set_up(program)
             for number in range(self.rounds):
                 self.run_round(program, number, entry, progress)
@@ -203,23 +213,45 @@ class Runner:
         return entry
 
     def run_round(self, program, number, entry, progress):
+        """Raises Skip when the program can run under no allocator; one that leaves with 77 under some alone has failed there."""
+        skips = {}
         for allocator in self.turn(number):
             progress.show(f"{program.label}: round {number + 1} of {self.rounds}, {allocator.name}")
             if allocator.name not in entry["failures"]:
                 try:
-                    entry["samples"][allocator.name][number] = self.run_once(program, allocator)
+                    sample = self.run_once(program, allocator)
+                    # Of one round, the last: it is for the eye.
+                    series = sample.pop(SERIES)
+                    if program.group in SERIES_GROUPS:
+                        entry[SERIES][allocator.name] = series
+                    entry["samples"][allocator.name][number] = sample
+                except Skip as skip:
+                    skips[allocator.name] = str(skip)
                 except Failure as failure:
-                    entry["failures"][allocator.name] = str(failure)
-                    progress.say(f"FAILED {program.label} on {allocator.name}: {failure}")
+                    self.fail(program, entry, allocator.name, str(failure), progress)
             progress.step()
+        if skips and not entry["failures"] and not any(map(any, entry["samples"].values())):
+            raise Skip(next(iter(skips.values())))
+        for name, why in skips.items():
+            self.fail(program, entry, name, f"cannot run here, though others could: {why}", progress)
+
+    @staticmethod
+    def fail(program, entry, name, why, progress):
+        entry["failures"][name] = why
+        progress.say(f"FAILED {program.label} on {name}: {why}")
 
     @staticmethod
     def check_sums(entry):
-        """What a script computed must be the same on every allocator; the first one's is taken as right."""
-        right = None
-        for name, samples in entry["samples"].items():
-            for each in samples:
-                output = each and each["figures"].get("output_sum")
-                right = right or output
-                if output and output != right:
-                    entry["failures"][name] = f"its output differs: {output}, not {right}"
+        """What a script computed must be the same under every allocator, or the samples do not count. Right is what more than half of the
+        allocators say in all their rounds, else what the C library's malloc gave; failing that nobody knows, and nobody's count."""
+        sums = {name: {each["figures"]["output_sum"] for each in samples if each and "output_sum" in each["figures"]}
+                for name, samples in entry["samples"].items()}
+        sums = {name: found for name, found in sums.items() if found}
+        votes = collections.Counter(next(iter(found)) for found in sums.values() if len(found) == 1)
+        right = next((output for output, nr in votes.items() if 2 * nr > len(sums)), None)
+        if right is None and len(sums.get(PLAIN, ())) == 1:
+            right, = sums[PLAIN]
+        for name, found in sums.items():
+            if found != {right}:
+                entry["failures"][name] = f"its output differs: {', '.join(sorted(found))}, not {right or 'anything most agree on'}"
+                entry["samples"][name] = [None] * len(entry["samples"][name])

@@ -11,6 +11,7 @@ TABLE = ROOT / "bench/suite.toml"
 GROUPS = ("micro", "scenario", "real", "replay")
 DEFAULT_FIGURES = ("wall_s",)
 TRACE = "{trace}"
+FULL, QUICK, SMOKE = "full", "quick", "smoke"
 
 
 class SuiteError(ValueError):
@@ -23,9 +24,12 @@ class Program:
     group: str
     command: tuple
     quick: tuple = ()
+    smoke: tuple = ()
+    environment: dict = dataclasses.field(default_factory=dict)
     figures: tuple = DEFAULT_FIGURES
     threads: int = 1
     big_heap: bool = False
+    own_mappings: bool = False
     scaling: str | None = None
     traces: str | None = None
 
@@ -45,6 +49,10 @@ def program_of(entry):
         raise SuiteError(f"{entry.get('name', 'a program')}: no {', '.join(missing)}")
     if entry["group"] not in GROUPS:
         raise SuiteError(f"{entry['name']}: group {entry['group']} is none of {', '.join(GROUPS)}")
+    if not all(isinstance(value, str) for value in entry.get("environment", {}).values()):
+        raise SuiteError(f"{entry['name']}: a variable of the environment is text")
+    if entry.get("big_heap") and entry.get("own_mappings"):
+        raise SuiteError(f"{entry['name']}: the heap is malloc's or it is not")
     if (TRACE in entry["command"]) != ("traces" in entry):
         raise SuiteError(f"{entry['name']}: traces and the word {TRACE} go together")
     return Program(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
@@ -77,7 +85,12 @@ def find_built(programs_dir, name):
     return next((path for path in sorted(programs_dir.glob(f"**/{name}")) if path.is_file() and os.access(path, os.X_OK)), None)
 
 
-def command_of(program, programs_dir, quick):
+def words_of(program, settings):
+    """The words after the program; settings are "full", "quick" or "smoke"."""
+    return program.command[1:] + (program.quick if settings == QUICK else program.smoke if settings == SMOKE else ())
+
+
+def command_of(program, programs_dir, settings):
     """The words to execute, or None and why there is nothing to execute."""
     if program.traces is not None:
         return None, f"there is no {program.traces}"
@@ -85,5 +98,4 @@ def command_of(program, programs_dir, quick):
     path = ROOT / first if "/" in first else find_built(programs_dir, first)
     if path is None or not path.exists():
         return None, "not built" if "/" not in first else f"there is no {first}"
-    words = program.command[1:] + (program.quick if quick else ())
-    return [str(path), *words], None
+    return [str(path), *words_of(program, settings)], None

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The quarry command: chooses a command from the table and runs it. What the commands do is in tables.c, run.c and
- * record.c. */
+/* The quarry command: chooses a command from the table and runs it. What the commands do is in tables.c, run.c,
+ * record.c and play.c. */
 #include "quarry.h"
 
 #include <stdarg.h>
@@ -11,8 +11,12 @@ const struct command commands[] = {
     {"run", "[--lib=FILE] [--stats=off|text|short|json] PROGRAM [ARGS]",
      "run a program on quarry, by LD_PRELOAD; the exit status is the program's", command_run},
     {"record", "-o FILE [--lib=FILE] PROGRAM [ARGS]",
-     "run a program and write a trace of its allocation calls, for bench_play; the exit status is the program's",
+     "run a program and write a trace of its allocation calls, for quarry play; the exit status is the program's",
      command_record},
+    {"play", "[--info|--list] [--rounds=N] [--speed=PCT] [--window=N] FILE",
+     "make the calls of a trace again on the allocator that LD_PRELOAD names, and print ns per call and resident "
+     "memory",
+     command_play},
 #if QUARRY_EXPLAIN
     {"explain", "[--json] PID|FILE",
      "say in words where the memory of a process, or in a JSON report, is and what would change it, largest first",

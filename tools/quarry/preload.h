@@ -7,6 +7,14 @@
 #define QUARRY_TOOLS_PRELOAD_H
 
 #include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * A file that is built and installed with this tool: the one in its build, by a path from the top of that, else the
+ * installed one, by a path from the folder of libraries. False when neither can be read.
+ */
+bool own_file_find(const char *in_build, const char *in_libdir, char *path, size_t cap_bytes);
 
 /*
  * The library to preload: the one given, or, for NULL, the one called name in this tool's build (build_folder is from

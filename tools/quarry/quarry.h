@@ -29,6 +29,7 @@ int command_stats_list(int argc, char **argv);
 int command_classes(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_record(int argc, char **argv);
+int command_play(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_slabinfo(int argc, char **argv);
 int command_slabtop(int argc, char **argv);

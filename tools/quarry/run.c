@@ -47,18 +47,16 @@ static bool run_args_read(int argc, char **argv, struct run_args *ret_args) {
     return true;
 }
 
-/* The library of the build this tool is from, else the installed one. */
-static bool lib_find(const char *build_folder, const char *name, char *path, size_t cap_bytes) {
+bool own_file_find(const char *in_build, const char *in_libdir, char *path, size_t cap_bytes) {
     char exe[PATH_MAX];
     ssize_t nr = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     if (nr > 0) {
         exe[nr] = '\0';
         *strrchr(exe, '/') = '\0';
-        if ((size_t)snprintf(path, cap_bytes, "%s/../%s/%s", exe, build_folder, name) < cap_bytes &&
-            access(path, R_OK) == 0)
+        if ((size_t)snprintf(path, cap_bytes, "%s/../%s", exe, in_build) < cap_bytes && access(path, R_OK) == 0)
             return true;
     }
-    return (size_t)snprintf(path, cap_bytes, "%s/%s", QUARRY_LIBDIR, name) < cap_bytes && access(path, R_OK) == 0;
+    return (size_t)snprintf(path, cap_bytes, "%s/%s", QUARRY_LIBDIR, in_libdir) < cap_bytes && access(path, R_OK) == 0;
 }
 
 /* The dynamic linker splits LD_PRELOAD at both, and knows no quoting. */
@@ -92,8 +90,9 @@ static int lib_rename(char lib[PATH_MAX]) {
 }
 
 int lib_choose(const char *given, const char *build_folder, const char *name, char ret_lib[PATH_MAX]) {
-    char found[PATH_MAX];
-    if (given == NULL && !lib_find(build_folder, name, found, sizeof(found))) {
+    char in_build[NAME_MAX], found[PATH_MAX];
+    snprintf(in_build, sizeof(in_build), "%s/%s", build_folder, name);
+    if (given == NULL && !own_file_find(in_build, name, found, sizeof(found))) {
         complain("found no %s, neither beside this tool's build nor in " QUARRY_LIBDIR "; name it with --lib", name);
         return EXIT_NOT_FOUND;
     }
