@@ -2,6 +2,7 @@
 /* That a size the compiler knows reaches the heap as its class: the heap's entry is this program's own here. */
 #include "kernel.h"
 
+#include <quarry/quarry.h>
 #include <stdlib.h>
 
 static unsigned long seen_class, seen_nr, popped_nr;
@@ -37,7 +38,7 @@ void *QUARRY_CORE_CLASS_POP(unsigned long cls) {
         memset(object, 'x', sizeof(object));                                                                           \
         popped = object;                                                                                               \
         CHECK((void *)(call) == object && popped_nr == before + 1 && seen_class == quarry_class_of_size(size));        \
-        CHECK(bytes == kmalloc_size_roundup(opaque_size(size)));                                                       \
+        CHECK(bytes == quarry_good_size(opaque_size(size)));                                                           \
         CHECK(bytes_are(object, 0, bytes, 0) && bytes_are(object, bytes, sizeof(object), 'x'));                        \
         popped = NULL;                                                                                                 \
         void *p = (call);                                                                                              \
