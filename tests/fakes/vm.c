@@ -273,7 +273,7 @@ static int hint(enum fake_call call, void *addr, size_t bytes) {
 
 void *fake_huge_at;
 int sys_vm_huge(void *addr, size_t bytes) {
-    fake_huge_at = addr;
+    __atomic_store_n(&fake_huge_at, addr, __ATOMIC_RELAXED); /* several threads may ask */
     return hint(FAKE_HUGE, addr, bytes);
 }
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
