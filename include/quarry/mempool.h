@@ -41,7 +41,7 @@ quarry_mempool_t *quarry_mempool_create(int min_nr, quarry_mempool_alloc_t *allo
 /* The same in memory of the caller's. 0, -ENOMEM, or -EINVAL for a negative number. */
 int quarry_mempool_init(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc_t *alloc,
                         quarry_mempool_free_t *free_fn, void *pool_data) QUARRY_NOTHROW;
-/* The same with flags for the elements allocated now, and a NUMA node, by the kernel's number or negative, which what
+/* The same with flags for all that is allocated now, and a NUMA node, by the kernel's number or negative, which what
  * the pool itself takes is preferred to lie on: what it keeps its elements in, now and when it is resized. Elements are
  * of the node that alloc takes them from, as in the kernel. */
 quarry_mempool_t *quarry_mempool_create_node(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,

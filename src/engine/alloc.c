@@ -138,14 +138,16 @@ static int node_of(int id, enum engine_node how) {
     return page_node_index(id);
 }
 
-/* The kernel API's kmalloc aligns to the size where that is a power of two, up to 4 MiB. */
+/* The kernel API's kmalloc aligns to the size where that is a power of two, up to this. */
+#define KMALLOC_ALIGN_MAX (2 * HPAGE_BYTES)
+
 static void *node_once(size_t size, int id, enum engine_node how) {
     int node = node_of(id, how);
     if (node < 0)
         return NULL;
     /* Where nodes are not kept apart the option, or the process's own policy, says where regions lie. */
     if (!is_slab_size(size))
-        return big_alloc_near(size, is_pow2(size) && size <= 2 * HPAGE_BYTES ? size : 1, BIG_ANY,
+        return big_alloc_near(size, is_pow2(size) && size <= KMALLOC_ALIGN_MAX ? size : 1, BIG_ANY,
                               page_nodes_nr() == 1 ? PAGE_NODE_ANY : id);
     enum mag_near near = how == ENGINE_NODE_NEAR ? MAG_NEAR : MAG_STRICT;
     return mag_alloc_node(slab_class_for(size), (unsigned)node, near, NULL);
@@ -269,7 +271,7 @@ void *engine_calloc(size_t nr, size_t size) {
 /* The kernel's objects are as large as their class, and lie at multiples of what divides that. */
 COLD static void *alloc_unguarded_hardened(size_t size, enum zero_wanted zero) {
     size_t bytes = engine_good_size(size);
-    void *p = bytes == 0 ? NULL : engine_memalign(MIN(bytes & -bytes, SLAB_ALIGN_MAX), bytes);
+    void *p = bytes == 0 ? NULL : engine_memalign(MIN(bytes & -bytes, KMALLOC_ALIGN_MAX), bytes);
     if (p != NULL && zero == ZERO_YES && page_map_get(p) % PAGE_MAP_CLASSES == PAGE_MAP_BIG)
         memset(p, 0, size);
     return p;

@@ -20,8 +20,8 @@ EXPORT void *QUARRY_CORE_CLASS_POP(unsigned long cls);
 /* An object without system call or waiting, even on top of any code of quarry's: out of a magazine, the depot, slabs
  * that have room, or, with reserve, the reserve. NULL when there is none, and above the largest size class. */
 EXPORT void *quarry_core1_alloc_atomic(size_t size, bool reserve);
-/* `inside` lies in libquarry-kmem, whose handler of faults is then not taken for the program's. Before there are
- * threads. */
+/* `inside` lies in libquarry-kmem, whose handler of faults is then not taken for the program's. Once, when it
+ * is loaded, by dlopen also while there are threads. */
 EXPORT void quarry_core1_ally(const void *inside);
 /* From now on there is a reserve. */
 EXPORT void quarry_core1_reserve_start(void);

@@ -17,6 +17,7 @@
  *             thread that is inside at a fork, the child may lose one node, and keep one element less.
  */
 #include "kmem/debug.h"
+#include "kmem/gfp.h"
 
 #pragma GCC visibility push(default)
 #include "quarry/mempool.h"
@@ -127,17 +128,34 @@ static void poison_check(const quarry_mempool_t *pool, u8 *element, size_t bytes
 /* A pool that is to keep none still keeps one, for those who wait. */
 static int least(int min_nr) { return MAX(min_nr, 1); }
 
-static void *zalloc_on(size_t size, int numa_node) {
-    void *p = numa_node < 0 ? quarry_core1_alloc(size) : quarry_core1_alloc_node(size, numa_node, false);
+struct wanted {
+    size_t size;
+    int numa_node;
+};
+
+static void *alloc_on(const void *what, quarry_gfp_t flags) {
+    const struct wanted *w = what;
+    (void)flags;
+    return w->numa_node < 0 ? quarry_core1_alloc(w->size) : quarry_core1_alloc_node(w->size, w->numa_node, false);
+}
+
+/* What the pool itself takes, with the effort that flags ask for. Of the rest of them only elements hear, which need
+ * not come from here. */
+static void *zalloc_on(size_t size, quarry_gfp_t flags, int numa_node) {
+    bool blocks = kmem_may_block(flags), reserve = kmem_gfp_has_reserve(flags);
+    const struct wanted w = {size, numa_node};
+    void *p = blocks ? kmem_gfp_try(alloc_on, &w, flags & ~QUARRY___GFP_THISNODE) : NULL;
+    if (p == NULL && (reserve || !blocks))
+        p = quarry_core1_alloc_atomic(size, reserve);
     return p == NULL ? NULL : memset(p, 0, size);
 }
 
 /* So that there are nr nodes. The new ones are idle. */
-static bool nodes_make(struct quarry_mempool_reserve *r, u32 nr) {
+static bool nodes_make(struct quarry_mempool_reserve *r, u32 nr, quarry_gfp_t flags) {
     while (r->nodes_nr < nr) {
         unsigned b = bits_highest(r->nodes_nr + FIRST_NODES) - bits_highest(FIRST_NODES);
         u32 more = (u32)FIRST_NODES << b, first = r->nodes_nr + 1;
-        struct node *block = b < BLOCKS_NR ? zalloc_on(more * sizeof(*block), r->numa_node) : NULL;
+        struct node *block = b < BLOCKS_NR ? zalloc_on(more * sizeof(*block), flags, r->numa_node) : NULL;
         if (block == NULL)
             return false;
         r->blocks[b] = block;
@@ -222,12 +240,12 @@ int quarry_mempool_init_node(quarry_mempool_t *pool, int min_nr, quarry_mempool_
     *pool = (quarry_mempool_t){.min_nr = min_nr, .pool_data = pool_data, .alloc = alloc, .free = free_fn};
     if (min_nr < 0)
         return -EINVAL;
-    pool->reserve = zalloc_on(sizeof(*pool->reserve), node);
+    pool->reserve = zalloc_on(sizeof(*pool->reserve), flags, node);
     if (pool->reserve == NULL)
         return -ENOMEM;
     pool->reserve->numa_node = node;
     pool->reserve->poison_bytes = poison_bytes(pool);
-    if (nodes_make(pool->reserve, (u32)least(min_nr)) && reserve_fill(pool, flags))
+    if (nodes_make(pool->reserve, (u32)least(min_nr), flags) && reserve_fill(pool, flags))
         return 0;
     quarry_mempool_exit(pool);
     return -ENOMEM;
@@ -240,7 +258,7 @@ int quarry_mempool_init(quarry_mempool_t *pool, int min_nr, quarry_mempool_alloc
 
 quarry_mempool_t *quarry_mempool_create_node(int min_nr, quarry_mempool_alloc_t *alloc, quarry_mempool_free_t *free_fn,
                                              void *pool_data, quarry_gfp_t flags, int node) {
-    quarry_mempool_t *pool = zalloc_on(sizeof(*pool), node);
+    quarry_mempool_t *pool = zalloc_on(sizeof(*pool), flags, node);
     if (pool != NULL && quarry_mempool_init_node(pool, min_nr, alloc, free_fn, pool_data, flags, node) != 0) {
         quarry_core1_free(pool);
         return NULL;
@@ -272,7 +290,7 @@ void quarry_mempool_destroy(quarry_mempool_t *pool) {
 int quarry_mempool_resize(quarry_mempool_t *pool, int new_min_nr) {
     if (new_min_nr <= 0)
         return -EINVAL;
-    if (!nodes_make(pool->reserve, (u32)new_min_nr))
+    if (!nodes_make(pool->reserve, (u32)new_min_nr, QUARRY_GFP_KERNEL))
         return -ENOMEM;
     /* order: release: the nodes are there before anybody counts on them.                      pairs: [mempool.place] */
     __atomic_store_n(&pool->min_nr, new_min_nr, __ATOMIC_RELEASE);

@@ -142,7 +142,8 @@ static struct kmem_paged_slab *record_get(struct quarry_kmem_cache *s, quarry_gf
     struct kmem_paged_slab *head = atomic_load_explicit(&s->paged.slabs, memory_order_acquire);
     for (struct kmem_paged_slab *slab = head; slab != NULL; slab = slab->next) {
         char *none = NULL;
-        if (atomic_compare_exchange_strong_explicit(&slab->base, &none, TAKEN, memory_order_relaxed,
+        if (atomic_load_explicit(&slab->base, memory_order_relaxed) == NULL &&
+            atomic_compare_exchange_strong_explicit(&slab->base, &none, TAKEN, memory_order_relaxed,
                                                     memory_order_relaxed))
             return slab;
     }
@@ -227,9 +228,9 @@ static bool has_pages(struct kmem_paged_slab *slab) {
     return base != NULL && base != TAKEN;
 }
 
-/* Of a slab whose objects are all the caller's. The record is anybody's then. */
-static void slab_release(struct quarry_kmem_cache *s, struct kmem_paged_slab *slab) {
-    pages_release(s, atomic_load_explicit(&slab->base, memory_order_relaxed));
+/* Of a slab at base whose objects are all the caller's. The record is anybody's then. */
+static void slab_release(struct quarry_kmem_cache *s, struct kmem_paged_slab *slab, char *base) {
+    pages_release(s, base);
     atomic_fetch_sub_explicit(&s->paged.slabs_nr, 1, memory_order_relaxed);
     atomic_store_explicit(&slab->base, NULL, memory_order_relaxed);
 }
@@ -246,7 +247,7 @@ static size_t shrink(struct quarry_kmem_cache *s, bool all) {
             left++;
             continue;
         }
-        slab_release(s, slab);
+        slab_release(s, slab, atomic_load_explicit(&slab->base, memory_order_relaxed));
     }
     return left;
 }
@@ -256,7 +257,8 @@ size_t kmem_paged_shrink(struct quarry_kmem_cache *s) {
 }
 
 size_t kmem_paged_end(struct quarry_kmem_cache *s) {
-    size_t out = atomic_load_explicit(&s->paged.out_nr, memory_order_relaxed);
+    /* order: acquire: who gave the last slab back is done with it.                                pairs: [paged.out] */
+    size_t out = atomic_load_explicit(&s->paged.out_nr, memory_order_acquire);
     if (out != 0)
         return out;
     (void)shrink(s, true);
@@ -284,11 +286,17 @@ static void *taken_of(const struct quarry_kmem_cache *s, struct kmem_paged_slab 
     return NULL;
 }
 
+/* The kernel keeps some empty slabs for each cache; of objects as large as these that would be much, and the page
+ * allocator keeps what comes back for a while. Memory for devices is dear to come by. */
+static bool keeps_empty(const struct quarry_kmem_cache *s) {
+    return s->paged.objs_per_slab > 1 || (s->flags & (KMEM_SLAB_ZONES | QUARRY_SLAB_TYPESAFE_BY_RCU)) != 0;
+}
+
 static void *object_take(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     void *p = NULL;
     /* order: acquire: what is listed is filled.                                                  pairs: [paged.list] */
     struct kmem_paged_slab *slab = atomic_load_explicit(&s->paged.slabs, memory_order_acquire);
-    for (; slab != NULL && p == NULL; slab = slab->next)
+    for (; slab != NULL && p == NULL && keeps_empty(s); slab = slab->next)
         p = taken_of(s, slab);
     if (p == NULL)
         p = slab_add(s, flags);
@@ -297,22 +305,27 @@ static void *object_take(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     return p;
 }
 
-/* The kernel keeps some empty slabs for each cache; of objects as large as these that would be much, and the page
- * allocator keeps what comes back for a while. Memory for devices is dear to come by. */
-static bool keeps_empty(const struct quarry_kmem_cache *s) {
-    return s->paged.objs_per_slab > 1 || (s->flags & (KMEM_SLAB_ZONES | QUARRY_SLAB_TYPESAFE_BY_RCU)) != 0;
+/* The one object of its slab. Of two who free it at once one finds the slab taken, or gone. */
+static void sole_give(struct kmem_paged_slab *slab, void *p) {
+    struct quarry_kmem_cache *s = slab->cache;
+    char *base = p;
+    if (!atomic_compare_exchange_strong_explicit(&slab->base, &base, TAKEN, memory_order_relaxed, memory_order_relaxed))
+        quarry_core1_misuse(MISUSE_DOUBLE_FREE, p, s->slot_bytes, NULL);
+    slab_release(s, slab, p);
+    /* order: release: last, because the cache may be gone then.                                   pairs: [paged.out] */
+    atomic_fetch_sub_explicit(&s->paged.out_nr, 1, memory_order_release);
 }
 
 static void object_give(struct kmem_paged_slab *slab, const char *base, void *p) {
     struct quarry_kmem_cache *s = slab->cache;
     unsigned i = index_of(s, base, p);
     u64 bit = (u64)1 << i % WORD_BITS;
-    /* First, because the slab, and with it the cache, may be gone when the bit is set. */
-    atomic_fetch_sub_explicit(&s->paged.out_nr, 1, memory_order_relaxed);
     if (!keeps_empty(s)) {
-        slab_release(s, slab);
+        sole_give(slab, p);
         return;
     }
+    /* First, because the slab, and with it the cache, may be gone when the bit is set. */
+    atomic_fetch_sub_explicit(&s->paged.out_nr, 1, memory_order_relaxed);
     /* order: release: what its owner did.                                                      pairs: [paged.object] */
     if ((atomic_fetch_or_explicit(&slab->free[i / WORD_BITS], bit, memory_order_release) & bit) != 0)
         quarry_core1_misuse(MISUSE_DOUBLE_FREE, p, s->slot_bytes, NULL);

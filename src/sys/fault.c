@@ -64,17 +64,22 @@ static void handler(int signal_nr, siginfo_t *info, void *context) {
 }
 
 /* A handler of the other of our two libraries does as this one: what comes before it comes back to it. */
-static uintptr_t ally_end, ally_bytes;
+static _Atomic(uintptr_t) ally_end, ally_bytes; /* 0 bytes: nothing is in it */
 
 void sys_fault_ally(const void *ally) {
     uintptr_t first, end, at = (uintptr_t)handler;
     if (!sys_module_range(ally, &first, &end) || (at >= first && at < end))
         return; /* linked into one, statically */
-    ally_end = end;
-    ally_bytes = end - first;
+    atomic_store_explicit(&ally_end, end, memory_order_relaxed);
+    /* order: release: where it ends, for who sees how long it is.                             pairs: [fault.ally] */
+    atomic_store_explicit(&ally_bytes, end - first, memory_order_release);
 }
 
-static bool is_ally(uintptr_t action) { return ally_end - 1 - action < ally_bytes; }
+static bool is_ally(uintptr_t action) {
+    /* order: acquire: where it ends.                                                          pairs: [fault.ally] */
+    uintptr_t bytes = atomic_load_explicit(&ally_bytes, memory_order_acquire);
+    return atomic_load_explicit(&ally_end, memory_order_relaxed) - 1 - action < bytes;
+}
 bool sys_fault_is_ours(uintptr_t action) { return action == (uintptr_t)handler || is_ally(action); }
 
 /* The first that is `from` becomes `to`; NULL is an empty place. */

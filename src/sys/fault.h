@@ -30,7 +30,8 @@ enum sys_fault_chain { SYS_FAULT_ALONE, SYS_FAULT_CHAIN };
 bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain);
 /* Whether a signal's action (sa_sigaction) is that handler, in which nobody allocates, or the ally's. */
 bool sys_fault_is_ours(uintptr_t action);
-/* The other of our two libraries is the one that holds `ally`: once, before there are threads that ask. */
+/* The other of our two libraries is the one that holds `ally`, which stays loaded: once. Threads that ask meanwhile may
+ * not be told of it yet. */
 void sys_fault_ally(const void *ally);
 /* Copies memory that may not be there; returns how much was. */
 size_t sys_memory_read(void *to, u64 from, size_t bytes);

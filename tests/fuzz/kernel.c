@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STREAM_BYTES = 16384, PLACES_NR = 4096, SOAK_FACTOR = 20, CPU = 0 };
+enum { STREAM_BYTES = 16384, PLACES_NR = 4096, SOAK_FACTOR = 80, CPU = 0 };
 
 #define QUIET (GFP_KERNEL | __GFP_NOWARN)
 

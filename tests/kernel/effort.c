@@ -4,7 +4,9 @@
 #include "cases.h"
 #include "fill.h"
 
+#include <errno.h>
 #include <linux/gfp.h>
+#include <linux/mempool.h>
 #include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/vmalloc.h>
@@ -161,6 +163,39 @@ static void masks_made(size_t of_buckets) {
     CHECK_MSG(counts == 0, "__GFP_NORETRY asked the shrinkers %lu times", counts);
 }
 
+/* What a pool keeps its elements in is tried for by the flags of who makes it, and by GFP_KERNEL when it grows. */
+static int element;
+static void *element_get(gfp_t flags, void *unused) {
+    (void)flags, (void)unused;
+    return &element;
+}
+static void element_put(void *p, void *unused) { (void)p, (void)unused; }
+
+static int pool_try(mempool_t *pool, int nr, gfp_t flags, int node) {
+    counts = seen = 0;
+    return mempool_init_node(pool, nr, element_get, element_put, NULL, flags, node);
+}
+
+static void masks_pool(size_t node) {
+    enum { FEW = 10, MANY = 300000 };
+    static struct shrinker shrinker = {.count_objects = mask_count, .scan_objects = late_scan, .seeks = DEFAULT_SEEKS};
+    mempool_t pool, few;
+    CHECK(pool_try(&few, FEW, GFP_KERNEL, (int)node) == 0);
+    fill();
+    CHECK(register_shrinker(&shrinker, "masks") == 0);
+    CHECK(pool_try(&pool, MANY, GFP_NOWAIT, (int)node) == -ENOMEM && counts == 0);
+    CHECK(pool_try(&pool, MANY, GFP_KERNEL | __GFP_NORETRY, (int)node) == -ENOMEM && counts == 0);
+    CHECK(pool_try(&pool, MANY, GFP_NOFS, (int)node) == -ENOMEM);
+    CHECK_MSG(counts > 0 && (seen & __GFP_FS) == 0 && (seen & __GFP_IO) != 0, "%lu times by %#x", counts, seen);
+    counts = seen = 0;
+    CHECK(mempool_resize(&few, MANY) == -ENOMEM && few.min_nr == FEW);
+    CHECK_MSG(counts > 0 && (seen & __GFP_FS) != 0, "%lu times by %#x", counts, seen);
+    give_all();
+    CHECK(pool_try(&pool, MANY, GFP_NOFS, (int)node) == 0 && pool.curr_nr == MANY);
+    mempool_exit(&pool);
+    mempool_exit(&few);
+}
+
 /* A cache is made with effort, too, and then nobody holds the lock of caches, which quarry_slabinfo() takes. */
 static unsigned long looking_count(struct shrinker *s, struct shrink_control *sc) {
     static char text[1 << 16];
@@ -253,6 +288,8 @@ static const struct test_case table[] = {
     {"masks, bulk", masks, 1, CASE_QUARRY},
     {"masks, short-lived", masks_made, 0, CASE_QUARRY},
     {"masks, buckets", masks_made, 1, CASE_QUARRY},
+    {"masks, a pool", masks_pool, (size_t)NUMA_NO_NODE, CASE_QUARRY},
+    {"masks, a pool of a node", masks_pool, 0, CASE_QUARRY},
     {"effort for a cache", made_with_effort, 0, CASE_QUARRY},
     {"effort for buckets", made_with_effort, 1, CASE_QUARRY},
     {"nested", nested, 0, CASE_QUARRY},

@@ -9,6 +9,7 @@
 #include <linux/rcupdate.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -147,33 +148,39 @@ static void large_rules(size_t unused) {
     kmem_cache_destroy(s);
 }
 
-/* Several threads take and give objects of one cache. */
-static void *large_worker(void *cache) {
-    enum { SIZE = 1100000, ROUNDS = 300 };
-    unsigned char mark = (unsigned char)(uintptr_t)&mark >> 4 | 1;
+/* Several threads take and give objects of one cache, each with marks of its own at both ends. */
+enum { SHARED_BYTES = 1100000, SHARED_THREADS = 4 };
+static struct kmem_cache *shared;
+
+static void mark_ends(char *p, unsigned mark) { p[0] = p[SHARED_BYTES - 1] = (char)mark; }
+static bool ends_are(const char *p, unsigned mark) { return p[0] == (char)mark && p[SHARED_BYTES - 1] == (char)mark; }
+
+static void *large_worker(void *number) {
+    enum { ROUNDS = 300 };
+    unsigned mark = 2 * (unsigned)(uintptr_t)number + 1;
     for (int i = 0; i < ROUNDS; i++) {
-        char *p = kmem_cache_alloc(cache, GFP_KERNEL), *q = kmem_cache_alloc(cache, GFP_KERNEL);
+        char *p = kmem_cache_alloc(shared, GFP_KERNEL), *q = kmem_cache_alloc(shared, GFP_KERNEL);
         CHECK(p != NULL && q != NULL && p != q);
-        *p = *q = (char)mark;
-        p[SIZE - 1] = (char)mark;
-        CHECK(*(unsigned char *)p == mark && *(unsigned char *)q == mark && (unsigned char)p[SIZE - 1] == mark);
-        kmem_cache_free(cache, p);
+        mark_ends(p, mark);
+        mark_ends(q, mark + 1);
+        (void)sched_yield();
+        CHECK_MSG(ends_are(p, mark) && ends_are(q, mark + 1), "two have one object, in round %d", i);
+        kmem_cache_free(shared, p);
         kfree(q);
     }
     return NULL;
 }
 
 static void large_threads(size_t unused) {
-    enum { THREADS = 4 };
-    pthread_t thread[THREADS];
+    pthread_t thread[SHARED_THREADS];
     (void)unused;
-    struct kmem_cache *s = kmem_cache_create("shared", 1100000, 0, SLAB_NO_MERGE, NULL);
-    for (int i = 0; i < THREADS; i++)
-        CHECK(pthread_create(&thread[i], NULL, large_worker, s) == 0);
-    for (int i = 0; i < THREADS; i++)
+    shared = kmem_cache_create("shared", SHARED_BYTES, 0, SLAB_NO_MERGE, NULL);
+    for (uintptr_t i = 0; i < SHARED_THREADS; i++)
+        CHECK(pthread_create(&thread[i], NULL, large_worker, (void *)i) == 0);
+    for (int i = 0; i < SHARED_THREADS; i++)
         CHECK(pthread_join(thread[i], NULL) == 0);
-    CHECK(info_of(s).active_objs == 0 && info_of(s).slabs == 0);
-    kmem_cache_destroy(s);
+    CHECK(info_of(shared).active_objs == 0 && info_of(shared).slabs == 0);
+    kmem_cache_destroy(shared);
 }
 
 static const struct test_case table[] = {

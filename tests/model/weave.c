@@ -14,7 +14,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-enum { STACK_BYTES = 64 << 10, DEPTH_MAX = 2000, SEEN_SHIFT = 23, SITES_MAX = 512, EXCUSES_MAX = 64 };
+enum { STACK_BYTES = 64 << 10, DEPTH_MAX = 2000, SEEN_SHIFT = 23, SITES_MAX = 512, EXCUSES_MAX = 64, SKIPPED = 77 };
 enum { SITE_TEXT_MAX = 80, END_STEPS_MAX = 100000 };
 #define SEEN_NR ((size_t)1 << SEEN_SHIFT)
 
@@ -551,10 +551,14 @@ int weave_main(const struct weave_suite *suite, int argc, char **argv) {
     if (argc == 1)
         return real_explore_all(suite);
     unsigned part = 1, parts = 1;
-    if (strcmp(argv[1], "mutants") != 0 || argc > 3 ||
-        (argc == 3 && (sscanf(argv[2], "%u/%u", &part, &parts) != 2 || part == 0 || part > parts))) {
-        fprintf(stderr, "usage: %s [mutants [I/N]]\n", argv[0]);
+    if (strcmp(argv[1], "mutants") != 0 || argc > 4 ||
+        (argc >= 3 && (sscanf(argv[2], "%u/%u", &part, &parts) != 2 || part == 0 || part > parts))) {
+        fprintf(stderr, "usage: %s [mutants [I/N [soak]]]\n", argv[0]);
         return 2;
+    }
+    if (argc == 4 && getenv("SOAK") == NULL) {
+        printf("SKIP: with SOAK in the environment\n");
+        return SKIPPED;
     }
     return mutants_explore_all(suite, part, parts);
 }

@@ -10,6 +10,7 @@
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/usage.h"
+#include "sys/sys.h"
 #include "unit/handover.h"
 
 #include <criterion/criterion.h>
@@ -46,8 +47,17 @@ static void empty(void) {
     mag_depot_trim(MAG_DRAIN_ALL);
 }
 
+/* Without barriers the magazines of other CPUs keep what they have. */
+static bool may_drain(void) {
+    ptrdiff_t offset;
+    return sys_rseq_probe(&offset) == SYS_RSEQ_NONE ||
+           (sys_membarrier_register() == SYS_BARRIER_READY && sys_membarrier_rseq() == 0);
+}
+
 static void expect_none_out(void) {
     (void)engine_trim(0);
+    if (!may_drain())
+        return;
     cr_expect_eq(rt_usage_out_get(), 0, "%ld bytes are out", (long)rt_usage_out_get());
 }
 
