@@ -131,9 +131,25 @@ static size_t before_bytes(void) {
     return rt_meta.limited ? sys_page_bytes() : HPAGE_BYTES;
 }
 
+/* The same where addresses are limited: no more at any time than a region without a guard before it may take. */
+static char *place_reserve_narrow(size_t bytes, size_t align) {
+    size_t before = before_bytes(), wide_bytes = align + bytes;
+    char *wide = sys_vm_reserve(wide_bytes, sys_page_bytes());
+    if (wide == NULL)
+        return NULL;
+    char *p = (char *)round_up((uintptr_t)wide + before, align), *from = p - before, *end = p + bytes;
+    if (from > wide)
+        rt_release(wide, (size_t)(from - wide), 0);
+    if (wide + wide_bytes > end)
+        rt_release(end, (size_t)(wide + wide_bytes - end), 0);
+    return p;
+}
+
 /* At a multiple of align, and what is to be before it. */
 static char *place_reserve(size_t bytes, size_t align) {
     size_t before = before_bytes();
+    if (UNLIKELY(before != 0 && rt_meta.limited))
+        return place_reserve_narrow(bytes, align);
     char *p = sys_vm_reserve(before == 0 ? bytes : align + bytes, align);
     if (p == NULL || before == 0)
         return p;
@@ -144,7 +160,9 @@ static char *place_reserve(size_t bytes, size_t align) {
 
 static void place_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
     size_t before = before_bytes();
-    rt_release(p - before, before + reserve_bytes, counted_bytes);
+    if (before != 0) /* by itself: where all is refused the memory goes, which begins at p */
+        rt_release(p - before, before, 0);
+    rt_release(p, reserve_bytes, counted_bytes);
 }
 
 /* Of a place whose first so many bytes have gone, and may be another's. */
@@ -412,13 +430,21 @@ static bool own_shrink(struct hpage *h, size_t bytes) {
     return true;
 }
 
+/* Where a shrunk region ends: where a limit is exact, with the hugepage that would come in full. */
+static size_t shrunk_bytes(const struct hpage *h, size_t bytes) {
+    if (rt_opt.limit_hard == 0 || !is_in_lot(h) || lot_kind_of(h) != LOT_HUGE)
+        return bytes;
+    return MIN(round_up(bytes, HPAGE_BYTES), h->big_bytes);
+}
+
 /* The end of a shrunk region goes back; its address space stays for growth, but in a lot. */
 static void region_shrink(struct hpage *h, size_t bytes) {
-    size_t cut = h->big_bytes - bytes;
     if (UNLIKELY(hugetlb_is_region(h))) {
         pool_shrink(h, bytes);
         return;
     }
+    bytes = shrunk_bytes(h, bytes);
+    size_t cut = h->big_bytes - bytes;
     if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : own_shrink(h, bytes)))
         return;
     h->big_bytes = bytes;
