@@ -131,25 +131,9 @@ static size_t before_bytes(void) {
     return rt_meta.limited ? sys_page_bytes() : HPAGE_BYTES;
 }
 
-/* The same where addresses are limited: no more at any time than a region without a guard before it may take. */
-static char *place_reserve_narrow(size_t bytes, size_t align) {
-    size_t before = before_bytes(), wide_bytes = align + bytes;
-    char *wide = sys_vm_reserve(wide_bytes, sys_page_bytes());
-    if (wide == NULL)
-        return NULL;
-    char *p = (char *)round_up((uintptr_t)wide + before, align), *from = p - before, *end = p + bytes;
-    if (from > wide)
-        rt_release(wide, (size_t)(from - wide), 0);
-    if (wide + wide_bytes > end)
-        rt_release(end, (size_t)(wide + wide_bytes - end), 0);
-    return p;
-}
-
 /* At a multiple of align, and what is to be before it. */
 static char *place_reserve(size_t bytes, size_t align) {
     size_t before = before_bytes();
-    if (UNLIKELY(before != 0 && rt_meta.limited))
-        return place_reserve_narrow(bytes, align);
     char *p = sys_vm_reserve(before == 0 ? bytes : align + bytes, align);
     if (p == NULL || before == 0)
         return p;
