@@ -144,7 +144,9 @@ static char *place_reserve(size_t bytes, size_t align) {
 
 static void place_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
     size_t before = before_bytes();
-    rt_release(p - before, before + reserve_bytes, counted_bytes);
+    if (before != 0) /* by itself: where all is refused the memory goes, which begins at p */
+        rt_release(p - before, before, 0);
+    rt_release(p, reserve_bytes, counted_bytes);
 }
 
 /* Of a place whose first so many bytes have gone, and may be another's. */
@@ -412,13 +414,21 @@ static bool own_shrink(struct hpage *h, size_t bytes) {
     return true;
 }
 
+/* Where a shrunk region ends: where a limit is exact, with the hugepage that would come in full. */
+static size_t shrunk_bytes(const struct hpage *h, size_t bytes) {
+    if (rt_opt.limit_hard == 0 || !is_in_lot(h) || lot_kind_of(h) != LOT_HUGE)
+        return bytes;
+    return MIN(round_up(bytes, HPAGE_BYTES), h->big_bytes);
+}
+
 /* The end of a shrunk region goes back; its address space stays for growth, but in a lot. */
 static void region_shrink(struct hpage *h, size_t bytes) {
-    size_t cut = h->big_bytes - bytes;
     if (UNLIKELY(hugetlb_is_region(h))) {
         pool_shrink(h, bytes);
         return;
     }
+    bytes = shrunk_bytes(h, bytes);
+    size_t cut = h->big_bytes - bytes;
     if (cut == 0 || !(is_in_lot(h) ? lot_shrink(h, bytes) : own_shrink(h, bytes)))
         return;
     h->big_bytes = bytes;

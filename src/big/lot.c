@@ -126,7 +126,8 @@ static bool lot_prepare(char *p, size_t bytes, enum lot_kind kind) {
     /* Before it is made writable, so that all of it agrees. */
     if (kind == LOT_HUGE)
         (void)sys_vm_huge(p, bytes);
-    else if (page_huge_unwanted())
+    else if (page_huge_unwanted() ||
+             rt_opt.limit_hard != 0) /* exact; where all memory has hugepages, it would not be */
         (void)sys_vm_nohuge(p, bytes);
     page_place(p, bytes);
     return chunk_cover(p, bytes) == 0 && sys_vm_commit(p, bytes) == 0;

@@ -81,11 +81,13 @@ COLD bool engine_start(void) {
         options_settle();
     if (state < ENGINE_READY) {
         state = start_all() ? ENGINE_READY : ENGINE_CONFIGURED;
-        if (state == ENGINE_READY && seal_wanted)
-            seal();
         /* order: release: publishes everything made at start.                                     pairs: [engine.start]
          */
         atomic_store_explicit(&engine_state, state, memory_order_release);
+        /* Not before: the child of a fork in between, by a handler or another thread, would start anew, and write. One
+         * after the store has a heap, open where the thread that starts is not in it. */
+        if (state == ENGINE_READY && seal_wanted)
+            seal();
     }
     sys_lock_release(&start_lock);
     return state == ENGINE_READY;
@@ -118,10 +120,9 @@ static void fork_parent(void) { fork_done(PAGE_FORK_PARENT); }
 
 static void fork_child(void) {
     fork_done(PAGE_FORK_CHILD);
-    if (!fork_holds) {
-        sys_lock_reset(&start_lock); /* whoever was starting meanwhile is not here: the start begins anew */
-        return;
-    }
+    sys_lock_reset(&start_lock); /* whoever was starting meanwhile is not here */
+    if (!fork_holds)
+        return; /* the start begins anew */
     slab_fork_child();
     page_reserve_fork_child();
     buddy_reserve_fork_child();

@@ -144,6 +144,8 @@ COLD static void tick_look(enum look look) {
                  now == atomic_load_explicit(&looked_ms, memory_order_relaxed);
     if (again || !sys_lock_try(&tick_lock))
         return;
+    /* Another, that looked at the clock later, may have been here first: time does not go back. */
+    now = MAX(now, atomic_load_explicit(&looked_ms, memory_order_relaxed));
     bool first = last_ms == 0, due = now - last_ms >= TICK_MS;
     atomic_store_explicit(&looked_ms, now, memory_order_relaxed);
     last_ms = due ? now : last_ms;

@@ -4,12 +4,22 @@
  * describe arenas, chunks and bins, and where quarry has no such thing the field says so below. Called by programs that
  * watch or tune their memory.
  *
- *   arena             uordblks + fordblks: all that quarry holds but big regions in use. With hblkhd it is what the
- * kernel counts and what was never written, less quarry's own data, whose memory only the kernel knows uordblks objects
- * handed out, big regions apart fordblks          all the rest: free memory, magazines and regions kept for reuse
- * included, and ends of slabs fsmblks           free objects in magazines (glibc: in fast bins) keepcost          free
- * runs: what malloc_trim may give back ordblks           1, as in a heap that is all top: free memory is not counted in
- * chunks here hblks, hblkhd     big regions in use, and their bytes usmblks, smblks   0
+ * arena: uordblks + fordblks, all that quarry holds but big regions in use. With hblkhd it is what the kernel counts
+ * and what was never written, less quarry's own data, whose memory only the kernel knows.
+ *
+ * uordblks: objects handed out, big regions apart.
+ *
+ * fordblks: all the rest. Free memory, magazines and regions kept for reuse included, and ends of slabs.
+ *
+ * fsmblks: free objects in magazines (glibc: in fast bins).
+ *
+ * keepcost: free runs, what malloc_trim may give back.
+ *
+ * ordblks: 1, as in a heap that is all top. Free memory is not counted in chunks here.
+ *
+ * hblks, hblkhd: big regions in use, and their bytes.
+ *
+ * usmblks, smblks: 0.
  */
 #include "engine/engine.h"
 #include "front/names.h"

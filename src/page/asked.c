@@ -29,7 +29,12 @@ static struct hpage_asked *asked_unused(struct page_tier *t) {
 void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due) {
     bool ask = rt_opt.thp != OPT_THP_ALWAYS;
     struct hpage_asked *asked = ask ? asked_unused(t) : NULL;
-    if ((ask && asked == NULL) || !tier_hugepage_admit(t) || !tier_hugepage_wanted(t, h->addr))
+    if (ask && asked == NULL)
+        return;
+    bool admitted = tier_hugepage_admit(t);
+    if (!admitted && !ask) /* all that is reserved has hugepages: this one would come, and be counted nowhere */
+        tier_hugepage_deny(h->addr);
+    if (!admitted || !tier_hugepage_wanted(t, h->addr))
         return;
     *ret_due = (struct hugepage_due){.touch = true, .asked = asked};
     if (ask)
@@ -116,10 +121,12 @@ static void answer(struct page_tier *t, const struct hpage_asked *asked, bool to
 }
 
 void tier_hugepage_bring(struct page_tier *t, const struct hugepage_due *due, char *p) {
-    bool told = due->asked == NULL || tier_hugepage_tell(p);
+    /* With a limit also where all that is reserved was told: this one may have been denied the last time. Where that is
+     * refused it only counts for more than it is. */
+    bool told = (due->asked == NULL && rt_opt.limit_hard == 0) || tier_hugepage_tell(p);
     if (due->asked != NULL)
         answer(t, due->asked, told);
-    if (told)
+    if (told || due->asked == NULL)
         tier_hugepage_touch(p);
 }
 

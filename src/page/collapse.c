@@ -71,9 +71,12 @@ static bool collapse_is_due(struct page_tier *t) {
 }
 
 /* Where the collapse fails they count as backed all the same, until what is free there is given back: another may have
- * had them meanwhile. False: limit_hard forbids. */
+ * had them meanwhile. False: limit_hard forbids, or the next purge would break what was made, and the next tick make it
+ * again, without end. */
 static bool holes_admit(struct page_tier *t, struct hpage *h) {
     unsigned holes = record_holes(h);
+    if (holes != 0 && t->free_backed_granules + holes > tier_allowance(t))
+        return false;
     if (rt_opt.limit_hard != 0 && holes != 0) {
         if (!rt_usage_reserve(holes * GRANULE_BYTES))
             return false;
@@ -104,7 +107,7 @@ void tier_collapse(struct page_tier *t, struct hpage *h) {
     u64 start = sys_clock_ns();
     int err = sys_vm_collapse(h->addr, HPAGE_BYTES);
     u64 took = sys_clock_ns() - start;
-    /* Whoever took or freed runs of it meanwhile is no harm: all of it held memory, and does. */
+    /* Whoever took or freed runs of it meanwhile is no harm: all of it counts as backed, and what was free stayed. */
     if (!sys_lock_acquire(&t->lock))
         return; /* a handler cannot be here: ticks are not taken on top of the lock's holder */
     back_off(t, err, took);

@@ -71,11 +71,16 @@ static void run_given(struct page_tier *t, struct hpage *h) {
     h->purged_s = (u32)(t->now_ms / 1000) + 1;
 }
 
+/* Read without the lock: page_given_bytes_racy(). */
+static void purged_count(struct page_tier *t, s64 bytes) {
+    __atomic_store_n(&t->purged_bytes_total, t->purged_bytes_total + (u64)bytes, __ATOMIC_RELAXED);
+}
+
 /* It may hold memory after all, written or not. */
 static void run_refused(struct page_tier *t, struct hpage *h, const u64 backed[2]) {
     for (unsigned w = 0; w < 2; w++) {
         t->free_backed_granules += bits_count(backed[w]);
-        t->purged_bytes_total -= bits_count(backed[w]) * GRANULE_BYTES;
+        purged_count(t, -(s64)(bits_count(backed[w]) * GRANULE_BYTES));
         h->backed[w] |= backed[w];
         h->written[w] |= backed[w];
     }
@@ -116,7 +121,7 @@ static void purge_run(struct purge *pu, struct hpage *h, unsigned pos, unsigned 
         h->backed[w] &= ~mask;
         h->written[w] &= ~mask;
         pu->tier->free_backed_granules -= bits_count(backed);
-        pu->tier->purged_bytes_total += bits_count(backed) * GRANULE_BYTES;
+        purged_count(pu->tier, (s64)(bits_count(backed) * GRANULE_BYTES));
     }
     pu->nr++;
 }
@@ -315,7 +320,7 @@ size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
             released += HPAGE_BYTES;
     }
     t->purges += released != 0;
-    t->purged_bytes_total += released;
+    purged_count(t, (s64)released);
     return released;
 }
 

@@ -1,13 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What every process touches of libquarry.so lies at its start (src/layout.ld): first.py LIBRARY. The kernel maps files by 64 KiB; what the loader
-reads and what ordinary programs call are within the first 80 KiB."""
+reads and what ordinary programs call are within the first 80 KiB. What is sealed follows what the loader closes, without a gap."""
 import re
 
 from golden import HERE, arguments, fail_all, run
 
 SCRIPT = HERE.parent.parent / "src" / "layout.ld"
 FIRST_BYTES_MAX = 80 * 1024
+SEALED = ".quarry_sealed"
+
+
+def sealed_apart(lib, sections):
+    """Where the sealed page costs one page more, or cuts what is written to in two."""
+    relro = re.search(r"GNU_RELRO\s+0x\w+ 0x(\w+) 0x\w+ 0x\w+ 0x(\w+)", run("readelf", "-lW", lib))
+    closed_end = int(relro[1], 16) + int(relro[2], 16) if relro else 0
+    if SEALED not in sections or sections[SEALED][0] != closed_end:
+        yield f"{SEALED} does not begin where the loader's closed part ends, at {closed_end:#x}: {sections.get(SEALED)}"
+    if sections.get(".data", (0, 0))[1] != 0:
+        yield f".data is left over, {sections['.data'][1]} bytes: src/layout.ld names all its inputs"
 
 
 def main():
@@ -27,6 +38,7 @@ def main():
     found += [f"{name} is listed and lies elsewhere" for name in apart]
     if len(listed & there) < len(listed) // 2:
         found.append(f"only {len(listed & there)} of {len(listed)} listed functions are there")
+    found += sealed_apart(lib, sections)
     print(f"{len(listed & there)} of {len(listed)} listed functions, {start + size} bytes")
     fail_all(found)
 

@@ -4,6 +4,7 @@
 #include "big/big.h"
 #include "fakes/fake.h"
 #include "rt/context.h"
+#include "rt/leftover.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "unit/alone.h"
@@ -456,6 +457,24 @@ Test(big, hardened_a_region_that_moves_leaves_nothing_before_it, .init = start_h
     cr_expect_null(big_resize(q, 256 * MIB));
     expect_kept_before(q, HPAGE_BYTES);
     cr_assert(big_free(q));
+    cr_expect_eq(fake_reserved_bytes(), reserved);
+}
+
+/* Nothing is unmapped. All of the memory goes, which begins behind the guard, and is not counted any more. */
+Test(big, hardened_a_region_that_cannot_be_unmapped_gives_its_memory_back, .init = start_hardened) {
+    size_t reserved = fake_reserved_bytes();
+    s64 used = rt_usage_get();
+    char *p = alloc(3 * MIB);
+    stamp(p, 3 * MIB);
+    cr_assert_eq(fake_resident_bytes(p, 3 * MIB), 3 * MIB);
+    fake_fail(FAKE_RELEASE, 1, 2);
+    cr_assert(big_free(p));
+    cr_expect_eq(fake_failed_nr(FAKE_RELEASE), 2u);
+    cr_expect_eq(fake_resident_bytes(p, 3 * MIB), 0u);
+    cr_expect_eq(rt_usage_get(), used);
+    cr_expect_eq(rt_leftover_bytes(), HPAGE_BYTES + 4 * MIB);
+    rt_release_retry(RT_LEFTOVER_ALL);
+    cr_expect_eq(rt_leftover_bytes(), 0u);
     cr_expect_eq(fake_reserved_bytes(), reserved);
 }
 

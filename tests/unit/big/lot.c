@@ -200,6 +200,42 @@ Test(lot, a_region_of_hugepages_grows_by_whole_ones, .init = start_many, .fini =
     cr_assert(big_free(grown));
 }
 
+/* Nor is it cut to such a one: what it keeps is counted. */
+Test(lot, a_region_of_hugepages_shrinks_by_whole_ones_where_a_limit_is_exact, .init = start_many, .fini = end_many) {
+    rt_opt.limit_hard = 8 * GIB;
+    char *p = alloc(32 * MIB);
+    kind_expect(p, LOT_HUGE);
+    s64 used = rt_usage_get();
+    unsigned purges = fake_calls_nr(FAKE_PURGE);
+    cr_expect_eq(big_resize(p, 32 * MIB - sys_page_bytes()), p);
+    cr_expect_eq(big_usable(p), 32 * MIB);
+    cr_expect_eq(fake_calls_nr(FAKE_PURGE), purges);
+    cr_expect_eq(big_resize(p, 9 * MIB + sys_page_bytes()), p);
+    cr_expect_eq(big_usable(p), 10 * MIB);
+    cr_expect_eq(rt_usage_get(), used - (s64)(22 * MIB));
+    rt_opt.limit_hard = 0;
+    cr_expect_eq(big_resize(p, 9 * MIB), p);
+    cr_expect_eq(big_usable(p), 9 * MIB);
+    cr_assert(big_free(p));
+}
+
+/* What is counted to the byte says no to hugepages, for where the administrator gives them to all. */
+static void nohuge_of_lot_expect(enum lot_kind kind, unsigned times) {
+    unsigned told = fake_calls_nr(FAKE_NOHUGE);
+    cr_assert_not_null(lot_take(2 * HPAGE_BYTES, HPAGE_BYTES, kind));
+    cr_expect_eq(fake_calls_nr(FAKE_NOHUGE) - told, times);
+    (void)lot_release();
+}
+
+Test(lot, small_pages_are_asked_for_where_a_limit_is_exact, .init = start) {
+    nohuge_of_lot_expect(LOT_PLAIN, 0);
+    rt_opt.limit_hard = 8 * GIB;
+    nohuge_of_lot_expect(LOT_PLAIN, 1);
+    nohuge_of_lot_expect(LOT_HUGE, 0);
+    rt_opt.thp = OPT_THP_ALWAYS;
+    nohuge_of_lot_expect(LOT_PLAIN, 1);
+}
+
 Test(lot, a_region_grows_into_what_is_free_behind_it, .init = start_many, .fini = end_many) {
     unsigned at = OWN_NR + 5;
     unsigned moves = fake_calls_nr(FAKE_MOVE);

@@ -62,6 +62,26 @@ Test(start, that_fails_leaves_the_fork_handlers_behind, .init = counted) {
     engine_free_slow(p);
 }
 
+static bool was_ready[4];
+static unsigned closed_nr;
+static void look_at_closing(enum fake_call call) {
+    if (call == FAKE_READ_ONLY && closed_nr < ARRAY_NR(was_ready))
+        was_ready[closed_nr++] = engine_started();
+}
+
+/* A fork as the seal's system call returns would let the child start anew, and write to what cannot be written to. */
+Test(start, is_over_before_its_tables_are_sealed) {
+    fake_fail(FAKE_READ_ONLY, 2, 1); /* the tests write to them; the first closes the page map's beginning */
+    fake_calling = look_at_closing;
+    engine_seal();
+    cr_expect_eq(closed_nr, 0u, "nothing has started");
+    cr_assert(engine_ready());
+    fake_calling = NULL;
+    cr_assert_eq(closed_nr, 2u);
+    cr_expect_not(was_ready[0]);
+    cr_expect(was_ready[1]);
+}
+
 /* Guarding each allocation was asked for before there was a heap: no magazine is asked once there is one. */
 Test(start, that_fails_guards_all_the_same, .init = all_guarded) {
     fake_fail(FAKE_COMMIT, 1, 1000);
@@ -75,4 +95,25 @@ Test(start, that_fails_guards_all_the_same, .init = all_guarded) {
     p = engine_alloc_slow(100);
     cr_expect(guard_has(p));
     engine_free_slow(p);
+}
+
+/* A thread looked at the clock, and another, that looked later, ticked first: no second tick, nor one with the time
+ * that was. */
+Test(start, time_that_goes_back_is_no_tick) {
+    enum { TICK_MS = 100, LOOKS = 1024 };
+    cr_assert(engine_ready());
+    for (unsigned i = 0; i < LOOKS; i++)
+        engine_tick_maybe(); /* the first look only begins */
+    fake_clock_advance_ms(TICK_MS);
+    for (unsigned i = 0; i < LOOKS; i++)
+        engine_tick_maybe();
+    cr_assert_eq(engine_ticks_nr, 1u);
+    fake_clock_advance_ms(-(u64)(TICK_MS / 2));
+    for (unsigned i = 0; i < LOOKS; i++)
+        engine_tick_maybe();
+    cr_expect_eq(engine_ticks_nr, 1u);
+    fake_clock_advance_ms(TICK_MS / 2 + TICK_MS);
+    for (unsigned i = 0; i < LOOKS; i++)
+        engine_tick_maybe();
+    cr_expect_eq(engine_ticks_nr, 2u);
 }

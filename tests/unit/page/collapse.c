@@ -174,6 +174,33 @@ Test(collapse, nor_a_few_that_limit_hard_forbids, .init = start) {
     cr_expect_eq((u64)rt_usage_total(), rt_opt.limit_hard);
 }
 
+/* What may not be free and backed would be given back at once, and the record be collapsed and broken with each tick.
+ */
+static void ticks_change_nothing(void) {
+    u64 before = stats().collapses, purges = stats().purges;
+    ticks(RECORDS);
+    cr_expect_eq(stats().collapses, before);
+    cr_expect_eq(stats().purges, purges);
+    cr_expect_eq(stats().run_free_bytes, 0u);
+}
+
+Test(collapse, nor_a_few_that_are_not_allowed_to_be_free, .init = start) {
+    leave_holes(4);
+    rt_opt.purge_delay = 0;
+    ticks(RECORDS);
+    cr_expect_eq(collapses(), RECORDS - 1u);
+    cr_expect_eq(stats().huge_bytes, (RECORDS - 1) * HPAGE_BYTES);
+    ticks_change_nothing();
+}
+
+Test(collapse, nor_beyond_what_limit_soft_leaves, .init = start) {
+    leave_holes(4);
+    rt_opt.limit_soft = 1; /* passed, and a 64th of it is nothing */
+    ticks(RECORDS);
+    cr_expect_eq(collapses(), RECORDS - 1u);
+    ticks_change_nothing();
+}
+
 /* They stay counted, and go as any other free memory. */
 Test(collapse, a_few_of_a_collapse_that_fails_are_given_back, .init = start) {
     leave_holes(4);

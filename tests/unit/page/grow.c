@@ -4,6 +4,7 @@
 #include "fakes/fake.h"
 #include "page/tier.h"
 #include "rt/options.h"
+#include "rt/usage.h"
 
 #include <criterion/criterion.h>
 
@@ -94,6 +95,32 @@ Test(grow, always_means_always, .init = start) {
     start_where_small_come();
     cr_expect_str_eq(steps_told(), "------");
     cr_expect_eq(fake_calls_nr(FAKE_HUGE), 1u, "all that is reserved, at once");
+}
+
+/* All that is reserved has hugepages: what the limit leaves no room for says no by itself, or it would come in full
+ * with the first touch and be counted nowhere; and yes again, where it becomes free and there is room. */
+Test(grow, always_says_no_where_a_limit_leaves_no_room, .init = start) {
+    enum page_content content;
+    struct page_stats st;
+    rt_opt.thp = OPT_THP_ALWAYS;
+    rt_opt.limit_hard = 1 * GIB;
+    cr_assert_not_null(page_run_alloc(0, HPAGE_GRANULES, 1, &content));
+    unsigned yes = fake_calls_nr(FAKE_HUGE), no = fake_calls_nr(FAKE_NOHUGE);
+    rt_opt.limit_hard = (u64)rt_usage_total() + HPAGE_BYTES / 2;
+    char *run = page_run_alloc(0, 1, 1, &content);
+    cr_assert_not_null(run);
+    cr_expect_eq(fake_calls_nr(FAKE_NOHUGE), no + 1);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), yes);
+    cr_expect_eq(page_backed_bytes_racy(), HPAGE_BYTES + GRANULE_BYTES);
+    page_run_free(run, 1);
+    (void)page_purge(0);
+    rt_opt.limit_hard = 1 * GIB;
+    cr_assert_eq(page_run_alloc(0, 1, 1, &content), run);
+    cr_expect_eq(fake_calls_nr(FAKE_NOHUGE), no + 1);
+    cr_expect_eq(fake_calls_nr(FAKE_HUGE), yes + 1);
+    cr_expect_eq((uintptr_t)fake_huge_at, round_down((uintptr_t)run, HPAGE_BYTES));
+    page_stats_get(&st);
+    cr_expect_eq(st.huge_bytes, 2 * HPAGE_BYTES);
 }
 
 /* --- places of chance --- */
