@@ -62,7 +62,10 @@ static struct big_entry entry_of(const struct hpage *h) {
                               .writable_bytes = h->big_writable_bytes};
 }
 
-/* Records a region as it was withdrawn, and makes its first granule known. */
+/* Records a region as it was withdrawn, and makes its first granule known. Plain stores: who had the address before has
+ * unmapped it, and wrote nothing to the record after that; the kernel gave it away again under its own lock of
+ * mappings, which orders the two (a race checker does not see that). Addresses that change hands without the kernel do
+ * so under the cache's or the lots' lock. */
 static void region_restore(const struct big_entry *e) {
     struct hpage *h = region_record(e->addr);
     h->addr = e->addr;
