@@ -148,46 +148,16 @@ OPERATOR_DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, delete_array_aligned_nothro
                 (void *object, size_t align, const void *tag), (object, align, tag))
 
 /* Arrays stand on the plain form besides their own. */
-#define IS_OURS(symbol, form)                                                                                          \
-    static _Atomic int known;                                                                                          \
-    bool ours = is_ours(&known, #symbol, (const void *)form)
-
-static bool new_seen(void) {
-    IS_OURS(_Znwm, new_plain);
-    return ours;
-}
-
-static bool new_array_seen(void) {
-    IS_OURS(_Znam, new_array);
-    return ours && new_seen();
-}
-
-static bool new_aligned_seen(void) {
-    IS_OURS(_ZnwmSt11align_val_t, new_aligned);
-    return ours;
-}
-
-static bool new_array_aligned_seen(void) {
-    IS_OURS(_ZnamSt11align_val_t, new_array_aligned);
-    return ours && new_aligned_seen();
-}
-
-static bool delete_seen(void) {
-    IS_OURS(_ZdlPv, delete_plain);
-    return ours;
-}
-
-static bool delete_array_seen(void) {
-    IS_OURS(_ZdaPv, delete_array);
-    return ours && delete_seen();
-}
-
-static bool delete_aligned_seen(void) {
-    IS_OURS(_ZdlPvSt11align_val_t, delete_aligned);
-    return ours;
-}
-
-static bool delete_array_aligned_seen(void) {
-    IS_OURS(_ZdaPvSt11align_val_t, delete_array_aligned);
-    return ours && delete_aligned_seen();
-}
+#define SEEN(name, symbol, form, stands_on)                                                                            \
+    static bool name##_seen(void) {                                                                                    \
+        static _Atomic int known;                                                                                      \
+        return is_ours(&known, #symbol, (const void *)form) && (stands_on);                                            \
+    }
+SEEN(new, _Znwm, new_plain, true)
+SEEN(new_array, _Znam, new_array, new_seen())
+SEEN(new_aligned, _ZnwmSt11align_val_t, new_aligned, true)
+SEEN(new_array_aligned, _ZnamSt11align_val_t, new_array_aligned, new_aligned_seen())
+SEEN(delete, _ZdlPv, delete_plain, true)
+SEEN(delete_array, _ZdaPv, delete_array, delete_seen())
+SEEN(delete_aligned, _ZdlPvSt11align_val_t, delete_aligned, true)
+SEEN(delete_array_aligned, _ZdaPvSt11align_val_t, delete_array_aligned, delete_aligned_seen())

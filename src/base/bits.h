@@ -15,4 +15,13 @@ static ALWAYS_INLINE u64 bits_mask(unsigned nr) { return nr >= 64 ? ~(u64)0 : ((
 /* Smallest s with (1 << s) >= x. x must not be 0. */
 static ALWAYS_INLINE unsigned bits_log2_up(u64 x) { return x <= 1 ? 0 : bits_highest(x - 1) + 1; }
 
+/* Each bit of x in every bit of the result, and no two x in one. Not for secrets by itself. */
+static inline u64 bits_mix(u64 x) {
+    x ^= x >> 31;
+    x *= 0x9e3779b97f4a7c15u;
+    x ^= x >> 29;
+    x *= 0xbf58476d1ce4e5b9u;
+    return x ^ x >> 32;
+}
+
 #endif

@@ -48,19 +48,11 @@ void harden_init(void) {
     atomic_store_explicit(&random_state, seed[2] | 1, memory_order_relaxed);
 }
 
-static u64 mixed(u64 x) {
-    x ^= x >> 31;
-    x *= 0x9e3779b97f4a7c15u;
-    x ^= x >> 29;
-    x *= 0xbf58476d1ce4e5b9u;
-    return x ^ x >> 32;
-}
-
 /* Two threads may get the same number. */
 static u64 random_next(void) {
     u64 x = atomic_load_explicit(&random_state, memory_order_relaxed) + 0x9e3779b97f4a7c15u;
     atomic_store_explicit(&random_state, x, memory_order_relaxed);
-    return mixed(x ^ secrets[SEAL_FREE]);
+    return bits_mix(x ^ secrets[SEAL_FREE]);
 }
 
 /* --- slots and their seals --- */
@@ -83,7 +75,7 @@ static bool slot_find(const void *p, struct slot *ret) {
 static _Atomic(u64) *seal_at(const struct slot *s) { return (_Atomic(u64) *)(s->p + s->bytes - HARDEN_SEAL_BYTES); }
 
 static u64 seal_of(const struct slot *s, size_t slack, enum seal_kind kind) {
-    return (mixed(((u64)(uintptr_t)s->p + slack) ^ secrets[kind]) & ~SLACK_MASK) | slack;
+    return (bits_mix(((u64)(uintptr_t)s->p + slack) ^ secrets[kind]) & ~SLACK_MASK) | slack;
 }
 static u64 seal_free_of(const struct slot *s) { return seal_of(s, 0, SEAL_FREE); }
 

@@ -318,12 +318,12 @@ static void sole_give(struct kmem_paged_slab *slab, void *p) {
 
 static void object_give(struct kmem_paged_slab *slab, const char *base, void *p) {
     struct quarry_kmem_cache *s = slab->cache;
-    unsigned i = index_of(s, base, p);
-    u64 bit = (u64)1 << i % WORD_BITS;
     if (!keeps_empty(s)) {
         sole_give(slab, p);
         return;
     }
+    unsigned i = index_of(s, base, p);
+    u64 bit = (u64)1 << i % WORD_BITS;
     /* First, because the slab, and with it the cache, may be gone when the bit is set. */
     atomic_fetch_sub_explicit(&s->paged.out_nr, 1, memory_order_relaxed);
     /* order: release: what its owner did.                                                      pairs: [paged.object] */

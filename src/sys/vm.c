@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Address space, by raw system calls. Contract in sys.h; the only callers are the page tier, big regions and the
  * metadata pool. */
+#include "base/bits.h"
 #include "sys/call.h"
 #include "sys/sys.h"
 
@@ -35,14 +36,6 @@ static ALWAYS_INLINE void *vm_map(size_t bytes) {
     return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
 }
 
-static u64 mixed(u64 x) {
-    x ^= x >> 31;
-    x *= 0x9e3779b97f4a7c15u;
-    x ^= x >> 29;
-    x *= 0xbf58476d1ce4e5b9u;
-    return x ^ x >> 32;
-}
-
 /* The C library's canary and pointer guard are made of the same 16 bytes: both halves are folded to one before a number
  * is drawn, so that neither follows from any count of places that are known. */
 u32 sys_layout_pick(u64 of, u32 nr) {
@@ -50,8 +43,8 @@ u32 sys_layout_pick(u64 of, u32 nr) {
     const void *given = (const void *)getauxval(AT_RANDOM); // NOLINT(performance-no-int-to-ptr)
     if (given != NULL)
         memcpy(halves, given, sizeof(halves));
-    u64 seed = mixed(halves[0]) + mixed(~halves[1]);
-    return (u32)((mixed(seed ^ mixed(of + 1)) >> 32) * nr >> 32);
+    u64 seed = bits_mix(halves[0]) + bits_mix(~halves[1]);
+    return (u32)((bits_mix(seed ^ bits_mix(of + 1)) >> 32) * nr >> 32);
 }
 
 static _Atomic(size_t) lost_bytes;

@@ -55,5 +55,12 @@ static inline void must_abort(u64 area_cs, u64 descriptor, u64 first, u64 bytes)
     MUST(peek(area_cs) != descriptor);
 }
 
+/* Without aborts an operation must go wrong somewhere: else the disturbances are harmless and prove nothing. */
+static inline void must_go_wrong(const char *operation, unsigned wrong_nr) {
+    if (wrong_nr == 0)
+        fprintf(stderr, "%s survives every disturbance without an abort\n", operation);
+    MUST(wrong_nr > 0);
+}
+
 #endif
 #endif

@@ -69,6 +69,26 @@ def segments():
     return out
 
 
+def class_of(before, step, nr):
+    first = f"{nr} + (size - {before} + {step - 1})" if nr else f"(size + {step - 1})"
+    return f"{first} / {step}"
+
+
+def bytes_of(before, step, _):
+    # A segment begins at a multiple of its step.
+    assert before % step == 0 and step & (step - 1) == 0
+    return f"(size + {step - 1}) / {step} * {step}"
+
+
+def by_segment(value):
+    """The body of a function of size: in each segment what value() says of it."""
+    for last, before, step, nr in segments():
+        if last != HEADER_MAX:
+            yield f"    if (size <= {last})"
+        indent = "    " if last == HEADER_MAX else "        "
+        yield f"{indent}return {value(before, step, nr)};"
+
+
 def header():
     digest = zlib.crc32(repr([size for size, _, _ in classes()]).encode())
     yield "/* SPDX-License-Identifier: MIT */"
@@ -84,23 +104,12 @@ def header():
     yield ""
     yield "/* 1 <= size <= QUARRY_CLASS_SIZE_MAX */"
     yield "static inline __attribute__((always_inline)) unsigned long quarry_class_of_size(unsigned long size) {"
-    for last, before, step, nr in segments():
-        if last != HEADER_MAX:
-            yield f"    if (size <= {last})"
-        indent = "    " if last == HEADER_MAX else "        "
-        first = f"{nr} + (size - {before} + {step - 1})" if nr else f"(size + {step - 1})"
-        yield f"{indent}return {first} / {step};"
+    yield from by_segment(class_of)
     yield "}"
     yield ""
     yield "/* Bytes of that class's objects. */"
     yield "static inline __attribute__((always_inline)) unsigned long quarry_class_bytes(unsigned long size) {"
-    for last, before, step, _ in segments():
-        if last != HEADER_MAX:
-            yield f"    if (size <= {last})"
-        indent = "    " if last == HEADER_MAX else "        "
-        # A segment begins at a multiple of its step.
-        assert before % step == 0 and step & (step - 1) == 0
-        yield f"{indent}return (size + {step - 1}) / {step} * {step};"
+    yield from by_segment(bytes_of)
     yield "}"
     yield ""
     yield "#endif"
