@@ -51,6 +51,8 @@ struct worker {
     pthread_t thread;
     struct pool pool;
     struct pool handler_pool;
+    unsigned long handled_at; /* of the pool's steps */
+    pid_t tid;
     unsigned long sent_nr, received_nr;
 };
 
@@ -59,7 +61,7 @@ static struct worker workers[THREADS_LIMIT];
 static _Atomic(struct parcel *) mailboxes[MAILBOXES];
 static atomic_int stopping;
 static atomic_ulong signals_nr, forks_nr, hops_nr;
-static _Thread_local struct pool *handler_pool;
+static _Thread_local struct worker *self;
 static cpu_set_t allowed_cpus;
 
 static void parcel_open(struct worker *worker, struct parcel *parcel) {
@@ -86,12 +88,30 @@ static void parcel_send(struct worker *worker, size_t index) {
                                                  memory_order_acq_rel));
 }
 
+/* The alarm of whoever runs this program, not a thread's timer: the run hangs. Says where each thread is. */
+static void hang_end(void) {
+    for (size_t i = 0; i < options.thread_nr; i++)
+        proc_thread_print(workers[i].tid);
+    proc_thread_print(getpid());
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)raise(SIGALRM);
+}
+
+/* A thread that has come no further since the last signal is let run: where all is slow, handlers that take as long as
+ * their timers would be all that ever runs. */
 static void on_timer(int signal_nr) {
     int saved = errno;
 
     (void)signal_nr;
+    if (!self) {
+        hang_end();
+        return;
+    }
     atomic_fetch_add_explicit(&signals_nr, 1, memory_order_relaxed);
-    pool_steps(handler_pool, HANDLER_STEPS);
+    if (self->pool.steps_nr != self->handled_at) {
+        self->handled_at = self->pool.steps_nr;
+        pool_steps(&self->handler_pool, HANDLER_STEPS);
+    }
     errno = saved;
 }
 
@@ -126,7 +146,8 @@ static void *worker_run(void *argument) {
     size_t index = (size_t)(worker - workers);
     timer_t timer = 0;
 
-    handler_pool = &worker->handler_pool;
+    self = worker;
+    worker->tid = (pid_t)syscall(SYS_gettid);
     if (options.signals)
         timer = timer_start(SIGALRM, SIGNAL_EVERY_NS);
     do {

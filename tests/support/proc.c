@@ -98,3 +98,18 @@ size_t proc_accountable_bytes(void) {
     lines_each("/proc/self/smaps", smaps_line, &account);
     return account.total_bytes;
 }
+
+void proc_thread_print(int tid) {
+    static const char *const files[] = {"stat", "wchan", "syscall", "stack"};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[64], text[2048];
+        snprintf(path, sizeof path, "/proc/self/task/%d/%s", tid, files[i]);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t got = fd < 0 ? 0 : read(fd, text, sizeof text);
+        if (got > 0)
+            dprintf(STDERR_FILENO, "thread %d %s: %.*s\n", tid, files[i], (int)got, text);
+        if (fd >= 0)
+            close(fd);
+    }
+}
