@@ -93,7 +93,8 @@ static ALWAYS_INLINE bool percpu_put_word(void *slots, const u64 *set, u32 block
                                 "jz 6b\n\t"
                                 "movl $1, %k[done]\n\t"
                                 "movq %[word], (%[place])\n\t" /* **slot = word */
-                                "addq $8, (%[slots],%[t])\n\t" /* commit: (*slot)++ */
+                                "addq $8, %[place]\n\t"
+                                "movq %[place], (%[slots],%[t])\n\t" /* commit: (*slot)++ */
                      PERCPU_END
                      : [t] "=&r"(t), [done] "=&r"(done), [place] "=&r"(place)
                      : [rseq] "r"(percpu.rseq_offset), [nr] "m"(percpu.cpus_nr), [slots] "r"(slots), [set] "m"(*set),

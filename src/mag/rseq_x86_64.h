@@ -4,6 +4,10 @@
  * interrupted by preemption, migration or a signal before its last instruction. Each ends with one committing store.
  * Pseudo-code beside each line; the model in C is mag/ref.h.
  *
+ * The commit is a plain store of what was loaded, not an instruction that reads the slot once more: on recent Intel
+ * cores (Golden Cove and its successors) that second load, of what the first has just got out of the store buffer,
+ * takes a pair of malloc and free from 3.8 to 7.7 ns, for milliseconds at a time.
+ *
  * rseq area:  +4 cpu_id (negative: not registered)   +8 rseq_cs (address of the section's descriptor)   +4 or +24 the
  * id Nothing but rseq_cs is written. An abort jumps back to the arming store: the kernel cleared rseq_cs.
  */
@@ -36,7 +40,8 @@ static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
                                    "movq (%[top]), %[obj]\n\t"         /* obj = *top */
                                    "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */
                                    "jnz 6f\n\t"
-                                   "subq $8, (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1; never 0 */
+                                   "subq $8, %[top]\n\t"               /* never 0 */
+                                   "movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1 */
                                    "2: 7:\n\t"
                                    ".pushsection .text.unlikely, \"ax\"\n\t"
                                    "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */
@@ -64,8 +69,9 @@ static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
                  "movq (%%rax,%[slot],8), %%rcx\n\t"  /* top = slots[slot] */
                  "testb $1, 8(%%rcx)\n\t"             /* if (top[1] & 1) exit: that is the trailer */
                  "jnz %l[full]\n\t"
-                 "movq %[p], 8(%%rcx)\n\t"        /* top[1] = p: above the top, so not yet part of the magazine */
-                 "addq $8, (%%rax,%[slot],8)\n\t" /* commit: slots[slot] = top + 1 */
+                 "movq %[p], 8(%%rcx)\n\t" /* top[1] = p: above the top, so not yet part of the magazine */
+                 "addq $8, %%rcx\n\t"
+                 "movq %%rcx, (%%rax,%[slot],8)\n\t" /* commit: slots[slot] = top + 1 */
                  "2:\n\t"
                  :
                  : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
