@@ -50,6 +50,6 @@ static ALWAYS_INLINE bool engine_realloc_stays(const void *p, size_t size) {
 }
 
 /* False: magazine full, not an object of a size class (NULL included), not started, no rseq, calls being counted. */
-static ALWAYS_INLINE bool engine_free_fast(void *p) { return rseq_push(mag_tabs.free_view, page_map_get(p), p); }
+static ALWAYS_INLINE bool engine_free_fast(void *p) { return rseq_push(mag_free_view(), page_map_get(p), p); }
 
 #endif

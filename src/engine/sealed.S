@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is decided at the start and read on every call, in one page of its own, which start.c then closes: the fast path's tables, the options,
- * and where the metadata lies. Not C, because several layers' variables are to lie in one page wherever they are linked. The page map's address is there
- * before the start. src/layout.ld puts the page beside what the loader closes.
+ * and where the metadata lies. Not C, because several layers' variables are to lie in one page wherever they are linked. Until the start the page map has
+ * one entry, the two bytes before its end: zero, which says of every address that it is not ours. src/layout.ld puts the page beside what the loader closes.
  */
 #include "engine/sealed.h"
 
@@ -17,7 +17,7 @@
     .section .quarry_sealed, "aw", PROGBITS
     .balign SEALED_PAGE_BYTES
     .globl engine_sealed, engine_sealed_end, mag_tabs, rt_opt, rt_meta
-    .hidden engine_sealed, engine_sealed_end, mag_tabs, rt_opt, rt_meta, rt_meta_map_before_start
+    .hidden engine_sealed, engine_sealed_end, mag_tabs, rt_opt, rt_meta
     .type mag_tabs, OBJECT
     .type rt_opt, OBJECT
     .type rt_meta, OBJECT
@@ -28,8 +28,8 @@ engine_sealed:
 mag_tabs: .zero SEALED_TABS_BYTES
 rt_opt: .zero SEALED_OPTIONS_BYTES
     .zero SEALED_PAGE_BYTES - SEALED_TABS_BYTES - SEALED_OPTIONS_BYTES - SEALED_META_BYTES
-rt_meta: .quad rt_meta_map_before_start
-    .zero SEALED_META_BYTES - 8
+rt_meta: .quad rt_meta, -1
+    .zero SEALED_META_BYTES - 16
 engine_sealed_end:
     .zero SEALED_META_LEFT_BYTES
 

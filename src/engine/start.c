@@ -28,7 +28,8 @@ static bool seal_wanted; /* under the lock */
 extern HIDDEN char engine_sealed[], engine_sealed_end[];
 _Static_assert(sizeof(struct mag_tabs) == SEALED_TABS_BYTES, "sealed.S");
 _Static_assert(sizeof(struct rt_options) <= SEALED_OPTIONS_BYTES, "sealed.S");
-_Static_assert(offsetof(struct rt_meta, map) == 0 && offsetof(struct rt_meta, used_bytes) == SEALED_META_BYTES &&
+_Static_assert(offsetof(struct rt_meta, map_end) == 0 && offsetof(struct rt_meta, map_ones) == 8 &&
+                   offsetof(struct rt_meta, used_bytes) == SEALED_META_BYTES &&
                    sizeof(struct rt_meta) == SEALED_META_BYTES + SEALED_META_LEFT_BYTES,
                "sealed.S");
 

@@ -62,7 +62,7 @@ FAST_ENTRY void quarry_core1_class_free_bulk(const struct quarry_core1_class *cl
     while (LIKELY(ours < nr && page_map_get(objs[ours]) == slot))
         ours++;
     if (LIKELY(ours - 1 < MAG_RUN_MAX))
-        given = rseq_push_run(mag_tabs.free_view, slot, ours, objs);
+        given = rseq_push_run(mag_free_view(), slot, ours, objs);
     if (UNLIKELY(given < nr))
         engine_class_free_bulk(id_of(class), nr - given, objs + given);
 }

@@ -627,7 +627,7 @@ static void mode_choose(void) {
 
 int mag_init(void) {
     magazines_init();
-    if (slab_init(&mag_tabs.classes) != 0 || regions_init(sys_cpu_ids_nr()) != 0)
+    if (slab_init(&mag_tabs.classes) != 0 || regions_init() != 0)
         return -1;
     mode_choose();
     mag_tabs.small_limit = SLAB_SMALL_MAX + 1;

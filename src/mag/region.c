@@ -88,26 +88,23 @@ static struct mag_region *region_make_stopped(void) {
     return r;
 }
 
-int regions_init(unsigned ids_nr) {
+int regions_init(void) {
     struct mag_region *stopped = region_make_stopped();
+    unsigned ids_nr = rt_meta.ids_nr;
     unsigned locked_nr = rt_opt.fake_cpus != 0 ? MIN(rt_opt.fake_cpus, LOCKED_REGIONS_MAX) : MIN(MAX(ids_nr, 4u), 64u);
-    ids_nr = MIN(ids_nr, (unsigned)MAG_IDS_MAX);
     regions.views = rt_meta_alloc(ids_nr * sizeof(u64 *), CACHE_LINE);
     u64 **alloc_view = rt_meta_alloc(ids_nr * sizeof(u64 *), CACHE_LINE);
-    u64 **free_view = rt_meta_alloc(ids_nr * sizeof(u64 *), CACHE_LINE);
+    u64 **free_view = mag_free_view();
     regions.by_id = rt_meta_alloc(ids_nr * sizeof(struct mag_region *), CACHE_LINE);
     regions.locked = rt_meta_alloc(locked_nr * sizeof(struct mag_region *), CACHE_LINE);
-    if (regions.views == NULL || alloc_view == NULL || free_view == NULL || regions.by_id == NULL ||
-        regions.locked == NULL)
+    if (regions.views == NULL || alloc_view == NULL || regions.by_id == NULL || regions.locked == NULL)
         return -1;
     mag_stopped_slots = stopped->slot;
     regions.locked_nr = locked_nr; /* where the start fails there are none */
     regions.ids_nr = ids_nr;
     for (unsigned id = 0; id < ids_nr; id++)
         regions.views[id] = alloc_view[id] = free_view[id] = mag_stopped_slots;
-    /* Until here they are the stand-ins with which free works before the start, and after one that failed. */
     mag_tabs.alloc_view = alloc_view;
-    mag_tabs.free_view = free_view;
     return 0;
 }
 
@@ -154,7 +151,7 @@ static void region_publish(struct mag_region *r, unsigned id, bool slow) {
      * acquire. pairs: [mag.region] */
     __atomic_store_n(&regions.views[id], slots, __ATOMIC_RELEASE);
     __atomic_store_n(&mag_tabs.alloc_view[id], slow ? mag_stopped_slots : bank, __ATOMIC_RELEASE);
-    __atomic_store_n(&mag_tabs.free_view[id], fast, __ATOMIC_RELEASE);
+    __atomic_store_n(&mag_free_view()[id], fast, __ATOMIC_RELEASE);
 }
 
 void regions_stop_allocs(unsigned id) {

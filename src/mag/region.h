@@ -63,7 +63,7 @@ static inline unsigned slot_at(unsigned cls, unsigned node) { return cls | node 
 
 extern u64 *mag_stopped_slots; /* of the region that stands in for every id that must not be used */
 
-int regions_init(unsigned ids_nr);
+int regions_init(void);
 /* Slots of the id this thread would use now, made if they are not yet; of a locked region where there is no id. Hints
  * and counters only. */
 struct mag_region *region_mine_racy(void);

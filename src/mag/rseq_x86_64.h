@@ -33,28 +33,24 @@
 /* Top object of slot, or NULL when the magazine is empty or the thread is not registered. views: slot arrays by id. */
 static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
     u64 tmp, top, obj;
-    bool none;
-    __asm__ volatile(
+    __asm__ goto volatile(
         RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
-            "%[t]", "%k[t]", "6f") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
-                                   "movq (%[top]), %[obj]\n\t"         /* obj = *top */
-                                   "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */
-                                   "jnz 6f\n\t"
-                                   "subq $8, %[top]\n\t"               /* never 0 */
-                                   "movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1 */
-                                   "2: 7:\n\t"
-                                   ".pushsection .text.unlikely, \"ax\"\n\t"
-                                   "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */
-                                   "jmp 7b\n\t"
-                                   ".popsection"
-        : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccz"(none)
+            "%[t]", "%k[t]", "%l[none]") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
+                                         "movq (%[top]), %[obj]\n\t"         /* obj = *top */
+                                         "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */
+                                         "jnz %l[none]\n\t"
+                                         "subq $8, %[top]\n\t"
+                                         "movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1 */
+                                         "2:\n\t"
+        : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj)
         : RSEQ_INPUTS(views), [slot] "r"(slot)
-        : "memory");
-    if (none)
-        return NULL;
+        : "memory", "cc"
+        : none);
     if (obj == 0)
         __builtin_unreachable();
     return (void *)obj; // NOLINT(performance-no-int-to-ptr)
+none:
+    return NULL;
 }
 
 /* Pushes p; false when the magazine is full or the thread is not registered. */

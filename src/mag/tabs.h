@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables the fast path reads, and the magazine's shape. Written at start; what alloc_view and free_view point to,
- * when ids are stopped, too. The fast path itself writes nothing but a magazine and its slot.
+ * The tables the fast path reads, and the magazine's shape. Written at start; the views themselves, alloc_view and
+ * mag_free_view(), when ids are stopped, too. The fast path itself writes nothing but a magazine and its slot.
  *
  *   view[id] ---> slot[class] ---> top object word of a magazine
  *
@@ -19,7 +19,6 @@
 #include "slab/slab.h"
 
 enum {
-    MAG_IDS_MAX = 8192, /* the most CPUs Linux supports */
     MAG_CAP_MAX = 510,
     MAG_RUN_MAX = 64,     /* moved in one section: more make it likelier that it is interrupted, and begins again */
     MAG_WORD_END = 1,     /* bit of header and trailer */
@@ -31,10 +30,12 @@ struct mag_tabs {
     size_t small_limit;  /* sizes below it are in classes.small; 0 until the allocator is started */
     size_t medium_limit; /* sizes up to it in classes.medium; 0 likewise */
     u64 **alloc_view;    /* slots by id */
-    u64 **free_view;
 };
 
 extern HIDDEN struct mag_tabs mag_tabs; /* engine/sealed.S: read-only once the allocator is started */
+
+/* Behind the page map (rt/meta.h), which free has at hand. Before the start no place of one. */
+static ALWAYS_INLINE u64 **mag_free_view(void) { return (u64 **)(void *)rt_meta.map_end; }
 
 /* The head of an rseq area. */
 struct mag_rseq_absent {

@@ -27,7 +27,7 @@ enum {
 
 /* Entry of any address whatever, NULL and wild pointers included. */
 static ALWAYS_INLINE unsigned page_map_get(const void *p) {
-    return rt_meta.map[((uintptr_t)p >> GRANULE_SHIFT) & rt_meta.map_mask];
+    return rt_meta.map_end[(s64)((uintptr_t)p >> GRANULE_SHIFT | rt_meta.map_ones)];
 }
 void page_map_set(const void *addr, size_t granules_nr, unsigned value);
 

@@ -29,11 +29,6 @@ enum {
 #define MAP_STEP_BYTES (4 * CHUNK_BYTES)
 #define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
 
-/* Until start every address has the entry "not ours": rt_meta, which is in engine/sealed.S, begins with this address.
- */
-extern HIDDEN const u16 rt_meta_map_before_start;
-const u16 rt_meta_map_before_start;
-
 static size_t map_bytes(unsigned va_bits) { return ((size_t)1 << (va_bits - GRANULE_SHIFT)) * sizeof(u16); }
 static size_t chunk_tab_bytes(unsigned va_bits) {
     return round_up(((size_t)1 << (va_bits - CHUNK_SHIFT)) * sizeof(meta_ref_t), 64 * KIB);
@@ -45,24 +40,27 @@ static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
     char *fence = sys_vm_reserve(all, sys_page_bytes());
     if (fence == NULL)
         return -1;
-    char *p = fence + FENCE_BYTES;
+    char *pool = fence + FENCE_BYTES + map, *chunks = pool + pool_bytes;
     /* Records are few and far between: where hugepages come unasked, the first write would bring 2 MiB, and all of it
      * to the node that the process begins on. The map has none before it is writable for 16 GiB of address space in a
      * row, and may have them then. */
-    (void)sys_vm_nohuge(p + map, tab + pool_bytes + FENCE_BYTES);
-    size_t first = tab + MIN(POOL_STEP_BYTES, pool_bytes);
-    if (sys_vm_read_only(p, map) != 0 || sys_vm_commit(p + map, first) != 0) {
+    (void)sys_vm_nohuge(pool, pool_bytes + tab + FENCE_BYTES);
+    size_t first = MIN(POOL_STEP_BYTES, pool_bytes);
+    if (sys_vm_read_only(pool - map, map) != 0 || sys_vm_commit(pool, first) != 0 || sys_vm_commit(chunks, tab) != 0) {
         (void)sys_vm_release(fence, all);
         return -1;
     }
-    rt_meta.map = (u16 *)(void *)p;
-    rt_meta.map_mask = ((u64)1 << (va_bits - GRANULE_SHIFT)) - 1;
-    rt_meta.chunks = (_Atomic(meta_ref_t) *)(void *)(p + map);
+    rt_meta.map_end = (u16 *)(void *)pool;
+    rt_meta.map_ones = -((u64)1 << (va_bits - GRANULE_SHIFT));
+    rt_meta.chunks = (_Atomic(meta_ref_t) *)(void *)chunks;
     rt_meta.chunks_mask = ((u64)1 << (va_bits - CHUNK_SHIFT)) - 1;
-    rt_meta.base = p + map + tab;
+    rt_meta.base = pool;
     rt_meta.reserved_bytes = pool_bytes;
-    atomic_store_explicit(&rt_meta.committed_bytes, first - tab, memory_order_relaxed);
-    atomic_store_explicit(&rt_meta.used_bytes, CACHE_LINE, memory_order_relaxed); /* place 0 means none */
+    rt_meta.ids_nr = sys_cpu_ids_nr();
+    atomic_store_explicit(&rt_meta.committed_bytes, first, memory_order_relaxed);
+    /* The words of ids, of which there is always one: place 0 means none. */
+    atomic_store_explicit(&rt_meta.used_bytes, round_up(rt_meta.ids_nr * sizeof(u64), CACHE_LINE),
+                          memory_order_relaxed);
     return 0;
 }
 
@@ -224,12 +222,12 @@ bool rt_meta_headroom(unsigned node, size_t bytes) {
 }
 
 int rt_meta_map_commit(const void *addr, size_t bytes) {
-    size_t span = MIN(MAP_STEP_BYTES, (rt_meta.map_mask + 1) << GRANULE_SHIFT);
+    size_t span = MIN(MAP_STEP_BYTES, rt_meta_map_nr(&rt_meta) << GRANULE_SHIFT);
     uintptr_t end = (uintptr_t)addr + bytes;
     for (uintptr_t p = round_down((uintptr_t)addr, span); p < end; p += span) {
-        u64 index = (p >> GRANULE_SHIFT) & rt_meta.map_mask;
+        s64 index = (s64)(p >> GRANULE_SHIFT | rt_meta.map_ones);
         size_t len = round_up((span >> GRANULE_SHIFT) * sizeof(u16), sys_page_bytes());
-        char *at = (char *)round_down((uintptr_t)(rt_meta.map + index), sys_page_bytes());
+        char *at = (char *)round_down((uintptr_t)(rt_meta.map_end + index), sys_page_bytes());
         if (sys_vm_commit(at, len) != 0)
             return -1;
     }

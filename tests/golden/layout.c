@@ -22,7 +22,6 @@ static void print_mag(void) {
     FIELD(mag_tabs, small_limit);
     FIELD(mag_tabs, medium_limit);
     FIELD(mag_tabs, alloc_view);
-    FIELD(mag_tabs, free_view);
     STRUCT(mag_region);
     FIELD(mag_region, spare);
     FIELD(mag_region, level);

@@ -254,7 +254,8 @@ static void setup(enum page_size bytes, enum rt_context context, const char *con
     rt_meta.base = MIN(rt_meta.base, (char *)chunk);
     atomic_store_explicit(&chunks[0], rt_meta_ref(&chunk[1]), memory_order_relaxed);
     rt_meta.chunks = chunks;
-    rt_meta.map = map;
+    rt_meta.map_end = map + 1;
+    rt_meta.map_ones = -(u64)1;
     page_bytes = bytes;
     weave_count(&rt_chores);
     weave_count(&rt_usage_out_bytes);

@@ -118,7 +118,7 @@ static void hand_push(struct hand *h, unsigned self, bool fast) {
         return;
     struct object *o = h->obj[h->nr - 1];
     o->owner = self;
-    if (fast ? rseq_push(mag_tabs.free_view, CLS, o) : region_push(CLS, o) == RSEQ_DONE)
+    if (fast ? rseq_push(mag_free_view(), CLS, o) : region_push(CLS, o) == RSEQ_DONE)
         h->nr--;
 }
 
@@ -162,7 +162,7 @@ static void views_check(void) {
         return;
     weave_must(atomic_load_explicit(&r->stops, memory_order_relaxed) == 0);
     weave_must(atomic_load_explicit(&r->settled, memory_order_relaxed));
-    weave_must(mag_tabs.free_view[0] == r->slot);
+    weave_must(mag_free_view()[0] == r->slot);
     weave_must(mag_tabs.alloc_view[0] == (mag_is_watched() ? mag_stopped_slots : r->slot));
 }
 
@@ -204,7 +204,8 @@ static void setup_id(void) {
 static void setup(unsigned where, const char *const texts[3]) {
     weave_heap_start(CLS + 1);
     rt_opt.fake_cpus = 1; /* one locked region */
-    weave_must(regions_init(IDS_NR) == 0);
+    rt_meta.ids_nr = IDS_NR;
+    weave_must(regions_init() == 0);
     no_id = (where & NO_ID) != 0;
     ends_watched = (where & WATCHED) != 0;
     objects[0].given = objects[1].given = (where & MADE) == 0;

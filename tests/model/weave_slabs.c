@@ -292,8 +292,8 @@ static void chunk_make(void) {
     atomic_store_explicit(rt_meta.chunks, 1, memory_order_relaxed);
     for (unsigned i = 0; i < MAP_NR; i++)
         map[i] = (u16)slab_slot_of(cls);
-    rt_meta.map = map;
-    rt_meta.map_mask = MAP_NR - 1;
+    rt_meta.map_end = map + MAP_NR;
+    rt_meta.map_ones = -(u64)MAP_NR;
 }
 
 void slabs_add(int free_nr, unsigned purged) {

@@ -261,11 +261,11 @@ static void options_clear(void) {
 
 static void heap_start(void) {
     options_clear();
+    machine_start(&machine);
     CHECK(rt_meta_init() == 0, "no metadata"); /* wherever */
     fake_reserve_below((void *)ADDRESSES_END); // NOLINT(performance-no-int-to-ptr)
     setenv("QUARRY_THP", "never", 1);
     setenv("QUARRY_GUARD", "0", 1);
-    machine_start(&machine);
     CHECK(engine_ready(), "no heap");
 }
 

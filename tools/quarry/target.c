@@ -163,7 +163,8 @@ bool target_is_there(struct target *t) {
     struct obs_view view;
     struct rt_meta meta;
     if (target_peek(t, &view, t->view.head.self, sizeof(view)) && memcmp(&view, &t->view, sizeof(view)) == 0 &&
-        target_peek(t, &meta, view.meta, sizeof(meta)) && meta.map == t->meta.map && meta.base == t->meta.base) {
+        target_peek(t, &meta, view.meta, sizeof(meta)) && meta.map_end == t->meta.map_end &&
+        meta.base == t->meta.base) {
         t->meta = meta;
         return true;
     }
