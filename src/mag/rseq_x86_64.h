@@ -30,28 +30,51 @@
 
 #define RSEQ_INPUTS(views_) [rseq] "r"(mag_rseq_offset), [id] "r"(mag_id_offset), [views] "r"(views_)
 
-/* Top object of slot, or NULL when the magazine is empty or the thread is not registered. views: slot arrays by id. */
-static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
-    u64 tmp, top, obj;
-    __asm__ goto volatile(
-        RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(
-            "%[t]", "%k[t]", "%l[none]") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */
-                                         "movq (%[top]), %[obj]\n\t"         /* obj = *top */
-                                         "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */
-                                         "jnz %l[none]\n\t"
-                                         "subq $8, %[top]\n\t"
-                                         "movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1 */
-                                         "2:\n\t"
-        : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj)
-        : RSEQ_INPUTS(views), [slot] "r"(slot)
-        : "memory", "cc"
-        : none);
+/* The section of rseq_pop. none: where an empty magazine and an unregistered thread go. */
+#define RSEQ_POP(none)                                                                                                 \
+    RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(                                                                        \
+        "%[t]", "%k[t]", none) "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */                             \
+                               "movq (%[top]), %[obj]\n\t"         /* obj = *top */                                    \
+                               "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */         \
+                               "jnz " none "\n\t"                                                                      \
+                               "subq $8, %[top]\n\t"               /* never 0 */                                       \
+                               "movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1 */                 \
+                               "2:\n\t"
+
+/* An object's word, of which the compiler is to know that it is none that is absent. */
+static ALWAYS_INLINE void *rseq_object(u64 obj) {
     if (obj == 0)
         __builtin_unreachable();
     return (void *)obj; // NOLINT(performance-no-int-to-ptr)
+}
+
+/* Top object of slot, or NULL when the magazine is empty or the thread is not registered. views: slot arrays by id. */
+static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
+    u64 tmp, top, obj;
+#if !defined(__clang__) && __GNUC__ >= 11
+    __asm__ goto volatile(RSEQ_POP("%l[none]")
+                          : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj)
+                          : RSEQ_INPUTS(views), [slot] "r"(slot)
+                          : "memory", "cc"
+                          : none);
+    return rseq_object(obj);
 none:
     return NULL;
+#else /* these cannot leave a section that has outputs, or make five instructions of it */
+    bool none;
+    __asm__ volatile(RSEQ_POP("6f") "7:\n\t"
+                                    ".pushsection .text.unlikely, \"ax\"\n\t"
+                                    "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */
+                                    "jmp 7b\n\t"
+                                    ".popsection"
+                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccz"(none)
+                     : RSEQ_INPUTS(views), [slot] "r"(slot)
+                     : "memory");
+    return none ? NULL : rseq_object(obj);
+#endif
 }
+
+#undef RSEQ_POP
 
 /* Pushes p; false when the magazine is full or the thread is not registered. */
 static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
