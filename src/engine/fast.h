@@ -14,14 +14,11 @@
 /* An object of at least size bytes, or NULL: larger than 64 KiB, magazine empty, not started, no rseq, calls being
  * counted. */
 static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
-    u64 slot;
     if (LIKELY(size < mag_tabs.small_limit))
-        slot = mag_tabs.classes.small[size];
-    else if (size - 1 < mag_tabs.medium_limit) /* false for 0 before start */
-        slot = mag_tabs.classes.medium[(size - 1) >> SLAB_MEDIUM_SHIFT];
-    else
-        return NULL;
-    return rseq_pop(mag_tabs.alloc_view, slot);
+        return rseq_pop_at(mag_tabs.alloc_view, mag_tabs.classes.small, size);
+    if (size - 1 < mag_tabs.medium_limit) /* false for 0 before start */
+        return rseq_pop_at(mag_tabs.alloc_view, mag_tabs.classes.medium, (size - 1) >> SLAB_MEDIUM_SHIFT);
+    return NULL;
 }
 
 /* The same at a multiple of align, a power of two; NULL also for an alignment above 64 KiB. A class's size is a
@@ -50,6 +47,8 @@ static ALWAYS_INLINE bool engine_realloc_stays(const void *p, size_t size) {
 }
 
 /* False: magazine full, not an object of a size class (NULL included), not started, no rseq, calls being counted. */
-static ALWAYS_INLINE bool engine_free_fast(void *p) { return rseq_push(mag_free_view(), page_map_get(p), p); }
+static ALWAYS_INLINE bool engine_free_fast(void *p) {
+    return rseq_push_at(mag_free_view(), rt_meta.map_end, page_map_index(p), p);
+}
 
 #endif

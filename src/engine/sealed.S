@@ -2,7 +2,7 @@
 /*
  * What is decided at the start and read on every call, in one page of its own, which start.c then closes: the fast path's tables, the options,
  * and where the metadata lies. Not C, because several layers' variables are to lie in one page wherever they are linked. Until the start the page map has
- * one entry, the two bytes before its end: zero, which says of every address that it is not ours. src/layout.ld puts the page beside what the loader closes.
+ * one entry, the four bytes before its end: zero, which says of every address that it is not ours. src/layout.ld puts the page beside what the loader closes.
  */
 #include "engine/sealed.h"
 

@@ -9,7 +9,7 @@
 /* Where the system's pages are larger nothing is sealed: what lies beside would be. */
 #define SEALED_PAGE_BYTES 4096
 
-#define SEALED_TABS_BYTES 1600    /* struct mag_tabs */
+#define SEALED_TABS_BYTES 3136    /* struct mag_tabs */
 #define SEALED_OPTIONS_BYTES 512  /* struct rt_options, and more to come */
 #define SEALED_META_BYTES 64      /* of struct rt_meta, what is fixed */
 #define SEALED_META_LEFT_BYTES 16 /* and what is not */

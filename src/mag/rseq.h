@@ -11,4 +11,14 @@
 #include "mag/rseq_none.h"
 #endif
 
+#if !QUARRY_RSEQ || !defined(__x86_64__)
+/* rseq_pop and rseq_push with the slot that is table[index] bytes behind the first. */
+static ALWAYS_INLINE void *rseq_pop_at(u64 *const *views, const u16 *table, u64 index) {
+    return rseq_pop(views, table[index] / sizeof(u64));
+}
+static ALWAYS_INLINE bool rseq_push_at(u64 *const *views, const u32 *table, s64 index, void *p) {
+    return rseq_push(views, table[index] / sizeof(u64), p);
+}
+#endif
+
 #endif

@@ -30,16 +30,61 @@
 
 #define RSEQ_INPUTS(views_) [rseq] "r"(mag_rseq_offset), [id] "r"(mag_id_offset), [views] "r"(views_)
 
-/* The section of rseq_pop. none: where an empty magazine and an unregistered thread go. */
-#define RSEQ_POP(none)                                                                                                 \
-    RSEQ_SECTION_DESCRIPTOR RSEQ_SECTION_BEGIN(                                                                        \
-        "%[t]", "%k[t]", none) "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */                             \
-                               "movq (%[top]), %[obj]\n\t"         /* obj = *top */                                    \
-                               "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */         \
-                               "jnz " none "\n\t"                                                                      \
-                               "subq $8, %[top]\n\t"               /* never 0 */                                       \
-                               "movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top - 1 */                 \
-                               "2:\n\t"
+/*
+ * How pop and push know how far their slot is from the first one, in bytes: by its number, or by a table's element,
+ * which is read inside the section because a restart reads it once more. The slot is then addressed by one register:
+ * Golden Cove and its successors forward at no cost what was stored so, and in five cycles what was stored by base and
+ * index.
+ */
+#define RSEQ_BY_NUMBER(place, place32) "leaq (,%[slot],8), " place "\n\t"
+#define RSEQ_BY_U16(place, place32) "movzwl (%[table],%[index],2), " place32 "\n\t"
+#define RSEQ_BY_U32(place, place32) "movl (%[table],%[index],4), " place32 "\n\t"
+#define RSEQ_NUMBER(slot_) [slot] "r"(slot_)
+#define RSEQ_ELEMENT(table_, index_) [table] "r"(table_), [index] "r"(index_)
+
+/* The section of pop. none: where an empty magazine and an unregistered thread go. */
+#define RSEQ_POP_SECTION(by, none)                                                                                     \
+    RSEQ_SECTION_DESCRIPTOR                                                                                            \
+    "5: leaq 3b(%%rip), %[t]\n\t"                                                                                      \
+    "movq %[t], %%fs:8(%[rseq])\n\t"                                                                                   \
+    "1: cmpl $0, %%fs:4(%[rseq])\n\t"                                         /* if (cpu_id < 0) exit */               \
+    "js " none "\n\t" by("%[s]", "%k[s]") "movl %%fs:(%[id]), %k[t]\n\t"      /* id */                                 \
+                                          "addq (%[views],%q[t],8), %[s]\n\t" /* s = view[id] + place */               \
+                                          "movq (%[s]), %[t]\n\t"             /* top = *s */                           \
+                                          "movq (%[t]), %[obj]\n\t"           /* obj = *top */                         \
+                                          "testb $1, %b[obj]\n\t" /* if (obj & 1) exit: that is the header */          \
+                                          "jnz " none "\n\t"                                                           \
+                                          "subq $8, %[t]\n\t"     /* never 0 */                                        \
+                                          "movq %[t], (%[s])\n\t" /* commit: *s = top - 1 */                           \
+                                          "2:\n\t"
+
+/* A compiler that cannot leave a section that has outputs, or makes five instructions of it, is left a flag. */
+#if !defined(__clang__) && __GNUC__ >= 11
+#define RSEQ_POP(by, ...)                                                                                              \
+    u64 t, s, obj;                                                                                                     \
+    __asm__ goto volatile(RSEQ_POP_SECTION(by, "%l[none]")                                                             \
+                          : [t] "=&r"(t), [s] "=&r"(s), [obj] "=&a"(obj)                                               \
+                          : RSEQ_INPUTS(views), __VA_ARGS__                                                            \
+                          : "memory", "cc"                                                                             \
+                          : none);                                                                                     \
+    return rseq_object(obj);                                                                                           \
+    none:                                                                                                              \
+    return NULL
+#else
+#define RSEQ_POP(by, ...)                                                                                              \
+    u64 t, s, obj;                                                                                                     \
+    bool none;                                                                                                         \
+    __asm__ volatile(                                                                                                  \
+        RSEQ_POP_SECTION(by, "6f") "7:\n\t"                                                                            \
+                                   ".pushsection .text.unlikely, \"ax\"\n\t"                                           \
+                                   "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */        \
+                                   "jmp 7b\n\t"                                                                        \
+                                   ".popsection"                                                                       \
+        : [t] "=&r"(t), [s] "=&r"(s), [obj] "=&a"(obj), "=@ccz"(none)                                                  \
+        : RSEQ_INPUTS(views), __VA_ARGS__                                                                              \
+        : "memory");                                                                                                   \
+    return none ? NULL : rseq_object(obj)
+#endif
 
 /* An object's word, of which the compiler is to know that it is none that is absent. */
 static ALWAYS_INLINE void *rseq_object(u64 obj) {
@@ -49,57 +94,56 @@ static ALWAYS_INLINE void *rseq_object(u64 obj) {
 }
 
 /* Top object of slot, or NULL when the magazine is empty or the thread is not registered. views: slot arrays by id. */
-static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) {
-    u64 tmp, top, obj;
-#if !defined(__clang__) && __GNUC__ >= 11
-    __asm__ goto volatile(RSEQ_POP("%l[none]")
-                          : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj)
-                          : RSEQ_INPUTS(views), [slot] "r"(slot)
-                          : "memory", "cc"
-                          : none);
-    return rseq_object(obj);
-none:
-    return NULL;
-#else /* these cannot leave a section that has outputs, or make five instructions of it */
-    bool none;
-    __asm__ volatile(RSEQ_POP("6f") "7:\n\t"
-                                    ".pushsection .text.unlikely, \"ax\"\n\t"
-                                    "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */
-                                    "jmp 7b\n\t"
-                                    ".popsection"
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] "=&a"(obj), "=@ccz"(none)
-                     : RSEQ_INPUTS(views), [slot] "r"(slot)
-                     : "memory");
-    return none ? NULL : rseq_object(obj);
-#endif
+static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) { RSEQ_POP(RSEQ_BY_NUMBER, RSEQ_NUMBER(slot)); }
+
+/* The same of the slot that is table[index] bytes behind the first. */
+static ALWAYS_INLINE void *rseq_pop_at(u64 *const *views, const u16 *table, u64 index) {
+    RSEQ_POP(RSEQ_BY_U16, RSEQ_ELEMENT(table, index));
 }
 
-#undef RSEQ_POP
+#define RSEQ_PUSH(by, ...)                                                                                             \
+    __asm__ goto(                                                                                                      \
+        RSEQ_SECTION_DESCRIPTOR                                                                                        \
+        "5: leaq 3b(%%rip), %%rax\n\t"                                                                                 \
+        "movq %%rax, %%fs:8(%[rseq])\n\t"                                                                              \
+        "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                   \
+        "js %l[full]\n\t" by(                                                                                          \
+            "%%rdx",                                                                                                   \
+            "%%edx") "movl %%fs:(%[id]), %%eax\n\t"                                                                    \
+                     "addq (%[views],%%rax,8), %%rdx\n\t" /* s = view[id] + place */                                   \
+                     "movq (%%rdx), %%rcx\n\t"            /* top = *s */                                               \
+                     "testb $1, 8(%%rcx)\n\t"             /* if (top[1] & 1) exit: that is the trailer */              \
+                     "jnz %l[full]\n\t"                                                                                \
+                     "movq %[p], 8(%%rcx)\n\t" /* top[1] = p: above the top, so not yet part of the magazine */        \
+                     "addq $8, %%rcx\n\t"                                                                              \
+                     "movq %%rcx, (%%rdx)\n\t" /* commit: *s = top + 1 */                                              \
+                     "2:\n\t"                                                                                          \
+        :                                                                                                              \
+        : RSEQ_INPUTS(views), [p] "r"(p), __VA_ARGS__                                                                  \
+        : "memory", "cc", "rax", "rcx", "rdx"                                                                          \
+        : full);                                                                                                       \
+    return true;                                                                                                       \
+    full:                                                                                                              \
+    return false
 
 /* Pushes p; false when the magazine is full or the thread is not registered. */
 static ALWAYS_INLINE bool rseq_push(u64 *const *views, u64 slot, void *p) {
-    __asm__ goto(RSEQ_SECTION_DESCRIPTOR
-                 "5: leaq 3b(%%rip), %%rax\n\t"
-                 "movq %%rax, %%fs:8(%[rseq])\n\t"
-                 "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */
-                 "js %l[full]\n\t"
-                 "movl %%fs:(%[id]), %%eax\n\t"
-                 "movq (%[views],%%rax,8), %%rax\n\t" /* slots = view[id] */
-                 "movq (%%rax,%[slot],8), %%rcx\n\t"  /* top = slots[slot] */
-                 "testb $1, 8(%%rcx)\n\t"             /* if (top[1] & 1) exit: that is the trailer */
-                 "jnz %l[full]\n\t"
-                 "movq %[p], 8(%%rcx)\n\t" /* top[1] = p: above the top, so not yet part of the magazine */
-                 "addq $8, %%rcx\n\t"
-                 "movq %%rcx, (%%rax,%[slot],8)\n\t" /* commit: slots[slot] = top + 1 */
-                 "2:\n\t"
-                 :
-                 : RSEQ_INPUTS(views), [slot] "r"(slot), [p] "r"(p)
-                 : "memory", "cc", "rax", "rcx"
-                 : full);
-    return true;
-full:
-    return false;
+    RSEQ_PUSH(RSEQ_BY_NUMBER, RSEQ_NUMBER(slot));
 }
+
+/* The same to the slot that is table[index] bytes behind the first. */
+static ALWAYS_INLINE bool rseq_push_at(u64 *const *views, const u32 *table, s64 index, void *p) {
+    RSEQ_PUSH(RSEQ_BY_U32, RSEQ_ELEMENT(table, index));
+}
+
+#undef RSEQ_PUSH
+#undef RSEQ_POP
+#undef RSEQ_POP_SECTION
+#undef RSEQ_ELEMENT
+#undef RSEQ_NUMBER
+#undef RSEQ_BY_U32
+#undef RSEQ_BY_U16
+#undef RSEQ_BY_NUMBER
 
 /* The section of rseq_pop_run and rseq_push_run, around one step of theirs that leaves by 9 or moves top by one. */
 #define RSEQ_RUN(obj_constraint, step)                                                                                 \

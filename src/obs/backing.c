@@ -76,7 +76,7 @@ static void chunk_add(struct walk *w, const struct chunk *c, size_t chunk_idx) {
         else if (state == HPAGE_BIG)
             region_add(w, h->addr, h->big_bytes);
     }
-    const u16 *map = rt_meta_map(&rt_meta) + chunk_idx * CHUNK_GRANULES;
+    const u32 *map = rt_meta_map(&rt_meta) + chunk_idx * CHUNK_GRANULES;
     w->sum.meta_bytes += span_memory_bytes(w, (const char *)map, CHUNK_GRANULES * sizeof(*map));
 }
 

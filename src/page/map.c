@@ -44,7 +44,8 @@ void chunks_each(void (*fn)(void *arg, struct chunk *c), void *arg) {
 void page_map_set(const void *addr, size_t granules_nr, unsigned value) {
     u64 index = (uintptr_t)addr >> GRANULE_SHIFT;
     for (size_t i = 0; i < granules_nr; i++)
-        __atomic_store_n(&rt_meta.map_end[(s64)(index + i | rt_meta.map_ones)], (u16)value, __ATOMIC_RELAXED);
+        __atomic_store_n(&rt_meta.map_end[(s64)((index + i) | rt_meta.map_ones)], (u32)value * PAGE_SLOT_BYTES,
+                         __ATOMIC_RELAXED);
 }
 
 static int chunk_make(const void *addr, unsigned node) {
@@ -64,10 +65,10 @@ static int chunk_make(const void *addr, unsigned node) {
     return 0;
 }
 
-/* A page of the map is of 32 MiB: those at the ends may be others' as well. The first is this one's, which is used from
+/* A page of the map is of 16 MiB: those at the ends may be others' as well. The first is this one's, which is used from
  * its beginning on. */
 static void map_place_near(const void *addr, size_t bytes, unsigned node) {
-    s64 first = (s64)((uintptr_t)addr >> GRANULE_SHIFT | rt_meta.map_ones);
+    s64 first = page_map_index(addr);
     s64 end = MIN(first + (s64)(bytes >> GRANULE_SHIFT), (s64)0);
     uintptr_t from = round_down((uintptr_t)(rt_meta.map_end + first), sys_page_bytes());
     uintptr_t to = round_down((uintptr_t)(rt_meta.map_end + end), sys_page_bytes());

@@ -14,9 +14,11 @@
 #include "rt/meta.h"
 #include "sys/sys.h"
 
-/* --- page map: 16 bits for each granule: size class in the low 7, NUMA bank above --- */
+/* --- page map: for each granule its size class in the low 7 bits, NUMA bank above; times PAGE_SLOT_BYTES, so that free
+ * has the place of a slot in bytes (mag/) --- */
 
 enum {
+    PAGE_SLOT_BYTES = 8,
     PAGE_MAP_CLASS_BITS = 7,
     PAGE_MAP_CLASSES = 1 << PAGE_MAP_CLASS_BITS,
     PAGE_MAP_NOT_OURS = 0,
@@ -25,9 +27,13 @@ enum {
     PAGE_MAP_VMALLOC = PAGE_MAP_BIG - 2, /* any granule of a vmalloc area */
 };
 
+static ALWAYS_INLINE s64 page_map_index(const void *p) {
+    return (s64)((uintptr_t)p >> GRANULE_SHIFT | rt_meta.map_ones);
+}
+
 /* Entry of any address whatever, NULL and wild pointers included. */
 static ALWAYS_INLINE unsigned page_map_get(const void *p) {
-    return rt_meta.map_end[(s64)((uintptr_t)p >> GRANULE_SHIFT | rt_meta.map_ones)];
+    return rt_meta.map_end[page_map_index(p)] / PAGE_SLOT_BYTES;
 }
 void page_map_set(const void *addr, size_t granules_nr, unsigned value);
 

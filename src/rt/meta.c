@@ -29,7 +29,7 @@ enum {
 #define MAP_STEP_BYTES (4 * CHUNK_BYTES)
 #define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
 
-static size_t map_bytes(unsigned va_bits) { return ((size_t)1 << (va_bits - GRANULE_SHIFT)) * sizeof(u16); }
+static size_t map_bytes(unsigned va_bits) { return ((size_t)1 << (va_bits - GRANULE_SHIFT)) * sizeof(u32); }
 static size_t chunk_tab_bytes(unsigned va_bits) {
     return round_up(((size_t)1 << (va_bits - CHUNK_SHIFT)) * sizeof(meta_ref_t), 64 * KIB);
 }
@@ -50,7 +50,7 @@ static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
         (void)sys_vm_release(fence, all);
         return -1;
     }
-    rt_meta.map_end = (u16 *)(void *)pool;
+    rt_meta.map_end = (u32 *)(void *)pool;
     rt_meta.map_ones = -((u64)1 << (va_bits - GRANULE_SHIFT));
     rt_meta.chunks = (_Atomic(meta_ref_t) *)(void *)chunks;
     rt_meta.chunks_mask = ((u64)1 << (va_bits - CHUNK_SHIFT)) - 1;
@@ -226,7 +226,7 @@ int rt_meta_map_commit(const void *addr, size_t bytes) {
     uintptr_t end = (uintptr_t)addr + bytes;
     for (uintptr_t p = round_down((uintptr_t)addr, span); p < end; p += span) {
         s64 index = (s64)(p >> GRANULE_SHIFT | rt_meta.map_ones);
-        size_t len = round_up((span >> GRANULE_SHIFT) * sizeof(u16), sys_page_bytes());
+        size_t len = round_up((span >> GRANULE_SHIFT) * sizeof(u32), sys_page_bytes());
         char *at = (char *)round_down((uintptr_t)(rt_meta.map_end + index), sys_page_bytes());
         if (sys_vm_commit(at, len) != 0)
             return -1;

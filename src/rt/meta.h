@@ -5,7 +5,7 @@
  * lock-free reader may look at one that was freed meanwhile, finds a stale value, and fails its compare-and-swap.
  * Called by page/, slab/ and mag/.
  *
- *   | fence | page map, 2 bytes a granule, read-only until used | pool ------> | chunk table, 4 bytes a chunk | fence |
+ *   | fence | page map, 4 bytes a granule, read-only until used | pool ------> | chunk table, 4 bytes a chunk | fence |
  *
  * Fences have no access, nor has the pool where it is not used yet: what runs over from a mapping beside it ends there.
  * The pool begins with a word for each id of a CPU, which are mag/'s: free finds them and the map from one address.
@@ -23,7 +23,7 @@ typedef u32 meta_ref_t;
 #define META_UNIT ((size_t)1 << META_UNIT_SHIFT)
 
 struct rt_meta {
-    u16 *map_end;                /* of the page map: what each granule of the address space is, see page/page.h */
+    u32 *map_end;                /* of the page map: what each granule of the address space is, see page/page.h */
     u64 map_ones;                /* index of an address, from there: (p >> GRANULE_SHIFT) | map_ones, a negative one */
     _Atomic(meta_ref_t) *chunks; /* chunk table, see page/page.h */
     u64 chunks_mask;             /* index of an address: (p >> CHUNK_SHIFT) & chunks_mask */
@@ -40,7 +40,7 @@ struct rt_meta {
 extern HIDDEN struct rt_meta rt_meta;
 
 /* The page map from its beginning; how many entries it has, a power of two. */
-static inline u16 *rt_meta_map(const struct rt_meta *m) { return m->map_end + (s64)m->map_ones; }
+static inline u32 *rt_meta_map(const struct rt_meta *m) { return m->map_end + (s64)m->map_ones; }
 static inline u64 rt_meta_map_nr(const struct rt_meta *m) { return -m->map_ones; }
 
 #define CHUNK_SHIFT 28

@@ -52,8 +52,8 @@ static bool class_enabled(unsigned cls) {
 
 unsigned slab_class_for(size_t size) {
     if (size <= SLAB_SMALL_MAX)
-        return tables->small[size];
-    return size <= SLAB_MEDIUM_MAX ? tables->medium[(size - 1) >> SLAB_MEDIUM_SHIFT]
+        return tables->small[size] / PAGE_SLOT_BYTES;
+    return size <= SLAB_MEDIUM_MAX ? tables->medium[(size - 1) >> SLAB_MEDIUM_SHIFT] / PAGE_SLOT_BYTES
                                    : large_class[(size - 1) >> LARGE_SHIFT];
 }
 
@@ -72,9 +72,9 @@ void slab_classes_init(struct slab_class_tables *fill) {
         while (slab_geometry[cls].size_bytes < size || !class_enabled(cls))
             cls++;
         if (size <= SLAB_SMALL_MAX)
-            fill->small[size] = (u8)cls;
+            fill->small[size] = (u16)(cls * PAGE_SLOT_BYTES);
         else if (size <= SLAB_MEDIUM_MAX)
-            fill->medium[(size - 1) >> SLAB_MEDIUM_SHIFT] = (u8)cls;
+            fill->medium[(size - 1) >> SLAB_MEDIUM_SHIFT] = (u16)(cls * PAGE_SLOT_BYTES);
         else
             large_class[(size - 1) >> LARGE_SHIFT] = (u8)cls;
         size += size < SLAB_SMALL_MAX    ? 1

@@ -83,10 +83,11 @@ static ALWAYS_INLINE unsigned slab_index(const struct slab_geometry *g, size_t o
     return (unsigned)(((u64)(offset >> 4) * g->recip) >> 32);
 }
 
-/* From size to class, for the fast path; the steps option decides what is in them. */
+/* From size to class, times PAGE_SLOT_BYTES as in the page map, for the fast path; the steps option decides what is in
+ * them. */
 struct slab_class_tables {
-    u8 small[SLAB_SMALL_MAX + 16];                   /* index: size */
-    u8 medium[SLAB_MEDIUM_MAX >> SLAB_MEDIUM_SHIFT]; /* index: (size - 1) >> SLAB_MEDIUM_SHIFT */
+    u16 small[SLAB_SMALL_MAX + 16];                   /* index: size */
+    u16 medium[SLAB_MEDIUM_MAX >> SLAB_MEDIUM_SHIFT]; /* index: (size - 1) >> SLAB_MEDIUM_SHIFT */
 };
 
 /* Class for a size of 1..SLAB_OBJECT_MAX bytes. */

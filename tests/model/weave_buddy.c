@@ -41,7 +41,7 @@ static _Atomic(u64) runs;         /* a bit for each that is in use: the page tie
 /* The second: place 0 is none. Nothing here reads what is written there. */
 WEAVE_STATE static struct chunk chunk[2];
 static _Atomic(meta_ref_t) chunks[1];
-static u16 map[1] = {PAGE_MAP_PAGES};
+static u32 map[1] = {PAGE_MAP_PAGES * PAGE_SLOT_BYTES};
 
 size_t sys_page_bytes(void) { return page_bytes; }
 u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }

@@ -20,7 +20,7 @@ static _Atomic(size_t) used;
 
 void weave_heap_start(unsigned ids_end) {
     rt_meta.base = heap;
-    rt_meta.map_end = (u16 *)(void *)heap;
+    rt_meta.map_end = (u32 *)(void *)heap;
     atomic_store_explicit(&used, CACHE_LINE, memory_order_relaxed); /* place 0 is none */
     atomic_store_explicit(&slab_ids_end, ids_end, memory_order_relaxed);
     weave_count(&used);

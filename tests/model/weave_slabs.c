@@ -283,7 +283,7 @@ void slabs_finish(void) {
 
 /* The page map and the chunk's table are constants here, and not modelled. */
 static void chunk_make(void) {
-    u16 *map = malloc(MAP_NR * sizeof(*map));
+    u32 *map = malloc(MAP_NR * sizeof(*map));
     size_t bytes = round_up(META_UNIT + sizeof(struct chunk), (size_t)META_UNIT);
     rt_meta.base = aligned_alloc(META_UNIT, bytes);
     rt_meta.chunks = calloc(1, sizeof(*rt_meta.chunks));
@@ -291,7 +291,7 @@ static void chunk_make(void) {
         abort();
     atomic_store_explicit(rt_meta.chunks, 1, memory_order_relaxed);
     for (unsigned i = 0; i < MAP_NR; i++)
-        map[i] = (u16)slab_slot_of(cls);
+        map[i] = slab_slot_of(cls) * PAGE_SLOT_BYTES;
     rt_meta.map_end = map + MAP_NR;
     rt_meta.map_ones = -(u64)MAP_NR;
 }

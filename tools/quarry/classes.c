@@ -183,7 +183,7 @@ struct walk {
  * been touched. */
 static void hpage_slabs(const struct target *t, const struct chunk *at, const struct hpage *h, void *arg) {
     const struct walk *w = arg;
-    u16 entries[HPAGE_GRANULES];
+    u32 entries[HPAGE_GRANULES];
     static struct slab slabs[HPAGE_GRANULES];
     u64 first = (uintptr_t)h->addr >> GRANULE_SHIFT;
     bool known = false;
@@ -191,12 +191,13 @@ static void hpage_slabs(const struct target *t, const struct chunk *at, const st
         !target_peek(t, entries, t->meta.map_end + (s64)(first | t->meta.map_ones), sizeof(entries)))
         return;
     for (unsigned i = 0; i < HPAGE_GRANULES; i++)
-        known = known || slab_entry_is_slab(entries[i] % PAGE_MAP_CLASSES);
+        known = known || slab_entry_is_slab(entries[i] / PAGE_SLOT_BYTES % PAGE_MAP_CLASSES);
     if (!known || !target_peek(t, slabs, &at->descs[first % CHUNK_GRANULES], sizeof(slabs)))
         return;
     for (unsigned i = 0; i < HPAGE_GRANULES; i++) {
         unsigned cls = slab_cls(&slabs[i]);
-        if (slab_entry_is_slab(entries[i] % PAGE_MAP_CLASSES) && slabs[i].back == 0 && cls < w->classes_nr)
+        if (slab_entry_is_slab(entries[i] / PAGE_SLOT_BYTES % PAGE_MAP_CLASSES) && slabs[i].back == 0 &&
+            cls < w->classes_nr)
             w->fn(t, cls, &slabs[i], h->addr + i * GRANULE_BYTES, w->arg);
     }
 }

@@ -146,7 +146,7 @@ static void chunk_add(const struct target *t, const struct chunk *at, size_t idx
             region_add(t, h, b);
         }
     }
-    b->meta_bytes += target_memory_bytes(t, rt_meta_map(&t->meta) + idx * CHUNK_GRANULES, CHUNK_GRANULES * sizeof(u16));
+    b->meta_bytes += target_memory_bytes(t, rt_meta_map(&t->meta) + idx * CHUNK_GRANULES, CHUNK_GRANULES * sizeof(u32));
 }
 
 /* Freed regions that are kept have no record that says so: they count as they are accounted. */

@@ -32,7 +32,10 @@ static void must_be_equal(unsigned round) {
 }
 
 static void both_pop(unsigned slot) {
-    u64 a = (u64)rseq_pop(real.views, slot), b = (u64)ref_pop(model.slot, slot);
+    static bool by_table;
+    by_table = !by_table;
+    u64 a = (u64)(by_table ? rseq_pop_at(real.views, world_pop_table, slot) : rseq_pop(real.views, slot));
+    u64 b = (u64)ref_pop(model.slot, slot);
     MUST(a == b);
     for (unsigned i = 0; a != 0 && i < WORLD_HANDS; i++) {
         if (real.hand_obj[i] == 0) {
@@ -48,7 +51,11 @@ static void both_push(unsigned slot, unsigned hand) {
     u64 obj = real.hand_obj[hand];
     if (obj == 0)
         return;
-    bool a = rseq_push(real.views, slot, (void *)obj), b = ref_push(model.slot, slot, (void *)obj);
+    static bool by_table;
+    by_table = !by_table;
+    bool a = by_table ? rseq_push_at(real.views, world_push_table, slot, (void *)obj)
+                      : rseq_push(real.views, slot, (void *)obj);
+    bool b = ref_push(model.slot, slot, (void *)obj);
     MUST(a == b);
     if (a)
         real.hand_obj[hand] = model.hand_obj[hand] = 0;
@@ -167,8 +174,10 @@ static void storm_step(u64 *at, unsigned obj_hand, unsigned mag_hand) {
                                   : rseq_swap_if_full(real.views, WORLD_SLOT_OFF(slot), m, &old)) == RSEQ_DONE)
             real.hand_mag[mag_hand] = old;
     } else if (real.hand_obj[obj_hand] == 0) {
-        real.hand_obj[obj_hand] = (u64)rseq_pop(real.views, slot);
-    } else if (rseq_push(real.views, slot, (void *)real.hand_obj[obj_hand])) {
+        real.hand_obj[obj_hand] =
+            (u64)(r / 32 % 2 ? rseq_pop_at(real.views, world_pop_table, slot) : rseq_pop(real.views, slot));
+    } else if (r / 32 % 2 ? rseq_push_at(real.views, world_push_table, slot, (void *)real.hand_obj[obj_hand])
+                          : rseq_push(real.views, slot, (void *)real.hand_obj[obj_hand])) {
         real.hand_obj[obj_hand] = 0;
     }
 }

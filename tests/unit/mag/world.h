@@ -32,6 +32,10 @@ struct world {
     u64 *views[WORLD_IDS];
 };
 
+/* By slot, how far it is from the first, as the fast path's tables have it. */
+static const u16 world_pop_table[WORLD_SLOTS] __attribute__((unused)) = {0, 8, 16, 24};
+static const u32 world_push_table[WORLD_SLOTS] __attribute__((unused)) = {0, 8, 16, 24};
+
 #define WORLD_SPARE_OFF ((s64)offsetof(struct world, spare) - (s64)offsetof(struct world, slot))
 #define WORLD_SLOT_OFF(s) ((s64)(s) * (s64)sizeof(u64))
 
