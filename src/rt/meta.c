@@ -13,8 +13,8 @@
 #endif
 
 enum {
-    /* Below 2^34 (16 GiB) the mapping area, where every reservation of ours lies, would alias itself too soon. */
-    VA_BITS_MIN = 34,
+    /* Below 2^33 (8 GiB) the mapping area, where every reservation of ours lies, would alias itself too soon. */
+    VA_BITS_MIN = 33,
     /* Of a finite RLIMIT_AS, the page map may take one part in 32, the pool one in 16. */
     LIMIT_MAP_SHIFT = 5,
     LIMIT_POOL_SHIFT = 4,

@@ -7,6 +7,7 @@
 #include "dma.h"
 #include "cases.h"
 #include "deny.h"
+#include "grace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 #include <linux/memcontrol.h>
 #include <linux/mempool.h>
 #include <linux/mm.h>
-#include <linux/rcupdate.h>
 #include <linux/shrinker.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
@@ -424,8 +424,8 @@ static void cache_rules(size_t unused) {
     CHECK(kmem_cache_alloc_node(s, GFP_KERNEL | __GFP_THISNODE, 5) == NULL);
     CHECK((p = kmem_cache_alloc_node(s, GFP_KERNEL, 0)) != NULL);
     CHECK(dumps((char *)p + 20) && dumps(p));
-    kfree_rcu_mightsleep(p);
-    kvfree_rcu_barrier();
+    grace_free(p);
+    grace_end();
     CHECK(info_of(s).active_objs == 1 && !dumps(p));
     kmem_cache_free(s, q);
     expect_misuse(NULL, (char *)q, "error Q01 double-free");

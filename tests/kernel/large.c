@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Caches of objects above the largest of the heap's classes, whose slabs are pages. One process for each case. */
 #include "cases.h"
+#include "grace.h"
 #include "kernel.h"
 
 #include <fcntl.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
-#include <linux/rcupdate.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
 #include <sched.h>
@@ -91,11 +91,11 @@ static void large(size_t size) {
         CHECK(krealloc(objs[0], size / 2, GFP_KERNEL) == objs[0]);
         kfree(objs[0]);
         free(objs[1]);
-        kfree_rcu_mightsleep(objs[2]);
+        grace_free(objs[2]);
         kmem_cache_free(s, objs[3]);
         kmem_cache_free_bulk(s, 1, &objs[4]);
         kmem_cache_free_bulk(NULL, 1, &objs[5]);
-        kvfree_rcu_barrier();
+        grace_end();
         CHECK(info_of(s).active_objs == 0 && info_of(s).slabs == 0);
         CHECK(quarry_stat("pages_live_bytes", &after) == 0 && after == before);
     }

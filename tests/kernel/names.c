@@ -163,7 +163,9 @@ static void pools(size_t unused) {
     mempool_exit(&pool);
     quarry_kmem_cache_info_get(s, &info);
     CHECK(info.active_objs == 0);
+#if TEST_RCU
     kvfree_rcu_barrier_on_cache(s);
+#endif
     kmem_cache_destroy(s);
     CHECK((large = mempool_create(1, mempool_kvmalloc, mempool_kvfree, (void *)(uintptr_t)(5 << 20))) != NULL);
     void *p = mempool_alloc(large, GFP_KERNEL);

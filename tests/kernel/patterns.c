@@ -19,7 +19,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
-#if PATTERNS_RCU
+#if TEST_RCU
 #include <linux/rculist.h>
 #endif
 #include <errno.h>
@@ -28,7 +28,7 @@
 
 /* --- sessions found by number --- */
 
-#if PATTERNS_RCU
+#if TEST_RCU
 enum { BUCKETS = 16, SESSIONS = 200, REPLACED = 20000, READERS = 2 };
 
 struct session {
@@ -398,7 +398,7 @@ static void devices(size_t unused) {
 }
 
 static const struct test_case cases[] = {
-#if PATTERNS_RCU
+#if TEST_RCU
     {"table under RCU", table_under_rcu, 0, CASE_QUARRY},
 #endif
     {"lists", lists, 0, CASE_QUARRY},
