@@ -208,6 +208,10 @@ void *page_reserve_take(unsigned node, unsigned granules_nr, unsigned align_nr, 
 /* Fills it up to what the reserve option says, which may enter the system; the first call makes it. Nothing where
  * another thread fills, or on top of the page lock's holder. */
 void page_reserve_fill(void);
+/* Who fills this reserve or that of pages (buddy/) does so alone. False: another thread does, or this one is on top of
+ * the page lock's holder; nothing is to be filled then, nor ended. */
+bool page_reserve_begin(void);
+void page_reserve_end(void);
 size_t page_reserve_bytes_racy(void);
 /* Brings whole pages into memory, their content as it was. */
 void page_touch(char *p, size_t bytes);
