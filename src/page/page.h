@@ -17,8 +17,8 @@
 /*
  * --- page map: for each granule its size class in the low 9 bits, NUMA bank above; times PAGE_SLOT_BYTES, so that free
  * has the place of a slot in bytes (mag/) ---
- * Classes below PAGE_MAP_FURTHER are known when this is compiled, or have been in every slot table from the start; those
- * from there on are ids of slab classes for which there is room when they are made.
+ * Classes below PAGE_MAP_FURTHER are known when this is compiled, or have been in every slot table from the start;
+ * those from there on are ids of slab classes for which there is room when they are made.
  */
 
 enum {
