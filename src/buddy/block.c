@@ -660,8 +660,6 @@ void buddy_tick(u64 now_ms, enum buddy_effort effort) {
 
 /* --- the reserve --- */
 
-static _Atomic(bool) filling;
-
 static unsigned held_nr(struct buddy_block *b, bool free_alone) {
     unsigned nr = 0;
     for (unsigned w = 0; w < words_nr(); w++)
@@ -750,17 +748,12 @@ static void node_fill(unsigned node) {
 }
 
 void buddy_reserve_fill(void) {
-    /* order: acquire, and release below: one filler after the other.                        pairs: [buddy.filling] */
-    if (page_is_busy_here() || atomic_exchange_explicit(&filling, true, memory_order_acquire))
+    if (!page_reserve_begin())
         return;
     for (unsigned node = 0; node < page_nodes_nr(); node++)
         node_fill(node);
-    /* order: release                                                                        pairs: [buddy.filling] */
-    atomic_store_explicit(&filling, false, memory_order_release);
+    page_reserve_end();
 }
-
-/* As page_reserve_fork_child. */
-void buddy_reserve_fork_child(void) { atomic_store_explicit(&filling, false, memory_order_relaxed); }
 
 /* --- accounts --- */
 

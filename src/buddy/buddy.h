@@ -81,7 +81,6 @@ void buddy_retire_due(void);
  * call makes it; from then on what is taken of it is noted as RT_CHORE_RESERVE. Nothing where another thread fills, or
  * on top of the page lock's holder. */
 void buddy_reserve_fill(void);
-void buddy_reserve_fork_child(void);
 /* Gives wholly free blocks back, and the memory of free pages in others: of those quiet for the purge delay, or of all.
  */
 enum buddy_effort { BUDDY_OLD, BUDDY_EVERYTHING };

@@ -131,7 +131,7 @@ static unsigned run_length(unsigned slot, size_t nr, void *const *objs) {
 /* As every free of the kernel API: without system call or waiting. All classes without magazines have one slot, which
  * an object that is debugged may have, too. */
 void engine_class_free_bulk(unsigned cls, size_t nr, void *const *objs) {
-    unsigned slot = cls < SLAB_SLOT_IDS_NR || engine_debug_get() == NULL ? slab_slot_of(cls) : PAGE_MAP_NOT_OURS;
+    unsigned slot = slab_has_slot(cls) || engine_debug_get() == NULL ? slab_slot_of(cls) : PAGE_MAP_NOT_OURS;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     while (nr > 0) {
         unsigned entry = page_map_get(objs[0]); /* of any node */

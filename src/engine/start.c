@@ -126,7 +126,6 @@ static void fork_child(void) {
         return; /* the start begins anew */
     slab_fork_child();
     page_reserve_fork_child();
-    buddy_reserve_fork_child();
     mag_fork_child();
     engine_tick_fork_child();
     engine_pressure_fork_child();

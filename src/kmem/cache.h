@@ -15,6 +15,7 @@ struct kmem_paged {
     unsigned objs_per_slab, order; /* objs_per_slab 0: the cache is none of these */
     size_t slab_bytes;
     struct kmem_paged_slab *_Atomic slabs;
+    _Atomic(u64) idle;             /* of those, records without pages: paged.c */
     _Atomic(u32) slabs_nr, out_nr; /* slabs with pages; objects */
 };
 

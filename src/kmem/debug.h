@@ -101,6 +101,7 @@ void kmem_debug_tail_fill(const struct kmem_debug *d, const struct quarry_core1_
 /* False: as above. */
 bool kmem_debug_tail_check(const struct quarry_kmem_cache *s, const struct quarry_core1_slab *slab);
 /* Bytes of an object that the caller asked for. */
+#define KMEM_ASKED_ZEROED ((u32)1 << 31) /* beside them: what was handed out reads as zeros behind */
 size_t kmem_debug_asked(const struct kmem_debug *d, const char *object);
 enum kmem_zeroed { KMEM_NOT_ZEROED, KMEM_ZEROED };
 void kmem_debug_asked_set(const struct kmem_debug *d, char *object, size_t bytes, enum kmem_zeroed zeroed);

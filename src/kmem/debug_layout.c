@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum { WORD_BYTES = 8 };
-#define ASKED_ZEROED ((u32)1 << 31)
 
 struct kmem_debug_layout kmem_debug_layout(unsigned size, unsigned align, quarry_slab_flags_t flags, bool is_kmalloc) {
     struct kmem_debug_layout at = {.object_bytes = size};
@@ -40,12 +39,12 @@ static u32 *asked_at(const struct kmem_debug *d, const char *object) {
 size_t kmem_debug_asked(const struct kmem_debug *d, const char *object) {
     if (!d->is_kmalloc)
         return d->at.object_bytes;
-    return MIN(__atomic_load_n(asked_at(d, object), __ATOMIC_RELAXED) & ~ASKED_ZEROED, d->at.object_bytes);
+    return MIN(__atomic_load_n(asked_at(d, object), __ATOMIC_RELAXED) & ~KMEM_ASKED_ZEROED, d->at.object_bytes);
 }
 
 void kmem_debug_asked_set(const struct kmem_debug *d, char *object, size_t bytes, enum kmem_zeroed zeroed) {
     if (d->is_kmalloc)
-        __atomic_store_n(asked_at(d, object), (u32)bytes | (zeroed == KMEM_ZEROED ? ASKED_ZEROED : 0),
+        __atomic_store_n(asked_at(d, object), (u32)bytes | (zeroed == KMEM_ZEROED ? KMEM_ASKED_ZEROED : 0),
                          __ATOMIC_RELAXED);
 }
 
@@ -53,7 +52,7 @@ size_t kmem_debug_asked_all(const struct kmem_debug *d, char *object) {
     size_t asked = kmem_debug_asked(d, object);
     if (!d->is_kmalloc || asked == d->at.object_bytes)
         return asked;
-    if ((__atomic_load_n(asked_at(d, object), __ATOMIC_RELAXED) & ASKED_ZEROED) != 0)
+    if ((__atomic_load_n(asked_at(d, object), __ATOMIC_RELAXED) & KMEM_ASKED_ZEROED) != 0)
         memset(object + asked, 0, d->at.object_bytes - asked);
     kmem_debug_asked_set(d, object, d->at.object_bytes, KMEM_NOT_ZEROED);
     return d->at.object_bytes;

@@ -8,15 +8,19 @@
  *   __GFP_NORETRY              one
  *   none of the three          as long as shrinkers free something, TRIES_DEFAULT at most
  *   __GFP_RETRY_MAYFAIL        TRIES_MAYFAIL, and between them a while for others to free
- *   __GFP_NOFAIL               until it succeeds
+ *   __GFP_NOFAIL               until it succeeds, and says once when that takes long
+ *
+ * Each try has the heap reclaim, and call what was registered for that, before it gives up; between two the shrinkers
+ * are asked. What waits for others to free sleeps, for frees of the kernel API make no system call and so wake nobody.
  */
 #include "kmem/gfp.h"
 
+#include "kmem/cache.h"
 #include "sys/sys.h"
 
 #include <string.h>
 
-enum { TRIES_DEFAULT = 4, TRIES_MAYFAIL = 12, EFFORT_FIRST = 2, SLEEP_MAX_SHIFT = 5 };
+enum { TRIES_DEFAULT = 4, TRIES_MAYFAIL = 12, EFFORT_FIRST = 2, SLEEP_MAX_SHIFT = 5, STALL_WARN_MS = 5000 };
 
 static __thread unsigned scope;      /* QUARRY_MEMALLOC_ bits */
 static __thread quarry_gfp_t inside; /* flags of the allocation this thread is inside; 0: none */
@@ -84,11 +88,31 @@ static unsigned tries_nr(quarry_gfp_t flags) {
     return (flags & QUARRY___GFP_RETRY_MAYFAIL) != 0 ? TRIES_MAYFAIL : TRIES_DEFAULT;
 }
 
-/* Between two tries. False: another is no use. */
+/* What a program sees that has set a limit too low, or leaks, where the kernel shows a stall and kills somebody. */
+static void stall_warn(quarry_gfp_t flags, u64 since_ms) {
+    static _Atomic(bool) said;
+    struct quarry_pressure p;
+    u64 waited_ms = sys_clock_ms() - since_ms;
+    if (LIKELY(waited_ms < STALL_WARN_MS) || (flags & QUARRY___GFP_NOWARN) != 0 ||
+        atomic_exchange_explicit(&said, true, memory_order_relaxed))
+        return;
+    (void)quarry_pressure(&p);
+    if (p.hard_bytes != 0)
+        kmem_print(
+            "quarry: warning: __GFP_NOFAIL waits for memory since %lu s: limit_hard is %lu KiB, in use are %lu\n",
+            waited_ms / 1000, p.hard_bytes / KIB, p.used_bytes / KIB);
+    else
+        kmem_print(
+            "quarry: warning: __GFP_NOFAIL waits for memory since %lu s: the system has none, in use are %lu KiB\n",
+            waited_ms / 1000, p.used_bytes / KIB);
+}
+
+/* Between two tries. False: another is no use. A shrinker that frees, and frees, what does not help is as one that
+ * frees nothing. */
 static bool make_room(quarry_gfp_t flags, unsigned tried) {
     unsigned effort = tried < EFFORT_FIRST ? EFFORT_FIRST - tried : 0;
     bool freed = (scope & QUARRY_MEMALLOC_NORECLAIM) == 0 && kmem_shrink(kmem_gfp_in_scope(flags), effort) != 0;
-    if (freed)
+    if (freed && tried < TRIES_MAYFAIL)
         return true;
     if ((flags & (QUARRY___GFP_NOFAIL | QUARRY___GFP_RETRY_MAYFAIL)) == 0)
         return effort != 0;
@@ -106,8 +130,12 @@ void *kmem_gfp_try(kmem_try_fn *try, const void *what, quarry_gfp_t flags) {
     quarry_gfp_t before = kmem_gfp_inside_set(flags);
     unsigned left = tries_nr(flags);
     void *p = try(what, flags);
-    for (unsigned tried = 0; p == NULL && --left > 0 && make_room(flags, tried); tried++)
+    u64 since_ms = p == NULL ? sys_clock_ms() : 0;
+    for (unsigned tried = 0; p == NULL && --left > 0 && make_room(flags, tried); tried++) {
         p = try(what, flags);
+        if (p == NULL)
+            stall_warn(flags, since_ms);
+    }
     inside = before;
     return p;
 }

@@ -9,7 +9,7 @@
  *             entries of a slab's objects are behind those of the pages of its first granule, in one vector.
  * Ordering    Free sets the bit by release, alloc clears it by acquire: the last write of who freed, or the
  *             constructor, comes before the first of the next owner. [paged.object] Records are listed when they are
- *             filled. [paged.list]
+ *             filled. [paged.list] Those without pages are on a stack, too. [paged.idle]
  * Progress    Lock-free but for the page allocator, which is asked when no slab has a free object. Without system call
  *             or waiting where the context says so.
  * Reclamation Records stay until their cache is destroyed. Who shrinks takes all objects of a slab first, so nobody has
@@ -136,25 +136,64 @@ static void pages_release(const struct quarry_kmem_cache *s, char *base) {
     quarry_free_pages((unsigned long)base, s->paged.order);
 }
 
+/* Records without pages: a stack whose head is an address, in units of their alignment, and a tag. */
+enum { IDLE_ADDRESS_SHIFT = 4, IDLE_TAG_SHIFT = 44 };
+_Static_assert(_Alignof(max_align_t) >= 1 << IDLE_ADDRESS_SHIFT, "the heap's objects are so far apart");
+
+static u64 idle_head(u64 old, const struct kmem_paged_slab *slab) {
+    return ((old >> IDLE_TAG_SHIFT) + 1) << IDLE_TAG_SHIFT | (uintptr_t)slab >> IDLE_ADDRESS_SHIFT;
+}
+static struct kmem_paged_slab *idle_top(u64 head) {
+    uintptr_t address = (head & (((u64)1 << IDLE_TAG_SHIFT) - 1)) << IDLE_ADDRESS_SHIFT;
+    return (struct kmem_paged_slab *)address; // NOLINT(performance-no-int-to-ptr)
+}
+
+/* The record's pages went back, or did not come. */
+static void record_put(struct quarry_kmem_cache *s, struct kmem_paged_slab *slab) {
+    u64 head = atomic_load_explicit(&s->paged.idle, memory_order_relaxed);
+    atomic_store_explicit(&slab->base, NULL, memory_order_relaxed);
+    do {
+        atomic_store_explicit(&slab->next_idle, idle_top(head), memory_order_relaxed);
+        /* order: release: next_idle, and that there are no pages.                                pairs: [paged.idle] */
+    } while (!atomic_compare_exchange_weak_explicit(&s->paged.idle, &head, idle_head(head, slab), memory_order_release,
+                                                    memory_order_relaxed));
+}
+
+/*
+ * NULL: there is none. The tag has 20 bits: a thread would have to sleep through exactly a million slabs, or a
+ * multiple. Then the stack has a record that has pages; by its base it is told, and left alone.
+ */
+static struct kmem_paged_slab *record_idle(struct quarry_kmem_cache *s) {
+    char *none = NULL;
+    /* order: acquire: next_idle, and failing below the same.                                     pairs: [paged.idle] */
+    u64 head = atomic_load_explicit(&s->paged.idle, memory_order_acquire);
+    struct kmem_paged_slab *slab;
+    do {
+        if ((slab = idle_top(head)) == NULL)
+            return NULL;
+        /* order: acquire                                                                         pairs: [paged.idle] */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &s->paged.idle, &head, idle_head(head, atomic_load_explicit(&slab->next_idle, memory_order_relaxed)),
+        memory_order_acquire, memory_order_acquire));
+    return atomic_compare_exchange_strong_explicit(&slab->base, &none, TAKEN, memory_order_relaxed,
+                                                   memory_order_relaxed)
+               ? slab
+               : NULL;
+}
+
 /* A record that is the caller's: one whose pages went back, or a new one, which is listed. */
 static struct kmem_paged_slab *record_get(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
-    /* order: acquire: what is listed is filled.                                                  pairs: [paged.list] */
-    struct kmem_paged_slab *head = atomic_load_explicit(&s->paged.slabs, memory_order_acquire);
-    for (struct kmem_paged_slab *slab = head; slab != NULL; slab = slab->next) {
-        char *none = NULL;
-        if (atomic_load_explicit(&slab->base, memory_order_relaxed) == NULL &&
-            atomic_compare_exchange_strong_explicit(&slab->base, &none, TAKEN, memory_order_relaxed,
-                                                    memory_order_relaxed))
-            return slab;
-    }
-    struct kmem_paged_slab *slab = kmem_may_block(flags)
-                                       ? quarry_core1_alloc(sizeof(*slab))
-                                       : quarry_core1_alloc_atomic(sizeof(*slab), kmem_gfp_has_reserve(flags));
+    struct kmem_paged_slab *slab = record_idle(s);
+    if (slab != NULL)
+        return slab;
+    slab = kmem_may_block(flags) ? quarry_core1_alloc(sizeof(*slab))
+                                 : quarry_core1_alloc_atomic(sizeof(*slab), kmem_gfp_has_reserve(flags));
     if (slab == NULL)
         return NULL;
     memset(slab, 0, sizeof(*slab));
     slab->cache = s;
     atomic_store_explicit(&slab->base, TAKEN, memory_order_relaxed);
+    struct kmem_paged_slab *head = atomic_load_explicit(&s->paged.slabs, memory_order_relaxed);
     do {
         slab->next = head;
         /* order: release: the record.                                                            pairs: [paged.list] */
@@ -189,7 +228,7 @@ static void *slab_add(struct quarry_kmem_cache *s, quarry_gfp_t flags) {
     struct quarry_page *page = slab == NULL ? NULL : pages_get(s, flags);
     if (page == NULL) {
         if (slab != NULL)
-            atomic_store_explicit(&slab->base, NULL, memory_order_relaxed);
+            record_put(s, slab);
         return NULL;
     }
     char *base = page->quarry_addr;
@@ -232,7 +271,7 @@ static bool has_pages(struct kmem_paged_slab *slab) {
 static void slab_release(struct quarry_kmem_cache *s, struct kmem_paged_slab *slab, char *base) {
     pages_release(s, base);
     atomic_fetch_sub_explicit(&s->paged.slabs_nr, 1, memory_order_relaxed);
-    atomic_store_explicit(&slab->base, NULL, memory_order_relaxed);
+    record_put(s, slab);
 }
 
 /* Those of types that must stay go back with the cache alone. */

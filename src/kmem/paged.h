@@ -15,6 +15,7 @@ enum { KMEM_PAGED_WORDS_NR = 16 };
 struct kmem_paged_slab {
     struct kmem_paged_slab *next;
     struct quarry_kmem_cache *cache;
+    struct kmem_paged_slab *_Atomic next_idle; /* while it has no pages */
     char *_Atomic base;
     _Atomic(u64) free[KMEM_PAGED_WORDS_NR]; /* a bit for each object; 0 where there are no pages */
 };

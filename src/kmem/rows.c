@@ -57,7 +57,16 @@ void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row) {
     }
     kmem_text_str(out, " pages=");
     kmem_text_dec(out, row->bytes / row->page_bytes, 1);
-    kmem_text_str(out, row->is_user ? " vmalloc user\n" : " vmalloc\n");
+    kmem_text_str(out, row->is_user ? " vmalloc user" : " vmalloc");
+    for (unsigned id = 0; id < SYS_NODE_IDS_NR; id++) {
+        if (row->node_pages[id] == 0)
+            continue;
+        kmem_text_str(out, " N");
+        kmem_text_dec(out, id, 1);
+        kmem_text_str(out, "=");
+        kmem_text_dec(out, row->node_pages[id], 1);
+    }
+    kmem_text_str(out, "\n");
 }
 
 void kmem_buddyinfo_row(struct kmem_text *out, const u64 *free_nr, unsigned orders_nr) {

@@ -8,6 +8,7 @@
 #define QUARRY_KMEM_ROWS_H
 
 #include "base/types.h"
+#include "sys/sys.h"
 
 /* Text that is cut at cap bytes, NUL included; len goes on counting. */
 struct kmem_text {
@@ -37,10 +38,12 @@ void kmem_slabinfo_row(struct kmem_text *out, const struct kmem_slab_row *row);
 
 /* --- /proc/vmallocinfo, /proc/buddyinfo --- */
 
-/* symbol: who allocated it; NULL: the caller's address. */
+/* symbol: who allocated it; NULL: the caller's address. node_pages: those in memory, by the kernel's number of their
+ * node, of which there are SYS_NODE_IDS_NR. */
 struct kmem_area_row {
     u64 addr, bytes, caller, page_bytes;
     const char *symbol;
+    const u32 *node_pages;
     bool is_user;
 };
 void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row);

@@ -5,6 +5,7 @@
 #include "kmem/kmem.h"
 
 #include "big/area.h"
+#include "sys/sys.h"
 
 #include <string.h>
 
@@ -259,10 +260,13 @@ void *quarry_kvmemdup(const void *src, size_t len, quarry_gfp_t flags) {
 /* --- views --- */
 
 static void area_line(void *arg, const struct area_info *info) {
+    u32 node_pages[SYS_NODE_IDS_NR] = {0};
+    sys_vm_nodes_count(info->addr, info->bytes, node_pages);
     kmem_area_row(arg, &(struct kmem_area_row){.addr = (u64)info->addr,
                                                .bytes = info->bytes,
                                                .caller = (u64)info->caller,
                                                .page_bytes = QUARRY_PAGE_SIZE,
+                                               .node_pages = node_pages,
                                                .is_user = info->is_user});
 }
 

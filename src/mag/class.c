@@ -6,20 +6,31 @@
 #include "mag/mag.h"
 #include "mag/region.h"
 
-static bool has_slot(unsigned cls) { return cls < SLAB_SLOT_IDS_NR; }
+_Atomic(unsigned) mag_ids_end = SLAB_CLASSES_NR;
+
+/* Its slots are there before anyone looks for them. */
+static void slots_prepare(unsigned cls) {
+    if (cls >= PAGE_MAP_FURTHER)
+        regions_extend();
+    /* order: release: the slots.                                                                pairs: [mag.further] */
+    if (cls >= mag_ids_end_get())
+        atomic_store_explicit(&mag_ids_end, cls + 1, memory_order_release);
+}
 
 unsigned mag_class_make(const struct slab_make *make, unsigned cap) {
     unsigned cls = slab_make(make);
-    if (cls != 0 && has_slot(cls))
-        atomic_store_explicit(&mag_class_cap[cls],
-                              (u16)(cap == 0 ? mag_cap_for(make->size_bytes) : MIN(cap, (unsigned)MAG_CAP_MAX)),
-                              memory_order_relaxed);
+    if (cls == 0 || cls >= SLAB_SLOT_IDS_NR)
+        return cls;
+    if (slab_has_slot(cls))
+        slots_prepare(cls);
+    cap = cap == 0 ? mag_cap_for(make->size_bytes) : MIN(cap, (unsigned)MAG_CAP_MAX);
+    atomic_store_explicit(&mag_class_cap[cls], (u16)(slab_has_slot(cls) ? cap : 0), memory_order_relaxed);
     return cls;
 }
 
 /* Of one region: what its slot and spare hold. */
 static u64 region_objs_racy(struct mag_region *r, unsigned cls) {
-    u64 spare = ref_load(&r->spare[cls]), objs = spare <= SPARE_STOPPED ? 0 : mag_count_racy(spare);
+    u64 spare = ref_load(&region_class(r, cls)->spare), objs = spare <= SPARE_STOPPED ? 0 : mag_count_racy(spare);
     for (unsigned node = 0; node < page_nodes_nr(); node++) {
         u64 m = ref_load(&r->slot[slot_at(cls, node)]);
         objs += mag_is_null(m) ? 0 : mag_count_racy(m);
@@ -29,7 +40,7 @@ static u64 region_objs_racy(struct mag_region *r, unsigned cls) {
 
 u64 mag_class_cached_racy(unsigned cls) {
     u64 objs = 0;
-    if (!has_slot(cls))
+    if (!slab_has_slot(cls))
         return 0;
     for (unsigned i = 0; i < regions_nr(); i++) {
         struct mag_region *r = region_at(i);
@@ -41,7 +52,7 @@ u64 mag_class_cached_racy(unsigned cls) {
 /* False: some magazines were out of reach. */
 static bool class_empty(unsigned cls) {
     bool all = true;
-    if (has_slot(cls)) {
+    if (slab_has_slot(cls)) {
         all = mag_class_drain(cls);
         depot_empty(cls);
     }
@@ -68,7 +79,7 @@ enum mag_unmake mag_class_unmake(unsigned cls, u64 *ret_live) {
         slab_made_open(cls);
         return MAG_UNMAKE_STUCK;
     }
-    if (has_slot(cls))
+    if (slab_has_slot(cls))
         depot_forget(cls);
     slab_unmake(cls);
     return MAG_UNMAKE_DONE;
@@ -79,7 +90,7 @@ enum mag_unmake mag_class_unmake(unsigned cls, u64 *ret_live) {
 unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs) {
     unsigned got = 0;
     page_node_heed();
-    if (!has_slot(cls)) {
+    if (!slab_has_slot(cls)) {
         /* Filled from the top down: what is missing is below. */
         got = slab_take(cls, page_node_here(), nr, objs + nr, NULL);
         for (unsigned i = 0; got < nr && i < got; i++)
@@ -101,7 +112,7 @@ unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs) {
 
 void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs) {
     unsigned given = 0;
-    if (!has_slot(slot_class(slot))) {
+    if (!slab_has_slot(slot_class(slot))) {
         slab_give(objs, nr);
         return;
     }

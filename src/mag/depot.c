@@ -190,7 +190,7 @@ bool depot_put(unsigned slot, u64 m_full) {
 
 u64 depot_bytes_racy(void) {
     u64 bytes = 0;
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
+    for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls))
         bytes += (u64)depot_objs_racy(cls) * slab_geometry_of(cls)->size_bytes;
     return bytes;
 }
@@ -229,7 +229,7 @@ static void depot_trim(struct mag_depot *d, unsigned cls, enum mag_drain which) 
 
 void mag_depot_trim(enum mag_drain which) {
     for (unsigned node = 0; node < page_nodes_nr(); node++) {
-        for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
+        for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls))
             depot_trim(depot_at(cls, node), cls, which);
     }
 }

@@ -51,18 +51,18 @@ static void region_empty_slot(struct mag_region *r, unsigned slot) {
 
 /* The magazines of one class, of a region the caller has alone. */
 static void region_empty_class(struct mag_region *r, unsigned cls) {
-    u64 spare = ref_load(&r->spare[cls]);
+    u64 spare = ref_load(&region_class(r, cls)->spare);
     for (unsigned node = 0; node < page_nodes_nr(); node++)
         region_empty_slot(r, slot_at(cls, node));
     if (spare != 0) {
-        ref_store(&r->spare[cls], 0);
+        ref_store(&region_class(r, cls)->spare, 0);
         mag_flush(spare);
     }
 }
 
 /* Objects of a region the caller has alone. */
 static void region_empty(struct mag_region *r) {
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
+    for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls)) {
         mag_level_reset(r, cls);
         if (!slab_made_enter(cls))
             continue;
@@ -117,7 +117,7 @@ static u64 activity(struct mag_region *r) {
     u64 sum = atomic_load_explicit(&r->counts.slow_allocs, memory_order_relaxed) +
               atomic_load_explicit(&r->counts.slow_frees, memory_order_relaxed);
     for (unsigned node = 0; node < page_nodes_nr(); node++) {
-        for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++)
+        for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls))
             sum += ref_load(&r->slot[slot_at(cls, node)]);
     }
     return sum;
@@ -256,7 +256,7 @@ void mag_nodes_nudge(void) {
 /* Whether a region has a magazine of the class. Nobody allocates of the class or frees to it: a fast path that did so
  * before is seen, because whoever unmakes a cache has synchronised with it. */
 static bool region_has_class(struct mag_region *r, unsigned cls) {
-    bool has = ref_load(&r->spare[cls]) != 0;
+    bool has = ref_load(&region_class(r, cls)->spare) != 0;
     for (unsigned node = 0; node < page_nodes_nr(); node++)
         has = has || !mag_is_null(ref_load(&r->slot[slot_at(cls, node)]));
     return has;
@@ -344,6 +344,7 @@ void mag_fork_child(void) {
         if (r == NULL)
             continue;
         atomic_store_explicit(&r->lock, 0, memory_order_relaxed);
+        region_complete(r);
         if (region_is_locked_kind(i))
             continue;
         atomic_store_explicit(&r->stops, 0, memory_order_relaxed);
@@ -359,8 +360,8 @@ static u64 slot_bytes(u64 m, unsigned cls) {
 }
 
 static void region_stats_add(struct mag_region *r, struct mag_stats *s) {
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
-        s->cached_bytes += slot_bytes(ref_load(&r->spare[cls]), cls);
+    for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls)) {
+        s->cached_bytes += slot_bytes(ref_load(&region_class(r, cls)->spare), cls);
         for (unsigned node = 0; node < page_nodes_nr(); node++)
             s->cached_bytes += slot_bytes(ref_load(&r->slot[slot_at(cls, node)]), cls);
     }

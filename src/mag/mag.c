@@ -115,19 +115,19 @@ static s64 level_bytes(unsigned cls, unsigned level) {
 }
 
 static unsigned level_get(struct mag_region *r, unsigned cls) {
-    return atomic_load_explicit(&r->level[cls], memory_order_relaxed);
+    return atomic_load_explicit(&region_class(r, cls)->level, memory_order_relaxed);
 }
 
 /* See insists(). by: of so many counted misses all are forgotten. */
 static void insisting_fade(struct mag_region *r, unsigned cls, unsigned by) {
-    u8 counted = atomic_load_explicit(&r->direct[cls], memory_order_relaxed);
+    u8 counted = atomic_load_explicit(&region_class(r, cls)->direct, memory_order_relaxed);
     if (counted > DIRECT_FREES)
-        atomic_store_explicit(&r->direct[cls], (u8)MAX((int)counted - (int)by, (int)DIRECT_FREES),
+        atomic_store_explicit(&region_class(r, cls)->direct, (u8)MAX((int)counted - (int)by, (int)DIRECT_FREES),
                               memory_order_relaxed);
 }
 
 static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
-    unsigned before = atomic_exchange_explicit(&r->level[cls], (u8)level, memory_order_relaxed);
+    unsigned before = atomic_exchange_explicit(&region_class(r, cls)->level, (u8)level, memory_order_relaxed);
     if (level == 0)
         insisting_fade(r, cls, INSIST_LARGE);
     s64 more = level_bytes(cls, level) - level_bytes(cls, before);
@@ -229,25 +229,25 @@ static u16 miss_clock(struct mag_region *r) {
 
 static void class_missed(struct mag_region *r, unsigned cls) {
     COUNT(r, misses);
-    atomic_store_explicit(&r->since[cls], miss_clock(r), memory_order_relaxed);
+    atomic_store_explicit(&region_class(r, cls)->since, miss_clock(r), memory_order_relaxed);
 }
 
 /* Whether the class's slot stands where it stood REST_CLOCKS ago, at each look meanwhile, and missed nothing. */
 static bool class_rests(struct mag_region *r, unsigned cls, u64 slot) {
     u16 now = miss_clock(r);
     u8 mark = (u8)(slot / sizeof(u64));
-    if (mark == atomic_load_explicit(&r->mark[cls], memory_order_relaxed))
-        return (u16)(now - atomic_load_explicit(&r->since[cls], memory_order_relaxed)) >= REST_CLOCKS;
-    atomic_store_explicit(&r->mark[cls], mark, memory_order_relaxed);
-    atomic_store_explicit(&r->since[cls], now, memory_order_relaxed);
+    if (mark == atomic_load_explicit(&region_class(r, cls)->mark, memory_order_relaxed))
+        return (u16)(now - atomic_load_explicit(&region_class(r, cls)->since, memory_order_relaxed)) >= REST_CLOCKS;
+    atomic_store_explicit(&region_class(r, cls)->mark, mark, memory_order_relaxed);
+    atomic_store_explicit(&region_class(r, cls)->since, now, memory_order_relaxed);
     return false;
 }
 
 /* The class a clock hand comes to next, of those from first to end. */
-static unsigned hand_next(_Atomic(u8) *hand, unsigned first, unsigned end) {
-    unsigned next = atomic_load_explicit(hand, memory_order_relaxed) + 1u;
+static unsigned hand_next(_Atomic(u16) *hand, unsigned first, unsigned end) {
+    unsigned next = slab_id_after(atomic_load_explicit(hand, memory_order_relaxed));
     next = next < first || next >= end ? first : next;
-    atomic_store_explicit(hand, (u8)next, memory_order_relaxed);
+    atomic_store_explicit(hand, (u16)next, memory_order_relaxed);
     return next;
 }
 
@@ -257,7 +257,7 @@ static unsigned hand_next(_Atomic(u8) *hand, unsigned first, unsigned end) {
  * else.
  */
 static bool class_rob(struct mag_region *r, unsigned asking) {
-    unsigned cls = hand_next(&r->hand, 1, slab_slot_ids_end_get());
+    unsigned cls = hand_next(&r->hand, 1, mag_ids_end_get());
     if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
         return false;
     u64 seen = ref_load(home_slot(r, cls));
@@ -268,7 +268,7 @@ static bool class_rob(struct mag_region *r, unsigned asking) {
  * hint. */
 static bool class_is_unused(struct mag_region *r, unsigned cls, u64 seen) {
     unsigned level = level_get(r, cls), cap = level == 0 ? 0 : level_cap(cls, level - 1);
-    u64 spare = ref_load(&r->spare[cls]), kept = (u64)depot_objs_racy(cls);
+    u64 spare = ref_load(&region_class(r, cls)->spare), kept = (u64)depot_objs_racy(cls);
     struct slab_class_stats st;
     kept += mag_is_null(seen) ? 0 : mag_count_guess(seen, cap);
     kept += spare <= SPARE_STOPPED ? 0 : mag_count_guess(spare, cap);
@@ -301,7 +301,7 @@ static void unused_look(struct mag_region *r, unsigned asking) {
 
 /* What waits here for another node, without the rest of its magazine. */
 static void node_rest(struct mag_region *r, unsigned node) {
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
+    for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls)) {
         u64 seen = ref_load(&r->slot[slot_at(cls, node)]);
         if (mag_is_null(seen) || !slab_made_enter(cls))
             continue;
@@ -320,7 +320,7 @@ void mag_rest(void) {
         if (node != region_home(r))
             node_rest(r, node);
     }
-    for (unsigned cls = 1; cls < slab_slot_ids_end_get(); cls++) {
+    for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls)) {
         u64 seen = ref_load(home_slot(r, cls));
         insisting_fade(r, cls, INSIST_FADES);
         if (level_get(r, cls) == 0)
@@ -359,9 +359,10 @@ static unsigned level_first(unsigned cls) {
  * few times in each, one that works in waves of this class again and again. Counts on from the frees that went
  * straight, of which there are no more. */
 static bool insists(struct mag_region *r, unsigned cls) {
-    u8 counted = MAX(atomic_load_explicit(&r->direct[cls], memory_order_relaxed), (u8)DIRECT_FREES);
+    u8 counted = MAX(atomic_load_explicit(&region_class(r, cls)->direct, memory_order_relaxed), (u8)DIRECT_FREES);
     bool enough = counted >= DIRECT_FREES + (kind_of(cls) == MAG_LARGE ? INSIST_LARGE : INSIST_MISSES);
-    atomic_store_explicit(&r->direct[cls], enough ? DIRECT_FREES : (u8)(counted + 1), memory_order_relaxed);
+    atomic_store_explicit(&region_class(r, cls)->direct, enough ? DIRECT_FREES : (u8)(counted + 1),
+                          memory_order_relaxed);
     return enough;
 }
 
@@ -470,7 +471,7 @@ static bool wants_single(unsigned cls, const bool *ret_zero) {
 
 /* Of a class without a slot there is no magazine in any region. */
 static ALWAYS_INLINE struct mag_region *region_for(unsigned cls) {
-    return LIKELY(cls < SLAB_SLOT_IDS_NR) ? region_mine_racy() : NULL;
+    return slab_has_slot(cls) ? region_mine_racy() : NULL;
 }
 
 /* untried: the caller has not looked into the magazine of this very node. */
@@ -541,10 +542,10 @@ static u64 find_empty(struct mag_region *r, unsigned slot) {
 static bool goes_straight(struct mag_region *r, unsigned cls) {
     if (level_get(r, cls) != 0)
         return false;
-    u8 direct = atomic_load_explicit(&r->direct[cls], memory_order_relaxed);
+    u8 direct = atomic_load_explicit(&region_class(r, cls)->direct, memory_order_relaxed);
     if (direct >= DIRECT_FREES)
         return false;
-    atomic_store_explicit(&r->direct[cls], (u8)(direct + 1), memory_order_relaxed);
+    atomic_store_explicit(&region_class(r, cls)->direct, (u8)(direct + 1), memory_order_relaxed);
     return true;
 }
 

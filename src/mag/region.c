@@ -30,10 +30,38 @@ const struct mag_regions_view mag_regions_view = {&regions.by_id, &regions.ids_n
 
 static u64 mag_closed[2] = {MAG_WORD_STOPPED, MAG_WORD_STOPPED};
 
+/*
+ * Slots from PAGE_MAP_FURTHER on are filled when there is a class that has one: until then a process touches nothing of
+ * them. Nobody looks at one before regions_extend() returned, but who makes regions or banks meanwhile:
+ *
+ *   [F1] Whoever makes some looks at extended when they can be found and before they are used; who extends says so
+ * before it looks for regions. Of the two, one sees the other, or both, and then both write the same.
+ */
+static _Atomic(bool) extended;
+
+/* The further slots of one node's bank. What has a magazine is left alone. */
+static void bank_extend(struct mag_region *r, unsigned node, u64 *magazine) {
+    for (unsigned cls = PAGE_MAP_FURTHER; cls < PAGE_MAP_CLASSES; cls++) {
+        if (ref_load(&r->slot[slot_at(cls, node)]) == 0)
+            ref_store(&r->slot[slot_at(cls, node)], (u64)magazine);
+    }
+}
+
+static void banks_extend(struct mag_region *r, unsigned from, unsigned to, u64 *magazine) {
+    /* order: seq_cst fence: [F1]                                                                pairs: [mag.further] */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (unsigned node = from; node < to && atomic_load_explicit(&extended, memory_order_relaxed); node++)
+        bank_extend(r, node, magazine);
+}
+
+static unsigned banks_nr(void) { return MAX(page_nodes_decided(), 1u); }
+
+void region_complete(struct mag_region *r) { banks_extend(r, 0, banks_nr(), mag_null); }
+
 /* The slots of one node. */
 static void bank_fill(struct mag_region *r, unsigned node, u64 *magazine) {
     u64 *slots = &r->slot[slot_at(0, node)];
-    for (unsigned i = 0; i < PAGE_MAP_CLASSES; i++)
+    for (unsigned i = 0; i < PAGE_MAP_FURTHER; i++)
         slots[i] = (u64)magazine;
     slots[PAGE_MAP_NOT_OURS] = slots[PAGE_MAP_BIG] = slots[SLAB_BARE] = (u64)mag_closed;
     slots[PAGE_MAP_PAGES] = slots[PAGE_MAP_VMALLOC] = (u64)mag_closed;
@@ -49,6 +77,7 @@ static void banks_fill(struct mag_region *r, unsigned from, unsigned to, u64 *ma
  * and that of the first id, with which most processes make do. Room that is never used is never touched.
  */
 struct roomy_region {
+    _Alignas(REGION_PAGE_BYTES) char lead[REGION_LEAD_BYTES];
     struct mag_region region;
     u64 banks[(PAGE_NODES_MAX - 1) * PAGE_MAP_CLASSES];
 };
@@ -65,10 +94,13 @@ static struct mag_region *region_make(void) {
     unsigned nodes_nr = page_nodes_decide();
     if (nodes_nr == 0)
         return NULL;
-    r = rt_meta_alloc_near(page_node_decided_here(), sizeof(*r) + (nodes_nr - 1) * PAGE_MAP_CLASSES * sizeof(u64),
-                           CACHE_LINE);
-    if (r != NULL)
-        banks_fill(r, 0, nodes_nr, mag_null);
+    size_t banks_bytes = (nodes_nr - 1) * PAGE_MAP_CLASSES * sizeof(u64);
+    char *lead =
+        rt_meta_alloc_near(page_node_decided_here(), REGION_LEAD_BYTES + sizeof(*r) + banks_bytes, REGION_PAGE_BYTES);
+    if (lead == NULL)
+        return NULL;
+    r = (struct mag_region *)(void *)(lead + REGION_LEAD_BYTES);
+    banks_fill(r, 0, nodes_nr, mag_null);
     return r;
 }
 
@@ -77,14 +109,16 @@ static struct mag_region *region_make(void) {
 void regions_open(unsigned nodes_nr) {
     banks_fill(&stopped_region.region, 1, nodes_nr, mag_closed);
     banks_fill(&first_region.region, 1, nodes_nr, mag_null);
+    banks_extend(&stopped_region.region, 1, nodes_nr, mag_closed);
+    banks_extend(&first_region.region, 1, nodes_nr, mag_null);
 }
 
-/* Every slot and spare refuses. */
+/* Every slot and spare refuses; a further class's spare when its slot does. */
 static struct mag_region *region_make_stopped(void) {
     struct mag_region *r = &stopped_region.region;
     banks_fill(r, 0, 1, mag_closed);
-    for (unsigned i = 0; i < SLAB_SLOT_IDS_NR; i++)
-        r->spare[i] = SPARE_STOPPED;
+    for (unsigned cls = 0; cls < PAGE_MAP_FURTHER; cls++)
+        region_class(r, cls)->spare = SPARE_STOPPED;
     return r;
 }
 
@@ -134,6 +168,21 @@ static bool allocs_are_slow(void) {
 bool region_untried(const struct mag_region *r) { return diverted || allocs_are_slow() || r->locked_kind; }
 bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
 
+void regions_extend(void) {
+    if (atomic_load_explicit(&extended, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&extended, true, memory_order_relaxed);
+    banks_extend(&stopped_region.region, 0, banks_nr(), mag_closed);
+    for (unsigned cls = PAGE_MAP_FURTHER; cls < PAGE_MAP_CLASSES; cls++)
+        ref_store(&region_class(&stopped_region.region, cls)->spare, SPARE_STOPPED);
+    region_complete(&first_region.region);
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        if (r != NULL)
+            region_complete(r);
+    }
+}
+
 unsigned region_home(const struct mag_region *r) {
     return UNLIKELY(r->locked_kind) ? page_node_here() : atomic_load_explicit(&r->home, memory_order_relaxed);
 }
@@ -177,6 +226,7 @@ static struct mag_region *region_for_id(unsigned id) {
     if (!__atomic_compare_exchange_n(&regions.by_id[id], &r, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
         return r;
     atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
+    region_complete(made); /* no view shows it yet */
     bool slow;
     do {
         slow = allocs_are_slow();
@@ -191,34 +241,6 @@ static struct mag_region *region_for_id(unsigned id) {
 
 /* --- locked regions --- */
 
-static struct mag_region *locked_region(unsigned index) {
-    /* order: acquire                                                                               pairs: [mag.region]
-     */
-    struct mag_region *r = atomic_load_explicit(&regions.locked[index], memory_order_acquire);
-    if (r != NULL)
-        return r;
-    struct mag_region *made = region_make();
-    if (made == NULL)
-        return NULL;
-    made->locked_kind = true;
-    /* order: release: publishes the filled region.                                                 pairs: [mag.region]
-     */
-    if (atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release,
-                                                memory_order_acquire)) {
-        atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
-        return made;
-    }
-    return r;
-}
-
-/* Threads are spread by their address; where CPUs are pretended, each also wanders, as threads do between CPUs. */
-static unsigned locked_home(void) {
-    u64 self = sys_thread_self() >> 12;
-    if (rt_opt.fake_cpus != 0)
-        self += sys_clock_ms() / 10;
-    return (unsigned)((self * 0x9e3779b97f4a7c15u) >> 32) % regions.locked_nr;
-}
-
 static bool region_trylock(struct mag_region *r) {
     /* order: acquire                                                                                 pairs: [mag.lock]
      */
@@ -230,6 +252,36 @@ static void region_unlock(struct mag_region *r) {
     /* order: release                                                                                 pairs: [mag.lock]
      */
     atomic_store_explicit(&r->lock, 0, memory_order_release);
+}
+
+static struct mag_region *locked_region(unsigned index) {
+    /* order: acquire                                                                               pairs: [mag.region]
+     */
+    struct mag_region *r = atomic_load_explicit(&regions.locked[index], memory_order_acquire);
+    if (r != NULL)
+        return r;
+    struct mag_region *made = region_make();
+    if (made == NULL)
+        return NULL;
+    made->locked_kind = true;
+    atomic_store_explicit(&made->lock, 1, memory_order_relaxed); /* others take the next one, until it is complete */
+    /* order: release: publishes the filled region.                                                 pairs: [mag.region]
+     */
+    if (!atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release,
+                                                 memory_order_acquire))
+        return r;
+    atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
+    region_complete(made);
+    region_unlock(made);
+    return made;
+}
+
+/* Threads are spread by their address; where CPUs are pretended, each also wanders, as threads do between CPUs. */
+static unsigned locked_home(void) {
+    u64 self = sys_thread_self() >> 12;
+    if (rt_opt.fake_cpus != 0)
+        self += sys_clock_ms() / 10;
+    return (unsigned)((self * 0x9e3779b97f4a7c15u) >> 32) % regions.locked_nr;
 }
 
 /* The home region or a neighbour, locked; NULL when all that were tried are held. */
@@ -268,7 +320,7 @@ static bool swap_word(s64 off, u64 expected, u64 next) {
 
 u64 region_take_spare(unsigned cls) {
     struct mag_region *r = region_mine_racy();
-    u64 seen = r == NULL ? 0 : ref_load(&r->spare[cls]);
+    u64 seen = r == NULL ? 0 : ref_load(&region_class(r, cls)->spare);
     return seen > SPARE_STOPPED && swap_word(SPARE_OFF(cls), seen, 0) ? seen : 0;
 }
 

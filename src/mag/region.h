@@ -9,7 +9,7 @@
 /* Small and large objects have a budget each: one large object weighs as much as all small ones together. */
 enum mag_kind { MAG_SMALL, MAG_LARGE, MAG_KINDS_NR };
 
-enum { LEVELS_NR = 7, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096 };
+enum { LEVELS_NR = 7, MAG_SHIFT_MIN = 6, LOCKED_REGIONS_MAX = 4096, REGION_AWAY_BYTES = 320 };
 
 /* The slow path's own figures. Two threads on the slow path of one id may lose a count to each other: an atomic add for
  * each would cost the slow path more than the figures are worth. */
@@ -19,14 +19,24 @@ struct mag_counts {
     _Atomic(u64) misses;
 };
 
+/* What an id knows of one class, beside its slots. */
+struct mag_class {
+    u64 spare;          /* a second magazine, full or empty; 0 none; SPARE_STOPPED */
+    _Atomic(u16) since; /* this id's misses when the slot first stood at mark, or last missed, in 64 */
+    _Atomic(u8) mark;   /* where the class's slot stood when a clock hand last passed */
+    _Atomic(u8) level;  /* size of the next magazine: 64 bytes << level. A hint. */
+    _Atomic(u8) direct; /* frees that went straight to their slab, then what insists() counts */
+};
+
+/*
+ * Some two and a half KiB in the middle are used by every process: what is known of the classes below PAGE_MAP_FURTHER,
+ * counts, and the slots of these classes. They lie in one page (REGION_LEAD_BYTES). What is of further classes lies
+ * before and behind, and is not touched as long as there is none: regions_extend().
+ */
 struct mag_region {
-    u64 spare[SLAB_SLOT_IDS_NR];          /* for each class a second magazine, full or empty; 0 none; SPARE_STOPPED */
-    _Atomic(u8) level[SLAB_SLOT_IDS_NR];  /* size of the next magazine: 64 bytes << level. A hint. */
-    _Atomic(u8) direct[SLAB_SLOT_IDS_NR]; /* frees that went straight to their slab, then what insists() counts */
-    _Atomic(u8) mark[SLAB_SLOT_IDS_NR];   /* where the class's slot stood when a clock hand last passed */
-    _Atomic(u16) since[SLAB_SLOT_IDS_NR]; /* and this id's misses when it first stood there, or last missed, in 64 */
-    _Atomic(u8) hand;                     /* class the search for a resting one goes on from */
-    _Atomic(u8) large_hand;               /* and that for a large one that is not used any more */
+    struct mag_class class[PAGE_MAP_CLASSES]; /* by region_class(): the further ones first */
+    _Atomic(u16) hand;                        /* class the search for a resting one goes on from */
+    _Atomic(u16) large_hand;                  /* and that for a large one that is not used any more */
     struct mag_counts counts;
     _Atomic(s64) capacity_bytes[MAG_KINDS_NR]; /* what the magazines this id asked for can hold. A hint. */
     _Atomic(s32) sharers_nr[MAG_KINDS_NR];     /* classes that have some of it. A hint. */
@@ -43,11 +53,27 @@ struct mag_region {
     _Atomic(u64) drained_at; /* sum of counts when last looked at; drainer only */
     /*
      * A load waits for a store to the same place of another page. Where programs have no thread-local data of their
-     * own, the store to rseq_cs is at the place of offset 1824 of the first region, which so holds none of the slots.
+     * own, the store to rseq_cs is 2464 bytes into its page, as far as the line before the slots; where they come by
+     * there again are those of ids that have none (SLAB_SLOT_IDS_NR).
      */
-    _Alignas(CACHE_LINE) u64 away[CACHE_LINE / sizeof(u64)];
+    _Alignas(CACHE_LINE) char away[REGION_AWAY_BYTES];
     u64 slot[PAGE_MAP_CLASSES]; /* last: those of further nodes follow, at the place of their page map entries */
 };
+
+/* A region begins so far into a page. */
+#define REGION_PAGE_BYTES ((size_t)4096)
+#define REGION_LEAD_BYTES (PAGE_MAP_FURTHER * sizeof(struct mag_class))
+_Static_assert((REGION_LEAD_BYTES + PAGE_MAP_CLASSES * sizeof(struct mag_class)) % REGION_PAGE_BYTES ==
+                   PAGE_MAP_FURTHER * sizeof(struct mag_class),
+               "what every process uses of a region begins a page");
+_Static_assert((REGION_LEAD_BYTES + offsetof(struct mag_region, slot)) % REGION_PAGE_BYTES == 2496 &&
+                   (PAGE_MAP_CLASSES - SLAB_SLOT_IDS_NR) * sizeof(u64) == CACHE_LINE,
+               "slots are not where rseq_cs is stored to in another page");
+
+static ALWAYS_INLINE unsigned region_class_index(unsigned cls) { return (cls - PAGE_MAP_FURTHER) % PAGE_MAP_CLASSES; }
+static ALWAYS_INLINE struct mag_class *region_class(struct mag_region *r, unsigned cls) {
+    return &r->class[region_class_index(cls)];
+}
 
 /* A page map entry, which is also a slot's index, and its two parts. */
 static inline unsigned slot_class(unsigned slot) { return slot % PAGE_MAP_CLASSES; }
@@ -56,7 +82,7 @@ static inline unsigned slot_at(unsigned cls, unsigned node) { return cls | node 
 
 #define SPARE_STOPPED ((u64)2)
 #define SPARE_OFF(cls)                                                                                                 \
-    ((s64)offsetof(struct mag_region, spare) - (s64)offsetof(struct mag_region, slot) + (s64)(cls) * (s64)sizeof(u64))
+    ((s64)(region_class_index(cls) * sizeof(struct mag_class)) - (s64)offsetof(struct mag_region, slot))
 #define SLOT_OFF(slot) ((s64)(slot) * (s64)sizeof(u64))
 
 /* --- region.c: regions and the operations on them --- */
@@ -73,6 +99,10 @@ unsigned regions_made_nr(void); /* at least 1 */
 bool region_is_locked_kind(unsigned index);
 /* All regions have banks for so many nodes from now on. */
 void regions_open(unsigned nodes_nr);
+/* All have slots for classes from PAGE_MAP_FURTHER on. One call at a time; nobody uses such a class before. */
+void regions_extend(void);
+/* In the child of a fork: what the maker of this region had still to do. */
+void region_complete(struct mag_region *r);
 /* Makes the views of an id show its region, or the stopped slots if there is a reason to. */
 void regions_publish(struct mag_region *r, unsigned id);
 /* Its allocations take the slow path until it is published again. */
@@ -141,6 +171,13 @@ unsigned mag_count_racy(u64 m); /* of a magazine that others use meanwhile */
 unsigned mag_count_guess(u64 m, unsigned cap);
 /* The node of its objects: a magazine has those of one slot alone. It must not be empty. */
 unsigned mag_node(u64 m);
+
+/* For walks over the classes that may have magazines, from 1 on by slab_id_after(); grows only. */
+extern HIDDEN _Atomic(unsigned) mag_ids_end;
+static inline unsigned mag_ids_end_get(void) {
+    /* order: acquire: the slots of all ids below are there.                                     pairs: [mag.further] */
+    return atomic_load_explicit(&mag_ids_end, memory_order_acquire);
+}
 
 /* How many objects a magazine of each class may hold at most; 0: the class has none. Filled at start. */
 extern _Atomic(u16) mag_class_cap[SLAB_SLOT_IDS_NR];

@@ -14,15 +14,20 @@
 #include "rt/meta.h"
 #include "sys/sys.h"
 
-/* --- page map: for each granule its size class in the low 7 bits, NUMA bank above; times PAGE_SLOT_BYTES, so that free
- * has the place of a slot in bytes (mag/) --- */
+/*
+ * --- page map: for each granule its size class in the low 9 bits, NUMA bank above; times PAGE_SLOT_BYTES, so that free
+ * has the place of a slot in bytes (mag/) ---
+ * Classes below PAGE_MAP_FURTHER are known when this is compiled, or have been in every slot table from the start;
+ * those from there on are ids of slab classes for which there is room when they are made.
+ */
 
 enum {
     PAGE_SLOT_BYTES = 8,
-    PAGE_MAP_CLASS_BITS = 7,
+    PAGE_MAP_CLASS_BITS = 9,
     PAGE_MAP_CLASSES = 1 << PAGE_MAP_CLASS_BITS,
+    PAGE_MAP_FURTHER = 128,
     PAGE_MAP_NOT_OURS = 0,
-    PAGE_MAP_BIG = PAGE_MAP_CLASSES - 1, /* first granule of a big region */
+    PAGE_MAP_BIG = PAGE_MAP_FURTHER - 1, /* first granule of a big region */
     PAGE_MAP_PAGES = PAGE_MAP_BIG - 1,   /* a block of the page allocator */
     PAGE_MAP_VMALLOC = PAGE_MAP_BIG - 2, /* any granule of a vmalloc area */
 };
@@ -203,6 +208,10 @@ void *page_reserve_take(unsigned node, unsigned granules_nr, unsigned align_nr, 
 /* Fills it up to what the reserve option says, which may enter the system; the first call makes it. Nothing where
  * another thread fills, or on top of the page lock's holder. */
 void page_reserve_fill(void);
+/* Who fills this reserve or that of pages (buddy/) does so alone. False: another thread does, or this one is on top of
+ * the page lock's holder; nothing is to be filled then, nor ended. */
+bool page_reserve_begin(void);
+void page_reserve_end(void);
 size_t page_reserve_bytes_racy(void);
 /* Brings whole pages into memory, their content as it was. */
 void page_touch(char *p, size_t bytes);

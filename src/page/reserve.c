@@ -142,9 +142,18 @@ static void node_fill(unsigned node) {
         more = block_fill(&blocks_get(node)[i], node);
 }
 
+bool page_reserve_begin(void) {
+    /* order: acquire: one filler after the other.                                            pairs: [page.filling] */
+    return !page_is_busy_here() && !atomic_exchange_explicit(&filling, true, memory_order_acquire);
+}
+
+void page_reserve_end(void) {
+    /* order: release                                                                         pairs: [page.filling] */
+    atomic_store_explicit(&filling, false, memory_order_release);
+}
+
 void page_reserve_fill(void) {
-    /* order: acquire, and release below: one filler after the other.                         pairs: [page.filling] */
-    if (page_is_busy_here() || atomic_exchange_explicit(&filling, true, memory_order_acquire))
+    if (!page_reserve_begin())
         return;
     unsigned nodes_nr = page_nodes_nr();
     for (unsigned node = 0; node < nodes_nr; node++)
@@ -152,8 +161,7 @@ void page_reserve_fill(void) {
     /* The first node's last: its records are cut from where the others get their pieces, and filling its own. */
     for (unsigned node = nodes_nr; node-- > 0;)
         (void)rt_meta_headroom(node, blocks_nr * RECORDS_BYTES);
-    /* order: release                                                                         pairs: [page.filling] */
-    atomic_store_explicit(&filling, false, memory_order_release);
+    page_reserve_end();
 }
 
 /* Another thread's filling does not go on in the child; at worst its run is lost to it, and one block stays empty. */

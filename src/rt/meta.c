@@ -137,7 +137,7 @@ static struct {
 } near[SYS_NODES_MAX];
 
 enum { REF_BITS = 32, PIECE_PART = 32 };
-#define PIECE_MIN_BYTES (64 * KIB)
+#define PIECE_MIN_BYTES (256 * KIB)
 #define PIECE_MAX_BYTES (4 * MIB)
 
 static u64 left_make(u64 start, u64 end) { return end >> META_UNIT_SHIFT << REF_BITS | start >> META_UNIT_SHIFT; }

@@ -38,7 +38,7 @@ struct made {
     _Atomic(const struct slab_geometry *) geometry; /* NULL for an id that no class ever had */
     _Atomic(u32) visitors;                          /* inside now | VISITS_CLOSED */
     slab_ctor_fn ctor;
-    bool in_use;
+    bool in_use, has_slot;
     _Atomic(bool) debugged; /* or watched: slab_made_watch() */
 };
 
@@ -164,14 +164,18 @@ static const struct slab_geometry *geometry_intern(const struct slab_geometry *w
 
 /* --- making --- */
 
-/* The lowest: those with slots first. */
+/* The lowest: those whose slots are there from the start, with slots, without. A class that has no use for a slot
+ * leaves the first to others. */
 static unsigned id_find(const struct slab_make *make) {
-    for (unsigned cls = make->debugged ? PAGE_MAP_CLASSES : SLAB_CLASSES_NR; cls < SLAB_IDS_NR; cls++) {
-        if (!made_at(cls)->in_use && (cls < SLAB_BARE || cls >= PAGE_MAP_CLASSES))
+    unsigned first = make->debugged ? PAGE_MAP_FURTHER : SLAB_CLASSES_NR;
+    for (unsigned cls = first; cls < SLAB_IDS_NR; cls = slab_id_after(cls)) {
+        if (!made_at(cls)->in_use)
             return cls;
     }
     return 0;
 }
+
+bool slab_made_has_slot(unsigned cls) { return cls >= PAGE_MAP_FURTHER && made_at(cls)->has_slot; }
 
 unsigned slab_make(const struct slab_make *make) {
     struct slab_geometry want = geometry_of(make);
@@ -184,6 +188,7 @@ unsigned slab_make(const struct slab_make *make) {
     struct made *m = made_at(cls);
     /* Where the id was never used it is open, but beyond the end of all walks. */
     m->in_use = true;
+    m->has_slot = !make->debugged && cls < SLAB_SLOT_IDS_NR;
     m->ctor = make->ctor;
     atomic_store_explicit(&m->debugged, make->debugged, memory_order_relaxed);
     atomic_store_explicit(&m->class.keeps, make->ctor != NULL || make->pinned, memory_order_relaxed);

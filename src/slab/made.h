@@ -18,7 +18,7 @@ struct slab_make {
     size_t align_bytes; /* a power of two, 16 .. SLAB_ALIGN_MAX */
     slab_ctor_fn ctor;  /* called for each object of a new slab, before any is handed out; may be NULL */
     bool pinned;        /* slabs are given back after grace periods alone, pages inside them never */
-    bool debugged;      /* without magazines, so that nothing of it is served by a fast path */
+    bool debugged;      /* without slot and magazines, so that nothing of it is served by a fast path */
     bool reclaimable;   /* slabs are runs of that lifetime (page_run_alloc_reclaimable) */
 };
 

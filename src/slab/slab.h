@@ -29,13 +29,15 @@ enum {
 
 /*
  * Ids of classes. Those below SLAB_CLASSES_NR are malloc's, with sizes known when this is compiled. Others are made and
- * unmade while the program runs (slab/made.h), for caches of their own. An id below SLAB_BARE is also the class's
- * page map entry and its slot in the magazines. The classes above have no slot, hence no magazines, and share one
- * entry: SLAB_BARE itself is no class.
+ * unmade while the program runs (slab/made.h), for caches of their own. An id below SLAB_SLOT_IDS_NR is also the
+ * class's page map entry and its slot in the magazines, unless the class was made to be debugged. Those and the classes
+ * with ids above have no slot, hence no magazines, and share one entry: SLAB_BARE itself is no class, nor are the
+ * entries from there up to PAGE_MAP_FURTHER.
  */
 enum {
-    SLAB_BARE = PAGE_MAP_VMALLOC - 1, /* entries from there on are no slab's */
-    SLAB_SLOT_IDS_NR = SLAB_BARE,     /* ids that have slots */
+    SLAB_BARE = PAGE_MAP_VMALLOC - 1,
+    /* Of the last few entries the slots would lie where a load waits for the store to rseq_cs: struct mag_region. */
+    SLAB_SLOT_IDS_NR = PAGE_MAP_CLASSES - 8,
     SLAB_IDS_NR = 1024,
     SLAB_MADE_NR = SLAB_IDS_NR - SLAB_CLASSES_NR,
 };
@@ -59,9 +61,14 @@ static ALWAYS_INLINE const struct slab_geometry *slab_geometry_of(unsigned cls) 
     return LIKELY(cls < SLAB_CLASSES_NR) ? &slab_geometry[cls] : slab_made_geometry(cls);
 }
 
-/* Page map entry of a class's granules, without the node, and whether an entry is that of a slab. */
-static inline unsigned slab_slot_of(unsigned cls) { return MIN(cls, (unsigned)SLAB_BARE); }
-static ALWAYS_INLINE bool slab_entry_is_slab(unsigned entry) { return entry - 1u < SLAB_BARE; }
+/* Whether a class has a slot, and no magazines without; and the page map entry of its granules, without the node. */
+bool slab_made_has_slot(unsigned cls);
+static ALWAYS_INLINE bool slab_has_slot(unsigned cls) { return LIKELY(cls < SLAB_BARE) || slab_made_has_slot(cls); }
+static inline unsigned slab_slot_of(unsigned cls) { return slab_has_slot(cls) ? cls : (unsigned)SLAB_BARE; }
+/* Whether an entry is that of a slab. */
+static ALWAYS_INLINE bool slab_entry_is_slab(unsigned entry) {
+    return entry - 1u < SLAB_BARE || entry >= PAGE_MAP_FURTHER;
+}
 /* Class of p, which lies in a slab whose page map entry is given. */
 unsigned slab_id_bare(const void *p);
 static ALWAYS_INLINE unsigned slab_id_of(const void *p, unsigned entry) {
@@ -74,8 +81,10 @@ static inline unsigned slab_ids_end_get(void) {
     /* order: acquire: the records of all ids below are there.                                      pairs: [slab.ids] */
     return atomic_load_explicit(&slab_ids_end, memory_order_acquire);
 }
-/* The same of those that have slots. */
-static inline unsigned slab_slot_ids_end_get(void) { return MIN(slab_ids_end_get(), (unsigned)SLAB_SLOT_IDS_NR); }
+/* The next id, past the entries that are none. */
+static ALWAYS_INLINE unsigned slab_id_after(unsigned cls) {
+    return LIKELY(cls + 1 != SLAB_BARE) ? cls + 1 : (unsigned)PAGE_MAP_FURTHER;
+}
 
 /* Index of the object an offset into a slab lies in, exact for every offset: with n = offset / 16 < 2^16 and d = size /
  * 16 <= 2^16, recip = (2^32 + e) / d with e < d, and n * e < 2^32. */

@@ -212,6 +212,23 @@ int sys_node_of(const void *p) {
 
 enum { PAGES_NR = 32 };
 
+void sys_vm_nodes_count(const char *addr, size_t bytes, u32 node_pages[SYS_NODE_IDS_NR]) {
+    size_t left = bytes / sys_page_bytes();
+    for (unsigned nr; left > 0; left -= nr, addr += nr * sys_page_bytes()) {
+        const void *pages[PAGES_NR];
+        int status[PAGES_NR];
+        nr = (unsigned)MIN(left, (size_t)PAGES_NR);
+        for (unsigned i = 0; i < nr; i++)
+            pages[i] = addr + i * sys_page_bytes();
+        if (SYS6(SYS_move_pages, 0, nr, pages, 0, status, 0) != 0)
+            return;
+        for (unsigned i = 0; i < nr; i++) {
+            if (status[i] >= 0 && status[i] < SYS_NODE_IDS_NR)
+                node_pages[status[i]]++;
+        }
+    }
+}
+
 /* Up to PAGES_NR pages from p on, all of them on the node, where told by being moved there. */
 static bool pages_settle(char *p, unsigned nr, int node, bool move) {
     void *pages[PAGES_NR];

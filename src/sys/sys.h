@@ -218,6 +218,9 @@ void sys_numa_read(const char *root, const struct sys_nodes *allowed, struct sys
  * at p if it has memory. Negative when it cannot be told. */
 int sys_node_racy(void);
 int sys_node_of(const void *p);
+/* Adds the pages of a range that are in memory to where they are counted, by the kernel's number of their node; none
+ * where it does not tell. */
+void sys_vm_nodes_count(const char *addr, size_t bytes, u32 node_pages[SYS_NODE_IDS_NR]);
 /* Whether every page of the range lies on the node; those that do not are moved there where that is asked for, which
  * fails where the node is out of memory and never ends a process. Pages without memory lie nowhere. */
 enum sys_settle { SYS_SETTLE_LOOK, SYS_SETTLE_MOVE };

@@ -23,9 +23,7 @@ static void print_mag(void) {
     FIELD(mag_tabs, medium_limit);
     FIELD(mag_tabs, alloc_view);
     STRUCT(mag_region);
-    FIELD(mag_region, spare);
-    FIELD(mag_region, level);
-    FIELD(mag_region, direct);
+    FIELD(mag_region, class);
     FIELD(mag_region, counts);
     FIELD(mag_region, stops);
     FIELD(mag_region, lock);

@@ -187,7 +187,7 @@ static struct kmem_cache *cache_without_magazines(void) {
     do {
         char name[32];
         (void)snprintf(name, sizeof(name), "half-%d", made);
-        CHECK(made++ < 100 && (s = kmem_cache_create(name, HALF_SIZE, 0, SLAB_NO_MERGE, NULL)) != NULL);
+        CHECK(made++ < 1000 && (s = kmem_cache_create(name, HALF_SIZE, 0, SLAB_NO_MERGE, NULL)) != NULL);
         quarry_kmem_cache_info_get(s, &info);
     } while (info.percpu);
     return s;

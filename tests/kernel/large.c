@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <quarry/quarry.h>
 #include <sched.h>
@@ -183,6 +184,34 @@ static void large_threads(size_t unused) {
     kmem_cache_destroy(shared);
 }
 
+/* Records of slabs are used again, whoever gave them back, and however many others there are: what is live beside the
+ * objects does not grow with the calls. */
+static void records(size_t unused) {
+    enum { STAY = 300, WORKS = 4, GROWTH_BYTES = 256 << 10 };
+    static void *stay[STAY];
+    (void)unused;
+    shared = kmem_cache_create("records", SHARED_BYTES, 0, SLAB_NO_MERGE, NULL);
+    for (int i = 0; i < STAY; i++)
+        CHECK((stay[i] = kmem_cache_alloc(shared, GFP_KERNEL)) != NULL);
+    for (int i = 0; i < STAY; i += 2)
+        kmem_cache_free(shared, stay[i]);
+    size_t before = mallinfo2().uordblks;
+    for (int work = 0; work < WORKS; work++) {
+        pthread_t thread[SHARED_THREADS];
+        for (uintptr_t i = 0; i < SHARED_THREADS; i++)
+            CHECK(pthread_create(&thread[i], NULL, large_worker, (void *)i) == 0);
+        for (int i = 0; i < SHARED_THREADS; i++)
+            CHECK(pthread_join(thread[i], NULL) == 0);
+    }
+    size_t after = mallinfo2().uordblks;
+    CHECK_MSG(after < before + GROWTH_BYTES, "%zu bytes are live, %zu were before", after, before);
+    CHECK_MSG(info_of(shared).active_objs == STAY / 2, "%zu objects", info_of(shared).active_objs);
+    for (int i = 1; i < STAY; i += 2)
+        kmem_cache_free(shared, stay[i]);
+    CHECK(info_of(shared).slabs == 0);
+    kmem_cache_destroy(shared);
+}
+
 static const struct test_case table[] = {
     {"large, a slot more than a class", large, (1 << 20) + 16, CASE_QUARRY},
     {"large, of a power of two", large, 2 << 20, CASE_QUARRY},
@@ -190,6 +219,7 @@ static const struct test_case table[] = {
     {"large, the largest", large, QUARRY_KMEM_CACHE_MAX_SIZE, CASE_QUARRY},
     {"rules", large_rules, 0, CASE_QUARRY},
     {"threads", large_threads, 0, CASE_QUARRY},
+    {"records", records, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

@@ -20,7 +20,7 @@
 enum {
     TEXT_BYTES = 1 << 18,
     CACHES_MAX = 80,
-    BARE_NR = 45,
+    MORE_CACHES_NR = 45,
     LARGE_NR = 3,
     MORE_NR = 5000,
     SIZES_NR = 60,
@@ -76,11 +76,12 @@ static void make(void) {
     keep(kmem_cache_create("empty", 4096, 0, SLAB_NO_MERGE, NULL));
     fill(keep(kmem_cache_create("a-name-that-is-longer-than-its-column", 32, 0, SLAB_NO_MERGE, NULL)), 30, 1);
     leave();
-    for (int i = 0; i < BARE_NR; i++) {
+    for (int i = 0; i < MORE_CACHES_NR; i++) {
         char name[16];
-        snprintf(name, sizeof(name), "bare-%d", i);
+        snprintf(name, sizeof(name), "more-%d", i);
         fill(keep(kmem_cache_create(name, 240, 0, SLAB_NO_MERGE, NULL)), i, 1);
     }
+    fill(keep(kmem_cache_create("bare", 240, 0, SLAB_CONSISTENCY_CHECKS, NULL)), 44, 1);
     fill(keep(kmem_cache_create("huge", 1100000, 0, 0, NULL)), 1, 1);
     CHECK(vmalloc(100000) != NULL && vmalloc(3 << 20) != NULL && vmalloc(1) != NULL && vmalloc_user(1) != NULL);
     for (unsigned order = 0; order < 9; order++)

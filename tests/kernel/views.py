@@ -61,7 +61,7 @@ def slab_problems(tool, pid, info):
     faults = [f"{info['name']}: {name} is {shown.get(name)}, not {value}" for name, value in want.items() if shown.get(name) != str(value)]
     if not re.fullmatch(r"ctor\+0x0/0x[0-9a-f]+|0x[0-9a-f]+" if info["name"] == "ctor" else "", shown.get("ctor", "-")):
         faults.append(f"{info['name']}: ctor is {shown.get('ctor')}")
-    if info["name"] == "sheaf" and shown.get("sheaf_capacity") != "7" or info["name"] == "bare-44" and shown.get("sheaf_capacity") != "0":
+    if info["name"] == "sheaf" and shown.get("sheaf_capacity") != "7" or info["name"] == "bare" and shown.get("sheaf_capacity") != "0":
         faults.append(f"{info['name']}: sheaf_capacity is {shown.get('sheaf_capacity')}")
     for name, value in shown.items():
         if info["name"] in ("plain", "ctor"):

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -214,6 +215,43 @@ static void goes_back(size_t unused) {
     CHECK(proc_mapping_nr() <= mappings + 4);
 }
 
+/* Pages of the area's row, of all nodes; -1: no row. */
+static long row_pages(const void *p) {
+    char text[4000], start[40];
+    (void)quarry_vmallocinfo(text, sizeof(text));
+    snprintf(start, sizeof(start), "0x%016lx-", (unsigned long)p);
+    const char *row = strstr(text, start), *at = row == NULL ? NULL : strstr(row, " vmalloc");
+    long sum = at == NULL ? -1 : 0;
+    unsigned node;
+    long pages;
+    for (int len; at != NULL && *(at += strcspn(at, " \n")) == ' '; at += len) {
+        len = 1;
+        if (sscanf(at, " N%u=%ld%n", &node, &pages, &len) == 2) {
+            CHECK(pages > 0);
+            sum += pages;
+        }
+    }
+    return sum;
+}
+
+/* Those that are in memory, as the kernel counts an area's pages, node by node. */
+static void vmallocinfo_nodes(size_t unused) {
+    enum { TOUCHED = 70, AREA_PAGES = 100 };
+    (void)unused;
+    char *p = vmalloc(AREA_PAGES * PAGE_SIZE), *q = vmalloc(PAGE_SIZE);
+    CHECK(row_pages(p) == 0 && row_pages(q) == 0);
+    for (unsigned i = 0; i < TOUCHED; i++)
+        p[i * PAGE_SIZE] = 1;
+    int status = -1;
+    void *first = p;
+    if (syscall(SYS_move_pages, 0, 1UL, &first, NULL, &status, 0) == 0 && status >= 0)
+        CHECK_MSG(row_pages(p) == TOUCHED, "%ld pages", row_pages(p));
+    CHECK(row_pages(q) == 0);
+    vfree(p);
+    vfree(q);
+    CHECK(row_pages(p) == -1);
+}
+
 static void vmallocinfo(size_t unused) {
     (void)unused;
     char text[1000], line[100], cut[30];
@@ -343,6 +381,7 @@ static const struct test_case table[] = {
     {"resizing", resizing, 0, CASE_QUARRY},
     {"goes back", goes_back, 0, CASE_QUARRY},
     {"vmallocinfo", vmallocinfo, 0, CASE_QUARRY},
+    {"vmallocinfo, nodes", vmallocinfo_nodes, 0, CASE_QUARRY},
     {"kvmalloc chooses", kv_choice, 0, CASE_QUARRY},
     {"kvmalloc limits", kv_limits, 0, CASE_QUARRY},
     {"kvrealloc", kv_resizing, 0, CASE_QUARRY},

@@ -51,6 +51,8 @@ unsigned page_node_near(unsigned node, unsigned nth) {
     return node;
 }
 bool page_is_busy_here(void) { return false; }
+bool page_reserve_begin(void) { return true; }
+void page_reserve_end(void) {}
 void page_map_set(const void *addr, size_t granules_nr, unsigned value) { (void)addr, (void)granules_nr, (void)value; }
 int chunk_cover(const void *addr, size_t bytes) {
     (void)addr, (void)bytes;

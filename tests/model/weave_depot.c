@@ -219,7 +219,7 @@ static const struct weave_excuse excuses[] = {
     {"depot_trim", "&d->idle_objs", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_trim", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_take", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
-    {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
+    {"mag_ids_end_get", "&mag_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
 };
 

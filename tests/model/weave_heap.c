@@ -9,11 +9,11 @@
 
 #include <stdlib.h>
 
-enum { HEAP_BYTES = 32 << 10 };
+enum { HEAP_BYTES = 64 << 10 };
 
 struct rt_meta rt_meta;
 struct rt_options rt_opt;
-__attribute__((weak)) _Atomic(unsigned) slab_ids_end;
+__attribute__((weak)) _Atomic(unsigned) slab_ids_end, mag_ids_end;
 __attribute__((weak)) _Atomic(unsigned) page_nodes_opened = 1; /* of page/node.h */
 static _Alignas(4096) char heap[HEAP_BYTES];
 static _Atomic(size_t) used;
@@ -23,8 +23,10 @@ void weave_heap_start(unsigned ids_end) {
     rt_meta.map_end = (u32 *)(void *)heap;
     atomic_store_explicit(&used, CACHE_LINE, memory_order_relaxed); /* place 0 is none */
     atomic_store_explicit(&slab_ids_end, ids_end, memory_order_relaxed);
+    atomic_store_explicit(&mag_ids_end, ids_end, memory_order_relaxed);
     weave_count(&used);
     weave_count(&slab_ids_end);
+    weave_count(&mag_ids_end);
 }
 
 /* What is larger than all of it is mostly never touched: from the C library, and not modelled. */
@@ -46,6 +48,10 @@ void *rt_meta_alloc_near(unsigned node, size_t bytes, size_t align) {
 
 #define NEVER __attribute__((weak))
 NEVER const struct slab_geometry *slab_made_geometry(unsigned cls) {
+    (void)cls;
+    weave_broken("a class that was made at run time is asked for");
+}
+NEVER bool slab_made_has_slot(unsigned cls) {
     (void)cls;
     weave_broken("a class that was made at run time is asked for");
 }

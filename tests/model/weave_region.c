@@ -56,6 +56,7 @@ u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
 /* One node. */
 unsigned page_node_decided_here(void) { return 0; }
 unsigned page_nodes_decide(void) { return 1; }
+unsigned page_nodes_decided(void) { return 1; }
 unsigned page_node_far(void) { return 0; }
 size_t sys_page_bytes(void) { return (size_t)1 << 12; }
 void node_count_remote(unsigned from, unsigned node, unsigned nr) { (void)from, (void)node, (void)nr; }
@@ -249,7 +250,7 @@ static const struct weave_model models[] = {
 };
 
 static const struct weave_excuse excuses[] = {
-    {"slab_ids_end_get", "&slab_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
+    {"mag_ids_end_get", "&mag_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
     {"mag_drain", "&r->drained_at", WEAVE_ANY, "a hint: which ids are idle"},
     {"barrier_ready", "&barrier", WEAVE_ANY, "found out again"},

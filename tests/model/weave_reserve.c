@@ -134,9 +134,9 @@ static const struct weave_model models[] = {
 #define COVERED "what fillers share is ordered by the words, and by the blocks' own address"
 static const struct weave_excuse excuses[] = {
     {"rt_chore_note", "&rt_chores", WEAVE_ANY, "a hint, for whoever may block next"},
-    {"page_reserve_fill", "exchange &filling", WEAVE_NO_ACQUIRE, COVERED},
-    {"page_reserve_fill", "store &filling", WEAVE_NO_RELEASE, COVERED},
-    {"page_reserve_fill", "store &filling", WEAVE_LATE, "who comes meanwhile leaves it to the next"},
+    {"page_reserve_begin", "exchange &filling", WEAVE_NO_ACQUIRE, COVERED},
+    {"page_reserve_end", "store &filling", WEAVE_NO_RELEASE, COVERED},
+    {"page_reserve_end", "store &filling", WEAVE_LATE, "who comes meanwhile leaves it to the next"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
     {"blocks_make", "store &blocks[node]", WEAVE_LATE, "who comes meanwhile finds no reserve"},
     {"block_fill", "store &b->base", WEAVE_LATE, "before the bits all the same"},

@@ -170,7 +170,7 @@ static u64 region_cached_bytes(struct mag_region *r) {
             u64 m = r->slot[slot_at(cls, node)];
             bytes += mag_is_null(m) ? 0 : mag_count_racy(m) * size;
         }
-        bytes += r->spare[cls] <= SPARE_STOPPED ? 0 : mag_count_racy(r->spare[cls]) * size;
+        bytes += region_class(r, cls)->spare <= SPARE_STOPPED ? 0 : mag_count_racy(region_class(r, cls)->spare) * size;
     }
     return bytes;
 }

@@ -5,10 +5,9 @@
  * allocated an object beside the object, and of a vmalloc area it is always known. Here the objects that are out are
  * gone over, and those of one place added up.
  */
-#include "caches.h"
-#include "kmem/debug.h"
 #include "quarry.h"
 #include "symbols.h"
+#include "tracks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,89 +76,21 @@ static void records_add(struct records *r, const struct record *one) {
 
 /* --- objects --- */
 
-/* Of the classes whose caches have users' stacks. */
-struct tracked {
-    struct kmem_debug_layout at;
-    u64 object_bytes; /* 0: it has none */
-};
-
-struct objects_walk {
-    struct records *records;
-    struct classes *classes;
-    struct tracked by_id[SLAB_IDS_NR];
-    char *slab; /* the bytes of one */
-    size_t slab_cap;
-};
-
-static bool slab_read(const struct target *t, struct objects_walk *w, const char *base, size_t bytes) {
-    if (bytes > w->slab_cap) {
-        char *larger = realloc(w->slab, bytes);
-        if (larger == NULL) {
-            w->records->whole = false;
-            return false;
-        }
-        w->slab = larger;
-        w->slab_cap = bytes;
-    }
-    return target_peek(t, w->slab, base, bytes);
-}
-
-/* One that is out; object: its bytes here, at: its address there. */
-static void object_add(struct objects_walk *w, const struct tracked *tracked, const char *object, uintptr_t at) {
-    struct kmem_track track;
-    struct record one = {.bytes = tracked->object_bytes, .calls = 1};
-    u64 word;
-    memcpy(&word, object + tracked->at.state, sizeof(word));
-    memcpy(&track, object + tracked->at.tracks, sizeof(track)); /* KMEM_TRACK_ALLOC comes first */
-    if (word != kmem_debug_state_word(at, KMEM_DEBUG_LIVE) || track.pid == 0 || track.addrs_nr > KMEM_TRACK_ADDRS)
-        return;
-    for (u32 i = 0; i < MIN(track.addrs_nr, (u32)CALLERS_NR); i++)
-        one.callers[i] = (uintptr_t)track.addrs[i];
-    records_add(w->records, &one);
-}
-
-static void slab_objects(const struct target *t, unsigned cls, const struct slab *s, const char *base, void *arg) {
-    struct objects_walk *w = arg;
-    const struct tracked *tracked = &w->by_id[cls];
-    const struct slab_geometry *g = &w->classes->by_id[cls].geometry;
-    (void)s;
-    if (tracked->object_bytes == 0 || !slab_read(t, w, base, (size_t)g->nobj * g->size_bytes))
-        return;
-    for (unsigned i = 0; i < g->nobj; i++) {
-        size_t offset = (size_t)i * g->size_bytes + tracked->at.left_bytes;
-        object_add(w, tracked, w->slab + offset, (uintptr_t)base + offset);
-    }
-}
-
-/* False: no cache keeps users' stacks. */
-static bool tracked_find(const struct target *t, const struct caches *caches, struct objects_walk *w) {
-    bool any = false;
-    for (size_t i = 0; i < caches->nr; i++) {
-        const struct cache *c = &caches->rows[i];
-        struct kmem_debug debug;
-        if (c->debug == NULL || (c->flags & QUARRY_SLAB_STORE_USER) == 0 ||
-            !target_peek(t, &debug, c->debug, sizeof(debug)))
-            continue;
-        if (debug.at.left_bytes + debug.at.end != c->class->geometry.size_bytes ||
-            debug.at.tracks + sizeof(struct kmem_track) > debug.at.end)
-            continue; /* made and destroyed meanwhile */
-        w->by_id[c->id] = (struct tracked){debug.at, c->object_bytes};
-        any = true;
-    }
-    return any;
+static void object_add(void *arg, const struct tracked *object) {
+    const struct kmem_track *track = &object->tracks[KMEM_TRACK_ALLOC];
+    struct record one = {.bytes = object->cache->object_bytes, .calls = 1};
+    for (u32 i = 0; i < MIN(track->addrs_nr, (u32)CALLERS_NR); i++)
+        one.callers[i] = (uintptr_t)track->addrs[i];
+    if (track->pid != 0)
+        records_add(arg, &one);
 }
 
 static void objects_read(struct target *t, struct caches *caches, struct records *records) {
-    static struct objects_walk w;
-    w.records = records;
-    w.classes = &caches->classes;
-    if (tracked_find(t, caches, &w))
-        classes_slabs_each(t, &caches->classes, slab_objects, &w);
-    else
+    enum tracks_result result = tracks_each(t, caches, NULL, object_add, records);
+    if (result == TRACKS_NONE)
         complain("allocinfo: process %d keeps callers of vmalloc areas alone; of objects with QUARRY_SLAB_DEBUG=U",
                  (int)t->pid);
-    w.records = NULL;
-    free(w.slab);
+    records->whole = records->whole && result != TRACKS_NO_MEMORY;
 }
 
 /* --- areas --- */

@@ -113,12 +113,13 @@ static void region_read(const struct target *t, const struct mag_region *at, str
     unsigned nr = MIN(classes->nr, (unsigned)SLAB_SLOT_IDS_NR);
     if (at == NULL || !target_peek(t, &r, at, sizeof(r)))
         return;
-    for (unsigned cls = 1; cls < nr; cls++)
-        classes->by_id[cls].magazine_objs += magazine_objs(t, r.slot[cls]) + magazine_objs(t, r.spare[cls]);
+    for (unsigned cls = 1; cls < nr; cls = slab_id_after(cls))
+        classes->by_id[cls].magazine_objs +=
+            magazine_objs(t, r.slot[cls]) + magazine_objs(t, region_class(&r, cls)->spare);
     for (unsigned node = 1; node < classes->nodes_nr; node++) {
         if (!target_peek(t, bank, (const u64 *)at->slot + slot_at(0, node), sizeof(bank)))
             continue;
-        for (unsigned cls = 1; cls < nr; cls++)
+        for (unsigned cls = 1; cls < nr; cls = slab_id_after(cls))
             classes->by_id[cls].magazine_objs += magazine_objs(t, bank[cls]);
     }
 }
@@ -142,7 +143,7 @@ static bool magazines_read(const struct target *t, struct classes *classes) {
         return false;
     regions_read(t, regions.by_id, regions.ids_nr, classes);
     regions_read(t, regions.locked, regions.locked_nr, classes);
-    for (unsigned cls = 1; cls < MIN(classes->nr, (unsigned)SLAB_SLOT_IDS_NR); cls++) {
+    for (unsigned cls = 1; cls < MIN(classes->nr, (unsigned)SLAB_SLOT_IDS_NR); cls = slab_id_after(cls)) {
         s32 objs;
         if (target_peek(t, &objs, (const char *)depots.objs + cls * depots.stride_bytes, sizeof(objs)))
             classes->by_id[cls].depot_objs = (u64)MAX(objs, 0);

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { NODES_MAX = PAGE_NODES_MAX, NAME_WIDTH = 18, COLUMN_WIDTH = 16, ELSEWHERE = NODES_MAX, CACHES = 0 };
 
@@ -115,23 +113,22 @@ static unsigned index_of(const struct numa *n, int id) {
     return ELSEWHERE;
 }
 
-/* The kernel is asked about each page of a hugepage's runs; one without memory lies nowhere, and gets none by that. */
+struct hpage_walk {
+    struct numa *n;
+    unsigned node;
+    u64 page_bytes;
+};
+
+static void page_memory(int id, void *arg) {
+    const struct hpage_walk *w = arg;
+    w->n->memory_bytes[w->node][index_of(w->n, id)] += w->page_bytes;
+}
+
 static void hpage_memory(const struct target *t, const struct chunk *at, const struct hpage *h, void *arg) {
-    static void *pages[TARGET_ENTRIES_NR];
-    static int status[TARGET_ENTRIES_NR];
-    struct numa *n = arg;
-    unsigned node = h->tier / NODE_TIERS_NR, nr = (unsigned)(HPAGE_BYTES / t->page_bytes);
+    struct hpage_walk w = {arg, h->tier / NODE_TIERS_NR, t->page_bytes};
     (void)at;
-    if (h->state != HPAGE_RUNS || node >= n->nr)
-        return;
-    for (unsigned i = 0; i < nr; i++)
-        pages[i] = h->addr + i * t->page_bytes;
-    if (syscall(SYS_move_pages, t->pid, (unsigned long)nr, pages, NULL, status, 0) < 0)
-        return;
-    for (unsigned i = 0; i < nr; i++) {
-        if (status[i] >= 0)
-            n->memory_bytes[node][index_of(n, status[i])] += t->page_bytes;
-    }
+    if (h->state == HPAGE_RUNS && w.node < w.n->nr)
+        target_nodes_each(t, h->addr, HPAGE_BYTES, page_memory, &w);
 }
 
 static bool numa_read(struct target *t, struct numa *n) {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* `quarry slab PID CACHE ATTRIBUTE`: the attributes of a cache as the kernel has them in /sys/kernel/slab, by its names
- * and in its formats (mm/slub.c, Linux 6.12; sheaf_capacity is of 6.18). The figures are caches.h's. */
+ * and in its formats (mm/slub.c, Linux 6.12; sheaf_capacity is of 6.18). The figures are caches.h's. alloc_traces and
+ * free_traces, which the kernel has in its debugfs, are traces.h's, and shown by name alone. */
 #include "caches.h"
 #include "kmem/view.h"
 #include "quarry.h"
 #include "symbols.h"
+#include "traces.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -95,8 +97,14 @@ static const struct cache *cache_find(const struct caches *caches, const char *n
     return NULL;
 }
 
+static const char *const traces[KMEM_TRACKS_NR] = {
+    [KMEM_TRACK_ALLOC] = "alloc_traces",
+    [KMEM_TRACK_FREE] = "free_traces",
+};
+
 /* names: of a cache and an attribute, or less. */
-static bool slab_print(const struct caches *caches, char **names, int nr, struct symbols *symbols) {
+static bool slab_print(const struct target *t, const struct caches *caches, char **names, int nr,
+                       struct symbols *symbols) {
     const struct cache *c = nr == 0 ? NULL : cache_find(caches, names[0]);
     if (nr == 0) {
         for (size_t i = 0; i < caches->nr; i++)
@@ -117,7 +125,12 @@ static bool slab_print(const struct caches *caches, char **names, int nr, struct
             return true;
         }
     }
-    complain("slab: no attribute %s; `quarry slab PID CACHE` shows all there are", names[1]);
+    for (size_t kind = 0; kind < KMEM_TRACKS_NR; kind++) {
+        if (strcmp(traces[kind], names[1]) == 0)
+            return traces_print(t, caches, c, (enum kmem_track_kind)kind, symbols);
+    }
+    complain("slab: no attribute %s; `quarry slab PID CACHE` shows all there are but alloc_traces and free_traces",
+             names[1]);
     return false;
 }
 
@@ -132,7 +145,7 @@ int command_slab(int argc, char **argv) {
     if (!target_open(&t, argv[0], pid))
         return 1;
     struct symbols *symbols = argc > 2 ? symbols_open(pid) : NULL;
-    bool printed = caches_read(&t, &caches) && slab_print(&caches, argv + 2, argc - 2, symbols);
+    bool printed = caches_read(&t, &caches) && slab_print(&t, &caches, argv + 2, argc - 2, symbols);
     symbols_close(symbols);
     caches_free(&caches);
     target_close(&t);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -257,4 +258,22 @@ static void chunk_hpages(const struct target *t, const struct chunk *at, size_t 
 void target_hpages_each(const struct target *t, target_hpage_fn *fn, void *arg) {
     struct hpages_walk w = {fn, arg};
     (void)target_chunks_each(t, chunk_hpages, &w);
+}
+
+/* The kernel is asked about each page; one without memory lies nowhere, and gets none by that. */
+void target_nodes_each(const struct target *t, const char *addr, u64 bytes, target_node_fn *fn, void *arg) {
+    u64 left = bytes / t->page_bytes;
+    for (u64 nr; left > 0; left -= nr, addr += nr * t->page_bytes) {
+        const void *pages[TARGET_ENTRIES_NR];
+        int status[TARGET_ENTRIES_NR];
+        nr = MIN(left, (u64)TARGET_ENTRIES_NR);
+        for (u64 i = 0; i < nr; i++)
+            pages[i] = addr + i * t->page_bytes;
+        if (syscall(SYS_move_pages, t->pid, (unsigned long)nr, pages, NULL, status, 0) < 0)
+            return;
+        for (u64 i = 0; i < nr; i++) {
+            if (status[i] >= 0)
+                fn(status[i], arg);
+        }
+    }
 }

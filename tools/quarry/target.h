@@ -58,6 +58,9 @@ u64 target_chunks_each(const struct target *t, target_chunk_fn *fn, void *arg);
 /* The same for the record of each hugepage that is or was ours; a copy, with its chunk. */
 typedef void target_hpage_fn(const struct target *t, const struct chunk *at, const struct hpage *h, void *arg);
 void target_hpages_each(const struct target *t, target_hpage_fn *fn, void *arg);
+/* Calls fn for each page of a range that is in memory, with the kernel's number of its node. */
+typedef void target_node_fn(int id, void *arg);
+void target_nodes_each(const struct target *t, const char *addr, u64 bytes, target_node_fn *fn, void *arg);
 /* The records of one chunk; false: not to be read. */
 bool target_hpages_read(const struct target *t, const struct chunk *at, struct hpage *ret_hpages);
 

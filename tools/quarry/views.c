@@ -62,13 +62,21 @@ struct areas_walk {
     bool whole;
 };
 
+static void page_count(int id, void *arg) {
+    u32 *node_pages = arg;
+    if (id < SYS_NODE_IDS_NR)
+        node_pages[id]++;
+}
+
 static void area_add(const struct target *t, const struct chunk *at, const struct hpage *h, void *arg) {
     struct areas_walk *w = arg;
+    u32 node_pages[SYS_NODE_IDS_NR] = {0};
     char symbol[SYMBOL_BYTES];
     (void)at;
     if (h->state != HPAGE_BIG || (h->big_flags & BIG_AREA) == 0)
         return;
     bool named = symbols_name(w->symbols, (uintptr_t)h->big_caller, symbol, sizeof(symbol));
+    target_nodes_each(t, h->addr, h->big_bytes, page_count, node_pages);
     w->whole = w->whole && text_room(w->text, ROW_BYTES);
     if (w->whole)
         kmem_area_row(w->text, &(struct kmem_area_row){.addr = (uintptr_t)h->addr,
@@ -76,6 +84,7 @@ static void area_add(const struct target *t, const struct chunk *at, const struc
                                                        .caller = (uintptr_t)h->big_caller,
                                                        .page_bytes = t->page_bytes,
                                                        .symbol = named ? symbol : NULL,
+                                                       .node_pages = node_pages,
                                                        .is_user = (h->big_flags & BIG_AREA_USER) != 0});
 }
 

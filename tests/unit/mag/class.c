@@ -162,9 +162,82 @@ static void shrink_used(void) {
 
 Test(mag_class, classes_shrink_while_they_are_used, .init = magazines_start) { run_all(shrink_used); }
 
+/* With those further slots that nobody touches as long as the first do: the first are taken. */
+static void further_run(unsigned lives_min) {
+    unsigned taken[SLAB_BARE - SLAB_CLASSES_NR];
+    u64 live;
+    for (unsigned i = 0; i < ARRAY_NR(taken); i++)
+        cr_assert_lt(taken[i] = class_make(64, NULL), (unsigned)SLAB_BARE);
+    run_all(make_and_unmake);
+    cr_assert_geq(used[0], (unsigned)PAGE_MAP_FURTHER);
+    cr_assert_geq(lives_nr, lives_min);
+    for (unsigned i = 0; i < ARRAY_NR(taken); i++)
+        cr_assert_eq(mag_class_unmake(taken[i], &live), MAG_UNMAKE_DONE);
+}
+
+Test(mag_class, further_classes, .init = magazines_start) { further_run(10); }
+Test(mag_class, further_classes_locked, .init = start_locked) { further_run(5); }
+
+/* Which classes have magazines: all that have a slot, whatever is in it. */
+Test(mag_class, every_slot_holds_a_magazine, .init = magazines_start) {
+    enum { NR = SLAB_SLOT_IDS_NR - SLAB_CLASSES_NR - (PAGE_MAP_FURTHER - SLAB_BARE) };
+    static unsigned made[NR + 1];
+    void *objs[20];
+    u64 live;
+    for (unsigned i = 0; i < NR + 1; i++)
+        made[i] = class_make(64, NULL);
+    for (unsigned i = 0; i < NR + 1; i++) {
+        for (unsigned k = 0; k < ARRAY_NR(objs); k++)
+            cr_assert_not_null(objs[k] = class_alloc(made[i]));
+        for (unsigned k = 0; k < ARRAY_NR(objs); k++)
+            magazines_give(objs[k]);
+        cr_assert_eq(mag_class_cached_racy(made[i]) > 0, i < NR, "class %u", made[i]);
+    }
+    for (unsigned i = 0; i < NR + 1; i++)
+        cr_assert_eq(mag_class_unmake(made[i], &live), MAG_UNMAKE_DONE);
+}
+
+/* Threads whose regions are made while the first further class is: each finds its slots there. */
+static _Atomic(unsigned) further_cls;
+static void *further_user(void *unused) {
+    static void *none;
+    (void)unused;
+    magazines_give(class_alloc(used[0]));
+    unsigned cls;
+    while ((cls = atomic_load(&further_cls)) == 0)
+        sys_sleep_ms(0);
+    for (unsigned i = 0; i < 100; i++) {
+        void *objs[8];
+        for (unsigned k = 0; k < ARRAY_NR(objs); k++)
+            MUST((objs[k] = class_alloc(cls)) != none);
+        for (unsigned k = 0; k < ARRAY_NR(objs); k++)
+            magazines_give(objs[k]);
+    }
+    return NULL;
+}
+
+static void further_race(void) {
+    enum { THREADS = 8 };
+    pthread_t threads[THREADS];
+    u64 live;
+    while ((used[0] = class_make(64, NULL)) != SLAB_BARE - 1) {
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        MUST(pthread_create(&threads[i], NULL, further_user, NULL) == 0);
+    unsigned cls = class_make(96, NULL);
+    cr_assert_eq(cls, (unsigned)PAGE_MAP_FURTHER);
+    atomic_store(&further_cls, cls);
+    for (unsigned i = 0; i < THREADS; i++)
+        MUST(pthread_join(threads[i], NULL) == 0);
+    cr_assert_eq(mag_class_unmake(cls, &live), MAG_UNMAKE_DONE);
+}
+Test(mag_class, further_slots_appear_beside_new_regions, .init = magazines_start) { further_race(); }
+static void start_many_regions(void) { start_with_regions(64); }
+Test(mag_class, further_slots_appear_beside_new_locked_regions, .init = start_many_regions) { further_race(); }
+
 /* The same without slots: the ids that have them are taken. */
 Test(mag_class, classes_without_magazines, .init = magazines_start) {
-    unsigned taken[SLAB_SLOT_IDS_NR - SLAB_CLASSES_NR];
+    unsigned taken[SLAB_SLOT_IDS_NR - SLAB_CLASSES_NR - (PAGE_MAP_FURTHER - SLAB_BARE)];
     u64 live;
     for (unsigned i = 0; i < ARRAY_NR(taken); i++)
         cr_assert_lt(taken[i] = class_make(64, NULL), (unsigned)SLAB_SLOT_IDS_NR);

@@ -235,7 +235,7 @@ Test(node, resting_magazines_of_other_nodes_go_home_with_a_tick, .init = start_o
     for (unsigned i = 0; i < regions_nr(); i++)
         MUST(region_at(i) == NULL || mag_is_null(region_at(i)->slot[slot_at(slab_class_for(SMALL), 0)]));
     for (unsigned i = 0; i < regions_nr(); i++) {
-        u64 spare = region_at(i) == NULL ? 0 : region_at(i)->spare[slab_class_for(SMALL)];
+        u64 spare = region_at(i) == NULL ? 0 : region_class(region_at(i), slab_class_for(SMALL))->spare;
         MUST(spare <= SPARE_STOPPED || mag_is_empty(spare) || mag_node(spare) == 1);
     }
 }

@@ -86,7 +86,7 @@ static inline void expect_no_mixture(void) {
         struct mag_region *r = region_at(i);
         for (unsigned slot = 0; r != NULL && slot < page_nodes_nr() * PAGE_MAP_CLASSES; slot++) {
             u64 m = r->slot[slot];
-            if (slot_class(slot) == 0 || slot_class(slot) >= SLAB_SLOT_IDS_NR || mag_is_null(m))
+            if (slot_class(slot) == 0 || slot_class(slot) >= mag_ids_end_get() || mag_is_null(m))
                 continue;
             for (const u64 *at = (const u64 *)m; (*at & MAG_WORD_END) == 0; at--) // NOLINT(performance-no-int-to-ptr)
                 MUST(page_map_get((const void *)*at) == slot);                    // NOLINT(performance-no-int-to-ptr)

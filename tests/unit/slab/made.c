@@ -66,30 +66,55 @@ Test(slab_made, objects_are_aligned_and_apart, .init = core_start_slabs) {
     }
 }
 
-/* Ids with slots first; never the two that mean something else; beyond those, one page map entry for all. */
+static unsigned make_debugged(void) {
+    return slab_make(&(struct slab_make){.size_bytes = 48, .align_bytes = 16, .debugged = true});
+}
+
+/* Ids with slots first; never one that means something else; beyond those, one page map entry for all. */
 Test(slab_made, ids, .init = core_start_slabs) {
     bool seen[SLAB_IDS_NR] = {false};
     unsigned nr = 0, cls, last = 0;
     while ((cls = make(48, 16, NULL, false)) != 0) {
         cr_assert(cls >= SLAB_CLASSES_NR && cls < SLAB_IDS_NR && cls > last && !seen[cls]);
-        cr_assert(cls < SLAB_BARE || cls >= PAGE_MAP_CLASSES);
+        cr_assert(cls < SLAB_BARE || cls >= PAGE_MAP_FURTHER);
         seen[last = cls] = true;
         nr++;
         take(cls, 1);
         unsigned entry = page_map_get(objs[0]) % PAGE_MAP_CLASSES;
-        cr_assert_eq(entry, cls < SLAB_BARE ? cls : SLAB_BARE);
+        cr_assert_eq(entry, cls < SLAB_SLOT_IDS_NR ? cls : SLAB_BARE);
+        cr_assert_eq(slab_has_slot(cls), cls < SLAB_SLOT_IDS_NR);
         cr_assert_eq(slab_id_of(objs[0], entry), cls);
         cr_assert_eq(slab_locate(objs[0]).cls, cls);
         slab_give(objs, 1);
         slab_made_retire(cls);
     }
-    cr_assert_eq(nr, SLAB_MADE_NR - (PAGE_MAP_CLASSES - SLAB_BARE));
+    cr_assert_eq(nr, SLAB_MADE_NR - (PAGE_MAP_FURTHER - SLAB_BARE));
     slab_unmake(500);
     slab_unmake(90);
     cr_assert_eq(make(64, 64, NULL, false), 90u);
     cr_assert_eq(make(64, 64, NULL, false), 500u);
     cr_assert_eq(make(64, 64, NULL, false), 0u);
     cr_assert_eq(slab_geometry_of(90)->size_bytes, 64u);
+}
+
+/* A class that is debugged leaves the ids whose slots are always there to others, and its own id's slot unused; who has
+ * the id next has the slot. */
+Test(slab_made, debugged_ids_have_no_slot, .init = core_start_slabs) {
+    unsigned cls = make_debugged();
+    cr_assert_eq(cls, (unsigned)PAGE_MAP_FURTHER);
+    take(cls, 1);
+    cr_assert(!slab_has_slot(cls));
+    cr_assert_eq(page_map_get(objs[0]) % PAGE_MAP_CLASSES, (unsigned)SLAB_BARE);
+    cr_assert_eq(slab_locate(objs[0]).cls, cls);
+    slab_give(objs, 1);
+    slab_made_retire(cls);
+    slab_unmake(cls);
+    for (unsigned id = SLAB_CLASSES_NR; id < SLAB_BARE; id++)
+        cr_assert_eq(make(48, 16, NULL, false), id);
+    cr_assert_eq(make(48, 16, NULL, false), cls);
+    take(cls, 1);
+    cr_assert_eq(page_map_get(objs[0]) % PAGE_MAP_CLASSES, cls);
+    cr_assert_eq(make_debugged(), cls + 1);
 }
 
 Test(slab_made, a_closed_class_admits_nobody, .init = core_start_slabs) {
