@@ -413,7 +413,7 @@ static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align,
 static void *tier_take(struct page_tier *t, unsigned nr, unsigned align, enum page_content *ret_content) {
     int pos = -1;
     char *run = NULL;
-    struct hugepage_due due = {false, NULL};
+    struct hugepage_due due = {.touch = false};
     left_do_locked(t);
     struct hpage *h = tier_find(t, nr, align, &pos);
     if (UNLIKELY(h == NULL) && tier_asked_open_locked(t, nr))
