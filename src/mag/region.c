@@ -111,9 +111,6 @@ int regions_init(unsigned ids_nr) {
     return 0;
 }
 
-static _Atomic(unsigned) made_nr = 0;
-unsigned regions_made_nr(void) { return MAX(atomic_load_explicit(&made_nr, memory_order_relaxed), 1u); }
-
 unsigned regions_nr(void) { return regions.ids_nr + regions.locked_nr; }
 
 /* order: acquire: the region was filled before it was published.                                      pairs:
@@ -179,7 +176,6 @@ static struct mag_region *region_for_id(unsigned id) {
      */
     if (!__atomic_compare_exchange_n(&regions.by_id[id], &r, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
         return r;
-    atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
     bool slow;
     do {
         slow = allocs_are_slow();
@@ -207,10 +203,8 @@ static struct mag_region *locked_region(unsigned index) {
     /* order: release: publishes the filled region.                                                 pairs: [mag.region]
      */
     if (atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release,
-                                                memory_order_acquire)) {
-        atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
+                                                memory_order_acquire))
         return made;
-    }
     return r;
 }
 
