@@ -79,6 +79,8 @@ static void region_restore(const struct big_entry *e) {
 
 /* A new one. */
 static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
+    struct hpage *h = region_record(p);
+    lot_flags_set(h, lot_flags(h) | BIG_IS_NEW);
     region_restore(
         &(struct big_entry){.addr = p, .bytes = bytes, .reserve_bytes = reserve_bytes, .writable_bytes = bytes});
 }
@@ -103,11 +105,33 @@ static bool wants_hugepages(size_t bytes, enum big_use use) {
            (rt_opt.thp == OPT_THP_EARNED && use == BIG_ANY && bytes >= page_huge_min_bytes(HUGE_MIN_BYTES));
 }
 
+/* Whether what regions ask for is used: as of the last that was freed for the first time. A hint. */
+static _Atomic(bool) regions_are_sparse;
+
+/* By windows of a hugepage each: of a real one it is not known what is used, but whether any is. Once for each mapping,
+ * lest a loop that has it from the cache pay for a look in each turn. */
+static void use_look(struct hpage *h) {
+    enum { WINDOWS_NR = 4, USED_PART = 2 };
+    size_t hpages = h->big_bytes >> HPAGE_SHIFT, there = 0;
+    bool looks = (lot_flags(h) & BIG_IS_NEW) != 0 && h->big_bytes >= HUGE_MIN_BYTES && !hugetlb_is_region(h);
+    lot_flags_set(h, lot_flags(h) & ~(u32)BIG_IS_NEW);
+    if (!looks || rt_opt.thp != OPT_THP_EARNED)
+        return;
+    for (size_t i = 0; i < WINDOWS_NR; i++)
+        there += sys_vm_resident_pages(h->addr + (hpages * i / WINDOWS_NR << HPAGE_SHIFT), HPAGE_BYTES);
+    bool sparse = there * sys_page_bytes() < WINDOWS_NR * HPAGE_BYTES / USED_PART;
+    atomic_store_explicit(&regions_are_sparse, sparse, memory_order_relaxed);
+}
+
 /* For a region of so many bytes, of which those beyond kept_bytes are new. */
 static enum huge_answer hugepages_ask(size_t bytes, size_t kept_bytes, enum big_use use) {
     if (!wants_hugepages(bytes, use))
         return HUGE_NOT_NOW;
-    return rt_opt.thp == OPT_THP_ALWAYS ? HUGE_ASK : huge_ask(MAX((bytes - kept_bytes) >> HPAGE_SHIFT, 1));
+    if (rt_opt.thp == OPT_THP_ALWAYS)
+        return HUGE_ASK;
+    if (atomic_load_explicit(&regions_are_sparse, memory_order_relaxed))
+        return HUGE_NOT_NOW;
+    return huge_ask(MAX((bytes - kept_bytes) >> HPAGE_SHIFT, 1));
 }
 
 /* What a region is made of. */
@@ -280,6 +304,7 @@ void big_region_release(const struct big_entry *e) {
 }
 
 void region_give(struct hpage *h) {
+    use_look(h);
     struct big_entry e = entry_of(h);
     if (is_placed(h))
         lot_flags_set(h, 0);

@@ -80,8 +80,23 @@ static enum mag_kind kind_of(unsigned cls) {
 
 static bool process_is_small(void) { return rt_usage_get() <= SHRINK_MIN_BYTES; }
 
-static s64 budget_bytes(enum mag_kind kind) {
-    unsigned ids_shift = bits_log2_up(regions_made_nr());
+/* Ids that have magazines of the kind: whoever was there once, and was emptied since, has no share. */
+static _Atomic(s32) sharing_ids_nr[MAG_KINDS_NR];
+
+static void sharers_add(struct mag_region *r, enum mag_kind kind, s32 classes) {
+    s32 had = classes == 0 ? 0 : atomic_fetch_add_explicit(&r->sharers_nr[kind], classes, memory_order_relaxed);
+    s32 ids = (had + classes > 0) - (had > 0);
+    if (ids != 0)
+        atomic_fetch_add_explicit(&sharing_ids_nr[kind], ids, memory_order_relaxed);
+}
+
+static s32 sharers_get(struct mag_region *r, enum mag_kind kind) {
+    return atomic_load_explicit(&r->sharers_nr[kind], memory_order_relaxed);
+}
+
+static s64 budget_bytes(struct mag_region *r, enum mag_kind kind) {
+    s32 others = atomic_load_explicit(&sharing_ids_nr[kind], memory_order_relaxed) - (sharers_get(r, kind) > 0);
+    unsigned ids_shift = bits_log2_up((u64)MAX(others, 0) + 1);
     s64 all = rt_usage_out_get() / BUDGET_PART;
     if (kind == MAG_LARGE)
         return CLAMP(all >> ids_shift, LARGE_MIN_BYTES, LARGE_MAX_BYTES);
@@ -132,7 +147,7 @@ static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
         insisting_fade(r, cls, INSIST_LARGE);
     s64 more = level_bytes(cls, level) - level_bytes(cls, before);
     atomic_fetch_add_explicit(&r->capacity_bytes[kind_of(cls)], more, memory_order_relaxed);
-    atomic_fetch_add_explicit(&r->sharers_nr[kind_of(cls)], (level != 0) - (before != 0), memory_order_relaxed);
+    sharers_add(r, kind_of(cls), (level != 0) - (before != 0));
 }
 
 /* Use falls, and this id gives up what it can: so must ids that nobody is on any more, or the last thread to free would
@@ -151,11 +166,11 @@ static void drain_as_use_falls(void) {
  * less keeps it; were it the one that misses most that shrinks, those with the least would lose the most. */
 static bool shrink_if_over(struct mag_region *r, unsigned cls) {
     enum mag_kind kind = kind_of(cls);
-    s64 budget = budget_bytes(kind);
+    s64 budget = budget_bytes(r, kind);
     if (capacity_get(r, kind) <= budget + budget / OVER_PART || process_is_small())
         return false;
     drain_as_use_falls();
-    s64 part = budget / MAX(atomic_load_explicit(&r->sharers_nr[kind], memory_order_relaxed), 1);
+    s64 part = budget / MAX(sharers_get(r, kind), 1);
     unsigned level = level_get(r, cls), fit = level;
     while (fit > 1 && level_bytes(cls, fit) > part)
         fit--;
@@ -334,7 +349,7 @@ void mag_rest(void) {
 
 static bool budget_admits(struct mag_region *r, unsigned cls, s64 more_bytes) {
     s64 have = capacity_get(r, kind_of(cls));
-    return have + more_bytes <= budget_bytes(kind_of(cls)) || (have == 0 && kind_of(cls) == MAG_LARGE);
+    return have + more_bytes <= budget_bytes(r, kind_of(cls)) || (have == 0 && kind_of(cls) == MAG_LARGE);
 }
 
 /* A full magazine of cap objects came from the depot: it counts as if this id had asked for one as large. */

@@ -142,9 +142,6 @@ int regions_init(void) {
     return 0;
 }
 
-static _Atomic(unsigned) made_nr = 0;
-unsigned regions_made_nr(void) { return MAX(atomic_load_explicit(&made_nr, memory_order_relaxed), 1u); }
-
 unsigned regions_nr(void) { return regions.ids_nr + regions.locked_nr; }
 
 /* order: acquire: the region was filled before it was published.                                      pairs:
@@ -225,7 +222,6 @@ static struct mag_region *region_for_id(unsigned id) {
      */
     if (!__atomic_compare_exchange_n(&regions.by_id[id], &r, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
         return r;
-    atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
     region_complete(made); /* no view shows it yet */
     bool slow;
     do {
@@ -270,7 +266,6 @@ static struct mag_region *locked_region(unsigned index) {
     if (!atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release,
                                                  memory_order_acquire))
         return r;
-    atomic_fetch_add_explicit(&made_nr, 1, memory_order_relaxed);
     region_complete(made);
     region_unlock(made);
     return made;

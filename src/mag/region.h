@@ -95,7 +95,6 @@ int regions_init(void);
 struct mag_region *region_mine_racy(void);
 struct mag_region *region_at(unsigned index); /* 0 .. regions_nr()-1; NULL where none was made */
 unsigned regions_nr(void);
-unsigned regions_made_nr(void); /* at least 1 */
 bool region_is_locked_kind(unsigned index);
 /* All regions have banks for so many nodes from now on. */
 void regions_open(unsigned nodes_nr);

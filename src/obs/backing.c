@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Our pages against the kernel's page table. The accounts know what was handed out; whether it was ever written only
- * the kernel knows. /proc/self/pagemap says it for each page; mincore does not (it calls the whole of an anonymous
- * mapping resident), and smaps cannot tell our pages from a neighbour's that the kernel merged with them. Owns nothing;
+ * the kernel knows. /proc/self/pagemap says it for each page; mincore does not (it calls a page that was only read
+ * resident), and smaps cannot tell our pages from a neighbour's that the kernel merged with them. Owns nothing;
  * reads the records of page/ and big/ without a lock, so that each hugepage is right at some moment of the call.
  */
 #include "obs/backing.h"

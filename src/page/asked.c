@@ -29,14 +29,17 @@ static struct hpage_asked *asked_unused(struct page_tier *t) {
 void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due) {
     bool ask = rt_opt.thp != OPT_THP_ALWAYS;
     struct hpage_asked *asked = ask ? asked_unused(t) : NULL;
+    struct hugepage_due due = {.touch = true, .asked = asked};
     if (ask && asked == NULL)
         return;
     bool admitted = tier_hugepage_admit(t);
     if (!admitted && !ask) /* all that is reserved has hugepages: this one would come, and be counted nowhere */
         tier_hugepage_deny(h->addr);
-    if (!admitted || !tier_hugepage_wanted(t, h->addr))
+    if (!admitted || !tier_hugepage_wanted(t, h->addr) || (ask && !tier_sample_admits_locked(t, &due))) {
+        tier_sample_small_locked(t, h);
         return;
-    *ret_due = (struct hugepage_due){.touch = true, .asked = asked};
+    }
+    *ret_due = due;
     if (ask)
         *asked = (struct hpage_asked){.record = h, .by = sys_thread_self()};
     else
@@ -69,6 +72,7 @@ static void asked_refuse_locked(struct page_tier *t, struct hpage *h) {
         h->backed[w] &= h->written[w];
     }
     tier_regret_add(t, h, bits_count(h->backed[0]) + bits_count(h->backed[1]));
+    tier_sample_small_locked(t, h);
     /* order: release: that it is small pages.                                                  pairs: [page.awaited] */
     atomic_store_explicit(&h->awaited, false, memory_order_release);
     tier_refile(t, h);
@@ -123,7 +127,8 @@ static void answer(struct page_tier *t, const struct hpage_asked *asked, bool to
 void tier_hugepage_bring(struct page_tier *t, const struct hugepage_due *due, char *p) {
     /* With a limit also where all that is reserved was told: this one may have been denied the last time. Where that is
      * refused it only counts for more than it is. */
-    bool told = (due->asked == NULL && rt_opt.limit_hard == 0) || tier_hugepage_tell(p);
+    bool told =
+        (due->asked == NULL && rt_opt.limit_hard == 0) || (tier_sample_is_used(t, due) && tier_hugepage_tell(p));
     if (due->asked != NULL)
         answer(t, due->asked, told);
     if (told || due->asked == NULL)

@@ -36,39 +36,66 @@ int page_init(void) {
     return tiers_make(0);
 }
 
-/* --- 128-bit maps --- */
+/* --- 128-bit maps: all positions at once, since where runs are many a walk from one to the next guesses wrong --- */
 
-/* First bit at or above pos whose value is want, or 128. */
-static unsigned map_find(const u64 map[2], unsigned pos, bool want) {
-    for (unsigned w = pos / WORD_BITS; w < 2; w++) {
-        u64 bits = want ? map[w] : ~map[w];
-        if (w == pos / WORD_BITS)
-            bits &= ~bits_mask(pos % WORD_BITS);
-        if (bits != 0)
-            return w * WORD_BITS + bits_lowest(bits);
-    }
-    return 2 * WORD_BITS;
+static u128 map_used(const u64 map[2]) { return (u128)map[1] << WORD_BITS | map[0]; }
+static u128 map_free(const u64 map[2]) { return ~map_used(map); }
+
+static unsigned lowest(u128 bits) {
+    u64 low = (u64)bits;
+    return low != 0 ? bits_lowest(low) : WORD_BITS + bits_lowest((u64)(bits >> WORD_BITS));
+}
+
+static unsigned highest(u128 bits) {
+    u64 high = (u64)(bits >> WORD_BITS);
+    return high != 0 ? WORD_BITS + bits_highest(high) : bits_highest((u64)bits);
+}
+
+/* Of the run of clear bits that pos lies in. */
+static unsigned map_run_at(const u64 map[2], unsigned pos) {
+    u128 used = map_used(map), above = used >> pos, below = used & (((u128)1 << pos) - 1);
+    unsigned start = below == 0 ? 0 : highest(below) + 1;
+    return (above == 0 ? (unsigned)HPAGE_GRANULES : pos + lowest(above)) - start;
+}
+
+/* Where at least nr bits in a row are set: at i, and at i + step, both have what was found so far, step at most. */
+static u128 runs_of(u128 bits, unsigned nr) {
+    unsigned found = 1;
+    for (; 2 * found <= nr; found *= 2)
+        bits &= bits >> found;
+    return bits & bits >> (nr - found);
+}
+
+static u128 multiples_of(unsigned align) {
+    u128 bits = 1;
+    for (; align < HPAGE_GRANULES; align *= 2)
+        bits |= bits << align;
+    return bits;
 }
 
 /* Start of the first run of nr clear bits at a multiple of align, not below pos, or -1. */
 static int map_find_run(const u64 map[2], unsigned pos, unsigned nr, unsigned align) {
-    while ((pos = (unsigned)round_up(map_find(map, pos, false), align)) + nr <= HPAGE_GRANULES) {
-        unsigned end = map_find(map, pos, true);
-        if (end >= pos + nr)
-            return (int)pos;
-        pos = end;
-    }
-    return -1;
+    u128 starts = runs_of(map_free(map), nr) & ~(u128)0 << pos;
+    if (align != 1)
+        starts &= multiples_of(align);
+    return starts == 0 ? -1 : (int)lowest(starts);
 }
 
+/* Doubled as long as that finds any, then in smaller and smaller steps. */
 static unsigned map_longest_run(const u64 map[2]) {
-    unsigned longest = 0;
-    for (unsigned pos = 0; (pos = map_find(map, pos, false)) < HPAGE_GRANULES;) {
-        unsigned end = map_find(map, pos, true);
-        longest = MAX(longest, end - pos);
-        pos = end;
+    u128 runs = map_free(map), more;
+    unsigned found = 1, step;
+    if (runs == 0)
+        return 0;
+    for (; found < HPAGE_GRANULES && (more = runs & runs >> found) != 0; found *= 2)
+        runs = more;
+    for (step = found / 2; step > 0 && found < HPAGE_GRANULES; step /= 2) {
+        if ((more = runs & runs >> step) == 0)
+            continue;
+        runs = more;
+        found += step;
     }
-    return longest;
+    return found;
 }
 
 /* --- lists --- */
@@ -100,8 +127,7 @@ void tier_list_del(struct page_tier *t, struct hpage *h) {
     h->listed = false;
 }
 
-void tier_refile(struct page_tier *t, struct hpage *h) {
-    unsigned longest = map_longest_run(h->used);
+static void refile_as(struct page_tier *t, struct hpage *h, unsigned longest) {
     bool closed = hpage_huge(h) == HPAGE_ASKED;
     if (longest == h->longest && h->listed && !closed)
         return;
@@ -110,6 +136,8 @@ void tier_refile(struct page_tier *t, struct hpage *h) {
     if (!closed)
         tier_list_add(t, h);
 }
+
+void tier_refile(struct page_tier *t, struct hpage *h) { refile_as(t, h, map_longest_run(h->used)); }
 
 /* Shortest non-empty list from length nr on, or LISTS_NR. */
 static unsigned list_from(const struct page_tier *t, unsigned nr) {
@@ -192,7 +220,7 @@ void tier_regret_add(struct page_tier *t, const struct hpage *h, unsigned granul
 
 static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsigned pos, unsigned nr,
                                     struct hugepage_due *due) {
-    unsigned was_backed = 0;
+    unsigned was_backed = 0, was_run = map_run_at(h->used, pos);
     u64 was_written = 0;
     if ((h->backed[0] | h->backed[1]) == 0)
         tier_hugepage_begin_locked(t, h, due);
@@ -210,7 +238,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
     *tier_free_granules(t, h) -= was_backed;
     t->peak_granules = MAX(t->peak_granules, t->used_granules);
     tier_regret_add(t, h, nr - was_backed);
-    tier_refile(t, h);
+    refile_as(t, h, was_run == h->longest ? map_longest_run(h->used) : h->longest);
     return was_written == 0 ? PAGE_ZERO : PAGE_DIRTY;
 }
 
@@ -223,7 +251,7 @@ static void run_free_locked(struct page_tier *t, void *run, unsigned nr) {
     h->freed_ms = t->now_ms;
     t->used_granules -= nr;
     *tier_free_granules(t, h) += nr;
-    tier_refile(t, h);
+    refile_as(t, h, MAX(h->longest, map_run_at(h->used, pos)));
 }
 
 /* --- frees that met a held lock --- */
@@ -413,7 +441,7 @@ static struct hpage *tier_find(struct page_tier *t, unsigned nr, unsigned align,
 static void *tier_take(struct page_tier *t, unsigned nr, unsigned align, enum page_content *ret_content) {
     int pos = -1;
     char *run = NULL;
-    struct hugepage_due due = {false, NULL};
+    struct hugepage_due due = {.touch = false};
     left_do_locked(t);
     struct hpage *h = tier_find(t, nr, align, &pos);
     if (UNLIKELY(h == NULL) && tier_asked_open_locked(t, nr))

@@ -80,6 +80,11 @@ struct page_tier {
     _Atomic(u64) backed_granules_racy;     /* used and both kinds of free, for readers without the lock */
     _Atomic(u64) lock_waits, lock_wait_ns; /* by threads that found the lock held */
     struct hpage_asked asked[ASKED_MAX];   /* [P4] */
+    struct hpage *sample;                  /* the next to tell whether memory is used; NULL: none (sample.c) */
+    u32 sample_age;                        /* records begun since */
+    bool sampled;                          /* there ever was one */
+    _Atomic(bool) unused;                  /* the last one was not used */
+    _Atomic(u32) trusted, trusted_last;    /* hugepages to be had without a look; and so many after the last one */
     _Atomic(u32) answers;        /* to asked[i], for the lock's next holder: bit i told, bit ASKED_MAX + i refused */
     _Atomic(uintptr_t) deferred; /* runs freed while the lock was held; linked through their first descriptor */
 };
@@ -168,6 +173,8 @@ void tier_hugepage_deny(char *p);
  */
 struct hugepage_due {
     bool touch;
+    const char *sample;        /* small pages that tell whether it will be used; NULL: it is taken to be */
+    size_t sample_bytes;       /* of those so many were handed out */
     struct hpage_asked *asked; /* the kernel is to be asked first; NULL: it was, for all that is reserved */
 };
 void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due);
@@ -176,6 +183,15 @@ void tier_asked_settle_locked(struct page_tier *t);
 bool tier_asked_open_locked(struct page_tier *t, unsigned nr);
 /* Free in closed records, and counted as backed: none of it can be given back. */
 u64 tier_asked_free_granules(const struct page_tier *t);
+/*
+ * Whether what is handed out is used (sample.c). A record gets small pages; one that was earned may be had, *ret_due
+ * saying what is to be looked at before, or NULL; and the look, without the lock: false, a hugepage would bring what
+ * nobody wants.
+ */
+void tier_sample_small_locked(struct page_tier *t, struct hpage *h);
+bool tier_sample_admits_locked(struct page_tier *t, struct hugepage_due *ret_due);
+bool tier_sample_is_used(struct page_tier *t, const struct hugepage_due *due);
+
 /* The first touch, of the byte at p; timed, and without the lock, because it may take milliseconds. What came stays
  * whole, but once a part of it is given back the kernel's own scan must not fill it up again, and mappings with
  * differing flags would stay apart for good: the kernel is told so. */

@@ -62,6 +62,8 @@ int sys_vm_nohuge(void *addr, size_t bytes);
  * after sys_vm_nohuge. Copies, and takes as long as finding a hugepage does. -EINVAL: the kernel (before Linux 6.1)
  * cannot. */
 int sys_vm_collapse(void *addr, size_t bytes);
+/* Pages of a range that are in memory, as far as the kernel tells: all of them where it says nothing. */
+size_t sys_vm_resident_pages(const void *addr, size_t bytes);
 #define SYS_VM_COLLAPSE_UNKNOWN (-22) /* -EINVAL, for those who have no errno.h */
 /* Whether memory that was told nothing comes in hugepages of so many bytes, a power of two from 16 KiB on (multi-size
  * hugepages, Linux 6.8), and in none larger. root: "/sys/kernel/mm/transparent_hugepage". Opens one file, and where

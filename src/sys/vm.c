@@ -169,6 +169,21 @@ int sys_vm_collapse(void *addr, size_t bytes) {
     (void)sys_vm_nohuge(addr, bytes);
     return err;
 }
+
+size_t sys_vm_resident_pages(const void *addr, size_t bytes) {
+    enum { WINDOW_PAGES = 512 };
+    size_t page = sys_page_bytes(), pages = bytes / page, resident = 0;
+    u8 in_memory[WINDOW_PAGES];
+    for (size_t at = 0; at < pages; at += WINDOW_PAGES) {
+        size_t nr = MIN(pages - at, (size_t)WINDOW_PAGES);
+        if (SYS3(SYS_mincore, (const char *)addr + at * page, nr * page, in_memory) != 0)
+            return pages;
+        for (size_t i = 0; i < nr; i++)
+            resident += in_memory[i] & 1;
+    }
+    return resident;
+}
+
 int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE); }
 
 /*

@@ -47,6 +47,8 @@ void fake_reserve_below(void *end);
 size_t fake_reserved_bytes(void);
 /* Memory behind a range, by what the kernel says. */
 size_t fake_resident_bytes(const void *addr, size_t bytes);
+/* From now on sys_vm_resident_pages() says that all is there, as where the kernel does not tell. */
+extern bool fake_all_resident;
 /* The administrator's pool: so many hugepages, 0 at first, of which those mapped are taken. */
 void fake_hugetlb(unsigned hpages_nr);
 /* Left in it. */

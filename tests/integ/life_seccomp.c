@@ -30,6 +30,7 @@ static long call_number(const char *name) {
     } calls[] = {{"rseq", SYS_rseq},
                  {"membarrier", SYS_membarrier},
                  {"madvise", SYS_madvise},
+                 {"mincore", SYS_mincore},
                  {"mremap", SYS_mremap},
                  {"mprotect", SYS_mprotect},
                  {"mmap", SYS_mmap},

@@ -255,8 +255,6 @@ static const struct weave_excuse excuses[] = {
     {"mag_drain", "&r->drained_at", WEAVE_ANY, "a hint: which ids are idle"},
     {"barrier_ready", "&barrier", WEAVE_ANY, "found out again"},
     {"region_empty", "&drains_nr", WEAVE_ANY, "a figure"},
-    {"region_for_id", "&made_nr", WEAVE_ANY, "a hint: among how many ids the budget is shared"},
-    {"locked_region", "&made_nr", WEAVE_ANY, "a hint: among how many ids the budget is shared"},
     {"locked_enter", "fallback_ops", WEAVE_ANY, "a figure"},
     {"region_stop_and_empty", "&r->stops", WEAVE_SPLIT,
      "[D1]: under the stop lock, or in a handler on top of its holder"},

@@ -111,6 +111,16 @@ size_t tier_step_commit(const struct tier_step *s) {
 bool tier_hugepage_wanted(struct page_tier *t, const char *p) {
     return t == page_tiers && p != HPAGE_AT && hpage_idx(p) <= asks_nr;
 }
+/* Memory is used; that it is not ends as a refusal does. */
+void tier_sample_small_locked(struct page_tier *t, struct hpage *h) { (void)t, (void)h; }
+bool tier_sample_admits_locked(struct page_tier *t, struct hugepage_due *ret_due) {
+    (void)ret_due;
+    return t == page_tiers;
+}
+bool tier_sample_is_used(struct page_tier *t, const struct hugepage_due *due) {
+    (void)due;
+    return t == page_tiers;
+}
 bool tier_hugepage_tell(char *p) {
     weave_must(!sys_lock_is_mine(&page_tiers->lock));
     told[hpage_idx(p)] = true;

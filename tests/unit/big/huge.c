@@ -7,6 +7,7 @@
 #include "unit/alone.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 #define SMALLEST (8 * MIB) /* that asks for hugepages */
 #define FIRST_SKIP (8 * HPAGE_BYTES)
@@ -109,6 +110,38 @@ Test(huge_regions, one_that_moves_tries_what_is_new, .init = start) {
     cr_expect_eq(q[5], 1);
     cr_expect_eq(fake_calls_nr(FAKE_NOHUGE), nohuge + 1);
     cr_expect_eq(fake_resident_bytes(q + SMALLEST, 2 * SMALLEST), 4096u);
+}
+
+static char *region_of_use(unsigned used_hpages) {
+    size_t dirty_bytes;
+    char *p = big_alloc(SMALLEST, 1, BIG_ANY, &dirty_bytes);
+    cr_assert_not_null(p);
+    memset(p, 1, used_hpages * HPAGE_BYTES);
+    return p;
+}
+
+Test(huge_regions, what_is_freed_unused_tells_that_the_next_will_be, .init = start) {
+    touches_are(true);
+    rt_opt.vmalloc_cache = 0;
+    char *sparse = region_of_use(1), *used = region_of_use(2);
+    cr_assert(big_free(sparse));
+    expect_told(region(SMALLEST, BIG_ANY), 0, 0);
+    cr_assert(big_free(used));
+    expect_told(region(SMALLEST, BIG_ANY), 1, 0);
+}
+
+Test(huge_regions, a_mapping_is_looked_at_once, .init = start) {
+    touches_are(true);
+    char *p = region_of_use(4), *other = region_of_use(4);
+    cr_assert(big_free(other)); /* a program that comes back for its regions */
+    other = region_of_use(4);
+    cr_assert(big_free(p));
+    cr_assert_eq(sys_vm_purge(p, SMALLEST), 0);
+    size_t dirty_bytes;
+    cr_assert_eq(big_alloc(SMALLEST, 1, BIG_ANY, &dirty_bytes), p, "it is not had again");
+    cr_assert(big_free(p));
+    cr_assert(big_free(other));
+    expect_told(region(2 * SMALLEST, BIG_ANY), 1, 0);
 }
 
 Test(huge_regions, always_asks_without_trial, .init = start) {

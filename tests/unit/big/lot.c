@@ -170,6 +170,7 @@ static void kind_expect(char *p, enum lot_kind kind) {
 static void kind_of_new_expect(size_t bytes, enum lot_kind kind) {
     char *p = alloc(bytes);
     kind_expect(p, kind);
+    memset(p, 1, bytes); /* or the next would not be thought to be used */
     cr_assert(big_free(p));
 }
 

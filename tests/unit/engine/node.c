@@ -73,6 +73,7 @@ static void interleaved(void) {
     MUST(engine_ready());
     rt_opt.numa = OPT_NUMA_INTERLEAVE;
     rt_opt.thp = OPT_THP_EARNED;
+    fake_all_resident = true;
 }
 
 Test(node, one_hugepage_more_on_a_node_is_a_twentieth_of_its_share, .init = interleaved) {

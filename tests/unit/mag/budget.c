@@ -3,6 +3,7 @@
  * How magazines share their budget: classes that are in use keep theirs however many they are, one that rests gives its
  * objects back, and an id over its budget shrinks. Counted in exchanges with the slabs, on one thread.
  */
+#include "mag/region.h"
 #include "rt/usage.h"
 #include "unit/alone.h"
 #include "unit/mag/magazines.h"
@@ -60,6 +61,29 @@ static void equal_wave(unsigned objects_nr, size_t size_bytes) {
         wave[i] = magazines_alloc(size_bytes);
     for (unsigned i = 0; i < objects_nr; i++)
         magazines_give(wave[i]);
+}
+
+/* What the magazines of this id grow to in waves of as many classes as would fill any budget. */
+static s64 capacity_in_waves(void) {
+    for (unsigned round = 0; round < 64; round++) {
+        for (size_t size = 32; size <= 1024; size += 32)
+            equal_wave(LIVE / 8, size);
+    }
+    return atomic_load(&region_mine_racy()->capacity_bytes[MAG_SMALL]);
+}
+
+/* Half of what a small process may have is 1 MiB. */
+Test(budget, an_id_that_was_emptied_leaves_its_share, .init = start_by_cpu) {
+    int here = sched_getcpu(), other = 0;
+    while (other < CPU_SETSIZE && (other == here || !magazines_go_to(other)))
+        other++;
+    if (other == CPU_SETSIZE)
+        cr_skip_test("there is one CPU alone");
+    magazines_give(magazines_alloc(100));
+    cr_assert(magazines_go_to(here));
+    mag_drain(MAG_DRAIN_ALL);
+    cr_assert_not_null(region_at((unsigned)other));
+    cr_expect_gt(capacity_in_waves(), (s64)MIB);
 }
 
 /* Slow calls of one class: too many at a time for its magazines. */
