@@ -61,10 +61,17 @@ configured() {
     [ -e "$1/build.ninja" ] && grep -qF "\"source\": \"$root\"" "$1/meson-info/meson-info.json" 2>/dev/null
 }
 
+# meson_setup MESON_ARGUMENT...: with the folder of Debian's libraries, which Meson knows by itself with dpkg-dev alone.
+meson_setup() {
+    [ ! -e /etc/debian_version ] || set -- "--libdir=lib/$(cc -print-multiarch)" "$@"
+    meson setup "$@"
+}
+
 # configure DIRECTORY MESON_OPTION...: makes the build directory unless it is there; looks again after packages were installed.
 configure() {
     local dir=$1 log
     shift
+    { mkdir -p "$dir" && [ -w "$dir" ]; } 2>/dev/null || die "$dir cannot be written to"
     if ! configured "$dir"; then
         rm -rf "$dir"
     elif [ $installed_any = yes ]; then
@@ -75,7 +82,7 @@ configure() {
     say "configuring ${dir#"$root"/}"
     mkdir -p "$dir"
     log=$dir.configure.log
-    meson setup "$@" "$dir" "$root" >"$log" 2>&1 </dev/null || { cat "$log" >&2; return 1; }
+    meson_setup "$@" "$dir" "$root" >"$log" 2>&1 </dev/null || { cat "$log" >&2; return 1; }
     rm -f "$log"
 }
 

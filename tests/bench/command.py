@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from benchlib import goals, results, runner, suite  # noqa: E402, found in the tree
-from benchlib.allocators import Allocator  # noqa: E402
+from benchlib.allocators import Allocator, from_path  # noqa: E402
 
 
 def load_bench():
@@ -45,6 +45,18 @@ def whole_content(names, rounds=5):
                  "samples": {allocator: [one] * rounds for allocator in ALLOCATORS}} for name in names]
     return {"format": results.FORMAT, "facts": facts, "rounds": rounds, "quick": True,
             "allocators": [{"name": name, "library": "-", "version": "-"} for name in ALLOCATORS], "programs": programs}
+
+
+class Preloaded(unittest.TestCase):
+    def test_a_path_that_ld_preload_splits_gets_a_link(self):
+        with tempfile.TemporaryDirectory(suffix=" of: two") as folder:
+            library = pathlib.Path(folder) / "libquarry.so"
+            library.write_text("it", encoding="utf-8")
+            found = from_path("quarry", library)
+            self.assertFalse(set(found.preload) & set(" :"), found.preload)
+            self.assertEqual((pathlib.Path(found.preload).name, found.origin), ("libquarry.so", "libquarry.so"))
+            self.assertEqual(pathlib.Path(found.preload).read_text(encoding="utf-8"), "it")
+        self.assertEqual(from_path("quarry", pathlib.Path("/a/libquarry.so")).preload, "/a/libquarry.so")
 
 
 class Published(unittest.TestCase):

@@ -3,7 +3,8 @@
  * A program for the views of memory: makes caches of every kind, areas and pages, says of itself what the quarry
  * command must find, and waits until stdin ends; each byte on stdin lets it take more objects. The rows it writes
  * itself are checked here, against printf with the kernel's format and the counters of each cache. With "churn" a
- * thread makes and destroys caches all the while, of which the name tells the size. Run by views.py.
+ * thread makes and destroys caches all the while, of which the name tells the size; with "longer" each byte makes the
+ * table longer by one. Run by views.py.
  */
 #include "check.h"
 
@@ -27,6 +28,7 @@ enum {
     CHURN_US = 500,
     CUT_STEP = 37,
     ALIVE_MAX = 7,
+    NAME_BYTES = 100,
 };
 
 static struct kmem_cache *caches[CACHES_MAX];
@@ -240,6 +242,18 @@ static void *churn(void *unused) {
     return unused;
 }
 
+/* One cache more, whose name is wider than its column, by one more each time. */
+static void lengthen(void) {
+    static char name[NAME_BYTES] = "a-name-wider-than-its-column";
+    static struct kmem_cache *last;
+    size_t len = strlen(name);
+    CHECK(len + 1 < sizeof(name));
+    name[len] = 'n';
+    kmem_cache_destroy(last);
+    last = kmem_cache_create(name, 64, 0, SLAB_NO_MERGE, NULL);
+    CHECK(last != NULL && write(STDOUT_FILENO, "longer\n", 7) == 7);
+}
+
 int main(int argc, char **argv) {
     char byte;
     pthread_t thread;
@@ -257,7 +271,10 @@ int main(int argc, char **argv) {
     while (read(STDIN_FILENO, &byte, 1) > 0) {
         if (byte == 'x')
             (void)execv("/proc/self/exe", argv);
-        fill(caches[0], MORE_NR, 1);
+        if (byte == 'l')
+            lengthen();
+        else
+            fill(caches[0], MORE_NR, 1);
     }
     _exit(0);
 }

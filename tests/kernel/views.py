@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """`quarry slabinfo`, `slab`, `vmallocinfo`, `buddyinfo`, `meminfo`, `explain` and `slabtop` of a process against what it says of itself; while it makes and
 destroys caches; while it is killed or becomes another program; and what is refused. views.py TOOL PROGRAM STATIC_PROGRAM KMEM_LIBRARY PLAIN_PROGRAM named|numbered"""
+import contextlib
 import json
 import os
 import pathlib
@@ -31,6 +32,7 @@ FLAGS = {"destroy_by_rcu": 0x80000, "hwcache_align": 0x2000, "reclaim_account": 
          "sanity_checks": 0x100, "store_user": 0x10000, "trace": 0x200000}
 CALLER = re.compile(r" (main|make)\+0x[0-9a-f]+/0x[0-9a-f]+ ")
 CHURNED_SIZES = 60
+COMMENT_BYTES = 64  # FILL_LINE_BYTES of tools/quarry/slabtop.c
 # More where there is time.
 TRIES = 150 if os.environ.get("SOAK") else 15
 SECONDS = 30 * driver.PATIENCE
@@ -296,19 +298,42 @@ def slabtop_lines(report, tool, program):
         say(report, "slabtop", once_problems(done, infos))
         say(report, "slabtop on a terminal", watch_problems(tool, program))
         say(report, "a slow reader", halves_problems(tool, program))
+        say(report, "tables of every length", length_problems(tool, program))
     watched.end(child)
     return obstacle
+
+
+@contextlib.contextmanager
+def stand_in(line):
+    """An environment where slabtop is a line of shell."""
+    with tempfile.TemporaryDirectory() as folder:
+        reader = pathlib.Path(folder) / "slabtop"
+        reader.write_text(f"#!/bin/sh\n{line}\n")
+        reader.chmod(0o755)
+        yield dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}")
+
+
+def length_problems(tool, program):
+    """The comments that fill the file are lines of one length: the table decides what is left for the last, and slabtop takes no empty one."""
+    child, _ = watched.start([], program, "longer")
+    faults = []
+    with stand_in("! grep -nvE '^(#|slabinfo - |.* : slabdata )' /proc/slabinfo") as env:
+        for _ in range(COMMENT_BYTES):
+            child.stdin.write("l")
+            child.stdin.flush()
+            child.stdout.readline()
+            done = watched.ask(tool, "slabtop", child.pid, env=env)
+            faults += [f"no row and no comment: {done}"] if done.returncode else []
+    watched.end(child)
+    return faults
 
 
 def halves_problems(tool, program):
     """A table that changes its rows and their number with every writing, read slowly: each is whole, and they are not one and the same."""
     child, _ = watched.start([], program, "churn")
     stay = {row[0] for row in rows_of(watched.ask(tool, "slabinfo", child.pid).stdout) if not row[0].startswith("churn-")}
-    with tempfile.TemporaryDirectory() as folder:
-        reader = pathlib.Path(folder) / "slabtop"
-        reader.write_text(f"#!/bin/sh\nexec {sys.executable} {pathlib.Path(__file__).with_name('half_table.py')}\n")
-        reader.chmod(0o755)
-        done = watched.ask(tool, "slabtop", child.pid, env=dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}"))
+    with stand_in(f"exec {sys.executable} {pathlib.Path(__file__).with_name('half_table.py')}") as env:
+        done = watched.ask(tool, "slabtop", child.pid, env=env)
     watched.end(child)
     tables = [re.sub(r"^#(?! name).*\n", "", table, flags=re.M) for table in done.stdout.split("\f")]
     names = [[row[0] for row in rows_of(table) or []] for table in tables]

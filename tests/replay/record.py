@@ -102,6 +102,11 @@ def usage_check(checks, tool, recorded):
         done = run(tool, "record", *args)
         checks.same(f"record {args}", (done.returncode, done.stderr.startswith("quarry: ")), (status, True))
     checks.true("no trace of nothing", not out.exists())
+    # What cannot be a trace is neither written to nor removed, and is named before the program runs.
+    out.symlink_to("/dev/full")
+    done = run(tool, "record", "-o", out, recorded, "exit")
+    checks.same("record into a device", (done.returncode, done.stderr, out.is_symlink()), (126, f"quarry: {out}: not a regular file\n", True))
+    out.unlink(missing_ok=True)
 
 
 def main():

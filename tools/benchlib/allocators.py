@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The allocators to compare with: where Debian puts them, and which of them are here."""
+import atexit
 import dataclasses
+import functools
 import pathlib
 import platform
+import shutil
 import subprocess
+import tempfile
 
 LIBRARY_DIR = pathlib.Path(f"/usr/lib/{platform.machine()}-linux-gnu")
 SUBJECT = "quarry"
@@ -45,13 +49,20 @@ def find(name):
     return Allocator(name, None if name == PLAIN else str(found[0]), found[0].name, known.package)
 
 
+@functools.cache
+def preloadable(path):
+    """The path as LD_PRELOAD can carry it: the dynamic linker splits at blanks and colons, so a file below such a folder gets a link for this run."""
+    if not set(str(path)) & set(" :"):
+        return str(path)
+    folder = tempfile.mkdtemp(prefix="quarry-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = pathlib.Path(folder, path.name)
+    link.symlink_to(path)
+    return str(link)
+
+
 def from_path(name, path):
-    return Allocator(name, str(path), path.name)
-
-
-def install(packages):
-    """Installs Debian packages; raises CalledProcessError when apt-get does."""
-    subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *packages], check=True)
+    return Allocator(name, preloadable(path), path.name)
 
 
 def package_version(package):

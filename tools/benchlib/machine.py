@@ -62,9 +62,19 @@ def file_identity(path):
     return f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
+def common(script, *words):
+    """Runs a line of bash with the functions of tools/common.bash; raises CalledProcessError."""
+    subprocess.run(["bash", "-c", f'root=$0; . "$root/tools/common.bash"; {script}', str(ROOT), *words], check=True, stdout=sys.stderr)
+
+
+def install(packages):
+    """Installs Debian packages, as root or by sudo."""
+    common('missing=("$@"); install_missing', *packages)
+
+
 def build(build_dir, targets, keep_going=False):
-    """Builds targets in a release build folder, which is set up when it is missing; raises CalledProcessError."""
+    """Builds targets in a release build folder, which is set up when it is missing, after what it needs is installed; raises CalledProcessError."""
     if not (build_dir / "build.ninja").exists():
-        subprocess.run(["meson", "setup", str(build_dir), str(ROOT), "--buildtype=release"], check=True, stdout=sys.stderr)
+        common('need_to_build; install_missing; meson_setup "$@"', str(build_dir), str(ROOT), "--buildtype=release")
     words = ["-k", "0"] if keep_going else []
     subprocess.run(["ninja", "-C", str(build_dir), *words, *targets], check=True, stdout=sys.stderr)

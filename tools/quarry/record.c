@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +48,22 @@ static bool record_args_read(int argc, char **argv, struct record_args *ret_args
     args.program = argv + optind;
     *ret_args = args;
     return true;
+}
+
+/* What lies there is written over when the program has ended, which may take hours, and removed when that fails: so it
+ * is looked at before, and is a file that may be written or nothing yet. raw_create() tries the folder. */
+static bool out_usable(const char *out) {
+    struct stat st;
+    const char *problem = NULL;
+    if (stat(out, &st) != 0)
+        problem = errno == ENOENT ? NULL : strerror(errno);
+    else if (!S_ISREG(st.st_mode))
+        problem = "not a regular file";
+    else if (access(out, W_OK) != 0)
+        problem = strerror(errno);
+    if (problem != NULL)
+        complain("%s: %s", out, problem);
+    return problem == NULL;
 }
 
 /* Creates the raw file; its path is absolute, because the program may go to another folder before it allocates. */
@@ -150,6 +167,8 @@ int command_record(int argc, char **argv) {
     int status = lib_choose(args.lib, "bench/replay", "libquarry-record.so", lib);
     if (status != 0)
         return status;
+    if (!out_usable(args.out))
+        return EXIT_CANNOT_RUN;
     int raw_fd = raw_create(args.out, raw);
     if (raw_fd < 0) {
         complain("%s: %s", args.out, strerror(errno));

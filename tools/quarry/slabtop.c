@@ -61,16 +61,17 @@ static bool file_make(struct slabtop *s) {
     return false;
 }
 
-/* The table, and comments up to the size of the file. */
+/* The table, and comments up to the size of the file. slabtop takes no empty line: the last comment, which may be
+ * longer than the others, has a character before its end. */
 static bool file_write(struct slabtop *s) {
     static char whole[FILE_BYTES];
-    if (s->text.len > FILE_BYTES) {
+    if (s->text.len > FILE_BYTES - 2) {
         complain("slabtop: the names of the caches are too long");
         return false;
     }
     memcpy(whole, s->text.text, s->text.len);
     memset(whole + s->text.len, '#', FILE_BYTES - s->text.len);
-    for (size_t at = s->text.len + FILL_LINE_BYTES; at < FILE_BYTES; at += FILL_LINE_BYTES)
+    for (size_t at = s->text.len + FILL_LINE_BYTES; at < FILE_BYTES - 2; at += FILL_LINE_BYTES)
         whole[at] = '\n';
     whole[FILE_BYTES - 1] = '\n';
     if (pwrite(s->file, whole, FILE_BYTES, 0) == FILE_BYTES)
@@ -98,13 +99,13 @@ static bool namespace_enter(void) {
         (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !text_write("/proc/self/setgroups", "deny") ||
          !text_write("/proc/self/uid_map", uid_map) || !text_write("/proc/self/gid_map", gid_map)))
         return false;
-    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    return mount("none", "/proc", NULL, MS_PRIVATE, NULL) == 0; /* "/" is none's mount in a chroot */
 }
 
 static _Noreturn void child_run(const struct slabtop *s, int ready, char **argv) {
     sigset_t none;
     if (!namespace_enter()) {
-        complain("slabtop: no mount namespace of its own to be had: %s", strerror(errno));
+        complain("slabtop: no mount namespace of its own to be had: %s; `quarry slabinfo` needs none", strerror(errno));
         _exit(EXIT_CANNOT_RUN);
     }
     if (mount(s->path, SLABINFO, NULL, MS_BIND, NULL) != 0) {

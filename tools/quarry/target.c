@@ -108,7 +108,7 @@ enum target_found target_find(const struct target *t, u64 magic, u32 layout, voi
 
 static void complain_unreadable(const struct target *t, int error) {
     complain("%s: cannot read process %d: %s%s", t->command, (int)t->pid,
-             error == ENOENT ? "there is none" : strerror(error),
+             error == ENOENT ? "there is none, or /proc does not show it" : strerror(error),
              error == EACCES || error == EPERM ? " (another user's, or protected: see ptrace(2))" : "");
 }
 
