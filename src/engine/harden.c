@@ -8,7 +8,8 @@
  *
  * Invariants
  *   [H1] A slot that is nobody's reads as zeros but for the seal of a free object. Slabs begin as zeros
- * (slab_create()). [H2] One free of an object succeeds: whose swap of the live seal for the free one does.
+ *        (slab_create()).
+ *   [H2] One free of an object succeeds: whose swap of the live seal for the free one does.
  *
  * Ordering: [harden.ring]: who takes an object off a ring, or out of the shuffled, sees the zeros in it.
  *
@@ -20,6 +21,7 @@
 #include "base/fill.h"
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/most.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/context.h"
@@ -28,11 +30,9 @@
 
 #include <string.h>
 
-enum { SLACK_BITS = 21, SHUFFLED_NR = 8, RINGS_NR = 3 };
+enum { SLACK_BITS = 21, RINGS_NR = 3 };
 #define SLACK_MASK (((u64)1 << SLACK_BITS) - 1)
 _Static_assert(SLAB_OBJECT_MAX <= SLACK_MASK, "what is left of a slot is told by the seal");
-/* Objects up to here are handed out by chance: at most 8 KiB more for each class. */
-#define SHUFFLED_MAX_BYTES ((size_t)1 * KIB)
 
 enum seal_kind { SEAL_LIVE, SEAL_FREE, SEAL_KINDS_NR };
 static u64 secrets[SEAL_KINDS_NR];
@@ -134,7 +134,6 @@ void *harden_look(void *p) {
 
 /* --- kept back: rings, by size, of which each free takes the oldest --- */
 
-enum { RING_SMALL_NR = 4096, RING_MEDIUM_NR = 256, RING_LARGE_NR = 16 };
 static char *_Atomic small[RING_SMALL_NR], *_Atomic medium[RING_MEDIUM_NR], *_Atomic large[RING_LARGE_NR];
 static struct ring {
     char *_Atomic *slots;
@@ -167,7 +166,7 @@ static void let_go(char *p) {
 }
 
 /* Of the small classes some free objects of each, of which one is handed out by chance. */
-static char *_Atomic shuffled[SLAB_CLASSES_NR][SHUFFLED_NR];
+static char *_Atomic shuffled[SHUFFLED_CLASSES_NR][SHUFFLED_NR];
 
 static void *shuffle(unsigned cls, void *p) {
     for (unsigned tries = 0; p != NULL && tries < SHUFFLED_NR; tries++) {
@@ -181,7 +180,7 @@ static void *shuffle(unsigned cls, void *p) {
 
 void *harden_take(unsigned cls) {
     void *p = mag_alloc(cls, NULL);
-    if (slab_geometry[cls].size_bytes <= SHUFFLED_MAX_BYTES)
+    if (cls < SHUFFLED_CLASSES_NR)
         p = shuffle(cls, p);
     return harden_look(p);
 }
@@ -191,7 +190,7 @@ void harden_audit(void) {
         for (u32 k = 0; k < rings[i].nr; k++)
             let_go(place_exchange(&rings[i].slots[k], NULL));
     }
-    for (unsigned cls = 1; rt_opt.harden && cls < SLAB_CLASSES_NR; cls++) {
+    for (unsigned cls = 1; rt_opt.harden && cls < SHUFFLED_CLASSES_NR; cls++) {
         for (unsigned k = 0; k < SHUFFLED_NR; k++)
             let_go(place_exchange(&shuffled[cls][k], NULL));
     }
