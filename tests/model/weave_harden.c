@@ -35,6 +35,7 @@ static u16 map_entry = SMALL_CLASS;
  * back. */
 static const char *scripts[WEAVE_THREADS_MAX];
 
+struct harden_key harden_key; /* of engine/sealed.S */
 _Atomic(u32) rt_chores;
 __thread _Atomic(u8) rt_context_word;
 bool engine_counting;
