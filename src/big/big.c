@@ -5,6 +5,7 @@
 #include "big/cache.h"
 #include "big/defer.h"
 #include "big/lot.h"
+#include "big/retired.h"
 #include "page/huge.h"
 #include "page/hugetlb.h"
 #include "rt/context.h"
@@ -63,9 +64,8 @@ static struct big_entry entry_of(const struct hpage *h) {
 }
 
 /* Records a region as it was withdrawn, and makes its first granule known. Plain stores: who had the address before has
- * unmapped it, and wrote nothing to the record after that; the kernel gave it away again under its own lock of
- * mappings, which orders the two (a race checker does not see that). Addresses that change hands without the kernel do
- * so under the cache's or the lots' lock. */
+ * unmapped it and wrote nothing to the record after that, which [vm.place] (sys/vm.c) orders. Addresses that change
+ * hands without the kernel do so under the cache's or the lots' lock. */
 static void region_restore(const struct big_entry *e) {
     struct hpage *h = region_record(e->addr);
     h->addr = e->addr;
@@ -326,23 +326,7 @@ bool big_free(void *p) {
     return true;
 }
 
-/* The last retired regions: no memory, no access, and addresses that nobody else gets. Each is the one owner of its
- * record, until another pushes it out. */
-enum { RETIRED_NR = 16 };
-static struct hpage *_Atomic retired[RETIRED_NR];
-
-static void retired_release(struct hpage *h) {
-    if (h != NULL)
-        big_region_release(&(struct big_entry){.addr = h->addr, .bytes = 0, .reserve_bytes = h->big_reserve_bytes});
-}
-
-/* order: acq_rel: publishes the record as its last owner leaves it; and sees it as left.        pairs: [big.retired] */
-static struct hpage *retired_exchange(unsigned i, struct hpage *h) {
-    return atomic_exchange_explicit(&retired[i], h, memory_order_acq_rel);
-}
-
 bool big_retire(void *p) {
-    static _Atomic(u32) next;
     struct hpage *h = region_record(p);
     if (!rt_may_block())
         return big_free(p);
@@ -353,8 +337,7 @@ bool big_retire(void *p) {
         return true;
     }
     rt_usage_add(-(s64)h->big_bytes);
-    u32 i = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % RETIRED_NR;
-    retired_release(retired_exchange(i, h));
+    retired_put(h);
     return true;
 }
 
@@ -389,15 +372,8 @@ static const struct hpage *live_behind_guard(const char *p) {
 
 enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_bytes) {
     const char *at = p;
-    for (unsigned i = 0; i < RETIRED_NR; i++) {
-        /* order: acquire, as above: the record.                                                pairs: [big.retired] */
-        const struct hpage *h = atomic_load_explicit(&retired[i], memory_order_acquire);
-        if (h == NULL || at < h->addr || at >= h->addr + h->big_bytes)
-            continue;
-        *ret_addr = h->addr;
-        *ret_bytes = h->big_bytes;
+    if (retired_find(p, ret_addr, ret_bytes))
         return BIG_WHERE_FREED;
-    }
     const struct hpage *h = live_before(p);
     if (h == NULL || at < h->addr + h->big_bytes || at >= h->addr + h->big_reserve_bytes)
         h = live_behind_guard(at);
@@ -695,12 +671,4 @@ void big_stats_get(struct big_stats *ret_stats) {
     ret_stats->cached_bytes = big_cache_bytes_racy() + big_deferred_bytes_racy();
 }
 
-size_t big_release(void) {
-    size_t bytes = 0;
-    for (unsigned i = 0; i < RETIRED_NR; i++) {
-        struct hpage *h = retired_exchange(i, NULL);
-        bytes += h == NULL ? 0 : h->big_reserve_bytes;
-        retired_release(h);
-    }
-    return bytes + lot_release();
-}
+size_t big_release(void) { return retired_release_all() + lot_release(); }

@@ -9,6 +9,7 @@
 #include "big/big.h"
 #include "big/defer.h"
 #include "big/lot.h"
+#include "rt/fork_locks.h"
 #include "rt/options.h"
 #include "sys/sys.h"
 
@@ -23,8 +24,7 @@ enum {
 };
 
 static struct {
-    struct sys_lock lock;
-    bool held_by_fork;
+    _Atomic(bool) held_by_fork;
     struct big_entry entries[ENTRIES_NR];
     _Atomic(size_t) bytes;
     _Atomic(size_t) regret_bytes;
@@ -33,12 +33,14 @@ static struct {
     _Atomic(size_t) refused_bytes;
 } cache;
 
+static struct sys_lock *const cache_lock = &rt_fork_locks[RT_FORK_LOCK_CACHE];
+
 /* Held for the length of a search, but whoever holds it may have lost its CPU. To go on without the cache costs a
  * mapping and its page faults, so that it is worth to let others run a few times. False: still held, or by this very
  * thread below a signal handler. */
-static bool cache_lock(void) {
-    for (unsigned turn = 0; !sys_lock_try_spinning(&cache.lock); turn++) {
-        if (turn == TURNS_MAX || sys_lock_is_mine(&cache.lock))
+static bool cache_enter(void) {
+    for (unsigned turn = 0; !sys_lock_try_spinning(cache_lock); turn++) {
+        if (turn == TURNS_MAX || sys_lock_is_mine(cache_lock))
             return false;
         sys_yield();
     }
@@ -105,7 +107,7 @@ static size_t entry_distance(const struct big_entry *e, size_t bytes, size_t ali
 static bool entry_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
     struct big_entry *best = NULL;
     size_t least = SIZE_MAX;
-    if (big_cache_bytes_racy() == 0 || !cache_lock())
+    if (big_cache_bytes_racy() == 0 || !cache_enter())
         return false;
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
         size_t distance = entry_distance(e, bytes, align);
@@ -118,7 +120,7 @@ static bool entry_take(size_t bytes, size_t align, struct big_entry *ret_entry) 
         *ret_entry = *best;
         entry_remove_locked(best);
     }
-    sys_lock_release(&cache.lock);
+    sys_lock_release(cache_lock);
     return best != NULL;
 }
 
@@ -131,13 +133,13 @@ bool big_cache_take(size_t bytes, size_t align, struct big_entry *ret_entry) {
 
 void big_cached_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg) {
     big_deferred_each(fn, arg);
-    if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
+    if (big_cache_bytes_racy() == 0 || !sys_lock_try(cache_lock))
         return;
     for (const struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
         if (e->addr != NULL)
             fn(arg, e->addr, e->bytes);
     }
-    sys_lock_release(&cache.lock);
+    sys_lock_release(cache_lock);
 }
 
 /* A free slot, or the oldest entry's after that one was copied out for release. */
@@ -165,7 +167,7 @@ bool big_cache_put(const struct big_entry *e) {
         refusal_note(e->reserve_bytes);
         return false;
     }
-    if (!cache_lock())
+    if (!cache_enter())
         return false;
     struct big_entry *slot = slot_for_locked(e->bytes, &evicted);
     if (slot != NULL) {
@@ -173,7 +175,7 @@ bool big_cache_put(const struct big_entry *e) {
         slot->freed_ms = sys_clock_ms();
         atomic_fetch_add_explicit(&cache.bytes, e->bytes, memory_order_relaxed);
     }
-    sys_lock_release(&cache.lock);
+    sys_lock_release(cache_lock);
     if (slot == NULL || evicted.addr != NULL)
         refusal_note(MAX(evicted.reserve_bytes, slot == NULL ? e->reserve_bytes : 0));
     if (evicted.addr != NULL)
@@ -190,7 +192,7 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
     atomic_store_explicit(&cache.regret_bytes, regret - (regret + REGRET_PART - 1) / REGRET_PART, memory_order_relaxed);
     size_t peak = atomic_load_explicit(&cache.peak_bytes, memory_order_relaxed);
     atomic_store_explicit(&cache.peak_bytes, peak - peak / REGRET_PART, memory_order_relaxed);
-    if (big_cache_bytes_racy() == 0 || !sys_lock_try(&cache.lock))
+    if (big_cache_bytes_racy() == 0 || !sys_lock_try(cache_lock))
         return 0;
     for (struct big_entry *e = cache.entries; e < cache.entries + ENTRIES_NR; e++) {
         if (e->addr != NULL && (effort == BIG_EVERYTHING || e->freed_ms + rt_opt.purge_delay <= now_ms)) {
@@ -198,7 +200,7 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
             entry_remove_locked(e);
         }
     }
-    sys_lock_release(&cache.lock);
+    sys_lock_release(cache_lock);
     for (unsigned i = 0; i < nr; i++) {
         released += old[i].bytes;
         big_region_release(&old[i]);
@@ -206,16 +208,13 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
     return released;
 }
 
-void big_fork_prepare(void) {
-    lot_fork_prepare();
-    if (sys_lock_acquire(&cache.lock))
-        cache.held_by_fork = true;
+void big_fork_prepare(enum rt_fork_from from) {
+    lot_fork_prepare(from);
+    rt_fork_lock(cache_lock, &cache.held_by_fork, from);
 }
 
-void big_fork_done(void) {
-    lot_fork_done();
-    if (!cache.held_by_fork)
-        return;
-    cache.held_by_fork = false;
-    sys_lock_release(&cache.lock);
+void big_fork_done(enum rt_fork_side side) {
+    lot_fork_done(side);
+    if (rt_fork_may_unlock(cache_lock, &cache.held_by_fork, side))
+        sys_lock_release(cache_lock);
 }

@@ -12,6 +12,7 @@
 #include "big/lot.h"
 
 #include "base/bits.h"
+#include "rt/fork_locks.h"
 #include "rt/leftover.h"
 #include "rt/options.h"
 #include "sys/sys.h"
@@ -22,11 +23,17 @@ enum { BINS_NR = 48, CANDIDATES_MAX = 16 };
 #define LOT_MAX_BYTES (512 * MIB)
 
 static struct {
-    struct sys_lock lock;
-    bool held_by_fork;
+    _Atomic(bool) held_by_fork;
     struct hpage *bins[LOT_KINDS_NR][BINS_NR]; /* extents of 2^bin hugepages and more */
     _Atomic(size_t) lots_bytes, free_bytes;
 } lots;
+
+static struct sys_lock *const lots_lock = &rt_fork_locks[RT_FORK_LOCK_LOTS];
+
+/* False: in a handler on top of its holder, or on top of another lock's that a fork may wait for with this one held. */
+static bool lots_enter(void) {
+    return sys_lock_try_spinning(lots_lock) || (!page_is_busy_here() && sys_lock_acquire(lots_lock));
+}
 
 size_t lot_free_bytes_racy(void) { return atomic_load_explicit(&lots.free_bytes, memory_order_relaxed); }
 
@@ -157,29 +164,29 @@ static char *lot_make(size_t bytes, size_t align, enum lot_kind kind) {
 }
 
 char *lot_take(size_t bytes, size_t align, enum lot_kind kind) {
-    if (!sys_lock_acquire(&lots.lock))
+    if (!lots_enter())
         return NULL;
     char *p = extent_take(bytes, align, kind);
-    sys_lock_release(&lots.lock);
+    sys_lock_release(lots_lock);
     return p != NULL ? p : lot_make(bytes, align, kind);
 }
 
 bool lot_give(char *p, size_t bytes, enum lot_kind kind) {
-    if (!sys_lock_acquire(&lots.lock))
+    if (!lots_enter())
         return false;
     extent_merge(p, bytes, kind);
-    sys_lock_release(&lots.lock);
+    sys_lock_release(lots_lock);
     return true;
 }
 
 bool lot_extend(char *end, size_t bytes, enum lot_kind kind) {
-    if (!sys_lock_acquire(&lots.lock))
+    if (!lots_enter())
         return false;
     struct hpage *h = record_at(end);
     bool fits = is_free(h, LOT_FREE_FIRST, kind) && h->big_reserve_bytes >= bytes;
     if (fits)
         extent_cut(h, end, bytes);
-    sys_lock_release(&lots.lock);
+    sys_lock_release(lots_lock);
     return fits;
 }
 
@@ -197,9 +204,9 @@ static char *extent_any(size_t *ret_bytes) {
 
 size_t lot_release(void) {
     size_t released = 0, bytes = 0;
-    while (sys_lock_acquire(&lots.lock)) {
+    while (lots_enter()) {
         char *p = extent_any(&bytes);
-        sys_lock_release(&lots.lock);
+        sys_lock_release(lots_lock);
         if (p == NULL)
             break;
         rt_release(p, bytes, 0);
@@ -209,14 +216,9 @@ size_t lot_release(void) {
     return released;
 }
 
-void lot_fork_prepare(void) {
-    if (sys_lock_acquire(&lots.lock))
-        lots.held_by_fork = true;
-}
+void lot_fork_prepare(enum rt_fork_from from) { rt_fork_lock(lots_lock, &lots.held_by_fork, from); }
 
-void lot_fork_done(void) {
-    if (!lots.held_by_fork)
-        return;
-    lots.held_by_fork = false;
-    sys_lock_release(&lots.lock);
+void lot_fork_done(enum rt_fork_side side) {
+    if (rt_fork_may_unlock(lots_lock, &lots.held_by_fork, side))
+        sys_lock_release(lots_lock);
 }

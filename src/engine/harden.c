@@ -8,7 +8,8 @@
  *
  * Invariants
  *   [H1] A slot that is nobody's reads as zeros but for the seal of a free object. Slabs begin as zeros
- * (slab_create()). [H2] One free of an object succeeds: whose swap of the live seal for the free one does.
+ *        (slab_create()).
+ *   [H2] One free of an object succeeds: whose swap of the live seal for the free one does.
  *
  * Ordering: [harden.ring]: who takes an object off a ring, or out of the shuffled, sees the zeros in it.
  *
@@ -20,6 +21,7 @@
 #include "base/fill.h"
 #include "big/big.h"
 #include "engine/engine.h"
+#include "engine/most.h"
 #include "engine/start.h"
 #include "mag/mag.h"
 #include "rt/context.h"
@@ -28,23 +30,18 @@
 
 #include <string.h>
 
-enum { SLACK_BITS = 21, SHUFFLED_NR = 8, RINGS_NR = 3 };
+enum { SLACK_BITS = 21, RINGS_NR = 3 };
 #define SLACK_MASK (((u64)1 << SLACK_BITS) - 1)
 _Static_assert(SLAB_OBJECT_MAX <= SLACK_MASK, "what is left of a slot is told by the seal");
-/* Objects up to here are handed out by chance: at most 8 KiB more for each class. */
-#define SHUFFLED_MAX_BYTES ((size_t)1 * KIB)
 
-enum seal_kind { SEAL_LIVE, SEAL_FREE, SEAL_KINDS_NR };
-static u64 secrets[SEAL_KINDS_NR];
-static u8 fill_seed;
 static _Atomic(u64) random_state;
 
 void harden_init(void) {
     u64 seed[SEAL_KINDS_NR + 1];
     sys_random(seed, sizeof(seed));
-    secrets[SEAL_LIVE] = seed[0];
-    secrets[SEAL_FREE] = seed[1] | 1;
-    fill_seed = (u8)(seed[2] >> 56);
+    harden_key.secrets[SEAL_LIVE] = seed[0];
+    harden_key.secrets[SEAL_FREE] = seed[1] | 1;
+    harden_key.fill_seed = (u8)(seed[2] >> 56);
     atomic_store_explicit(&random_state, seed[2] | 1, memory_order_relaxed);
 }
 
@@ -52,7 +49,7 @@ void harden_init(void) {
 static u64 random_next(void) {
     u64 x = atomic_load_explicit(&random_state, memory_order_relaxed) + 0x9e3779b97f4a7c15u;
     atomic_store_explicit(&random_state, x, memory_order_relaxed);
-    return bits_mix(x ^ secrets[SEAL_FREE]);
+    return bits_mix(x ^ harden_key.secrets[SEAL_FREE]);
 }
 
 /* --- slots and their seals --- */
@@ -74,8 +71,8 @@ static bool slot_find(const void *p, struct slot *ret) {
 
 static _Atomic(u64) *seal_at(const struct slot *s) { return (_Atomic(u64) *)(s->p + s->bytes - HARDEN_SEAL_BYTES); }
 
-static u64 seal_of(const struct slot *s, size_t slack, enum seal_kind kind) {
-    return (bits_mix(((u64)(uintptr_t)s->p + slack) ^ secrets[kind]) & ~SLACK_MASK) | slack;
+static u64 seal_of(const struct slot *s, size_t slack, enum harden_seal_kind kind) {
+    return (bits_mix(((u64)(uintptr_t)s->p + slack) ^ harden_key.secrets[kind]) & ~SLACK_MASK) | slack;
 }
 static u64 seal_free_of(const struct slot *s) { return seal_of(s, 0, SEAL_FREE); }
 
@@ -98,7 +95,7 @@ void *harden_seal(void *p, size_t size) {
     struct slot s;
     (void)slot_find(p, &s);
     size = MAX(size, (size_t)1);
-    fill_write(fill_seed, s.p + size, end_of(&s));
+    fill_write(harden_key.fill_seed, s.p + size, end_of(&s));
     atomic_store_explicit(seal_at(&s), seal_of(&s, s.bytes - size, SEAL_LIVE), memory_order_relaxed);
     return p;
 }
@@ -134,7 +131,6 @@ void *harden_look(void *p) {
 
 /* --- kept back: rings, by size, of which each free takes the oldest --- */
 
-enum { RING_SMALL_NR = 4096, RING_MEDIUM_NR = 256, RING_LARGE_NR = 16 };
 static char *_Atomic small[RING_SMALL_NR], *_Atomic medium[RING_MEDIUM_NR], *_Atomic large[RING_LARGE_NR];
 static struct ring {
     char *_Atomic *slots;
@@ -167,7 +163,7 @@ static void let_go(char *p) {
 }
 
 /* Of the small classes some free objects of each, of which one is handed out by chance. */
-static char *_Atomic shuffled[SLAB_CLASSES_NR][SHUFFLED_NR];
+static char *_Atomic shuffled[SHUFFLED_CLASSES_NR][SHUFFLED_NR];
 
 static void *shuffle(unsigned cls, void *p) {
     for (unsigned tries = 0; p != NULL && tries < SHUFFLED_NR; tries++) {
@@ -181,7 +177,7 @@ static void *shuffle(unsigned cls, void *p) {
 
 void *harden_take(unsigned cls) {
     void *p = mag_alloc(cls, NULL);
-    if (slab_geometry[cls].size_bytes <= SHUFFLED_MAX_BYTES)
+    if (cls < SHUFFLED_CLASSES_NR)
         p = shuffle(cls, p);
     return harden_look(p);
 }
@@ -191,7 +187,7 @@ void harden_audit(void) {
         for (u32 k = 0; k < rings[i].nr; k++)
             let_go(place_exchange(&rings[i].slots[k], NULL));
     }
-    for (unsigned cls = 1; rt_opt.harden && cls < SLAB_CLASSES_NR; cls++) {
+    for (unsigned cls = 1; rt_opt.harden && cls < SHUFFLED_CLASSES_NR; cls++) {
         for (unsigned k = 0; k < SHUFFLED_NR; k++)
             let_go(place_exchange(&shuffled[cls][k], NULL));
     }
@@ -200,7 +196,7 @@ void harden_audit(void) {
 /* --- free --- */
 
 static void check_fill(const struct slot *s, size_t size) {
-    const char *written = fill_damage(fill_seed, s->p + size, end_of(s));
+    const char *written = fill_damage(harden_key.fill_seed, s->p + size, end_of(s));
     if (UNLIKELY(written != NULL))
         rt_misuse(MISUSE_OVERFLOW, written, s->bytes, slot_name(s));
 }

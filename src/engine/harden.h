@@ -16,7 +16,15 @@
 
 enum { HARDEN_SEAL_BYTES = 8 };
 
-/* Once, at start, when the option is on. */
+/* What seals and fill are made of. */
+enum harden_seal_kind { SEAL_LIVE, SEAL_FREE, SEAL_KINDS_NR };
+struct harden_key {
+    u64 secrets[SEAL_KINDS_NR];
+    u8 fill_seed;
+};
+extern HIDDEN struct harden_key harden_key; /* engine/sealed.S: read-only once the allocator is started */
+
+/* Once, at start, when the option is on: makes the key. */
 void harden_init(void);
 
 /* Whether objects with this page map entry, without node, are sealed. */

@@ -28,6 +28,8 @@ static bool seal_wanted; /* under the lock */
 extern HIDDEN char engine_sealed[], engine_sealed_end[];
 _Static_assert(sizeof(struct mag_tabs) == SEALED_TABS_BYTES, "sealed.S");
 _Static_assert(sizeof(struct rt_options) <= SEALED_OPTIONS_BYTES, "sealed.S");
+_Static_assert(sizeof(struct slab_tables_rest) == SEALED_SIZES_BYTES, "sealed.S");
+_Static_assert(sizeof(struct harden_key) == SEALED_KEY_BYTES, "sealed.S");
 _Static_assert(offsetof(struct rt_meta, map_end) == 0 && offsetof(struct rt_meta, map_ones) == 8 &&
                    offsetof(struct rt_meta, used_bytes) == SEALED_META_BYTES &&
                    sizeof(struct rt_meta) == SEALED_META_BYTES + SEALED_META_LEFT_BYTES,
@@ -96,32 +98,36 @@ COLD bool engine_start(void) {
 
 /* --- fork --- */
 
-static bool fork_holds; /* between prepare and the other handlers; libc runs one fork at a time */
+/* Between prepare and the other handlers. Several threads may be there at once (glibc from 2.36 on), who then agree:
+ * where nothing was started there is one thread, for making a second one allocates. */
+static bool fork_holds;
 
 static void fork_prepare(void) {
     if (!(fork_holds = engine_started()))
         return;
-    page_fork_prepare();
-    big_fork_prepare();
+    enum rt_fork_from from = page_is_busy_here() ? RT_FORK_ON_TOP : RT_FORK_ALONE;
+    page_fork_prepare(from);
+    big_fork_prepare(from);
     page_hugetlb_fork_prepare();
 }
 
-static void fork_done(enum page_forked side) {
+static void fork_done(enum rt_fork_side side) {
     if (!fork_holds)
         return;
     page_hugetlb_forked(side);
     page_collapse_forked(side);
-    big_fork_done();
-    if (side == PAGE_FORK_CHILD)
+    big_fork_done(side);
+    if (side == RT_FORK_CHILD)
         page_fork_child();
-    page_fork_done();
+    page_fork_done(side);
 }
 
-static void fork_parent(void) { fork_done(PAGE_FORK_PARENT); }
+static void fork_parent(void) { fork_done(RT_FORK_PARENT); }
 
 static void fork_child(void) {
-    fork_done(PAGE_FORK_CHILD);
-    sys_lock_reset(&start_lock); /* whoever was starting meanwhile is not here */
+    fork_done(RT_FORK_CHILD);
+    if (!sys_lock_is_mine(&start_lock)) /* whoever was starting meanwhile is not here, but below a handler that forks */
+        sys_lock_reset(&start_lock);
     if (!fork_holds)
         return; /* the start begins anew */
     slab_fork_child();

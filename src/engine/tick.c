@@ -70,7 +70,11 @@ static void tick_run(u64 now_ms) {
 
 static struct sys_lock tick_lock;
 
-void engine_tick_fork_child(void) { sys_lock_reset(&tick_lock); }
+/* Unless it is this thread's, whose handler forked: it goes on with its tick. */
+void engine_tick_fork_child(void) {
+    if (!sys_lock_is_mine(&tick_lock))
+        sys_lock_reset(&tick_lock);
+}
 
 /* What others give back meanwhile counts, too: it went. What they take does not hide it. */
 static size_t give_all(size_t keep_bytes) {

@@ -104,12 +104,10 @@ static bool drain_percpu(struct mag_region *r, unsigned id) {
 }
 
 static void drain_locked(struct mag_region *r) {
-    /* order: acquire, and release below                                                              pairs: [mag.lock]
-     */
-    if (atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) != 0)
+    if (!region_trylock(r))
         return;
     region_empty(r);
-    atomic_store_explicit(&r->lock, 0, memory_order_release);
+    region_unlock(r);
 }
 
 /* Changes when the id was used, on the slow path or, unless every slot came back to where it stood, on the fast one. */
@@ -263,12 +261,22 @@ static bool region_has_class(struct mag_region *r, unsigned cls) {
 }
 
 static void drain_locked_class(struct mag_region *r, unsigned cls) {
-    /* order: acquire, and release below                                                              pairs: [mag.lock]
-     */
-    while (atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) != 0)
+    while (!region_trylock(r))
         sys_sleep_ms(1);
     region_empty_class(r, cls);
-    atomic_store_explicit(&r->lock, 0, memory_order_release);
+    region_unlock(r);
+}
+
+/* Without the stop lock: a handler on top of a holder may wait for that, as a child of vfork does. */
+static void drain_all_locked_class(unsigned cls) {
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_is_locked_kind(i) ? region_at(i) : NULL;
+        if (r == NULL)
+            continue;
+        if (region_has_class(r, cls))
+            drain_locked_class(r, cls);
+        mag_level_reset(r, cls);
+    }
 }
 
 /* in_reach becomes false where there is no barrier, for no other id either. */
@@ -282,17 +290,16 @@ bool mag_class_drain(unsigned cls) {
     bool all = true, in_reach = true; /* the ids, as in mag_drain() */
     if (!sys_lock_acquire(&stop_lock))
         return false;
-    for (unsigned i = 0; i < regions_nr(); i++) {
+    for (unsigned i = 0; !region_is_locked_kind(i); i++) {
         struct mag_region *r = region_at(i);
         if (r == NULL)
             continue;
-        if (region_has_class(r, cls) && region_is_locked_kind(i))
-            drain_locked_class(r, cls);
-        else if (region_has_class(r, cls))
+        if (region_has_class(r, cls))
             all = drain_percpu_class(r, i, cls, &in_reach) && all;
         mag_level_reset(r, cls);
     }
     sys_lock_release(&stop_lock);
+    drain_all_locked_class(cls);
     return all;
 }
 
@@ -335,17 +342,21 @@ static void regions_change(void (*change)(void)) {
 void mag_percpu_off(void) { regions_change(regions_close); }
 void mag_divert_allocs(void) { regions_change(regions_divert_allocs); }
 
-/* Only this thread is left: no drain, no vfork child, no holder of a region. */
+/* Only this thread is left: no drain, no vfork child, no holder of a region, but what a handler that forks is on top
+ * of, which goes on with it. */
 void mag_fork_child(void) {
-    sys_lock_reset(&stop_lock);
+    bool drains = sys_lock_is_mine(&stop_lock);
+    if (!drains)
+        sys_lock_reset(&stop_lock);
     nodes_fork_child();
     for (unsigned i = 0; i < regions_nr(); i++) {
         struct mag_region *r = region_at(i);
         if (r == NULL)
             continue;
-        atomic_store_explicit(&r->lock, 0, memory_order_relaxed);
+        if (region_is_locked_kind(i) && !region_lock_is_mine(r))
+            atomic_store_explicit(&r->lock, 0, memory_order_relaxed);
         region_complete(r);
-        if (region_is_locked_kind(i))
+        if (region_is_locked_kind(i) || drains)
             continue;
         atomic_store_explicit(&r->stops, 0, memory_order_relaxed);
         atomic_store_explicit(&r->settled, true, memory_order_relaxed); /* or its maker is not here */

@@ -237,14 +237,23 @@ static struct mag_region *region_for_id(unsigned id) {
 
 /* --- locked regions --- */
 
-static bool region_trylock(struct mag_region *r) {
+/* Half of the thread pointer, which is aligned. Two threads may have the same one: then the child of a fork takes a
+ * lost holder's region for its own, and uses others. */
+static u32 lock_word(void) { return (u32)sys_thread_self() | 1; }
+
+bool region_trylock(struct mag_region *r) {
+    u32 seen = atomic_load_explicit(&r->lock, memory_order_relaxed);
     /* order: acquire                                                                                 pairs: [mag.lock]
      */
-    return atomic_load_explicit(&r->lock, memory_order_relaxed) == 0 &&
-           atomic_exchange_explicit(&r->lock, 1, memory_order_acquire) == 0;
+    return seen == 0 && atomic_compare_exchange_strong_explicit(&r->lock, &seen, lock_word(), memory_order_acquire,
+                                                                memory_order_relaxed);
 }
 
-static void region_unlock(struct mag_region *r) {
+bool region_lock_is_mine(struct mag_region *r) {
+    return atomic_load_explicit(&r->lock, memory_order_relaxed) == lock_word();
+}
+
+void region_unlock(struct mag_region *r) {
     /* order: release                                                                                 pairs: [mag.lock]
      */
     atomic_store_explicit(&r->lock, 0, memory_order_release);
@@ -260,7 +269,8 @@ static struct mag_region *locked_region(unsigned index) {
     if (made == NULL)
         return NULL;
     made->locked_kind = true;
-    atomic_store_explicit(&made->lock, 1, memory_order_relaxed); /* others take the next one, until it is complete */
+    atomic_store_explicit(&made->lock, lock_word(),
+                          memory_order_relaxed); /* others take the next one, until it is complete */
     /* order: release: publishes the filled region.                                                 pairs: [mag.region]
      */
     if (!atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release,

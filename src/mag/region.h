@@ -41,11 +41,13 @@ struct mag_region {
     _Atomic(s64) capacity_bytes[MAG_KINDS_NR]; /* what the magazines this id asked for can hold. A hint. */
     _Atomic(s32) sharers_nr[MAG_KINDS_NR];     /* classes that have some of it. A hint. */
     _Atomic(u32) stops;                        /* why the views do not show this region: vfork children, a drain */
-    _Atomic(u8) lock;                          /* locked regions only */
+    union {
+        _Atomic(u32) lock;      /* of a locked region: 0, or lock_word() of its holder */
+        _Atomic(u32) nudged_at; /* of an id's: the low bits of its slow_allocs when it was nudged; nudger only */
+    };
     bool locked_kind;
     _Atomic(u8) home;        /* node whose bank the view for allocations shows; of a locked region meaningless */
     _Atomic(bool) nudged;    /* its allocations take the slow path, until one of them has said where it runs */
-    _Atomic(u32) nudged_at;  /* the low bits of its slow_allocs then; nudger only */
     _Atomic(bool) settled;   /* its maker publishes it no more: from then on only who has the stop lock does */
     _Atomic(u8) wary;        /* it roams: slow allocations, slow frees and ticks until its allocations are fast again. A
                                 hint, as is calm_at. */
@@ -93,6 +95,10 @@ int regions_init(void);
 /* Slots of the id this thread would use now, made if they are not yet; of a locked region where there is no id. Hints
  * and counters only. */
 struct mag_region *region_mine_racy(void);
+/* Of a locked region; nobody waits. A handler, or the child of a fork by one, on top of the holder finds it its own. */
+bool region_trylock(struct mag_region *r);
+bool region_lock_is_mine(struct mag_region *r);
+void region_unlock(struct mag_region *r);
 struct mag_region *region_at(unsigned index); /* 0 .. regions_nr()-1; NULL where none was made */
 unsigned regions_nr(void);
 bool region_is_locked_kind(unsigned index);

@@ -121,8 +121,8 @@ void tier_collapse(struct page_tier *t, struct hpage *h) {
     tier_unlock(t);
 }
 
-void page_collapse_forked(enum page_forked side) {
-    u64 after = side == PAGE_FORK_CHILD ? UINT64_MAX : sys_clock_ms() + FORK_PAUSE_MS;
+void page_collapse_forked(enum rt_fork_side side) {
+    u64 after = side == RT_FORK_CHILD ? UINT64_MAX : sys_clock_ms() + FORK_PAUSE_MS;
     for (unsigned i = 0; i < tiers_nr(); i++)
         tier_at(i)->collapse_after_ms = MAX(tier_at(i)->collapse_after_ms, after);
 }

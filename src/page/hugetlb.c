@@ -239,7 +239,7 @@ static void chunk_copy(void *unused, struct chunk *c) {
         struct hpage *h = &c->hpages[i];
         bool of_pool = i < CHUNK_HPAGES && is_of_pool(h);
         bool of_tier = of_pool && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS;
-        if (of_tier && tier_at(h->tier)->held_by_fork) {
+        if (of_tier && atomic_load_explicit(&tier_at(h->tier)->held_by_fork, memory_order_relaxed)) {
             run++;
             continue;
         }
@@ -253,17 +253,17 @@ static void chunk_copy(void *unused, struct chunk *c) {
 /* [H3] What is set aside stays the parent's: here it is address space that nothing stands behind. */
 static void child_copy(void) {
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        if (tier_at(i)->held_by_fork)
+        if (atomic_load_explicit(&tier_at(i)->held_by_fork, memory_order_relaxed))
             tier_hugetlb_rest_locked(tier_at(i));
     }
     chunks_each(chunk_copy, NULL);
     atomic_store_explicit(&forked, false, memory_order_relaxed);
 }
 
-void page_hugetlb_forked(enum page_forked side) {
+void page_hugetlb_forked(enum rt_fork_side side) {
     if (LIKELY(!rt_opt.hugetlb))
         return;
-    if (side == PAGE_FORK_PARENT) {
+    if (side == RT_FORK_PARENT) {
         parent_wait();
         return;
     }

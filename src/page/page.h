@@ -11,6 +11,7 @@
 #define QUARRY_PAGE_PAGE_H
 
 #include "base/types.h"
+#include "rt/fork_locks.h"
 #include "rt/meta.h"
 #include "sys/sys.h"
 
@@ -174,7 +175,8 @@ void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enu
  * that needs no waiting and while there is address space. */
 void *page_run_alloc_reclaimable(unsigned node, unsigned granules_nr, unsigned align_nr,
                                  enum page_content *ret_content);
-/* This very thread is inside the tier: the caller runs in a signal handler on top of it, and every run is refused. */
+/* This very thread has a lock that a fork waits for, of a tier or of rt/fork_locks.h: the caller runs in a signal
+ * handler on top of it, and waits for no other; a run is refused unless a tier is free at once. */
 bool page_is_busy_here(void);
 /* The page map entries are cleared here. Never waits: where the lock is held the run is queued and the holder frees it.
  */
@@ -236,17 +238,16 @@ u64 page_given_bytes_racy(void);
 size_t page_backed_bytes_racy(void);
 
 /* For fork: see docs/locking.md. */
-void page_fork_prepare(void);
+void page_fork_prepare(enum rt_fork_from from);
 void page_fork_child(void); /* before the next */
-void page_fork_done(void);  /* in parent and child */
+void page_fork_done(enum rt_fork_side side);
 /* Memory is shared with the child, or was with the parent, and stays small pages. */
-enum page_forked { PAGE_FORK_PARENT, PAGE_FORK_CHILD };
-void page_collapse_forked(enum page_forked side);
+void page_collapse_forked(enum rt_fork_side side);
 /* Bytes of the administrator's pool that slabs, runs and big regions are in. Racy. */
 u64 page_hugetlb_bytes_racy(void);
 extern HIDDEN _Atomic(u64) page_hugetlb_regions_bytes; /* of that, big regions */
 /* With the locks of page/ and big/ held, as far as they are this thread's: see hugetlb.c. */
 void page_hugetlb_fork_prepare(void);
-void page_hugetlb_forked(enum page_forked side);
+void page_hugetlb_forked(enum rt_fork_side side);
 
 #endif

@@ -335,8 +335,19 @@ static void wait_count(struct page_tier *t, u64 start_ns) {
     atomic_fetch_add_explicit(&t->lock_wait_ns, sys_clock_ns() - start_ns, memory_order_relaxed);
 }
 
-/* False: in a signal handler on top of the holder. */
+static bool is_held_here_but(const struct page_tier *t) {
+    bool mine = rt_fork_locks_mine();
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        mine = mine || (tier_at(i) != t && sys_lock_is_mine(&tier_at(i)->lock));
+    return mine;
+}
+
+bool page_is_busy_here(void) { return is_held_here_but(NULL); }
+
+/* False: in a signal handler on top of the holder, or of another lock's, which a fork that has this one waits for. */
 static bool tier_wait(struct page_tier *t) {
+    if (page_is_busy_here())
+        return false;
     u64 start = sys_clock_ns();
     bool locked = sys_lock_acquire(&t->lock);
     wait_count(t, start);
@@ -344,15 +355,6 @@ static bool tier_wait(struct page_tier *t) {
 }
 
 static bool tier_lock(struct page_tier *t) { return LIKELY(sys_lock_try(&t->lock)) || tier_wait(t); }
-
-static bool is_held_here_but(const struct page_tier *t) {
-    bool mine = false;
-    for (unsigned i = 0; i < tiers_nr(); i++)
-        mine = mine || (tier_at(i) != t && sys_lock_is_mine(&tier_at(i)->lock));
-    return mine;
-}
-
-bool page_is_busy_here(void) { return is_held_here_but(NULL); }
 
 static unsigned mixed_tiers_nr(void) {
     return atomic_load_explicit(&lifetimes_apart, memory_order_relaxed) ? NODE_TIER_RECLAIMABLE : NODE_TIERS_NR;
@@ -591,20 +593,15 @@ size_t page_backed_bytes_racy(void) {
 
 /* A handler that forks on top of this thread's own hold leaves the lock alone: parent and child each finish the
  * holder's work. */
-void page_fork_prepare(void) {
-    for (unsigned i = 0; i < tiers_nr(); i++) {
-        struct page_tier *t = tier_at(i);
-        if (tier_lock(t))
-            t->held_by_fork = true;
-    }
+void page_fork_prepare(enum rt_fork_from from) {
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        rt_fork_lock(&tier_at(i)->lock, &tier_at(i)->held_by_fork, from);
 }
 
-void page_fork_done(void) {
+void page_fork_done(enum rt_fork_side side) {
     for (unsigned i = 0; i < tiers_nr(); i++) {
         struct page_tier *t = tier_at(i);
-        if (!t->held_by_fork)
-            continue;
-        t->held_by_fork = false;
-        tier_unlock(t);
+        if (rt_fork_may_unlock(&t->lock, &t->held_by_fork, side))
+            tier_unlock(t);
     }
 }

@@ -51,7 +51,7 @@ struct tier_step {
 
 struct page_tier {
     struct sys_lock lock;
-    bool held_by_fork;
+    _Atomic(bool) held_by_fork;
     bool placed;                      /* of the first node: what was reserved before there were others prefers it */
     u8 index;                         /* tier_at() */
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */
@@ -112,7 +112,7 @@ void tiers_look(void);
 bool tiers_place_first(enum page_open how);
 /* Without waiting, or waiting: then false in a signal handler on top of the holder. */
 static inline bool tier_lock_for(struct page_tier *t, enum page_open how) {
-    return how == PAGE_OPEN_TRY ? sys_lock_try(&t->lock) : sys_lock_acquire(&t->lock);
+    return sys_lock_try(&t->lock) || (how == PAGE_OPEN_WAIT && !page_is_busy_here() && sys_lock_acquire(&t->lock));
 }
 
 /* Where free granules of a hugepage are counted. */

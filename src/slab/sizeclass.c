@@ -37,11 +37,6 @@ _Static_assert((unsigned)SLAB_CLASSES_NR <= (unsigned)PAGE_MAP_VMALLOC,
 #include "slab/sizeclass.def"
 #undef CLASS
 
-enum { LARGE_SHIFT = 12 };
-
-static u8 large_class[SLAB_OBJECT_MAX >> LARGE_SHIFT]; /* index (size - 1) >> 12 */
-static const struct slab_class_tables *tables;
-
 /* With n steps per doubling allowed, a class is used if its size is a multiple of an n-th of the power of two below it.
  */
 static bool class_enabled(unsigned cls) {
@@ -52,9 +47,9 @@ static bool class_enabled(unsigned cls) {
 
 unsigned slab_class_for(size_t size) {
     if (size <= SLAB_SMALL_MAX)
-        return tables->small[size] / PAGE_SLOT_BYTES;
-    return size <= SLAB_MEDIUM_MAX ? tables->medium[(size - 1) >> SLAB_MEDIUM_SHIFT] / PAGE_SLOT_BYTES
-                                   : large_class[(size - 1) >> LARGE_SHIFT];
+        return slab_tables_rest.classes->small[size] / PAGE_SLOT_BYTES;
+    return size <= SLAB_MEDIUM_MAX ? slab_tables_rest.classes->medium[(size - 1) >> SLAB_MEDIUM_SHIFT] / PAGE_SLOT_BYTES
+                                   : slab_tables_rest.large[(size - 1) >> SLAB_LARGE_SHIFT];
 }
 
 unsigned slab_class_aligned(size_t size, size_t align) {
@@ -67,7 +62,7 @@ unsigned slab_class_aligned(size_t size, size_t align) {
 
 void slab_classes_init(struct slab_class_tables *fill) {
     unsigned cls = 1;
-    tables = fill;
+    slab_tables_rest.classes = fill;
     for (size_t size = 0; size <= SLAB_OBJECT_MAX;) {
         while (slab_geometry[cls].size_bytes < size || !class_enabled(cls))
             cls++;
@@ -76,9 +71,9 @@ void slab_classes_init(struct slab_class_tables *fill) {
         else if (size <= SLAB_MEDIUM_MAX)
             fill->medium[(size - 1) >> SLAB_MEDIUM_SHIFT] = (u16)(cls * PAGE_SLOT_BYTES);
         else
-            large_class[(size - 1) >> LARGE_SHIFT] = (u8)cls;
+            slab_tables_rest.large[(size - 1) >> SLAB_LARGE_SHIFT] = (u8)cls;
         size += size < SLAB_SMALL_MAX    ? 1
                 : size < SLAB_MEDIUM_MAX ? (size_t)1 << SLAB_MEDIUM_SHIFT
-                                         : (size_t)1 << LARGE_SHIFT;
+                                         : (size_t)1 << SLAB_LARGE_SHIFT;
     }
 }

@@ -99,6 +99,14 @@ struct slab_class_tables {
     u16 medium[SLAB_MEDIUM_MAX >> SLAB_MEDIUM_SHIFT]; /* index: (size - 1) >> SLAB_MEDIUM_SHIFT */
 };
 
+/* What the slow path reads besides, and where it finds the above: written by slab_classes_init(). */
+enum { SLAB_LARGE_SHIFT = 12 };
+struct slab_tables_rest {
+    const struct slab_class_tables *classes;
+    u8 large[SLAB_OBJECT_MAX >> SLAB_LARGE_SHIFT]; /* index (size - 1) >> SLAB_LARGE_SHIFT */
+};
+extern HIDDEN struct slab_tables_rest slab_tables_rest; /* engine/sealed.S: read-only once the allocator is started */
+
 /* Class for a size of 1..SLAB_OBJECT_MAX bytes. */
 unsigned slab_class_for(size_t size);
 /* Smallest class whose objects hold size bytes at multiples of align (a power of two <= SLAB_ALIGN_MAX); 0 when there

@@ -31,9 +31,28 @@ size_t sys_page_bytes(void) {
     return bytes;
 }
 
+/* What one thread unmaps another is given, and with it all that is kept by address (records, page map entries, the
+ * objects themselves), by plain stores. The kernel's lock of mappings orders the two; but that lock is no part of C's
+ * memory, so the order is said once more by a word. Only read-modify-writes change it: who adds later sees all who
+ * added before. */
+static _Atomic(u64) places;
+
+static ALWAYS_INLINE void place_goes(void) {
+    /* order: release: all that was written for the address, which goes now.                       pairs: [vm.place] */
+    atomic_fetch_add_explicit(&places, 1, memory_order_release);
+}
+
+/* ret: as mmap returned it. */
+static ALWAYS_INLINE void *place_comes(long ret) {
+    if (call_failed(ret))
+        return NULL;
+    /* order: acquire: what was written by who had the address before.                             pairs: [vm.place] */
+    atomic_fetch_add_explicit(&places, 1, memory_order_acquire);
+    return (void *)ret; // NOLINT(performance-no-int-to-ptr)
+}
+
 static ALWAYS_INLINE void *vm_map(size_t bytes) {
-    long ret = SYS6(SYS_mmap, NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
+    return place_comes(SYS6(SYS_mmap, NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 }
 
 /* The C library's canary and pointer guard are made of the same 16 bytes: both halves are folded to one before a number
@@ -77,11 +96,12 @@ void *sys_vm_reserve(size_t bytes, size_t align) {
 int sys_vm_reserve_at(void *addr, size_t bytes) {
     enum { MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE };
     long ret = SYS6(SYS_mmap, addr, bytes, PROT_NONE, MAP_FLAGS, -1, 0);
-    if (ret == (long)addr)
+    void *p = place_comes(ret);
+    if (p == addr)
         return 0;
-    if (call_failed(ret))
+    if (p == NULL)
         return (int)ret;
-    (void)sys_vm_release((void *)ret, bytes); // NOLINT(performance-no-int-to-ptr)
+    (void)sys_vm_release(p, bytes);
     return -EEXIST;
 }
 
@@ -104,8 +124,7 @@ void *sys_vm_reserve_low(size_t bytes, size_t align) {
 void *sys_vm_hugetlb(size_t bytes) {
     enum { HUGE_BITS_SHIFT = 26 }; /* MAP_HUGE_SHIFT is not in every C library's headers. */
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)HPAGE_SHIFT << HUGE_BITS_SHIFT;
-    long ret = SYS6(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    return call_failed(ret) ? NULL : (void *)ret; // NOLINT(performance-no-int-to-ptr)
+    return place_comes(SYS6(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0));
 }
 
 int sys_vm_populate(void *addr, size_t bytes) {
@@ -153,7 +172,10 @@ u64 sys_vm_purge_ranges(const struct sys_range *ranges, unsigned nr) {
     return given;
 }
 
-int sys_vm_release(void *addr, size_t bytes) { return (int)SYS2(SYS_munmap, addr, bytes); }
+int sys_vm_release(void *addr, size_t bytes) {
+    place_goes();
+    return (int)SYS2(SYS_munmap, addr, bytes);
+}
 /* A hugepage is one page of page-table entries, 8 bytes each: 2 MiB with 4 KiB pages, 32 MiB with 16 KiB ones, which is
  * not what is asked for. */
 int sys_vm_huge(void *addr, size_t bytes) {
@@ -207,6 +229,7 @@ static int move_failed(int err, size_t bytes) {
 static ALWAYS_INLINE int vm_move(void *from, size_t bytes, void *to, int more_flags) {
     if (atomic_load_explicit(&lost_places, memory_order_relaxed) >= LOST_PLACES_MAX)
         return -ENOMEM;
+    place_goes();
     long ret = SYS6(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | more_flags, to, 0);
     return call_failed(ret) ? move_failed((int)ret, bytes) : 0;
 }

@@ -30,7 +30,7 @@ EXPLAINED = {
     "grace_wanted": "what libquarry-kmem registers for grace periods",
 }
 # Of libquarry; how many of their first bytes.
-SEALED = {"mag_tabs": 1600, "rt_opt": 512, "rt_meta": 64}
+SEALED = {"mag_tabs": 1600, "rt_opt": 512, "slab_tables_rest": 264, "harden_key": 24, "rt_meta": 64}
 OWN_NAME, SEALED_PAGE_BYTES = "libquarry.so", 4096
 CODE = {".init", ".plt", ".plt.got", ".plt.sec", ".text", ".text.first", ".fini"}
 

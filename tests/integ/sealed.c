@@ -15,7 +15,7 @@
 
 enum { PAGE_BYTES = 4096, META_FIXED_BYTES = 64 };
 
-extern char mag_tabs[], rt_opt[], rt_meta[];
+extern char mag_tabs[], rt_opt[], slab_tables_rest[], harden_key[], rt_meta[];
 
 /* A child writes what is there already. True: it was ended for that. */
 static int is_closed(volatile char *at) {
@@ -40,6 +40,7 @@ int main(void) {
     CHECK(p != NULL);
     CHECK(is_closed(mag_tabs) == closed);
     CHECK(is_closed(rt_opt) == closed);
+    CHECK(is_closed(slab_tables_rest) == closed && is_closed(harden_key) == closed);
     CHECK(is_closed(rt_meta) == closed && is_closed(rt_meta + META_FIXED_BYTES - 1) == closed);
     CHECK(!is_closed(rt_meta + META_FIXED_BYTES));
     free(p);

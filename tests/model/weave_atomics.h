@@ -59,6 +59,7 @@
 #undef atomic_fetch_sub_explicit
 #undef atomic_fetch_and_explicit
 #undef atomic_fetch_or_explicit
+#undef atomic_fetch_xor_explicit
 #undef atomic_compare_exchange_weak_explicit
 #undef atomic_compare_exchange_strong_explicit
 #undef atomic_thread_fence
@@ -72,6 +73,7 @@
 #define atomic_fetch_sub_explicit(p, v, order) WEAVE_RMW("fetch_sub", p, v, WEAVE_SUB, order)
 #define atomic_fetch_and_explicit(p, v, order) WEAVE_RMW("fetch_and", p, v, WEAVE_AND, order)
 #define atomic_fetch_or_explicit(p, v, order) WEAVE_RMW("fetch_or", p, v, WEAVE_OR, order)
+#define atomic_fetch_xor_explicit(p, v, order) WEAVE_RMW("fetch_xor", p, v, WEAVE_XOR, order)
 #define atomic_compare_exchange_weak_explicit(p, expected, v, order, failed) WEAVE_CAS(p, expected, v, order, failed)
 #define atomic_compare_exchange_strong_explicit(p, expected, v, order, failed) WEAVE_CAS(p, expected, v, order, failed)
 /* For handlers of the same thread, which are not explored. */

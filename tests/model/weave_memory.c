@@ -448,6 +448,7 @@ static uint64_t rmw_result(enum weave_rmw kind, uint64_t old, uint64_t operand) 
     case WEAVE_SUB: return old - operand;
     case WEAVE_AND: return old & operand;
     case WEAVE_OR: return old | operand;
+    case WEAVE_XOR: return old ^ operand;
     default: return operand;
     }
 }

@@ -262,7 +262,6 @@ static const struct weave_excuse excuses[] = {
     {"region_publish", "&mag_tabs.alloc_view[id]", WEAVE_LATE, "the views have no order among them"},
     {"ref_store", "word", WEAVE_LATE, "[D2]: nobody else looks at the region meanwhile"},
     {"region_unlock", "&r->lock", WEAVE_LATE, "held a little longer"},
-    {"drain_locked", "&r->lock", WEAVE_LATE, "held a little longer"},
     {"region_for_id", "&made->settled", WEAVE_LATE, "the id is stopped a little later"},
     {"region_for_id", "&made->settled", WEAVE_NO_RELEASE,
      "it orders two stores to one view by two threads, which the machine never reverses"},
@@ -276,7 +275,7 @@ static const struct weave_check checks[] = {
     {"region_for_id", "while (slow != allocs_are_slow", WEAVE_NEVER},
     {"region_stop_and_empty", "if (!atomic_load_explicit(&r->settled", WEAVE_NEVER},
     {"drain_percpu", "if (!sys_lock_try(&stop_lock", WEAVE_NEVER},
-    {"drain_locked", "if (atomic_exchange", WEAVE_NEVER},
+    {"drain_locked", "if (!region_trylock", WEAVE_NEVER},
     {"locked_region", "if (atomic_compare", WEAVE_ALWAYS},
     {"locked_enter", "if (r != NULL && region_trylock", WEAVE_ALWAYS},
 };

@@ -12,7 +12,7 @@ struct weave_site {
     int line;
 };
 
-enum weave_rmw { WEAVE_XCHG, WEAVE_ADD, WEAVE_SUB, WEAVE_AND, WEAVE_OR };
+enum weave_rmw { WEAVE_XCHG, WEAVE_ADD, WEAVE_SUB, WEAVE_AND, WEAVE_OR, WEAVE_XOR };
 
 uint64_t weave_load(const struct weave_site *site, const void *at, size_t bytes, int order);
 void weave_store(const struct weave_site *site, void *at, size_t bytes, uint64_t value, int order);

@@ -48,6 +48,7 @@ bool sys_lock_try(struct sys_lock *lock) {
 }
 bool sys_lock_try_spinning(struct sys_lock *lock) { return sys_lock_try(lock); }
 void sys_yield(void) { weave_wait(); }
+bool rt_fork_locks_mine(void) { return false; }
 void sys_sleep_ms(unsigned ms) { (void)ms; }
 bool sys_lock_acquire(struct sys_lock *lock) {
     while (!sys_lock_try(lock))

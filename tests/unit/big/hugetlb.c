@@ -117,7 +117,7 @@ Test(hugetlb_regions, a_copy_moves_when_it_grows, .init = start) {
     char *p = region(SMALLEST, 1, BIG_ANY);
     memset(p, 3, SMALLEST);
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_CHILD);
+    page_hugetlb_forked(RT_FORK_CHILD);
     unsigned released = fake_calls_nr(FAKE_RELEASE);
     char *q = big_resize(p, SMALLEST + HPAGE_BYTES);
     cr_assert_not_null(q);
@@ -158,7 +158,7 @@ Test(hugetlb_regions, a_copy_that_was_cut_ends_where_it_was_cut, .init = start) 
     cr_assert_eq(other, p + SMALLEST / 2);
     *other = 9;
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_CHILD);
+    page_hugetlb_forked(RT_FORK_CHILD);
     cr_expect_eq((char *)big_resize(p, SMALLEST / 4), p);
     cr_expect_eq(*other, 9);
     *other = 8;
@@ -168,7 +168,7 @@ Test(hugetlb_regions, a_child_copies_those_in_use_and_those_kept, .init = start)
     char *p = region(SMALLEST, 1, BIG_ANY);
     memset(p, 3, SMALLEST);
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_CHILD);
+    page_hugetlb_forked(RT_FORK_CHILD);
     cr_expect_eq(taken(), 0u);
     cr_expect_eq(page_hugetlb_bytes_racy(), 0u);
     for (size_t at = 0; at < SMALLEST; at += 64)

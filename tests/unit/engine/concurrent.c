@@ -2,20 +2,21 @@
 /*
  * The engine's entry points under eight threads: objects of all classes come by malloc, calloc, aligned and by realloc
  * in both directions, are handed on with what their owner wrote, and go by free and sized free, while the main thread
- * empties magazines and depot. When all is back none is out. Under ThreadSanitizer the magazines are the reference
- * ones. Regions and trims are left out for it: of their addresses one owner comes after the other by munmap and mmap,
- * an order that it does not see.
+ * empties magazines and depot, or takes back all there is with its address space. When all is back none is out. Under
+ * ThreadSanitizer the magazines are the reference ones.
  */
+#include "big/big.h"
 #include "engine/engine.h"
 #include "engine/start.h"
 #include "mag/mag.h"
+#include "rt/leftover.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
 #include "unit/handover.h"
 
 #include <criterion/criterion.h>
 
-enum { MS = 500, HELD = 32, ALIGN_BYTES = 256 };
+enum { MS = 500, REGIONS_MS = 2500, HELD = 32, ALIGN_BYTES = 256 };
 
 /* By what the thread did before, so that all ways meet all sizes. */
 static _Thread_local unsigned turn;
@@ -47,6 +48,8 @@ static void empty(void) {
     mag_depot_trim(MAG_DRAIN_ALL);
 }
 
+static void reclaim(void) { (void)engine_reclaim(); }
+
 /* Without barriers the magazines of other CPUs keep what they have. */
 static bool may_drain(void) {
     ptrdiff_t offset;
@@ -64,6 +67,9 @@ static void expect_none_out(void) {
 static void start(void) { cr_assert(engine_ready()); }
 
 static const struct handover_ops small = {alloc, give, {16, 48, 64, 200, 600, 1024}, HELD, MS};
+/* Far apart, so that some of them use one another's mappings again and others are unmapped for want of room. */
+static const struct handover_ops regions = {
+    alloc, give, {100000, 1100000, 1500000, 2500000, 5000000, 9000000}, 4, REGIONS_MS};
 static const struct handover_ops all = {alloc, give, {32, 1000, 5000, 40000, 300000, 700000}, HELD, MS};
 
 Test(engine_concurrent, small_objects, .init = start) {
@@ -79,4 +85,13 @@ Test(engine_concurrent, all_classes, .init = start) {
 Test(engine_concurrent, all_classes_while_emptied, .init = start) {
     handover_run(&all, empty);
     expect_none_out();
+}
+
+/* Addresses go from one to another by the cache, by lots, and by the kernel. */
+Test(engine_concurrent, regions_while_reclaimed, .init = start) {
+    handover_run(&regions, reclaim);
+    expect_none_out();
+    cr_expect_eq(big_live_bytes, 0u);
+    (void)engine_reclaim();
+    cr_expect_eq(rt_leftover_bytes(), 0u);
 }

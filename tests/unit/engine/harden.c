@@ -7,6 +7,7 @@
 
 #include "engine/atomic.h"
 #include "engine/engine.h"
+#include "engine/most.h"
 #include "engine/start.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
@@ -102,6 +103,10 @@ Test(harden, addresses_are_chance_and_reuse_is_late) {
     engine_free_slow(p[7]);
     for (unsigned i = 0; i < NR; i++)
         cr_assert_neq(engine_alloc_slow(48), p[7]);
+}
+
+Test(harden, objects_up_to_a_kilobyte_are_shuffled) {
+    cr_assert_eq(slab_geometry[SHUFFLED_CLASSES_NR - 1].size_bytes, 1 * KIB);
 }
 
 /* Pages that one size leaves behind are another's, with all that lay in them. */

@@ -155,6 +155,23 @@ Test(mag_class, classes_come_and_go_locked, .init = start_locked) {
     cr_assert_geq(lives_nr, 5u);
 }
 
+/* A handler forks on top of the holder, who goes on in the child; another thread's hold ends there. */
+Test(mag_class, a_fork_on_top_of_a_region_leaves_it_held, .init = start_one_region) {
+    start_used();
+    magazines_give(class_alloc(used[0]));
+    struct mag_region *r = region_at(regions_nr() - 1);
+    cr_assert_not_null(r);
+    cr_assert(region_trylock(r));
+    mag_fork_child();
+    cr_expect(region_lock_is_mine(r));
+    cr_expect_not(region_trylock(r));
+    atomic_fetch_xor(&r->lock, 2u);
+    mag_fork_child();
+    cr_expect(region_trylock(r), "a thread that is not here has it");
+    region_unlock(r);
+    end_used();
+}
+
 static void shrink_used(void) {
     static unsigned turn;
     mag_class_shrink(used[turn++ % USED]);

@@ -526,16 +526,16 @@ static bool nodes_are_kept_apart_here(void) {
 /* The copy has everything but the thread that was about to open. */
 Test(node, a_child_of_a_fork_meanwhile_opens_them_itself) {
     pthread_t opener = opener_start(stop_at_record);
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     pid_t child = fork();
     if (child == 0) {
         atomic_store(&page_nodes_wanted, false); /* as a fork between decision and wish finds it */
-        page_fork_done();
+        page_fork_done(RT_FORK_PARENT);
         slab_fork_child();
         mag_fork_child();
         _exit(nodes_are_kept_apart_here() ? 0 : 1);
     }
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
     int status = -1;
     MUST(child > 0 && waitpid(child, &status, 0) == child);
     cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x", (unsigned)status);
@@ -555,9 +555,9 @@ static void fork_on_top(void *addr) {
     if (forked || page_nodes_decided() == 0 || page_is_busy_here() || pieces_left-- != 0)
         return;
     forked = true;
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     pid_t child = fork();
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
     int status = -1;
     if (child != 0) {
         MUST(waitpid(child, &status, 0) == child);
@@ -614,11 +614,11 @@ Test(node, a_handler_that_forks_on_top_of_who_opens_them_loses_nothing) {
 Test(node, they_are_not_opened_within_a_fork) {
     enum { A_LITTLE_US = 50000 };
     pthread_t opener = opener_start(stop_at_record);
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     atomic_store(&go_on, true);
     usleep(A_LITTLE_US);
     cr_expect_eq(page_nodes_nr(), 1u, "nodes were opened between the two sides of a fork");
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
     MUST(pthread_join(opener, NULL) == 0);
     cr_expect_eq(page_nodes_nr(), NODES);
     cr_expect(!page_nodes_are_wanted());

@@ -300,9 +300,9 @@ Test(asked, what_was_opened_and_broken_is_not_whole_again, .init = start) {
 /* --- fork --- */
 
 static void become_child(void) {
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     page_fork_child();
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
 }
 
 /* Of a thread that the child does not have. What it had in hand is lost, and nothing else. */
@@ -328,11 +328,11 @@ Test(asked, a_handler_that_forks_leaves_both_to_ask, .init = start) {
 
 /* The lost thread had said what came of it, but found the lock held by who forked. */
 static void answer_and_lose(void) {
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     atomic_fetch_or(&page_tiers->answers, 1u);
     page_tiers->asked[0].by = OTHER_THREAD;
     page_fork_child();
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
     all_is_settled();
     cr_expect_eq(hpage_huge(page_tiers->asked[0].record), HPAGE_THP);
     cr_expect(page_tiers->asked[0].record->listed);

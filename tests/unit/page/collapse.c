@@ -301,7 +301,7 @@ Test(collapse, a_record_keeps_its_address_meanwhile, .init = start) {
 
 /* [C3] */
 Test(collapse, not_after_a_fork, .init = start) {
-    page_collapse_forked(PAGE_FORK_PARENT);
+    page_collapse_forked(RT_FORK_PARENT);
     ticks(100);
     cr_expect_eq(collapses(), 0u);
     ticks(700);
@@ -309,8 +309,8 @@ Test(collapse, not_after_a_fork, .init = start) {
 }
 
 Test(collapse, in_a_child_never, .init = start) {
-    page_collapse_forked(PAGE_FORK_CHILD);
-    page_collapse_forked(PAGE_FORK_PARENT); /* it forks in its turn */
+    page_collapse_forked(RT_FORK_CHILD);
+    page_collapse_forked(RT_FORK_PARENT); /* it forks in its turn */
     ticks(1000);
     cr_expect_eq(collapses(), 0u);
 }

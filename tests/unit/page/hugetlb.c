@@ -202,10 +202,10 @@ Test(hugetlb, what_is_set_aside_in_advance_goes_back, .init = start) {
 
 /* [H3] This process is made the child. */
 static void become_child(void) {
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_CHILD);
-    page_fork_done();
+    page_hugetlb_forked(RT_FORK_CHILD);
+    page_fork_done(RT_FORK_PARENT);
 }
 
 Test(hugetlb, a_child_copies_and_holds_none, .init = start) {
@@ -271,7 +271,7 @@ Test(hugetlb, a_child_leaves_a_tier_alone_that_is_being_changed, .init = start) 
     for (unsigned i = 0; i < tiers_nr(); i++)
         cr_assert(sys_lock_try(&tier_at(i)->lock));
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_CHILD);
+    page_hugetlb_forked(RT_FORK_CHILD);
     for (unsigned i = 0; i < tiers_nr(); i++)
         sys_lock_release(&tier_at(i)->lock);
     cr_expect_eq(pool_bytes(), 2 * HPAGE_BYTES);
@@ -285,7 +285,7 @@ Test(hugetlb, a_fork_that_fails_is_not_waited_for, .init = start, .timeout = 100
     records_add(BEFORE + 1);
     for (unsigned i = 0; i < 20; i++) {
         page_hugetlb_fork_prepare();
-        page_hugetlb_forked(PAGE_FORK_PARENT);
+        page_hugetlb_forked(RT_FORK_PARENT);
     }
     cr_expect_eq(fake_calls_nr(FAKE_PIPE), 20u);
     cr_expect_eq(descriptors_nr(), fd);
@@ -293,10 +293,10 @@ Test(hugetlb, a_fork_that_fails_is_not_waited_for, .init = start, .timeout = 100
     pid_t child = fork();
     if (child == 0)
         _exit(0); /* dies without a word */
-    page_hugetlb_forked(PAGE_FORK_PARENT);
+    page_hugetlb_forked(RT_FORK_PARENT);
     cr_expect_eq(waitpid(child, NULL, 0), child);
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_CHILD);
+    page_hugetlb_forked(RT_FORK_CHILD);
     cr_expect_eq(descriptors_nr(), fd);
 }
 
@@ -308,7 +308,7 @@ Test(hugetlb, what_is_held_is_asked_for_once, .init = start, .timeout = 100) {
     last_record_free();
     cr_expect_geq(page_purge(0), HPAGE_BYTES);
     pid_t child = fork();
-    page_hugetlb_forked(child == 0 ? PAGE_FORK_CHILD : PAGE_FORK_PARENT);
+    page_hugetlb_forked(child == 0 ? RT_FORK_CHILD : RT_FORK_PARENT);
     if (child == 0)
         _exit(descriptors_nr() == fd ? 0 : 1);
     int status = 1;
@@ -321,7 +321,7 @@ Test(hugetlb, a_process_that_forked_takes_no_more, .init = start) {
     records_add(BEFORE + 1);
     fake_fail(FAKE_PIPE, 1, 1); /* nobody is waited for */
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_PARENT);
+    page_hugetlb_forked(RT_FORK_PARENT);
     records_add(2);
     cr_expect_eq(pool_bytes(), HPAGE_BYTES);
     cr_expect_eq(taken(), 1u);
@@ -329,7 +329,7 @@ Test(hugetlb, a_process_that_forked_takes_no_more, .init = start) {
 
 Test(hugetlb, a_fork_without_any_is_no_reason, .init = start) {
     page_hugetlb_fork_prepare();
-    page_hugetlb_forked(PAGE_FORK_PARENT);
+    page_hugetlb_forked(RT_FORK_PARENT);
     cr_expect_eq(fake_calls_nr(FAKE_PIPE), 0u);
     records_add(BEFORE + 1);
     cr_expect_eq(pool_bytes(), HPAGE_BYTES);

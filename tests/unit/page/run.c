@@ -176,14 +176,14 @@ Test(run, the_shortest_hole_that_fits_is_filled_first, .init = start) {
 Test(run, a_free_under_the_held_lock_is_done_by_the_holder, .init = start) {
     char *a = alloc(3, 1), *b = alloc(5, 1);
     page_map_set(a, 3, 9);
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     cr_expect(page_is_busy_here());
     cr_expect_null(alloc(1, 1), "a run was given on top of the lock's holder");
     page_run_free(a, 3);
     page_run_free(b, 5);
     cr_expect_eq(page_map_get(a), 0u);
     cr_expect_eq(used_bytes(), 8 * GRANULE_BYTES);
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
     cr_expect_not(page_is_busy_here());
     cr_expect_eq(used_bytes(), 0u);
     check_tier();

@@ -215,9 +215,9 @@ Test(unlocked, who_is_refused_has_what_others_freed, .init = start) {
 
 /* A handler that forks: parent and child go on in the same way. */
 static void become_child(void) {
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     page_fork_child();
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
     cr_expect(tier_step_is_under_way(page_tiers));
     take_another();
 }
@@ -236,9 +236,9 @@ Test(unlocked, a_child_made_meanwhile_grows_on, .init = start) {
 static void lose_who_grows(void) {
     for (unsigned i = 0; i < TIER_STEPS_MAX; i++)
         page_tiers->steps[i].by = page_tiers->steps[i].by != 0 ? OTHER_THREAD : 0;
-    page_fork_prepare();
+    page_fork_prepare(RT_FORK_ALONE);
     page_fork_child();
-    page_fork_done();
+    page_fork_done(RT_FORK_PARENT);
     cr_expect_not(tier_step_is_under_way(page_tiers));
     unsigned reserved = fake_calls_nr(FAKE_RESERVE);
     take_another();

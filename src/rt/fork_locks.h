@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The locks that a fork waits for and holds besides the page tiers'. Here, below all who wait for any of them: a signal
+ * handler on top of a holder must not wait for another, for the fork that has that one may wait for this one. Owned by
+ * big/, which takes and releases them.
+ */
+#ifndef QUARRY_RT_FORK_LOCKS_H
+#define QUARRY_RT_FORK_LOCKS_H
+
+#include "sys/sys.h"
+
+enum rt_fork_lock { RT_FORK_LOCK_LOTS, RT_FORK_LOCK_CACHE, RT_FORK_LOCKS_NR };
+
+extern HIDDEN struct sys_lock rt_fork_locks[RT_FORK_LOCKS_NR];
+
+/* This very thread is inside one of them: the caller runs in a signal handler on top of it. */
+bool rt_fork_locks_mine(void);
+
+/*
+ * Around a fork, of each such lock: it is waited for, and *forks says that a fork has it. A lock that is this thread's
+ * own is left alone. ON_TOP: in a handler on top of a holder. Then another fork that has the lock may wait for that
+ * holder, and is not waited for: what the lock protects is whole, and stays so while that fork waits.
+ */
+enum rt_fork_from { RT_FORK_ALONE, RT_FORK_ON_TOP };
+void rt_fork_lock(struct sys_lock *lock, _Atomic(bool) *forks, enum rt_fork_from from);
+/* Whether the lock is to be released now: in the parent by the fork that took it, in the child whichever had it. */
+enum rt_fork_side { RT_FORK_PARENT, RT_FORK_CHILD };
+bool rt_fork_may_unlock(struct sys_lock *lock, _Atomic(bool) *forks, enum rt_fork_side side);
+
+#endif

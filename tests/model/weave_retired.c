@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The retired regions of src/big/retired.c, explored (weave.h), two places of them: threads retire, so that regions
+ * push each other out, one gives all back, and one looks what a fault was. Each region is given back once, to a thread
+ * that then has its record alone; who looks sees a record as it was retired.
+ */
+#include "big/retired.h"
+
+#include "big/big.h"
+#include "big/cache.h"
+#include "weave.h"
+
+enum { REGIONS_NR = 4 };
+
+static struct hpage regions[REGIONS_NR];
+static char space[REGIONS_NR][CACHE_LINE]; /* a region's addresses: it is never touched */
+static struct hand {
+    struct hpage *region[REGIONS_NR];
+    unsigned nr;
+} hands[WEAVE_THREADS_MAX];
+static u64 found[WEAVE_THREADS_MAX];
+static size_t released[WEAVE_THREADS_MAX];
+/* r retire one of one's own, f look for each, a give all back. */
+static const char *scripts[WEAVE_THREADS_MAX];
+
+static size_t bytes_of(const struct hpage *h) { return 1 + (size_t)(h - regions); }
+
+/* Whoever takes a region out has it. */
+void big_region_release(const struct big_entry *e) {
+    struct hpage *h = &regions[(e->addr - space[0]) / CACHE_LINE];
+    struct hand *hand = &hands[weave_self()];
+    weave_must(hand->nr < REGIONS_NR && e->bytes == 0 && e->reserve_bytes == 2 * bytes_of(h));
+    hand->region[hand->nr++] = h;
+    released[weave_self()] += e->reserve_bytes;
+}
+
+static void retire(struct hand *hand) {
+    if (hand->nr == 0)
+        return;
+    struct hpage *h = hand->region[--hand->nr];
+    h->addr = space[h - regions];
+    h->big_bytes = bytes_of(h);
+    h->big_reserve_bytes = 2 * bytes_of(h);
+    retired_put(h);
+}
+
+/* Only of regions that do not come again: who has been given one back may write to its record. */
+static void look(unsigned self) {
+    for (unsigned i = 0; i < REGIONS_NR; i++) {
+        char *addr = NULL;
+        size_t bytes = 0;
+        if (!retired_find(space[i], &addr, &bytes))
+            continue;
+        weave_must(addr == space[i] && bytes == bytes_of(&regions[i]));
+        found[self]++;
+    }
+}
+
+static void thread(unsigned self) {
+    for (const char *at = scripts[self]; *at != 0; at++) {
+        if (*at == 'r') {
+            retire(&hands[self]);
+        } else if (*at == 'f') {
+            look(self);
+        } else {
+            size_t before = released[self];
+            weave_must(retired_release_all() == released[self] - before);
+        }
+    }
+}
+
+static void finish(void) {
+    unsigned seen[REGIONS_NR] = {0};
+    char *addr;
+    size_t bytes;
+    (void)retired_release_all();
+    weave_must(retired_release_all() == 0);
+    for (const struct hand *h = hands; h < hands + WEAVE_THREADS_MAX; h++) {
+        for (unsigned i = 0; i < h->nr; i++)
+            seen[h->region[i] - regions]++;
+    }
+    for (unsigned i = 0; i < REGIONS_NR; i++)
+        weave_must(seen[i] == 1 && !retired_find(space[i], &addr, &bytes));
+}
+
+/* The first two threads have two regions each in the beginning. */
+static void setup(const char *first, const char *second, const char *third) {
+    scripts[0] = first;
+    scripts[1] = second;
+    scripts[2] = third;
+    for (unsigned i = 0; i < REGIONS_NR; i++) {
+        struct hand *hand = &hands[i % 2];
+        hand->region[hand->nr++] = &regions[i];
+    }
+}
+static void setup_retire(void) { setup("rr", "rr", ""); }
+static void setup_again(void) { setup("rrr", "rr", ""); }
+static void setup_look(void) { setup("r", "f", ""); }
+static void setup_all(void) { setup("rr", "ar", ""); }
+static void setup_three(void) { setup("rr", "r", "a"); }
+static void setup_looks(void) { setup("r", "rr", "f"); }
+
+static const struct weave_model models[] = {
+    {"two push each other's out", 2, setup_retire, thread, finish, WEAVE_BOTH},
+    {"what was pushed out is retired again", 2, setup_again, thread, finish, WEAVE_BOTH},
+    {"one retires, one looks", 2, setup_look, thread, finish, WEAVE_BOTH},
+    {"two retire, one gives all back", 2, setup_all, thread, finish, WEAVE_BOTH},
+    {"two retire, a third gives all back", 3, setup_three, thread, finish, WEAVE_BOTH},
+    {"two retire, one looks", 3, setup_looks, thread, finish, WEAVE_BOTH},
+};
+
+static const struct weave_excuse excuses[] = {
+    {"retired_put", "&next", WEAVE_ANY, "a hint: which place is next"},
+};
+
+/* Without each of these something breaks. */
+static const struct weave_check checks[] = {
+    {"retired_release", "if (h != NULL", WEAVE_ALWAYS},
+    {"retired_find", "if (h == NULL", WEAVE_NEVER},
+};
+
+static const struct weave_suite suite = {"retired regions", models, ARRAY_NR(models), excuses,
+                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
+
+int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
