@@ -116,7 +116,7 @@ COLD void engine_bad_pointer(const void *p) {
     if (guard_has(p))
         guard_report_pointer(p);
     report_ours(p);
-    if (!mapping_find(p, &m))
+    if (rt_meta_has(p) || !mapping_find(p, &m))
         rt_misuse(MISUSE_WILD, p, 0, NULL);
     if (is_stack(&m))
         rt_misuse(MISUSE_STACK, p, 0, NULL);

@@ -13,8 +13,8 @@
 #endif
 
 enum {
-    /* Below 2^33 (8 GiB) the mapping area, where every reservation of ours lies, would alias itself too soon. */
-    VA_BITS_MIN = 33,
+    /* Below 2^32 (4 GiB) the mapping area, where every reservation of ours lies, would alias itself too soon. */
+    VA_BITS_MIN = 32,
     /* Of a finite RLIMIT_AS, the page map may take one part in 32, the pool one in 16. */
     LIMIT_MAP_SHIFT = 5,
     LIMIT_POOL_SHIFT = 4,
@@ -82,6 +82,12 @@ int rt_meta_init(void) {
         pool = MAX(pool / 2, POOL_RESERVE_MIN);
     }
     return -1;
+}
+
+bool rt_meta_has(const void *p) {
+    uintptr_t start = (uintptr_t)rt_meta_map(&rt_meta);
+    uintptr_t end = (uintptr_t)(rt_meta.chunks + rt_meta.chunks_mask + 1);
+    return rt_meta.base != NULL && (uintptr_t)p - start < end - start;
 }
 
 /* Makes the pool writable up to end_bytes at least. Idempotent, so that two threads may both do it. */

@@ -45,6 +45,9 @@ static inline u64 rt_meta_map_nr(const struct rt_meta *m) { return -m->map_ones;
 
 #define CHUNK_SHIFT 28
 
+/* Whether p lies in any of it. */
+bool rt_meta_has(const void *p);
+
 /* Reserves everything. Called once, before any other thread can be here. 0 or -ENOMEM. */
 int rt_meta_init(void);
 
