@@ -14,7 +14,8 @@
 #include "rt/usage.h"
 #include "sys/sys.h"
 
-_Static_assert((BIG_AREA & (LOT_FREE_FIRST | LOT_FREE_LAST | LOT_REGION | LOT_IS_HUGE)) == 0,
+_Static_assert(((BIG_AREA | BIG_AREA_USER) &
+                (LOT_FREE_FIRST | LOT_FREE_LAST | LOT_REGION | LOT_IS_HUGE | BIG_IS_PLACED | BIG_IS_NEW)) == 0,
                "flags of a lot's records");
 
 /* As for big regions: from here on hugepages waste a fifth at most, and are asked for without being told to. */

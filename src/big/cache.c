@@ -24,7 +24,7 @@ enum {
 };
 
 static struct {
-    _Atomic(bool) held_by_fork;
+    _Atomic(u32) held_by_fork;
     struct big_entry entries[ENTRIES_NR];
     _Atomic(size_t) bytes;
     _Atomic(size_t) regret_bytes;
@@ -211,6 +211,11 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
 void big_fork_prepare(enum rt_fork_from from) {
     lot_fork_prepare(from);
     rt_fork_lock(cache_lock, &cache.held_by_fork, from);
+}
+
+void big_fork_let_go(void) {
+    lot_fork_let_go();
+    rt_fork_let_go(cache_lock, &cache.held_by_fork);
 }
 
 void big_fork_done(enum rt_fork_side side) {

@@ -23,7 +23,7 @@ enum { BINS_NR = 48, CANDIDATES_MAX = 16 };
 #define LOT_MAX_BYTES (512 * MIB)
 
 static struct {
-    _Atomic(bool) held_by_fork;
+    _Atomic(u32) held_by_fork;
     struct hpage *bins[LOT_KINDS_NR][BINS_NR]; /* extents of 2^bin hugepages and more */
     _Atomic(size_t) lots_bytes, free_bytes;
 } lots;
@@ -217,6 +217,8 @@ size_t lot_release(void) {
 }
 
 void lot_fork_prepare(enum rt_fork_from from) { rt_fork_lock(lots_lock, &lots.held_by_fork, from); }
+
+void lot_fork_let_go(void) { rt_fork_let_go(lots_lock, &lots.held_by_fork); }
 
 void lot_fork_done(enum rt_fork_side side) {
     if (rt_fork_may_unlock(lots_lock, &lots.held_by_fork, side))

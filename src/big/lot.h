@@ -14,7 +14,7 @@ enum lot_kind { LOT_PLAIN, LOT_HUGE, LOT_KINDS_NR };
 
 /* In hpage.big_flags, with BIG_AREA of big/area.h. A free extent has its length in the first record (big_reserve_bytes)
  * and in the last (big_seq, in hugepages). */
-enum { LOT_FREE_FIRST = 1, LOT_FREE_LAST = 2, LOT_REGION = 4, LOT_IS_HUGE = 8, BIG_IS_PLACED = 32, BIG_IS_NEW = 64 };
+enum { LOT_FREE_FIRST = 1, LOT_FREE_LAST = 2, LOT_REGION = 4, LOT_IS_HUGE = 8, BIG_IS_PLACED = 32, BIG_IS_NEW = 128 };
 
 /* Whoever gives or takes an extent looks at the records on both sides, which may be a region's: its owner writes the
  * flags meanwhile, and never one of the two that say "free". */
@@ -38,6 +38,7 @@ size_t lot_release(void);
 size_t lot_free_bytes_racy(void);
 
 void lot_fork_prepare(enum rt_fork_from from);
+void lot_fork_let_go(void);
 void lot_fork_done(enum rt_fork_side side);
 
 #endif

@@ -116,6 +116,10 @@ static void fork_done(enum rt_fork_side side) {
         return;
     page_hugetlb_forked(side);
     page_collapse_forked(side);
+    if (side == RT_FORK_PARENT) {
+        page_fork_let_go();
+        big_fork_let_go();
+    }
     big_fork_done(side);
     if (side == RT_FORK_CHILD)
         page_fork_child();

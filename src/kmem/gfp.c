@@ -99,7 +99,7 @@ static void stall_warn(quarry_gfp_t flags, u64 since_ms) {
     (void)quarry_pressure(&p);
     if (p.hard_bytes != 0)
         kmem_print(
-            "quarry: warning: __GFP_NOFAIL waits for memory since %lu s: limit_hard is %lu KiB, in use are %lu\n",
+            "quarry: warning: __GFP_NOFAIL waits for memory since %lu s: limit_hard is %lu KiB, in use are %lu KiB\n",
             waited_ms / 1000, p.hard_bytes / KIB, p.used_bytes / KIB);
     else
         kmem_print(

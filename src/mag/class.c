@@ -33,7 +33,7 @@ static u64 region_objs_racy(struct mag_region *r, unsigned cls) {
     u64 spare = ref_load(&region_class(r, cls)->spare), objs = spare <= SPARE_STOPPED ? 0 : mag_count_racy(spare);
     for (unsigned node = 0; node < page_nodes_nr(); node++) {
         u64 m = ref_load(&r->slot[slot_at(cls, node)]);
-        objs += mag_is_null(m) ? 0 : mag_count_racy(m);
+        objs += slot_is_bare(m) ? 0 : mag_count_racy(m);
     }
     return objs;
 }

@@ -256,27 +256,34 @@ void mag_nodes_nudge(void) {
 static bool region_has_class(struct mag_region *r, unsigned cls) {
     bool has = ref_load(&region_class(r, cls)->spare) != 0;
     for (unsigned node = 0; node < page_nodes_nr(); node++)
-        has = has || !mag_is_null(ref_load(&r->slot[slot_at(cls, node)]));
+        has = has || !slot_is_bare(ref_load(&r->slot[slot_at(cls, node)]));
     return has;
 }
 
-static void drain_locked_class(struct mag_region *r, unsigned cls) {
-    while (!region_trylock(r))
+/* False: its holder is this thread itself, below a handler, or is not in this child of a fork: lock_word(). */
+static bool drain_locked_class(struct mag_region *r, unsigned cls) {
+    while (!region_trylock(r)) {
+        if (region_lock_is_mine(r))
+            return false;
         sys_sleep_ms(1);
+    }
     region_empty_class(r, cls);
     region_unlock(r);
+    return true;
 }
 
 /* Without the stop lock: a handler on top of a holder may wait for that, as a child of vfork does. */
-static void drain_all_locked_class(unsigned cls) {
+static bool drain_all_locked_class(unsigned cls) {
+    bool all = true;
     for (unsigned i = 0; i < regions_nr(); i++) {
         struct mag_region *r = region_is_locked_kind(i) ? region_at(i) : NULL;
         if (r == NULL)
             continue;
         if (region_has_class(r, cls))
-            drain_locked_class(r, cls);
+            all = drain_locked_class(r, cls) && all;
         mag_level_reset(r, cls);
     }
+    return all;
 }
 
 /* in_reach becomes false where there is no barrier, for no other id either. */
@@ -299,8 +306,7 @@ bool mag_class_drain(unsigned cls) {
         mag_level_reset(r, cls);
     }
     sys_lock_release(&stop_lock);
-    drain_all_locked_class(cls);
-    return all;
+    return drain_all_locked_class(cls) && all;
 }
 
 /* --- vfork --- */

@@ -4,7 +4,7 @@
  * instructions without atomics. The inline primitives are in rseq.h; here is everything else. Called by engine/ (slow
  * path, housekeeping) and obs/.
  *
- * A slot means: size class in the low 7 bits, NUMA bank above, as in the page map.
+ * A slot means: size class in the low 9 bits, NUMA bank above, as in the page map.
  * Every function is thread-safe, lock-free but for what is below it, and async-signal-safe, unless said otherwise.
  */
 #ifndef QUARRY_MAG_MAG_H

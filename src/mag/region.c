@@ -32,7 +32,8 @@ static u64 mag_closed[2] = {MAG_WORD_STOPPED, MAG_WORD_STOPPED};
 
 /*
  * Slots from PAGE_MAP_FURTHER on are filled when there is a class that has one: until then a process touches nothing of
- * them. Nobody looks at one before regions_extend() returned, but who makes regions or banks meanwhile:
+ * them. Nobody uses one before regions_extend() returned, but who makes regions or banks meanwhile, and who looks at
+ * all regions may find zeros in one that is being made, slot_is_bare():
  *
  *   [F1] Whoever makes some looks at extended when they can be found and before they are used; who extends says so
  * before it looks for regions. Of the two, one sees the other, or both, and then both write the same.
@@ -169,6 +170,8 @@ void regions_extend(void) {
     if (atomic_load_explicit(&extended, memory_order_relaxed))
         return;
     atomic_store_explicit(&extended, true, memory_order_relaxed);
+    /* order: seq_cst fence: [F1], before it is asked how many banks there are.                  pairs: [mag.further] */
+    atomic_thread_fence(memory_order_seq_cst);
     banks_extend(&stopped_region.region, 0, banks_nr(), mag_closed);
     for (unsigned cls = PAGE_MAP_FURTHER; cls < PAGE_MAP_CLASSES; cls++)
         ref_store(&region_class(&stopped_region.region, cls)->spare, SPARE_STOPPED);

@@ -161,6 +161,8 @@ static inline bool mag_is_full(u64 m) {
 } // NOLINT(performance-no-int-to-ptr)
 extern u64 mag_null[2];
 static inline bool mag_is_null(u64 m) { return m == (u64)&mag_null[0]; }
+/* The same of a slot of whatever region can be found: 0 in one whose maker has still to fill it, [F1]. */
+static inline bool slot_is_bare(u64 m) { return m == 0 || mag_is_null(m); }
 
 /* An empty magazine for cap objects, or 0. */
 u64 mag_make(unsigned cap, unsigned node); /* its block near that node */

@@ -67,6 +67,7 @@
                           : RSEQ_INPUTS(views), __VA_ARGS__                                                            \
                           : "memory", "cc"                                                                             \
                           : none);                                                                                     \
+    __asm__(""); /* gcc before 11.5, 12.4 and 13.3 may lose what comes out of a section that ends a block (113921) */  \
     return rseq_object(obj);                                                                                           \
     none:                                                                                                              \
     return NULL

@@ -109,7 +109,7 @@ void tier_collapse(struct page_tier *t, struct hpage *h) {
     u64 took = sys_clock_ns() - start;
     /* Whoever took or freed runs of it meanwhile is no harm: all of it counts as backed, and what was free stayed. */
     if (!sys_lock_acquire(&t->lock))
-        return; /* a handler cannot be here: ticks are not taken on top of the lock's holder */
+        return; /* not reached: none is chosen on top of a lock's holder (page_tick()) */
     back_off(t, err, took);
     if (err == 0 && atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0) {
         hpage_huge_set(h, HPAGE_THP);

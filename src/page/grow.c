@@ -136,8 +136,8 @@ static size_t gap_bytes(const struct page_tier *t, const char *p, size_t bytes) 
     return first ? place_pick((uintptr_t)p, GAPS_NR) * HPAGE_BYTES : 0;
 }
 
-/* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is 256
- * times the limit, and the kernel packs mappings far closer than that. */
+/* The address must be free of aliases in a page map that was cut down for RLIMIT_AS: then the window of the map is
+ * about 128 times the limit, and the kernel packs mappings far closer than that. */
 static bool tier_reserve(struct page_tier *t) {
     size_t bytes = rt_meta.limited ? CLAMP(round_down(rt_meta.limit_bytes >> LIMITED_RESERVE_SHIFT, HPAGE_BYTES),
                                            HPAGE_BYTES, RESERVE_BYTES)

@@ -239,7 +239,8 @@ size_t page_backed_bytes_racy(void);
 
 /* For fork: see docs/locking.md. */
 void page_fork_prepare(enum rt_fork_from from);
-void page_fork_child(void); /* before the next */
+void page_fork_child(void);  /* before the next */
+void page_fork_let_go(void); /* in the parent, with big_fork_let_go() before any of what is released */
 void page_fork_done(enum rt_fork_side side);
 /* Memory is shared with the child, or was with the parent, and stays small pages. */
 void page_collapse_forked(enum rt_fork_side side);

@@ -304,6 +304,8 @@ static bool hpage_release(struct page_tier *t, struct hpage *h) {
         tier_list_add(t, h);
         return false;
     }
+    if (t->sample == h)
+        t->sample = NULL; /* its address may come to another tier */
     *tier_free_granules(t, &was) -= bits_count(was.backed[0]) + bits_count(was.backed[1]);
     t->committed_bytes -= HPAGE_BYTES;
     hpage_break(t, &was);

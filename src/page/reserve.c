@@ -143,8 +143,13 @@ static void node_fill(unsigned node) {
 }
 
 bool page_reserve_begin(void) {
+    if (page_is_busy_here())
+        return false;
     /* order: acquire: one filler after the other.                                            pairs: [page.filling] */
-    return !page_is_busy_here() && !atomic_exchange_explicit(&filling, true, memory_order_acquire);
+    if (!atomic_exchange_explicit(&filling, true, memory_order_acquire))
+        return true;
+    rt_chore_note(RT_CHORE_RESERVE); /* the other one may be past what is wanted */
+    return false;
 }
 
 void page_reserve_end(void) {

@@ -523,7 +523,8 @@ void page_tick(u64 now_ms) {
             tier_purge_old_locked(t, now_ms - rt_opt.purge_delay);
         if (t->hugetlb_bytes != 0 && now_ms >= rt_opt.purge_delay)
             (void)tier_hugetlb_release_locked(t, now_ms - rt_opt.purge_delay);
-        struct hpage *dense = tier_collapse_choose_locked(t);
+        /* The lock is waited for afterwards: not on top of another, which a fork may wait for with this one held. */
+        struct hpage *dense = is_held_here_but(t) ? NULL : tier_collapse_choose_locked(t);
         tier_unlock(t);
         if (dense != NULL)
             tier_collapse(t, dense);
@@ -596,6 +597,11 @@ size_t page_backed_bytes_racy(void) {
 void page_fork_prepare(enum rt_fork_from from) {
     for (unsigned i = 0; i < tiers_nr(); i++)
         rt_fork_lock(&tier_at(i)->lock, &tier_at(i)->held_by_fork, from);
+}
+
+void page_fork_let_go(void) {
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        rt_fork_let_go(&tier_at(i)->lock, &tier_at(i)->held_by_fork);
 }
 
 void page_fork_done(enum rt_fork_side side) {

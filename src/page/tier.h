@@ -51,7 +51,7 @@ struct tier_step {
 
 struct page_tier {
     struct sys_lock lock;
-    _Atomic(bool) held_by_fork;
+    _Atomic(u32) held_by_fork;
     bool placed;                      /* of the first node: what was reserved before there were others prefers it */
     u8 index;                         /* tier_at() */
     u64 listed[(LISTS_NR + 63) / 64]; /* bit per non-empty list */

@@ -11,18 +11,32 @@ bool rt_fork_locks_mine(void) {
     return mine;
 }
 
-void rt_fork_lock(struct sys_lock *lock, _Atomic(bool) *forks, enum rt_fork_from from) {
+void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from) {
     while (!(from == RT_FORK_ON_TOP ? sys_lock_try(lock) : sys_lock_acquire(lock))) {
-        if (sys_lock_is_mine(lock) || atomic_load_explicit(forks, memory_order_relaxed))
+        u32 had = atomic_load_explicit(forks, memory_order_relaxed);
+        if (sys_lock_is_mine(lock)) {
+            if (had != 0)
+                atomic_store_explicit(forks, had + 1, memory_order_relaxed);
+            return;
+        }
+        if (had != 0 && (had & RT_FORK_LETS_GO) == 0)
             return;
         sys_sleep_ms(1);
     }
-    atomic_store_explicit(forks, true, memory_order_relaxed);
+    atomic_store_explicit(forks, 1, memory_order_relaxed);
 }
 
-bool rt_fork_may_unlock(struct sys_lock *lock, _Atomic(bool) *forks, enum rt_fork_side side) {
-    if (!atomic_load_explicit(forks, memory_order_relaxed) || (side == RT_FORK_PARENT && !sys_lock_is_mine(lock)))
+/* relaxed: whoever is on top of a lock that this thread released took it afterwards, and sees the marks. */
+void rt_fork_let_go(struct sys_lock *lock, _Atomic(u32) *forks) {
+    if (sys_lock_is_mine(lock) && atomic_load_explicit(forks, memory_order_relaxed) == 1)
+        atomic_store_explicit(forks, 1 | RT_FORK_LETS_GO, memory_order_relaxed);
+}
+
+bool rt_fork_may_unlock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_side side) {
+    u32 had = atomic_load_explicit(forks, memory_order_relaxed);
+    if (had == 0 || (side == RT_FORK_PARENT && !sys_lock_is_mine(lock)))
         return false;
-    atomic_store_explicit(forks, false, memory_order_relaxed);
-    return true;
+    bool last = side == RT_FORK_CHILD || (had & ~RT_FORK_LETS_GO) == 1;
+    atomic_store_explicit(forks, last ? 0 : had - 1, memory_order_relaxed);
+    return last;
 }

@@ -17,14 +17,19 @@ extern HIDDEN struct sys_lock rt_fork_locks[RT_FORK_LOCKS_NR];
 bool rt_fork_locks_mine(void);
 
 /*
- * Around a fork, of each such lock: it is waited for, and *forks says that a fork has it. A lock that is this thread's
- * own is left alone. ON_TOP: in a handler on top of a holder. Then another fork that has the lock may wait for that
- * holder, and is not waited for: what the lock protects is whole, and stays so while that fork waits.
+ * Around a fork, of each such lock: it is waited for, and *forks says how many forks of its holder have it, one in a
+ * handler on top of the other. A lock that is this thread's own, but no fork's, is left alone. ON_TOP: in a handler on
+ * top of a holder. Then another fork that has the lock may wait for that holder, and is not waited for: what the lock
+ * protects is whole, and stays so while that fork waits. Once it lets go it waits no more, and says so.
  */
+#define RT_FORK_LETS_GO ((u32)1 << 31) /* in *forks */
 enum rt_fork_from { RT_FORK_ALONE, RT_FORK_ON_TOP };
-void rt_fork_lock(struct sys_lock *lock, _Atomic(bool) *forks, enum rt_fork_from from);
-/* Whether the lock is to be released now: in the parent by the fork that took it, in the child whichever had it. */
+void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from);
+/* In the parent, of all of them before the first is released: who is on top of that one finds the others marked. */
+void rt_fork_let_go(struct sys_lock *lock, _Atomic(u32) *forks);
+/* Whether the lock is to be released now: in the parent by the first fork of those that have it, in the child whichever
+ * had it. */
 enum rt_fork_side { RT_FORK_PARENT, RT_FORK_CHILD };
-bool rt_fork_may_unlock(struct sys_lock *lock, _Atomic(bool) *forks, enum rt_fork_side side);
+bool rt_fork_may_unlock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_side side);
 
 #endif

@@ -42,7 +42,7 @@ static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
         return -1;
     char *pool = fence + FENCE_BYTES + map, *chunks = pool + pool_bytes;
     /* Records are few and far between: where hugepages come unasked, the first write would bring 2 MiB, and all of it
-     * to the node that the process begins on. The map has none before it is writable for 16 GiB of address space in a
+     * to the node that the process begins on. The map has none before it is writable for 8 GiB of address space in a
      * row, and may have them then. */
     (void)sys_vm_nohuge(pool, pool_bytes + tab + FENCE_BYTES);
     size_t first = MIN(POOL_STEP_BYTES, pool_bytes);

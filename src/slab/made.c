@@ -175,7 +175,10 @@ static unsigned id_find(const struct slab_make *make) {
     return 0;
 }
 
-bool slab_made_has_slot(unsigned cls) { return cls >= PAGE_MAP_FURTHER && made_at(cls)->has_slot; }
+/* A handle in the place of a class (engine/debug.h) is behind all ids. */
+bool slab_made_has_slot(unsigned cls) {
+    return cls >= PAGE_MAP_FURTHER && cls < SLAB_SLOT_IDS_NR && made_at(cls)->has_slot;
+}
 
 unsigned slab_make(const struct slab_make *make) {
     struct slab_geometry want = geometry_of(make);

@@ -28,7 +28,7 @@ const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {
 #undef CLASS
 };
 
-_Static_assert((unsigned)SLAB_CLASSES_NR <= (unsigned)PAGE_MAP_VMALLOC,
+_Static_assert((unsigned)SLAB_CLASSES_NR < (unsigned)SLAB_BARE,
                "classes and other kinds of granules share the page map");
 
 #define CLASS(index, size, granules, nobj)                                                                             \

@@ -28,6 +28,8 @@ static void *fork_elsewhere(void *unused) {
     atomic_store(&prepared, true);
     while (!atomic_load(&go_on))
         sys_yield();
+    page_fork_let_go();
+    big_fork_let_go();
     big_fork_done(RT_FORK_PARENT);
     page_fork_done(RT_FORK_PARENT);
     return NULL;
@@ -103,6 +105,10 @@ static void handler_forks(struct sys_lock *mine) {
     big_fork_prepare(RT_FORK_ON_TOP);
     pid_t child = fork();
     enum rt_fork_side side = child == 0 ? RT_FORK_CHILD : RT_FORK_PARENT;
+    if (side == RT_FORK_PARENT) {
+        page_fork_let_go();
+        big_fork_let_go();
+    }
     big_fork_done(side);
     page_fork_done(side);
     if (child == 0) {
@@ -131,3 +137,74 @@ static void on_top_of(struct sys_lock *mine) {
 Test(on_top, of_the_cache, .init = start) { on_top_of(&rt_fork_locks[RT_FORK_LOCK_CACHE]); }
 Test(on_top, of_the_lots, .init = start) { on_top_of(&rt_fork_locks[RT_FORK_LOCK_LOTS]); }
 Test(on_top, of_a_tier, .init = start) { on_top_of(&tier_at(NODE_TIERS_NR - 1)->lock); }
+
+/* --- forks within forks --- */
+
+static unsigned mine_nr(void) {
+    unsigned nr = 0;
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        nr += sys_lock_is_mine(&tier_at(i)->lock);
+    for (unsigned i = 0; i < RT_FORK_LOCKS_NR; i++)
+        nr += sys_lock_is_mine(&rt_fork_locks[i]);
+    return nr;
+}
+
+static void fork_begin(enum rt_fork_from from) {
+    page_fork_prepare(from);
+    big_fork_prepare(from);
+}
+
+static void fork_end(void) {
+    page_fork_let_go();
+    big_fork_let_go();
+    big_fork_done(RT_FORK_PARENT);
+    page_fork_done(RT_FORK_PARENT);
+}
+
+/* A handler forks while its thread does: what the outer fork holds stays its own. */
+Test(on_top, of_a_fork, .init = start) {
+    const unsigned all = tiers_nr() + RT_FORK_LOCKS_NR;
+    fork_begin(RT_FORK_ALONE);
+    cr_assert_eq(mine_nr(), all);
+    fork_begin(RT_FORK_ON_TOP);
+    fork_end();
+    cr_assert_eq(mine_nr(), all, "the inner fork let go of the outer one's");
+    fork_end();
+    cr_assert_eq(mine_nr(), 0u);
+    all_is_free();
+}
+
+static _Atomic(bool) lots_free, taken;
+
+/* Has let go of lots and cache, and takes its time with the tiers. */
+static void *fork_ends_slowly(void *unused) {
+    enum { SLOWLY_MS = 100 };
+    (void)unused;
+    fork_begin(RT_FORK_ALONE);
+    page_fork_let_go();
+    big_fork_let_go();
+    big_fork_done(RT_FORK_PARENT);
+    atomic_store(&lots_free, true);
+    while (!atomic_load(&taken))
+        sys_yield();
+    sys_sleep_ms(SLOWLY_MS);
+    page_fork_done(RT_FORK_PARENT);
+    return NULL;
+}
+
+/* A fork that lets go waits for nobody: its locks are waited for, on top of one that it has released as well. */
+Test(on_top, of_what_a_fork_let_go, .init = start) {
+    struct sys_lock *lots = &rt_fork_locks[RT_FORK_LOCK_LOTS];
+    cr_assert_eq(pthread_create(&forker, NULL, fork_ends_slowly, NULL), 0);
+    while (!atomic_load(&lots_free))
+        sys_yield();
+    cr_assert(sys_lock_try(lots));
+    atomic_store(&taken, true);
+    fork_begin(RT_FORK_ON_TOP);
+    cr_expect_eq(mine_nr(), tiers_nr() + RT_FORK_LOCKS_NR, "a lock was left to a fork that does not wait");
+    fork_end();
+    cr_expect(sys_lock_is_mine(lots), "whoever is below the handler has it");
+    sys_lock_release(lots);
+    cr_assert_eq(pthread_join(forker, NULL), 0);
+    all_is_free();
+}

@@ -172,6 +172,18 @@ Test(mag_class, a_fork_on_top_of_a_region_leaves_it_held, .init = start_one_regi
     end_used();
 }
 
+/* Nor does one on top of the holder wait for it, to empty a class. */
+Test(mag_class, a_held_region_is_not_waited_for_by_its_holder, .init = start_one_region) {
+    start_used();
+    magazines_give(class_alloc(used[0]));
+    struct mag_region *r = region_at(regions_nr() - 1);
+    cr_assert(region_trylock(r));
+    cr_expect_not(mag_class_drain(used[0]), "out of reach");
+    region_unlock(r);
+    cr_expect(mag_class_drain(used[0]));
+    end_used();
+}
+
 static void shrink_used(void) {
     static unsigned turn;
     mag_class_shrink(used[turn++ % USED]);
@@ -251,6 +263,41 @@ static void further_race(void) {
 Test(mag_class, further_slots_appear_beside_new_regions, .init = magazines_start) { further_race(); }
 static void start_many_regions(void) { start_with_regions(64); }
 Test(mag_class, further_slots_appear_beside_new_locked_regions, .init = start_many_regions) { further_race(); }
+
+/* Who looks at all regions meets those that are being made. */
+static _Atomic(bool) looker_stop;
+static void *further_looker(void *unused) {
+    (void)unused;
+    while (!atomic_load(&looker_stop)) {
+        (void)mag_class_cached_racy(used[0]);
+        MUST(mag_class_drain(used[0]));
+    }
+    return NULL;
+}
+static void *further_beginner(void *unused) {
+    (void)unused;
+    magazines_give(class_alloc(used[0]));
+    return NULL;
+}
+
+static void start_most_regions(void) { start_with_regions(4096); }
+Test(mag_class, regions_that_are_being_made_are_looked_at, .init = start_most_regions) {
+    enum { ROUNDS = 100, THREADS = 8 };
+    pthread_t looker, threads[THREADS];
+    u64 live;
+    while ((used[0] = class_make(64, NULL)) < PAGE_MAP_FURTHER) {
+    }
+    MUST(pthread_create(&looker, NULL, further_looker, NULL) == 0);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < THREADS; i++)
+            MUST(pthread_create(&threads[i], NULL, further_beginner, NULL) == 0);
+        for (unsigned i = 0; i < THREADS; i++)
+            MUST(pthread_join(threads[i], NULL) == 0);
+    }
+    atomic_store(&looker_stop, true);
+    MUST(pthread_join(looker, NULL) == 0);
+    cr_assert_eq(mag_class_unmake(used[0], &live), MAG_UNMAKE_DONE);
+}
 
 /* The same without slots: the ids that have them are taken. */
 Test(mag_class, classes_without_magazines, .init = magazines_start) {

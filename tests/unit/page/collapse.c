@@ -80,6 +80,18 @@ Test(collapse, not_what_was_taken_a_moment_ago, .init = start) {
     cr_expect_eq(collapses(), before + RECORDS - 1);
 }
 
+/* A fork that has the tier may wait for what the tick is on top of: the tick would wait for the tier afterwards. */
+Test(collapse, not_on_top_of_what_a_fork_waits_for, .init = start) {
+    for (unsigned i = 0; i < RT_FORK_LOCKS_NR; i++) {
+        cr_assert(sys_lock_try(&rt_fork_locks[i]));
+        ticks(1);
+        cr_expect_eq(collapses(), 0u);
+        sys_lock_release(&rt_fork_locks[i]);
+    }
+    ticks(1);
+    cr_expect_eq(collapses(), 1u);
+}
+
 Test(collapse, not_while_the_heap_is_small, .init = start) {
     rt_opt.thp_after = 64 * MIB;
     ticks(3);
