@@ -140,6 +140,31 @@ class Origin(unittest.TestCase):
             self.assertEqual(self.version(path, no_build=True), named)
 
 
+class BuiltAnew(unittest.TestCase):
+    def measured(self, folder, content):
+        """Runs two programs; during the second one the library becomes what content says."""
+        library = folder / "libquarry.so"
+        library.write_bytes(b"abc")
+        programs = [suite.Program(name, "micro", (f"bench_{name}",)) for name in ("first", "second")]
+        options = argparse.Namespace(rounds=1, quick=True, install=False, out=folder, note="", lib=library, no_build=True)
+        saved = []
+
+        def run(_, program, __):
+            library.write_bytes(b"abc" if program.name == "first" else content)
+            return {"name": program.name, "status": "ran", "reason": None}
+        with mock.patch.object(bench.Runner, "run", run), mock.patch.object(bench, "content_of", lambda _, __, ___, entries: list(entries)), \
+                mock.patch.object(bench.results, "save", lambda entries, _: saved.append([entry["status"] for entry in entries])), \
+                mock.patch.object(bench.machine, "facts", dict), mock.patch("sys.stderr"):
+            bench.measure(options, [Allocator("quarry", str(library), library.name)], programs, folder)
+        return saved
+
+    def test_figures_of_two_libraries_are_not_mixed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(self.measured(pathlib.Path(folder), b"abc"), [["ran", "skipped"], ["ran", "ran"]])
+            with self.assertRaisesRegex(SystemExit, "quarry was built anew"):
+                self.measured(pathlib.Path(folder), b"def")
+
+
 class Smoke(unittest.TestCase):
     def run_with(self, **statuses):
         """The status of --smoke when programs end like this, and what it prints; one without words for it is not run."""
