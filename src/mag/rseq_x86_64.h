@@ -42,50 +42,36 @@
 #define RSEQ_NUMBER(slot_) [slot] "r"(slot_)
 #define RSEQ_ELEMENT(table_, index_) [table] "r"(table_), [index] "r"(index_)
 
-/* The section of pop. none: where an empty magazine and an unregistered thread go. */
-#define RSEQ_POP_SECTION(by, none)                                                                                     \
+/* The section of pop. To 6: an empty magazine, an unregistered thread. */
+#define RSEQ_POP_SECTION(by)                                                                                           \
     RSEQ_SECTION_DESCRIPTOR                                                                                            \
     "5: leaq 3b(%%rip), %[t]\n\t"                                                                                      \
     "movq %[t], %%fs:8(%[rseq])\n\t"                                                                                   \
-    "1: cmpl $0, %%fs:4(%[rseq])\n\t"                                         /* if (cpu_id < 0) exit */               \
-    "js " none "\n\t" by("%[s]", "%k[s]") "movl %%fs:(%[id]), %k[t]\n\t"      /* id */                                 \
-                                          "addq (%[views],%q[t],8), %[s]\n\t" /* s = view[id] + place */               \
-                                          "movq (%[s]), %[t]\n\t"             /* top = *s */                           \
-                                          "movq (%[t]), %[obj]\n\t"           /* obj = *top */                         \
-                                          "testb $1, %b[obj]\n\t" /* if (obj & 1) exit: that is the header */          \
-                                          "jnz " none "\n\t"                                                           \
-                                          "subq $8, %[t]\n\t"     /* never 0 */                                        \
-                                          "movq %[t], (%[s])\n\t" /* commit: *s = top - 1 */                           \
-                                          "2:\n\t"
+    "1: cmpl $0, %%fs:4(%[rseq])\n\t"                                   /* if (cpu_id < 0) exit */                     \
+    "js 6f\n\t" by("%[s]", "%k[s]") "movl %%fs:(%[id]), %k[t]\n\t"      /* id */                                       \
+                                    "addq (%[views],%q[t],8), %[s]\n\t" /* s = view[id] + place */                     \
+                                    "movq (%[s]), %[t]\n\t"             /* top = *s */                                 \
+                                    "movq (%[t]), %[obj]\n\t"           /* obj = *top */                               \
+                                    "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */    \
+                                    "jnz 6f\n\t"                                                                       \
+                                    "subq $8, %[t]\n\t"     /* never 0 */                                              \
+                                    "movq %[t], (%[s])\n\t" /* commit: *s = top - 1 */                                 \
+                                    "2:\n\t"
 
-/* A compiler that cannot leave a section that has outputs, or makes five instructions of it, is left a flag. */
-#if !defined(__clang__) && __GNUC__ >= 11
-#define RSEQ_POP(by, ...)                                                                                              \
-    u64 t, s, obj;                                                                                                     \
-    __asm__ goto volatile(RSEQ_POP_SECTION(by, "%l[none]")                                                             \
-                          : [t] "=&r"(t), [s] "=&r"(s), [obj] "=&a"(obj)                                               \
-                          : RSEQ_INPUTS(views), __VA_ARGS__                                                            \
-                          : "memory", "cc"                                                                             \
-                          : none);                                                                                     \
-    __asm__(""); /* gcc before 11.5, 12.4 and 13.3 may lose what comes out of a section that ends a block (113921) */  \
-    return rseq_object(obj);                                                                                           \
-    none:                                                                                                              \
-    return NULL
-#else
+/* The section leaves a flag, and not by a jump of its own: gcc 12.2 takes what comes out of one that jumps for what it
+ * gives where it jumps to (its bug 113921, in 11 to 13). */
 #define RSEQ_POP(by, ...)                                                                                              \
     u64 t, s, obj;                                                                                                     \
     bool none;                                                                                                         \
-    __asm__ volatile(                                                                                                  \
-        RSEQ_POP_SECTION(by, "6f") "7:\n\t"                                                                            \
-                                   ".pushsection .text.unlikely, \"ax\"\n\t"                                           \
-                                   "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */        \
-                                   "jmp 7b\n\t"                                                                        \
-                                   ".popsection"                                                                       \
-        : [t] "=&r"(t), [s] "=&r"(s), [obj] "=&a"(obj), "=@ccz"(none)                                                  \
-        : RSEQ_INPUTS(views), __VA_ARGS__                                                                              \
-        : "memory");                                                                                                   \
+    __asm__ volatile(RSEQ_POP_SECTION(by) "7:\n\t"                                                                     \
+                                          ".pushsection .text.unlikely, \"ax\"\n\t"                                    \
+                                          "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */ \
+                                          "jmp 7b\n\t"                                                                 \
+                                          ".popsection"                                                                \
+                     : [t] "=&r"(t), [s] "=&r"(s), [obj] "=&a"(obj), "=@ccz"(none)                                     \
+                     : RSEQ_INPUTS(views), __VA_ARGS__                                                                 \
+                     : "memory");                                                                                      \
     return none ? NULL : rseq_object(obj)
-#endif
 
 /* An object's word, of which the compiler is to know that it is none that is absent. */
 static ALWAYS_INLINE void *rseq_object(u64 obj) {
