@@ -264,12 +264,23 @@ Test(mag_class, further_slots_appear_beside_new_regions, .init = magazines_start
 static void start_many_regions(void) { start_with_regions(64); }
 Test(mag_class, further_slots_appear_beside_new_locked_regions, .init = start_many_regions) { further_race(); }
 
+/* A view reads magazines as they are while others fill them, which is a race and meant to be: not where one is looked
+ * for. */
+#if defined(__has_feature)
+#define RACES_ARE_FOUND __has_feature(thread_sanitizer)
+#elif defined(__SANITIZE_THREAD__)
+#define RACES_ARE_FOUND 1
+#else
+#define RACES_ARE_FOUND 0
+#endif
+
 /* Who looks at all regions meets those that are being made. */
 static _Atomic(bool) looker_stop;
 static void *further_looker(void *unused) {
     (void)unused;
     while (!atomic_load(&looker_stop)) {
-        (void)mag_class_cached_racy(used[0]);
+        if (!RACES_ARE_FOUND)
+            (void)mag_class_cached_racy(used[0]);
         MUST(mag_class_drain(used[0]));
     }
     return NULL;
