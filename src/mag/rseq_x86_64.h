@@ -17,13 +17,15 @@
 #include "mag/tabs.h"
 #include "sys/section_x86_64.h"
 
-/* rseq_cs = &descriptor; from here on the section restarts. Leaves slots of this id in tmp. exit: where an unregistered
- * thread goes. */
-#define RSEQ_SECTION_ARM(tmp, tmp32, exit)                                                                             \
+/* rseq_cs = &descriptor; from here on the section restarts. exit: where an unregistered thread goes. */
+#define RSEQ_ARM(tmp, exit)                                                                                            \
     "leaq 3b(%%rip), " tmp "\n\t"                                                                                      \
     "movq " tmp ", %%fs:8(%[rseq])\n\t"                                                                                \
     "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                       \
-    "js " exit "\n\t"                                                                                                  \
+    "js " exit "\n\t"
+/* The same, and leaves slots of this id in tmp. */
+#define RSEQ_SECTION_ARM(tmp, tmp32, exit)                                                                             \
+    RSEQ_ARM(tmp, exit)                                                                                                \
     "movl %%fs:(%[id]), " tmp32 "\n\t"     /* id */                                                                    \
     "movq (%[views],%q[t],8), " tmp "\n\t" /* slots = view[id] */
 #define RSEQ_SECTION_BEGIN(tmp, tmp32, exit) "5: " RSEQ_SECTION_ARM(tmp, tmp32, exit)
@@ -44,19 +46,16 @@
 
 /* The section of pop. To 6: an empty magazine, an unregistered thread. */
 #define RSEQ_POP_SECTION(by)                                                                                           \
-    RSEQ_SECTION_DESCRIPTOR                                                                                            \
-    "5: leaq 3b(%%rip), %[t]\n\t"                                                                                      \
-    "movq %[t], %%fs:8(%[rseq])\n\t"                                                                                   \
-    "1: cmpl $0, %%fs:4(%[rseq])\n\t"                                   /* if (cpu_id < 0) exit */                     \
-    "js 6f\n\t" by("%[s]", "%k[s]") "movl %%fs:(%[id]), %k[t]\n\t"      /* id */                                       \
-                                    "addq (%[views],%q[t],8), %[s]\n\t" /* s = view[id] + place */                     \
-                                    "movq (%[s]), %[t]\n\t"             /* top = *s */                                 \
-                                    "movq (%[t]), %[obj]\n\t"           /* obj = *top */                               \
-                                    "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */    \
-                                    "jnz 6f\n\t"                                                                       \
-                                    "subq $8, %[t]\n\t"     /* never 0 */                                              \
-                                    "movq %[t], (%[s])\n\t" /* commit: *s = top - 1 */                                 \
-                                    "2:\n\t"
+    RSEQ_SECTION_DESCRIPTOR "5: " RSEQ_ARM("%[t]", "6f")                                                               \
+        by("%[s]", "%k[s]") "movl %%fs:(%[id]), %k[t]\n\t"      /* id */                                               \
+                            "addq (%[views],%q[t],8), %[s]\n\t" /* s = view[id] + place */                             \
+                            "movq (%[s]), %[t]\n\t"             /* top = *s */                                         \
+                            "movq (%[t]), %[obj]\n\t"           /* obj = *top */                                       \
+                            "testb $1, %b[obj]\n\t"             /* if (obj & 1) exit: that is the header */            \
+                            "jnz 6f\n\t"                                                                               \
+                            "subq $8, %[t]\n\t"     /* never 0 */                                                      \
+                            "movq %[t], (%[s])\n\t" /* commit: *s = top - 1 */                                         \
+                            "2:\n\t"
 
 /* The section leaves a flag, and not by a jump of its own: gcc 12.2 takes what comes out of one that jumps for what it
  * gives where it jumps to (its bug 113921, in 11 to 13). */
@@ -90,21 +89,17 @@ static ALWAYS_INLINE void *rseq_pop_at(u64 *const *views, const u16 *table, u64 
 
 #define RSEQ_PUSH(by, ...)                                                                                             \
     __asm__ goto(                                                                                                      \
-        RSEQ_SECTION_DESCRIPTOR                                                                                        \
-        "5: leaq 3b(%%rip), %%rax\n\t"                                                                                 \
-        "movq %%rax, %%fs:8(%[rseq])\n\t"                                                                              \
-        "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                   \
-        "js %l[full]\n\t" by(                                                                                          \
-            "%%rdx",                                                                                                   \
-            "%%edx") "movl %%fs:(%[id]), %%eax\n\t"                                                                    \
-                     "addq (%[views],%%rax,8), %%rdx\n\t" /* s = view[id] + place */                                   \
-                     "movq (%%rdx), %%rcx\n\t"            /* top = *s */                                               \
-                     "testb $1, 8(%%rcx)\n\t"             /* if (top[1] & 1) exit: that is the trailer */              \
-                     "jnz %l[full]\n\t"                                                                                \
-                     "movq %[p], 8(%%rcx)\n\t" /* top[1] = p: above the top, so not yet part of the magazine */        \
-                     "addq $8, %%rcx\n\t"                                                                              \
-                     "movq %%rcx, (%%rdx)\n\t" /* commit: *s = top + 1 */                                              \
-                     "2:\n\t"                                                                                          \
+        RSEQ_SECTION_DESCRIPTOR "5: " RSEQ_ARM("%%rax", "%l[full]")                                                    \
+            by("%%rdx",                                                                                                \
+               "%%edx") "movl %%fs:(%[id]), %%eax\n\t"                                                                 \
+                        "addq (%[views],%%rax,8), %%rdx\n\t" /* s = view[id] + place */                                \
+                        "movq (%%rdx), %%rcx\n\t"            /* top = *s */                                            \
+                        "testb $1, 8(%%rcx)\n\t"             /* if (top[1] & 1) exit: that is the trailer */           \
+                        "jnz %l[full]\n\t"                                                                             \
+                        "movq %[p], 8(%%rcx)\n\t" /* top[1] = p: above the top, so not yet part of the magazine */     \
+                        "addq $8, %%rcx\n\t"                                                                           \
+                        "movq %%rcx, (%%rdx)\n\t" /* commit: *s = top + 1 */                                           \
+                        "2:\n\t"                                                                                       \
         :                                                                                                              \
         : RSEQ_INPUTS(views), [p] "r"(p), __VA_ARGS__                                                                  \
         : "memory", "cc", "rax", "rcx", "rdx"                                                                          \

@@ -42,9 +42,9 @@ void chunks_each(void (*fn)(void *arg, struct chunk *c), void *arg) {
 /* relaxed: an object's address reaches another thread only through the program's own synchronisation, which also
  * carries this store. */
 void page_map_set(const void *addr, size_t granules_nr, unsigned value) {
-    u64 index = (uintptr_t)addr >> GRANULE_SHIFT;
+    const char *p = addr;
     for (size_t i = 0; i < granules_nr; i++)
-        __atomic_store_n(&rt_meta.map_end[(s64)((index + i) | rt_meta.map_ones)], (u32)value * PAGE_SLOT_BYTES,
+        __atomic_store_n(&rt_meta.map_end[page_map_index(p + i * GRANULE_BYTES)], (u32)value * PAGE_SLOT_BYTES,
                          __ATOMIC_RELAXED);
 }
 

@@ -33,9 +33,7 @@ enum {
     PAGE_MAP_VMALLOC = PAGE_MAP_BIG - 2, /* any granule of a vmalloc area */
 };
 
-static ALWAYS_INLINE s64 page_map_index(const void *p) {
-    return (s64)((uintptr_t)p >> GRANULE_SHIFT | rt_meta.map_ones);
-}
+static ALWAYS_INLINE s64 page_map_index(const void *p) { return rt_meta_map_index(&rt_meta, (uintptr_t)p); }
 
 /* Entry of any address whatever, NULL and wild pointers included. */
 static ALWAYS_INLINE unsigned page_map_get(const void *p) {

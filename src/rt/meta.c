@@ -231,7 +231,7 @@ int rt_meta_map_commit(const void *addr, size_t bytes) {
     size_t span = MIN(MAP_STEP_BYTES, rt_meta_map_nr(&rt_meta) << GRANULE_SHIFT);
     uintptr_t end = (uintptr_t)addr + bytes;
     for (uintptr_t p = round_down((uintptr_t)addr, span); p < end; p += span) {
-        s64 index = (s64)(p >> GRANULE_SHIFT | rt_meta.map_ones);
+        s64 index = rt_meta_map_index(&rt_meta, p);
         size_t len = round_up((span >> GRANULE_SHIFT) * sizeof(u32), sys_page_bytes());
         char *at = (char *)round_down((uintptr_t)(rt_meta.map_end + index), sys_page_bytes());
         if (sys_vm_commit(at, len) != 0)

@@ -39,6 +39,10 @@ struct rt_meta {
 
 extern HIDDEN struct rt_meta rt_meta;
 
+/* Where an address, any value whatever, is in it, from its end. */
+static ALWAYS_INLINE s64 rt_meta_map_index(const struct rt_meta *m, uintptr_t address) {
+    return (s64)(address >> GRANULE_SHIFT | m->map_ones);
+}
 /* The page map from its beginning; how many entries it has, a power of two. */
 static inline u32 *rt_meta_map(const struct rt_meta *m) { return m->map_end + (s64)m->map_ones; }
 static inline u64 rt_meta_map_nr(const struct rt_meta *m) { return -m->map_ones; }

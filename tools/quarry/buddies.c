@@ -21,7 +21,7 @@ static const struct page_desc *desc_of(const struct target *t, const char *addr)
 /* An unused block keeps an address that leads elsewhere by now. */
 static bool block_in_use(const struct target *t, const struct buddy_block *at, const char *addr) {
     u32 entry = 0;
-    s64 granule = (s64)((uintptr_t)addr >> GRANULE_SHIFT | t->meta.map_ones);
+    s64 granule = rt_meta_map_index(&t->meta, (uintptr_t)addr);
     if (!target_peek(t, &entry, t->meta.map_end + granule, sizeof(entry)) ||
         entry / PAGE_SLOT_BYTES % PAGE_MAP_CLASSES != PAGE_MAP_PAGES)
         return false;

@@ -189,7 +189,7 @@ static void hpage_slabs(const struct target *t, const struct chunk *at, const st
     u64 first = (uintptr_t)h->addr >> GRANULE_SHIFT;
     bool known = false;
     if (h->state != HPAGE_RUNS || (h->used[0] | h->used[1]) == 0 ||
-        !target_peek(t, entries, t->meta.map_end + (s64)(first | t->meta.map_ones), sizeof(entries)))
+        !target_peek(t, entries, t->meta.map_end + rt_meta_map_index(&t->meta, (uintptr_t)h->addr), sizeof(entries)))
         return;
     for (unsigned i = 0; i < HPAGE_GRANULES; i++)
         known = known || slab_entry_is_slab(entries[i] / PAGE_SLOT_BYTES % PAGE_MAP_CLASSES);

@@ -302,9 +302,7 @@ Test(node, records_lie_near_their_objects, .init = start_open) {
             if (node_of(live[i]) != node)
                 continue;
             MUST(fake_node_preferred(bitmap) == id);
-            MUST(fake_node_preferred(&rt_meta.map_end[(s64)((uintptr_t)live[i] >> GRANULE_SHIFT | rt_meta.map_ones)]) ==
-                     id ||
-                 node == 0);
+            MUST(fake_node_preferred(&rt_meta.map_end[page_map_index(live[i])]) == id || node == 0);
             /* Those of the first chunk were there before. */
             MUST(fake_node_preferred(s) == id || node == 0 || chunk_is_shared(live[i], node));
         }
