@@ -59,13 +59,9 @@ static bool records_room(struct records *r) {
     records_merge(r);
     if (r->cap != 0 && r->nr <= r->cap / 2)
         return true;
-    size_t cap = MAX(r->cap * 2, (size_t)RECORDS_MIN);
-    struct record *larger = realloc(r->all, cap * sizeof(*larger));
-    if (larger == NULL)
-        return false;
-    r->all = larger;
-    r->cap = cap;
-    return true;
+    struct record *larger = tracks_array_grow(r->all, &r->cap, RECORDS_MIN, sizeof(*larger));
+    r->all = larger != NULL ? larger : r->all;
+    return larger != NULL;
 }
 
 static void records_add(struct records *r, const struct record *one) {

@@ -52,13 +52,9 @@ static u64 clock_ms(void) {
 static bool records_room(struct records *r) {
     if (r->nr < r->cap)
         return true;
-    size_t cap = MAX(r->cap * 2, (size_t)RECORDS_MIN);
-    struct record *larger = realloc(r->all, cap * sizeof(*larger));
-    if (larger == NULL)
-        return false;
-    r->all = larger;
-    r->cap = cap;
-    return true;
+    struct record *larger = tracks_array_grow(r->all, &r->cap, RECORDS_MIN, sizeof(*larger));
+    r->all = larger != NULL ? larger : r->all;
+    return larger != NULL;
 }
 
 /* An object that was never freed has no who and no when, which the kernel prints as they are: of no thread, at boot. */

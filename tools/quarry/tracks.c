@@ -95,3 +95,11 @@ enum tracks_result tracks_each(const struct target *t, const struct caches *cach
     free(w.slab);
     return !any ? TRACKS_NONE : w.no_memory ? TRACKS_NO_MEMORY : TRACKS_DONE;
 }
+
+void *tracks_array_grow(void *array, size_t *cap, size_t least, size_t element_bytes) {
+    size_t larger_cap = MAX(*cap * 2, least);
+    void *larger = realloc(array, larger_cap * element_bytes);
+    if (larger != NULL)
+        *cap = larger_cap;
+    return larger;
+}

@@ -22,4 +22,8 @@ typedef void tracks_fn(void *arg, const struct tracked *object);
 enum tracks_result tracks_each(const struct target *t, const struct caches *caches, const struct cache *only,
                                tracks_fn *fn, void *arg);
 
+/* For those who collect them: the array with room for twice as many elements, at least for so many. NULL: memory is
+ * out, and the old one is as it was. */
+void *tracks_array_grow(void *array, size_t *cap, size_t least, size_t element_bytes);
+
 #endif
