@@ -9,7 +9,7 @@
 /* Where the system's pages are larger nothing is sealed: what lies beside would be. */
 #define SEALED_PAGE_BYTES 4096
 
-#define SEALED_TABS_BYTES 3136    /* struct mag_tabs */
+#define SEALED_TABS_BYTES 3200    /* struct mag_tabs */
 #define SEALED_OPTIONS_BYTES 512  /* struct rt_options, and more to come */
 #define SEALED_SIZES_BYTES 264    /* struct slab_tables_rest */
 #define SEALED_KEY_BYTES 24       /* struct harden_key */

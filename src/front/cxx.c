@@ -150,6 +150,8 @@ static COLD void *replaced_caught(cxx_new_fn *bound, size_t size, size_t align) 
 
 /* --- new --- */
 
+ENGINE_MALLOC_ENTRY(new)
+
 static ALWAYS_INLINE void *new_throwing(size_t size) {
     void *p = engine_malloc_fast(size);
     return LIKELY(p != NULL) ? p : new_slow(size);
@@ -160,7 +162,10 @@ static ALWAYS_INLINE void *new_nothrow(size_t size) {
     return LIKELY(p != NULL) ? p : new_nothrow_slow(size);
 }
 
-FAST_ENTRY void *front_new(size_t size) { return new_throwing(size); }
+FAST_ENTRY void *front_new(size_t size) {
+    void *p = new_fast(size);
+    return LIKELY(p != NULL) ? p : new_slow(size);
+}
 
 void *front_new_array(size_t size) { return new_ours() ? new_throwing(size) : _Znwm(size); }
 

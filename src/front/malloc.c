@@ -37,8 +37,10 @@ static ALWAYS_INLINE void *or_enomem(void *p) {
 
 static COLD void *malloc_slow(size_t size) { return or_enomem(engine_alloc_slow(size)); }
 
+ENGINE_MALLOC_ENTRY(malloc)
+
 FAST_ENTRY void *malloc(size_t size) {
-    void *p = engine_malloc_fast(size);
+    void *p = malloc_fast(size);
     return LIKELY(p != NULL) ? p : malloc_slow(size);
 }
 

@@ -641,7 +641,15 @@ static void mode_choose(void) {
     mag_rseq_offset = offset;
 }
 
+static void entries_init(void) {
+    if (&mag_section_malloc != NULL)
+        mag_tabs.entries.malloc = mag_section_malloc;
+    if (&mag_section_new != NULL)
+        mag_tabs.entries.new = mag_section_new;
+}
+
 int mag_init(void) {
+    entries_init();
     magazines_init();
     if (slab_init(&mag_tabs.classes) != 0 || regions_init() != 0)
         return -1;

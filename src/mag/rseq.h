@@ -12,6 +12,10 @@
 #endif
 
 #if !QUARRY_RSEQ || !defined(__x86_64__)
+#define RSEQ_POP_ENTRY(entry)                                                                                          \
+    static ALWAYS_INLINE void *entry##_pop(u64 *const *views, u64 size) {                                              \
+        return rseq_pop(views, mag_tabs.classes.small[size] / sizeof(u64));                                            \
+    }
 /* rseq_pop and rseq_push with the slot that is table[index] bytes behind the first. */
 static ALWAYS_INLINE void *rseq_pop_at(u64 *const *views, const u16 *table, u64 index) {
     return rseq_pop(views, table[index] / sizeof(u64));

@@ -18,8 +18,9 @@
 #include "sys/section_x86_64.h"
 
 /* rseq_cs = &descriptor; from here on the section restarts. exit: where an unregistered thread goes. */
-#define RSEQ_ARM(tmp, exit)                                                                                            \
-    "leaq 3b(%%rip), " tmp "\n\t"                                                                                      \
+#define RSEQ_ARM(tmp, exit) RSEQ_ARM_WITH("3b", tmp, exit)
+#define RSEQ_ARM_WITH(descriptor, tmp, exit)                                                                           \
+    "leaq " descriptor "(%%rip), " tmp "\n\t"                                                                          \
     "movq " tmp ", %%fs:8(%[rseq])\n\t"                                                                                \
     "1: cmpl $0, %%fs:4(%[rseq])\n\t" /* if (cpu_id < 0) exit */                                                       \
     "js " exit "\n\t"
@@ -40,13 +41,14 @@
  */
 #define RSEQ_BY_NUMBER(place, place32) "leaq (,%[slot],8), " place "\n\t"
 #define RSEQ_BY_U16(place, place32) "movzwl (%[table],%[index],2), " place32 "\n\t"
+#define RSEQ_BY_SIZE(place, place32) "movzwl %c[table](%q[t],%[index],2), " place32 "\n\t"
 #define RSEQ_BY_U32(place, place32) "movl (%[table],%[index],4), " place32 "\n\t"
 #define RSEQ_NUMBER(slot_) [slot] "r"(slot_)
 #define RSEQ_ELEMENT(table_, index_) [table] "r"(table_), [index] "r"(index_)
 
-/* The section of pop. To 6: an empty magazine, an unregistered thread. */
-#define RSEQ_POP_SECTION(by)                                                                                           \
-    RSEQ_SECTION_DESCRIPTOR "5: " RSEQ_ARM("%[t]", "6f")                                                               \
+/* The section of pop, behind its descriptor. To 6: an empty magazine, an unregistered thread. */
+#define RSEQ_POP_SECTION(descriptor, by)                                                                               \
+    "5: " RSEQ_ARM_WITH(descriptor, "%[t]", "6f")                                                                      \
         by("%[s]", "%k[s]") "movl %%fs:(%[id]), %k[t]\n\t"      /* id */                                               \
                             "addq (%[views],%q[t],8), %[s]\n\t" /* s = view[id] + place */                             \
                             "movq (%[s]), %[t]\n\t"             /* top = *s */                                         \
@@ -59,14 +61,16 @@
 
 /* The section leaves a flag, and not by a jump of its own: gcc 12.2 takes what comes out of one that jumps for what it
  * gives where it jumps to (its bug 113921, in 11 to 13). */
-#define RSEQ_POP(by, ...)                                                                                              \
+#define RSEQ_POP(by, ...) RSEQ_POP_WITH(RSEQ_SECTION_DESCRIPTOR, "3b", by, __VA_ARGS__)
+#define RSEQ_POP_WITH(begin, descriptor, by, ...)                                                                      \
     u64 t, s, obj;                                                                                                     \
     bool none;                                                                                                         \
-    __asm__ volatile(RSEQ_POP_SECTION(by) "7:\n\t"                                                                     \
-                                          ".pushsection .text.unlikely, \"ax\"\n\t"                                    \
-                                          "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */ \
-                                          "jmp 7b\n\t"                                                                 \
-                                          ".popsection"                                                                \
+    __asm__ volatile(begin RSEQ_POP_SECTION(                                                                           \
+                         descriptor, by) "7:\n\t"                                                                      \
+                                         ".pushsection .text.unlikely, \"ax\"\n\t"                                     \
+                                         "6: xorl %k[obj], %k[obj]\n\t" /* leaves zero set, as the commit does not */  \
+                                         "jmp 7b\n\t"                                                                  \
+                                         ".popsection"                                                                 \
                      : [t] "=&r"(t), [s] "=&r"(s), [obj] "=&a"(obj), "=@ccz"(none)                                     \
                      : RSEQ_INPUTS(views), __VA_ARGS__                                                                 \
                      : "memory");                                                                                      \
@@ -86,6 +90,20 @@ static ALWAYS_INLINE void *rseq_pop(u64 *const *views, u64 slot) { RSEQ_POP(RSEQ
 static ALWAYS_INLINE void *rseq_pop_at(u64 *const *views, const u16 *table, u64 index) {
     RSEQ_POP(RSEQ_BY_U16, RSEQ_ELEMENT(table, index));
 }
+
+/*
+ * Defines entry_pop(views, size), which is rseq_pop_at(views, mag_tabs.classes.small, size) in an instruction less:
+ * its descriptor is used where mag_init() copied it, at a fixed distance from the table, so that one register
+ * addresses both. Once in a library for each member of struct mag_entries, to be inlined once.
+ */
+#define RSEQ_POP_ENTRY(entry)                                                                                          \
+    static ALWAYS_INLINE void *entry##_pop(u64 *const *views, u64 size) {                                              \
+        RSEQ_POP_WITH(                                                                                                 \
+            RSEQ_NAMED_DESCRIPTOR("mag_section_" #entry), "mag_tabs+%c[section]",                                      \
+            RSEQ_BY_SIZE, [section] "i"(offsetof(struct mag_tabs, entries.entry)),                                     \
+            [table] "i"(offsetof(struct mag_tabs, classes.small) - offsetof(struct mag_tabs, entries.entry)),          \
+            [index] "r"(size));                                                                                        \
+    }
 
 #define RSEQ_PUSH(by, ...)                                                                                             \
     __asm__ goto(                                                                                                      \
@@ -120,7 +138,6 @@ static ALWAYS_INLINE bool rseq_push_at(u64 *const *views, const u32 *table, s64 
 
 #undef RSEQ_PUSH
 #undef RSEQ_POP
-#undef RSEQ_POP_SECTION
 #undef RSEQ_ELEMENT
 #undef RSEQ_NUMBER
 #undef RSEQ_BY_U32

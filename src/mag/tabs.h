@@ -25,8 +25,24 @@ enum {
     MAG_WORD_STOPPED = 3, /* both ends of the magazine that may not be replaced either */
 };
 
+/* What describes a section to the kernel: struct rseq_cs of linux/rseq.h. */
+struct mag_section {
+    _Alignas(32) u32 version;
+    u32 flags;
+    u64 start, bytes, abort;
+};
+
+/* Of entry points whose sections are used from here: see RSEQ_POP_ENTRY. */
+struct mag_entries {
+    struct mag_section malloc, new;
+};
+/* What is copied there; absent where the entry point is. */
+extern HIDDEN const struct mag_section mag_section_malloc __attribute__((weak));
+extern HIDDEN const struct mag_section mag_section_new __attribute__((weak));
+
 struct mag_tabs {
     _Alignas(CACHE_LINE) struct slab_class_tables classes;
+    struct mag_entries entries;
     size_t small_limit;  /* sizes below it are in classes.small; 0 until the allocator is started */
     size_t medium_limit; /* sizes up to it in classes.medium; 0 likewise */
     u64 **alloc_view;    /* slots by id */

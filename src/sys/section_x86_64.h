@@ -17,4 +17,12 @@
     "4: jmp 5f\n\t"                                                                                                    \
     ".popsection\n\t"
 
+/* The same with a name, an assembler's string, of the library's own. */
+#define RSEQ_NAMED_DESCRIPTOR(name)                                                                                    \
+    ".pushsection .data.rel.ro.rseq_cs, \"aw\"\n\t"                                                                    \
+    ".balign 32\n\t"                                                                                                   \
+    ".globl " name "\n\t"                                                                                              \
+    ".hidden " name "\n" name ":\n\t"                                                                                  \
+    ".popsection\n\t" RSEQ_SECTION_DESCRIPTOR
+
 #endif

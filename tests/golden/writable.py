@@ -30,7 +30,7 @@ EXPLAINED = {
     "grace_wanted": "what libquarry-kmem registers for grace periods",
 }
 # Of libquarry; how many of their first bytes.
-SEALED = {"mag_tabs": 1600, "rt_opt": 512, "slab_tables_rest": 264, "harden_key": 24, "rt_meta": 64}
+SEALED = {"mag_tabs": 3200, "rt_opt": 512, "slab_tables_rest": 264, "harden_key": 24, "rt_meta": 64}
 OWN_NAME, SEALED_PAGE_BYTES = "libquarry.so", 4096
 CODE = {".init", ".plt", ".plt.got", ".plt.sec", ".text", ".text.first", ".fini"}
 
@@ -92,7 +92,7 @@ def words(library, name, program, preloaded, parts):
             yield "the part that should be closed can be written to"
         elif at == "open":
             opened.append((int(file, 16), int(target, 16)))
-        elif name not in file or is_code(parts, int(target, 16)):
+        elif any(first <= int(at, 16) < end for first, end in opened) and (name not in file or is_code(parts, int(target, 16))):
             variable = variable_at(named, int(at, 16))
             seen.add(variable)
             if variable not in EXPLAINED:

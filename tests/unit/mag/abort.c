@@ -36,6 +36,16 @@ static void op_pop_empty(void) { w->hand_obj[2] = (u64)rseq_pop(w->views, SLOT_E
 static void op_pop_at(void) { w->hand_obj[2] = (u64)rseq_pop_at(w->views, world_pop_table, SLOT_HALF); }
 static void op_pop_empty_at(void) { w->hand_obj[2] = (u64)rseq_pop_at(w->views, world_pop_table, SLOT_EMPTY); }
 
+/* As malloc's own section does it: the descriptor lies before the table of sizes, here one of slots. */
+RSEQ_POP_ENTRY(malloc)
+static void entry_prepare(void) {
+    mag_tabs.entries.malloc = mag_section_malloc;
+    memcpy(mag_tabs.classes.small, world_pop_table, sizeof(world_pop_table));
+}
+static __attribute__((noinline)) void *entry_pop(enum world_slot slot) { return malloc_pop(w->views, slot); }
+static void op_pop_entry(void) { w->hand_obj[2] = (u64)entry_pop(SLOT_HALF); }
+static void op_pop_empty_entry(void) { w->hand_obj[2] = (u64)entry_pop(SLOT_EMPTY); }
+
 static void push_to(enum world_slot slot) {
     if (rseq_push(w->views, slot, (void *)w->hand_obj[CHILD]))
         w->hand_obj[CHILD] = 0;
@@ -95,6 +105,8 @@ static const struct operation operations[] = {
     {"push into a full one", op_push_full, false},
     {"pop by a table", op_pop_at, true},
     {"pop by a table from an empty one", op_pop_empty_at, false},
+    {"pop of an entry point", op_pop_entry, true},
+    {"pop of an entry point from an empty one", op_pop_empty_entry, false},
     {"push by a table", op_push_at, true},
     {"push by a table into a full one", op_push_full_at, false},
     {"swap if empty", op_swap_empty, true},
@@ -266,6 +278,7 @@ int main(void) {
         SKIP("no rseq in this build, kernel or libc: there are no sections to abort");
     w = mmap(NULL, sizeof(*w), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     MUST(w != MAP_FAILED);
+    entry_prepare();
     for (size_t i = 0; i < ARRAY_NR(operations); i++)
         aborts_nr += abort_everywhere(&operations[i]);
     for (size_t i = 0; i < ARRAY_NR(operations); i++) {
