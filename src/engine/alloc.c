@@ -22,15 +22,23 @@ static bool is_slab_size(size_t size) {
 }
 
 /* An object straight from the magazine of its class, or NULL. */
-static ALWAYS_INLINE void *class_magazine(unsigned cls) { return rseq_pop(mag_tabs.alloc_view, cls); }
+static ALWAYS_INLINE void *class_magazine(unsigned cls) {
+    void *p = rseq_pop(mag_tabs.alloc_view, cls);
+    return LIKELY(p != NULL) ? p : mag_pop_locked(cls);
+}
 
-/* The same by size. */
-static ALWAYS_INLINE void *size_magazine(size_t size) {
-    if (size <= SLAB_MEDIUM_MAX)
-        return engine_malloc_fast(size);
+/* The same by size, where engine_malloc_fast() gave none. */
+static void *size_magazine(size_t size) {
     if (UNLIKELY(mag_tabs.small_limit == 0) || !is_slab_size(size))
         return NULL;
-    return class_magazine(slab_class_for(size));
+    unsigned cls = slab_class_for(size);
+    return size <= SLAB_MEDIUM_MAX ? mag_pop_locked(cls) : class_magazine(cls);
+}
+
+/* The same for who did not ask that. */
+static ALWAYS_INLINE void *any_magazine(size_t size) {
+    void *p = size <= SLAB_MEDIUM_MAX ? engine_malloc_fast(size) : NULL;
+    return LIKELY(p != NULL) ? p : size_magazine(size);
 }
 
 /* What calloc promises is as long as was asked for; what option zero does is as long as may be used, so that what
@@ -241,9 +249,9 @@ enum engine_node_set engine_thread_node(int id) {
     return ENGINE_NODE_SET;
 }
 
-/* Sizes the fast path's table does not reach have their magazines, too. */
+/* Sizes the fast path's table does not reach have their magazines, too, and threads the fast path does not serve. */
 void *engine_alloc_slow(size_t size) {
-    void *p = size > SLAB_MEDIUM_MAX ? size_magazine(size) : NULL;
+    void *p = size_magazine(size);
     return LIKELY(p != NULL) ? p : alloc_counted(size);
 }
 
@@ -252,7 +260,7 @@ void *engine_alloc_slow(size_t size) {
 void *engine_alloc_easy(size_t size) {
     if (!is_slab_size(size) || rt_opt.guard == 1 || rt_usage_forbids(size))
         return NULL;
-    void *p = size_magazine(size);
+    void *p = any_magazine(size);
     if (p != NULL)
         return p;
     return counted(alloc_sized(size, ZERO_NO, EFFORT_ONCE), ENGINE_CALL_MALLOC);
@@ -262,7 +270,7 @@ void *engine_calloc(size_t nr, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(nr, size, &bytes))
         return NULL;
-    void *p = size_magazine(bytes);
+    void *p = any_magazine(bytes);
     if (LIKELY(p != NULL))
         return memset(p, 0, bytes);
     return counted(alloc_or_guard(bytes, ZERO_YES), ENGINE_CALL_CALLOC);
@@ -280,7 +288,7 @@ COLD static void *alloc_unguarded_hardened(size_t size, enum zero_wanted zero) {
 void *engine_alloc_unguarded(size_t size, enum engine_content content) {
     if (UNLIKELY(rt_opt.harden))
         return alloc_unguarded_hardened(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO);
-    void *p = size_magazine(size);
+    void *p = any_magazine(size);
     if (p != NULL)
         return content == ENGINE_ZEROED ? memset(p, 0, size) : p;
     p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO, EFFORT_HARD);

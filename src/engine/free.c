@@ -58,6 +58,8 @@ void engine_free_slow(void *p) {
     if (p == NULL || !engine_ready())
         return;
     unsigned slot = page_map_get(p), cls = slot % PAGE_MAP_CLASSES;
+    if (mag_push_locked(slot, p))
+        return;
     if (engine_is_debugged(p, cls)) {
         engine_debug_get()->free(p, NULL);
         return;

@@ -38,6 +38,14 @@ void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_
 /* Takes back an object whose page map entry is slot. */
 void mag_free(unsigned slot, void *p);
 
+/*
+ * The fast path of threads that have no id, through a locked region: an object of the class, or NULL; whether p, whose
+ * page map entry is slot, was taken back. They give up where the fast path would, where the thread has an id, and where
+ * objects are kept apart by node.
+ */
+void *mag_pop_locked(unsigned cls);
+bool mag_push_locked(unsigned slot, void *p);
+
 /* "mm_cid", "cpu_id" or "locked" */
 const char *mag_mode_name(void);
 

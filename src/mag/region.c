@@ -289,7 +289,7 @@ static unsigned locked_home(void) {
     u64 self = sys_thread_self() >> 12;
     if (rt_opt.fake_cpus != 0)
         self += sys_clock_ms() / 10;
-    return (unsigned)((self * 0x9e3779b97f4a7c15u) >> 32) % regions.locked_nr;
+    return (unsigned)(((self * 0x9e3779b97f4a7c15u >> 32) * regions.locked_nr) >> 32);
 }
 
 /* The home region or a neighbour, locked; NULL when all that were tried are held. */
@@ -369,6 +369,27 @@ enum rseq_status region_push(unsigned slot, void *p) {
     bool pushed = ref_push(r->slot, slot, p);
     region_unlock(r);
     return pushed ? RSEQ_DONE : RSEQ_REFUSED;
+}
+
+/* What the views would show a thread that had an id. */
+static bool has_id_or_is_slow(bool slow) { return rseq_id_racy() >= 0 || diverted || slow || page_nodes_nr() > 1; }
+
+void *mag_pop_locked(unsigned cls) {
+    struct mag_region *r = has_id_or_is_slow(allocs_are_slow()) ? NULL : locked_enter();
+    if (r == NULL)
+        return NULL;
+    void *p = ref_pop(r->slot, cls);
+    region_unlock(r);
+    return p;
+}
+
+bool mag_push_locked(unsigned slot, void *p) {
+    struct mag_region *r = has_id_or_is_slow(false) ? NULL : locked_enter();
+    if (r == NULL)
+        return false;
+    bool pushed = ref_push(r->slot, slot, p);
+    region_unlock(r);
+    return pushed;
 }
 
 u64 region_pop_run(unsigned slot, u64 nr, void **objs) {
