@@ -30,9 +30,9 @@ def own_malloc(program):
     return ran.returncode == 0 and ran.stdout.startswith("quarry ") and ran.stderr == "", ran
 
 
-def served(program):
+def served(program, **env):
     """The report counts its calls."""
-    ran = runs(program, QUARRY_STATS="short")
+    ran = runs(program, QUARRY_STATS="short", **env)
     return ran.returncode == 0 and ran.stdout == "little\n" and CALLS.search(ran.stderr) is not None, ran
 
 
@@ -85,8 +85,13 @@ def ways(libs):
 
 
 def musl_ways(libs):
-    """With the library that musl-gcc built, which gives its report there, too."""
+    """With the libraries that musl-gcc built, which give their report there, too."""
     linked = ["-Wl,-u,malloc", str(libs / "libquarry.a")]
+    shared = [f"-L{libs}", "-Wl,--no-as-needed", "-lquarry", f"-Wl,-rpath,{libs}"]
+    preloaded = str(libs / "libquarry.so")
+    yield "musl, shared", ["musl-gcc", C] + shared, own_malloc
+    yield "musl, preloaded", ["musl-gcc", LITTLE], lambda program: served(program, LD_PRELOAD=preloaded)
+    yield "musl, quarry_conf, preloaded", ["musl-gcc", "-rdynamic", CONF], lambda program: configured(program, LD_PRELOAD=preloaded)
     yield "musl", ["musl-gcc", "-static", C] + linked, own_malloc
     yield "musl, no malloc of its own", ["musl-gcc", "-static", LITTLE] + linked, served
     yield "musl, quarry_conf", ["musl-gcc", "-static", CONF] + linked, configured
