@@ -21,24 +21,35 @@ static bool is_slab_size(size_t size) {
     return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= SLAB_MEDIUM_MAX);
 }
 
-/* An object straight from the magazine of its class, or NULL. */
-static ALWAYS_INLINE void *class_magazine(unsigned cls) {
-    void *p = rseq_pop(mag_tabs.alloc_view, cls);
-    return LIKELY(p != NULL) ? p : mag_pop_locked(cls);
+/* An object straight from the magazine of its class where the fast path did not serve, or NULL. Where each object is
+ * to be cleared or sealed, none. */
+static void *untried_magazine(unsigned cls) {
+    return UNLIKELY(rt_opt.zero || rt_opt.harden) ? NULL : mag_pop_untried(cls);
 }
 
-/* The same by size, where engine_malloc_fast() gave none. */
+/* The same where it was not asked. */
+static ALWAYS_INLINE void *class_magazine(unsigned cls) {
+    void *p = rseq_pop(mag_tabs.alloc_view, cls);
+    return LIKELY(p != NULL) ? p : untried_magazine(cls);
+}
+
+/* By size, where engine_malloc_fast() gave none; and where it was not asked. */
 static void *size_magazine(size_t size) {
     if (UNLIKELY(mag_tabs.small_limit == 0) || !is_slab_size(size))
         return NULL;
     unsigned cls = slab_class_for(size);
-    return size <= SLAB_MEDIUM_MAX ? mag_pop_locked(cls) : class_magazine(cls);
+    return size <= SLAB_MEDIUM_MAX ? untried_magazine(cls) : class_magazine(cls);
 }
-
-/* The same for who did not ask that. */
 static ALWAYS_INLINE void *any_magazine(size_t size) {
     void *p = size <= SLAB_MEDIUM_MAX ? engine_malloc_fast(size) : NULL;
     return LIKELY(p != NULL) ? p : size_magazine(size);
+}
+
+/* p, which may be NULL, as what the call gave. */
+static ALWAYS_INLINE void *counted(void *p, enum engine_call call) {
+    if (UNLIKELY(engine_counting) && p != NULL)
+        engine_count(call, (s64)engine_usable(p));
+    return p;
 }
 
 /* What calloc promises is as long as was asked for; what option zero does is as long as may be used, so that what
@@ -126,13 +137,6 @@ static void *alloc_sized(size_t size, enum zero_wanted zero, enum effort effort)
 static void *alloc_or_guard(size_t size, enum zero_wanted zero) {
     void *p = UNLIKELY(guard_due()) ? guard_alloc(size) : NULL;
     return p != NULL ? p : alloc_sized(size, zero, EFFORT_HARD);
-}
-
-/* p, which may be NULL, as what the call gave. */
-static ALWAYS_INLINE void *counted(void *p, enum engine_call call) {
-    if (UNLIKELY(engine_counting) && p != NULL)
-        engine_count(call, (s64)engine_usable(p));
-    return p;
 }
 
 static NOINLINE void *alloc_counted(size_t size) { return counted(alloc_or_guard(size, ZERO_NO), ENGINE_CALL_MALLOC); }
@@ -252,7 +256,7 @@ enum engine_node_set engine_thread_node(int id) {
 /* Sizes the fast path's table does not reach have their magazines, too, and threads the fast path does not serve. */
 void *engine_alloc_slow(size_t size) {
     void *p = size_magazine(size);
-    return LIKELY(p != NULL) ? p : alloc_counted(size);
+    return LIKELY(p != NULL) ? counted(p, ENGINE_CALL_MALLOC) : alloc_counted(size);
 }
 
 /* Where every object is to be guarded none is larger than was asked for, or what is written behind that would not be
@@ -262,7 +266,7 @@ void *engine_alloc_easy(size_t size) {
         return NULL;
     void *p = any_magazine(size);
     if (p != NULL)
-        return p;
+        return counted(p, ENGINE_CALL_MALLOC);
     return counted(alloc_sized(size, ZERO_NO, EFFORT_ONCE), ENGINE_CALL_MALLOC);
 }
 
@@ -272,7 +276,7 @@ void *engine_calloc(size_t nr, size_t size) {
         return NULL;
     void *p = any_magazine(bytes);
     if (LIKELY(p != NULL))
-        return memset(p, 0, bytes);
+        return memset(counted(p, ENGINE_CALL_CALLOC), 0, bytes);
     return counted(alloc_or_guard(bytes, ZERO_YES), ENGINE_CALL_CALLOC);
 }
 
@@ -289,9 +293,10 @@ void *engine_alloc_unguarded(size_t size, enum engine_content content) {
     if (UNLIKELY(rt_opt.harden))
         return alloc_unguarded_hardened(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO);
     void *p = any_magazine(size);
-    if (p != NULL)
-        return content == ENGINE_ZEROED ? memset(p, 0, size) : p;
-    p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO, EFFORT_HARD);
+    if (LIKELY(p != NULL) && content == ENGINE_ZEROED)
+        memset(p, 0, size);
+    else if (p == NULL)
+        p = alloc_sized(size, content == ENGINE_ZEROED ? ZERO_YES : ZERO_NO, EFFORT_HARD);
     return counted(p, content == ENGINE_ZEROED ? ENGINE_CALL_CALLOC : ENGINE_CALL_MALLOC);
 }
 

@@ -48,9 +48,10 @@ enum engine_call {
 };
 extern HIDDEN bool engine_counting;
 extern _Atomic(u64) engine_ticks_nr;
-extern _Atomic(u64) engine_calls[ENGINE_CALLS_NR];
-extern _Atomic(s64) engine_live_bytes; /* exact while counting */
-extern _Atomic(s64) engine_peak_bytes;
+/* Of calls so far; bytes out, exact at rest; the most of them, within a few KiB for each CPU. */
+u64 engine_calls_get(enum engine_call call);
+s64 engine_live_get(void);
+s64 engine_peak_get(void);
 void engine_count(enum engine_call call, s64 bytes);
 
 #endif

@@ -39,12 +39,22 @@ void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_
 void mag_free(unsigned slot, void *p);
 
 /*
- * The fast path of threads that have no id, through a locked region: an object of the class, or NULL; whether p, whose
- * page map entry is slot, was taken back. They give up where the fast path would, where the thread has an id, and where
- * objects are kept apart by node.
+ * What the fast path would do for a thread that it does not serve, because it has no id or because calls are diverted:
+ * an object of the class from its magazine, or NULL; whether p, whose page map entry is slot, was taken back. They give
+ * up where the fast path would have, and where objects are kept apart by node.
  */
-void *mag_pop_locked(unsigned cls);
-bool mag_push_locked(unsigned slot, void *p);
+void *mag_pop_untried(unsigned cls);
+bool mag_push_untried(unsigned slot, void *p);
+
+/*
+ * Figures that ids keep for engine/: what is added is neither lost nor counted twice, and no two CPUs write to one
+ * line. Returns what this id has of the figure now, or 0. mag_figure_take() takes all that this id has away and returns
+ * it. The sum over all ids is exact when nothing is added meanwhile.
+ */
+enum { MAG_FIGURES_NR = 8 };
+s64 mag_figure_add(unsigned which, s64 more);
+s64 mag_figure_take(unsigned which);
+s64 mag_figure_sum_racy(unsigned which);
 
 /* "mm_cid", "cpu_id" or "locked" */
 const char *mag_mode_name(void);

@@ -120,6 +120,8 @@ static struct mag_region *region_make_stopped(void) {
     banks_fill(r, 0, 1, mag_closed);
     for (unsigned cls = 0; cls < PAGE_MAP_FURTHER; cls++)
         region_class(r, cls)->spare = SPARE_STOPPED;
+    for (unsigned i = 0; i < MAG_FIGURES_NR; i++)
+        r->figure[i] = FIGURE_STOPPED;
     return r;
 }
 
@@ -371,11 +373,12 @@ enum rseq_status region_push(unsigned slot, void *p) {
     return pushed ? RSEQ_DONE : RSEQ_REFUSED;
 }
 
-/* What the views would show a thread that had an id. */
-static bool has_id_or_is_slow(bool slow) { return rseq_id_racy() >= 0 || diverted || slow || page_nodes_nr() > 1; }
-
-void *mag_pop_locked(unsigned cls) {
-    struct mag_region *r = has_id_or_is_slow(allocs_are_slow()) ? NULL : locked_enter();
+void *mag_pop_untried(unsigned cls) {
+    if (allocs_are_slow() || page_nodes_nr() > 1)
+        return NULL;
+    if (rseq_id_racy() >= 0)
+        return diverted ? rseq_pop(regions.views, cls) : NULL;
+    struct mag_region *r = locked_enter();
     if (r == NULL)
         return NULL;
     void *p = ref_pop(r->slot, cls);
@@ -383,14 +386,56 @@ void *mag_pop_locked(unsigned cls) {
     return p;
 }
 
-bool mag_push_locked(unsigned slot, void *p) {
-    struct mag_region *r = has_id_or_is_slow(false) ? NULL : locked_enter();
+bool mag_push_untried(unsigned slot, void *p) {
+    if (page_nodes_nr() > 1)
+        return false;
+    if (rseq_id_racy() >= 0)
+        return diverted && rseq_push(regions.views, slot, p);
+    struct mag_region *r = locked_enter();
     if (r == NULL)
         return false;
     bool pushed = ref_push(r->slot, slot, p);
     region_unlock(r);
     return pushed;
 }
+
+/* --- figures --- */
+
+/* For who finds no region, as while it is looked how many nodes there are. */
+static u64 homeless[MAG_FIGURES_NR];
+
+/* By a section where the thread has an id: it finds the word of that id, of another one it came to meanwhile, which is
+ * as good, or that of the stopped region, which is never as expected. All other words are written to here alone, and
+ * atomically. */
+static s64 figure_change(unsigned which, s64 more, bool take) {
+    struct mag_region *r;
+    for (int id;
+         (id = rseq_id_racy()) >= 0 && (unsigned)id < regions.ids_nr && (r = region_at((unsigned)id)) != NULL;) {
+        u64 seen = ref_load(&r->figure[which]), old = FIGURE_STOPPED, next = take ? 0 : seen + (u64)more;
+        if (rseq_swap_if_equal(regions.views, FIGURE_OFF(which), seen, next, &old) == RSEQ_DONE)
+            return (s64)(take ? seen : next);
+        if (old == FIGURE_STOPPED)
+            break;
+    }
+    r = locked_region(locked_home());
+    u64 *word = r != NULL ? &r->figure[which] : &homeless[which];
+    return (s64)(take ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED)
+                      : __atomic_add_fetch(word, (u64)more, __ATOMIC_RELAXED));
+}
+
+s64 mag_figure_add(unsigned which, s64 more) { return figure_change(which, more, false); }
+s64 mag_figure_take(unsigned which) { return figure_change(which, 0, true); }
+
+s64 mag_figure_sum_racy(unsigned which) {
+    u64 sum = ref_load(&homeless[which]);
+    for (unsigned i = 0; i < regions_nr(); i++) {
+        struct mag_region *r = region_at(i);
+        sum += r == NULL ? 0 : ref_load(&r->figure[which]);
+    }
+    return (s64)sum;
+}
+
+/* --- operations by the run --- */
 
 u64 region_pop_run(unsigned slot, u64 nr, void **objs) {
     u64 done = rseq_pop_run(regions.views, slot, nr, objs);

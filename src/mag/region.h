@@ -58,7 +58,8 @@ struct mag_region {
      * own, the store to rseq_cs is 2464 bytes into its page, as far as the line before the slots; where they come by
      * there again are those of ids that have none (SLAB_SLOT_IDS_NR).
      */
-    _Alignas(CACHE_LINE) char away[REGION_AWAY_BYTES];
+    _Alignas(CACHE_LINE) u64 figure[MAG_FIGURES_NR]; /* FIGURE_STOPPED in the stopped region */
+    char away[REGION_AWAY_BYTES - MAG_FIGURES_NR * sizeof(u64)];
     u64 slot[PAGE_MAP_CLASSES]; /* last: those of further nodes follow, at the place of their page map entries */
 };
 
@@ -85,6 +86,9 @@ static inline unsigned slot_at(unsigned cls, unsigned node) { return cls | node 
 #define SPARE_STOPPED ((u64)2)
 #define SPARE_OFF(cls)                                                                                                 \
     ((s64)(region_class_index(cls) * sizeof(struct mag_class)) - (s64)offsetof(struct mag_region, slot))
+#define FIGURE_STOPPED ((u64)INT64_MIN)
+#define FIGURE_OFF(which)                                                                                              \
+    ((s64)(offsetof(struct mag_region, figure) + (which) * sizeof(u64)) - (s64)offsetof(struct mag_region, slot))
 #define SLOT_OFF(slot) ((s64)(slot) * (s64)sizeof(u64))
 
 /* --- region.c: regions and the operations on them --- */

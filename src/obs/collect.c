@@ -134,12 +134,12 @@ void obs_collect(struct obs_stats *ret_stats, enum obs_depth depth) {
     ret_stats->guard_objects = atomic_load_explicit(&guard_objects_nr, memory_order_relaxed);
     ret_stats->guard_samples = atomic_load_explicit(&guard_samples_nr, memory_order_relaxed);
     ret_stats->ticks = atomic_load_explicit(&engine_ticks_nr, memory_order_relaxed);
-    ret_stats->calls_malloc = atomic_load_explicit(&engine_calls[ENGINE_CALL_MALLOC], memory_order_relaxed);
-    ret_stats->calls_calloc = atomic_load_explicit(&engine_calls[ENGINE_CALL_CALLOC], memory_order_relaxed);
-    ret_stats->calls_realloc = atomic_load_explicit(&engine_calls[ENGINE_CALL_REALLOC], memory_order_relaxed);
-    ret_stats->calls_memalign = atomic_load_explicit(&engine_calls[ENGINE_CALL_MEMALIGN], memory_order_relaxed);
-    ret_stats->calls_free = atomic_load_explicit(&engine_calls[ENGINE_CALL_FREE], memory_order_relaxed);
-    s64 peak = atomic_load_explicit(&engine_peak_bytes, memory_order_relaxed);
+    ret_stats->calls_malloc = engine_calls_get(ENGINE_CALL_MALLOC);
+    ret_stats->calls_calloc = engine_calls_get(ENGINE_CALL_CALLOC);
+    ret_stats->calls_realloc = engine_calls_get(ENGINE_CALL_REALLOC);
+    ret_stats->calls_memalign = engine_calls_get(ENGINE_CALL_MEMALIGN);
+    ret_stats->calls_free = engine_calls_get(ENGINE_CALL_FREE);
+    s64 peak = engine_peak_get();
     ret_stats->peak_live_bytes = MAX((u64)peak, ret_stats->live_bytes);
 }
 

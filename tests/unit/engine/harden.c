@@ -270,5 +270,5 @@ Test(harden, threads_find_objects_as_they_were_left) {
     cr_assert(engine_ready());
     traders_run(trader, shelf, HELD);
     engine_exit_audit();
-    cr_assert_eq(atomic_load(&engine_live_bytes), 0);
+    cr_assert_eq(engine_live_get(), 0);
 }

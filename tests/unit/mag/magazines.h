@@ -21,6 +21,12 @@ static inline void magazines_start(void) {
     magazines_start_with_options();
 }
 
+static inline void magazines_start_by(enum opt_percpu percpu) {
+    rt_options_read(NULL, NULL);
+    rt_opt.percpu = (int)percpu;
+    magazines_start_with_options();
+}
+
 static inline bool magazines_go_to(int cpu) {
     cpu_set_t there;
     CPU_ZERO(&there);
@@ -32,9 +38,7 @@ static inline bool magazines_go_to(int cpu) {
  * away, and a concurrency id may change on one CPU, too, when the kernel takes back one that another CPU held. */
 static inline void magazines_start_here(enum opt_percpu percpu) {
     cr_assert(magazines_go_to(sched_getcpu()));
-    rt_options_read(NULL, NULL);
-    rt_opt.percpu = (int)percpu;
-    magazines_start_with_options();
+    magazines_start_by(percpu);
 }
 
 static inline void *magazines_alloc(size_t size) {
