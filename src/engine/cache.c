@@ -123,7 +123,7 @@ void engine_class_free_slow(const struct quarry_core1_class *class, void *p) {
 /* Objects from the first on whose page map entry is this. */
 static unsigned run_length(unsigned slot, size_t nr, void *const *objs) {
     unsigned run = 0;
-    while (run < RUN_MAX && run < nr && page_map_get(objs[run]) == slot)
+    while (run < RUN_MAX && run < nr && page_map_is(objs[run], slot))
         run++;
     return run;
 }

@@ -9,6 +9,7 @@
  */
 #include "mag/region.h"
 
+#include "mag/most.h"
 #include "rt/options.h"
 #include "sys/sys.h"
 
@@ -42,7 +43,7 @@ static _Atomic(bool) extended;
 
 /* The further slots of one node's bank. What has a magazine is left alone. */
 static void bank_extend(struct mag_region *r, unsigned node, u64 *magazine) {
-    for (unsigned cls = PAGE_MAP_FURTHER; cls < PAGE_MAP_CLASSES; cls++) {
+    for (unsigned cls = PAGE_MAP_FURTHER; cls < FURTHER_END; cls++) {
         if (ref_load(&r->slot[slot_at(cls, node)]) == 0)
             ref_store(&r->slot[slot_at(cls, node)], (u64)magazine);
     }
@@ -175,7 +176,7 @@ void regions_extend(void) {
     /* order: seq_cst fence: [F1], before it is asked how many banks there are.                  pairs: [mag.further] */
     atomic_thread_fence(memory_order_seq_cst);
     banks_extend(&stopped_region.region, 0, banks_nr(), mag_closed);
-    for (unsigned cls = PAGE_MAP_FURTHER; cls < PAGE_MAP_CLASSES; cls++)
+    for (unsigned cls = PAGE_MAP_FURTHER; cls < FURTHER_END; cls++)
         ref_store(&region_class(&stopped_region.region, cls)->spare, SPARE_STOPPED);
     region_complete(&first_region.region);
     for (unsigned i = 0; i < regions_nr(); i++) {

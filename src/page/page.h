@@ -39,6 +39,10 @@ static ALWAYS_INLINE s64 page_map_index(const void *p) { return rt_meta_map_inde
 static ALWAYS_INLINE unsigned page_map_get(const void *p) {
     return rt_meta.map_end[page_map_index(p)] / PAGE_SLOT_BYTES;
 }
+/* Whether it is this one, which takes no part of it out. */
+static ALWAYS_INLINE bool page_map_is(const void *p, unsigned value) {
+    return rt_meta.map_end[page_map_index(p)] == value * PAGE_SLOT_BYTES;
+}
 void page_map_set(const void *addr, size_t granules_nr, unsigned value);
 
 /* --- chunks: 256 MiB of address space each, with the records of what of it is ours --- */

@@ -66,6 +66,11 @@ static void forms(size_t unused) {
     CHECK(info_of(plain).slot_bytes == 208);
     CHECK(kmem_cache_size(of_type) == sizeof(struct point) && info_of(of_type).align_bytes == 32);
     CHECK(strcmp(info_of(of_type).name, "point") == 0);
+    char name[] = "kept";
+    struct kmem_cache *named = kmem_cache_create(name, 20, 0, SLAB_NO_MERGE, NULL);
+    name[0] = 'x';
+    CHECK(named != NULL && strcmp(info_of(named).name, "kept") == 0); /* the name is copied */
+    kmem_cache_destroy(named);
     info = info_of(of_field);
     CHECK(info.useroffset == offsetof(struct point_of_user, name) && info.usersize == 7);
     kmem_cache_destroy(five);

@@ -2,7 +2,8 @@
 /*
  * Memory for devices: physically one piece, where it is said to be, and still there after the kernel compacted memory
  * and other memory was wanted. Needs root, hugepages and io_uring; skipped where the kernel refuses one of them to this
- * program as well, and a failure where it does not. dma --refused runs without io_uring.
+ * program as well, and a failure where it does not. dma --refused runs without io_uring, --without-rights without what
+ * root may do.
  */
 #include "dma.h"
 #include "cases.h"
@@ -11,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/dma-mapping.h>
 #include <linux/dmapool.h>
 #include <linux/memcontrol.h>
@@ -58,6 +60,7 @@ static void sizes(size_t unused) {
             dma_free_coherent(NULL, all[i], p, handle);
         }
     }
+    dma_free_coherent(NULL, 100, NULL, 0);
     CHECK(dma_alloc_coherent(NULL, 0, &handle, GFP_KERNEL) == NULL);
     CHECK(dma_alloc_coherent(NULL, (2 << 20) + 1, &handle, GFP_KERNEL) == NULL);
 }
@@ -152,7 +155,9 @@ static void pool_of(size_t size, size_t align, size_t boundary) {
     CHECK(pool != NULL);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < NR; i++) {
-            p[i] = dma_pool_zalloc(pool, GFP_KERNEL | __GFP_NOWARN, &handles[i]);
+            gfp_t flags = GFP_KERNEL | __GFP_NOWARN;
+            p[i] = i % 2 ? dma_pool_zalloc(pool, flags, &handles[i])
+                         : dma_pool_alloc(pool, flags | __GFP_ZERO, &handles[i]);
             if (p[i] == NULL)
                 refused_here();
             CHECK(bytes_are(p[i], 0, size, 0));
@@ -653,11 +658,21 @@ static const struct test_case table[] = {
     {"cache threads", cache_threads, 0, CASE_QUARRY},
 };
 
+/* As who is not root: frame numbers are not told. */
+static void give_up_rights(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    CHECK(syscall(SYS_capset, &header, none) == 0);
+}
+
 /* Nothing is lost by it, and other memory is to be had. */
-static int refused(void) {
+static int refused(bool rights) {
     dma_addr_t handle = 7;
     uint64_t regions = 1;
-    deny_syscall(SYS_io_uring_setup, EPERM);
+    if (rights)
+        deny_syscall(SYS_io_uring_setup, EPERM);
+    else
+        give_up_rights();
     for (int i = 0; i < 3; i++)
         CHECK(dma_alloc_coherent(NULL, 100, &handle, GFP_KERNEL) == NULL && handle == 7);
     struct kmem_cache *s = kmem_cache_create("none", 100, 0, SLAB_CACHE_DMA, NULL);
@@ -672,7 +687,7 @@ static int refused(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "--refused") == 0)
-        return refused();
+    if (argc > 1 && (strcmp(argv[1], "--refused") == 0 || strcmp(argv[1], "--without-rights") == 0))
+        return refused(argv[1][2] == 'r');
     return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0]));
 }

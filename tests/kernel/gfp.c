@@ -97,6 +97,7 @@ static void reserve(size_t reserve_bytes) {
 static void reserve_by_scope(size_t unused) {
     (void)unused;
     (void)take_all(GFP_NOWAIT);
+    CHECK(take_all(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOMEMALLOC) == 0);
     CHECK(take_all(GFP_NOWAIT | __GFP_MEMALLOC) > 0);
     give_all();
     slow_call();

@@ -20,6 +20,7 @@ static inline bool bytes_are(const void *p, size_t from, size_t to, unsigned cha
 
 void kmalloc_ways(size_t zeroed);
 void krealloc_edges(size_t unused);
+void krealloc_copies(size_t unused);
 void krealloc_grows(size_t size);
 void krealloc_zeroes(size_t size);
 void krealloc_keeps_on_failure(size_t unused);

@@ -11,10 +11,17 @@ static void zero_size(size_t unused) {
     void *none = kmalloc(opaque_size(0), GFP_KERNEL);
     CHECK(none == ZERO_SIZE_PTR && none == (void *)16);
     CHECK(kzalloc(opaque_size(0), GFP_KERNEL) == ZERO_SIZE_PTR);
-    CHECK(kmalloc_array(opaque_size(0), 8, GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(kmalloc_array(opaque_size(0), 8, GFP_KERNEL) == ZERO_SIZE_PTR && kcalloc(8, 0, GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(krealloc_array(NULL, 8, opaque_size(0), GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(kmemdup_array("", opaque_size(0), 8, GFP_KERNEL) == ZERO_SIZE_PTR);
+    CHECK(kmalloc_objs(long, opaque_size(0)) == ZERO_SIZE_PTR && kzalloc_objs(long, 0) == ZERO_SIZE_PTR);
+    CHECK(kmalloc_node(opaque_size(0), GFP_KERNEL, 0) == ZERO_SIZE_PTR &&
+          kzalloc_node(0, GFP_KERNEL, 0) == ZERO_SIZE_PTR);
+    CHECK(kmalloc_array_node(0, 8, GFP_KERNEL, 0) == ZERO_SIZE_PTR &&
+          kcalloc_node(8, 0, GFP_KERNEL, 0) == ZERO_SIZE_PTR);
     CHECK(kmalloc(opaque_size(0), 0) == ZERO_SIZE_PTR);
     CHECK(ZERO_OR_NULL_PTR(none) && ZERO_OR_NULL_PTR(NULL));
-    CHECK(!ZERO_OR_NULL_PTR((void *)17));
+    CHECK(ZERO_OR_NULL_PTR((void *)1) && !ZERO_OR_NULL_PTR((void *)17));
     CHECK(ksize(none) == 0 && ksize(NULL) == 0);
     kfree(none);
     kfree(NULL);
@@ -200,6 +207,7 @@ static void nodes(size_t unused) {
     char *r = kmalloc_array_node(20, 10, GFP_KERNEL, 0), *s = kcalloc_node(20, 10, GFP_KERNEL, 0);
     CHECK(p && r && bytes_are(q, 0, 200, 0) && bytes_are(s, 0, 200, 0));
     CHECK(kcalloc_node(opaque_size(SIZE_MAX), 2, GFP_KERNEL, 0) == NULL);
+    CHECK(kmalloc_array_node(2, opaque_size(SIZE_MAX), GFP_KERNEL, 0) == NULL);
     kfree(p);
     kfree(q);
     kfree(r);
@@ -248,6 +256,7 @@ static const struct test_case table[] = {
     {"nodes", nodes, 0, CASE_QUARRY},
     {"nolock", nolock, 0, CASE_QUARRY},
     {"krealloc edges", krealloc_edges, 0, CASE_QUARRY},
+    {"krealloc copies", krealloc_copies, 0, CASE_QUARRY},
     {"krealloc grows from 10", krealloc_grows, 10, CASE_QUARRY},
     {"krealloc grows from 5000", krealloc_grows, 5000, CASE_QUARRY},
     {"krealloc zeroes from 10", krealloc_zeroes, 10, CASE_QUARRY},

@@ -3,6 +3,7 @@
 #include "kernel.h"
 
 #include <linux/vmalloc.h>
+#include <stdlib.h>
 
 void krealloc_edges(size_t unused) {
     (void)unused;
@@ -25,7 +26,26 @@ void krealloc_edges(size_t unused) {
     CHECK(krealloc(p, 1, GFP_KERNEL) == p);
     kfree(p);
     CHECK((p = krealloc_array(NULL, 3, 100, GFP_KERNEL)) != NULL && ksize(p) >= 300);
-    kfree(p);
+    memset(p, 2, 300);
+    CHECK((p = krealloc_array(p, 30, 100, GFP_KERNEL)) != NULL && ksize(p) >= 3000 && bytes_are(p, 0, 300, 2));
+    CHECK(krealloc_array(p, 0, 100, GFP_KERNEL) == ZERO_SIZE_PTR);
+}
+
+/* All that ksize() tells is copied; also of what malloc gave, or a cache. */
+void krealloc_copies(size_t unused) {
+    struct kmem_cache *s = kmem_cache_create("copied", 100, 0, SLAB_NO_MERGE, NULL);
+    (void)unused;
+    CHECK(s != NULL);
+    void *const all[] = {kmalloc(100, GFP_KERNEL), malloc(5000), kmem_cache_alloc(s, GFP_KERNEL),
+                         kmalloc(KMALLOC_MAX_SIZE / 2, GFP_KERNEL)};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        size_t room = ksize(all[i]);
+        memset(all[i], (int)i + 1, room);
+        char *p = krealloc(opaque(all[i]), room + 1, GFP_KERNEL);
+        CHECK(p != NULL && p != all[i] && bytes_are(p, 0, room, (unsigned char)(i + 1)));
+        kfree(p);
+    }
+    kmem_cache_destroy(s); /* says so if its object were still out */
 }
 
 void krealloc_grows(size_t size) {

@@ -48,6 +48,20 @@ static void limits(size_t unused) {
     free_page(0);
 }
 
+/* What was asked for is out, and not the rest of the order it was cut from. */
+static void trimmed(size_t unused) {
+    enum { PAGES_NR = 5 };
+    uint64_t live = 0;
+    (void)unused;
+    for (int way = 0; way < 2; way++) {
+        void *p = way == 0 ? alloc_pages_exact(PAGES_NR * PAGE_SIZE - 7, GFP_KERNEL)
+                           : alloc_pages_exact_nid(0, PAGES_NR * PAGE_SIZE - 7, GFP_KERNEL);
+        CHECK(p != NULL && quarry_stat("pages_live_bytes", &live) == 0 && live == PAGES_NR * PAGE_SIZE);
+        free_pages_exact(p, PAGES_NR * PAGE_SIZE - 7);
+        CHECK(quarry_stat("pages_live_bytes", &live) == 0 && live == 0);
+    }
+}
+
 /* Pages that were written are taken again. */
 static void zeroed(size_t unused) {
     (void)unused;
@@ -151,6 +165,7 @@ static void exact(size_t unused) {
 static void bulk(size_t unused) {
     (void)unused;
     struct page *pages[100] = {NULL};
+    CHECK(alloc_pages_bulk(GFP_KERNEL, 0, pages) == 0 && pages[0] == NULL);
     pages[7] = alloc_page(GFP_KERNEL);
     struct page *mine = pages[7];
     CHECK(alloc_pages_bulk(GFP_KERNEL | __GFP_ZERO, 100, pages) == 100);
@@ -459,14 +474,23 @@ static void lifetimes(size_t unused) {
 }
 
 static const struct test_case table[] = {
-    {"orders", orders, 0, CASE_QUARRY},       {"limits", limits, 0, CASE_QUARRY},
-    {"zeroed", zeroed, 0, CASE_QUARRY},       {"addresses", addresses, 0, CASE_QUARRY},
-    {"records", records, 0, CASE_QUARRY},     {"references", references, 0, CASE_QUARRY},
-    {"exact", exact, 0, CASE_QUARRY},         {"bulk", bulk, 0, CASE_QUARRY},
-    {"at hand", at_hand, 0, CASE_QUARRY},     {"no system call", no_system_call, 0, CASE_QUARRY},
-    {"frames", frames, 0, CASE_QUARRY},       {"buddyinfo", buddyinfo, 0, CASE_QUARRY},
-    {"goes back", goes_back, 0, CASE_QUARRY}, {"accounts", accounts, 0, CASE_QUARRY},
-    {"threads", threads, 0, CASE_QUARRY},     {"lifetimes", lifetimes, 0, CASE_QUARRY},
+    {"orders", orders, 0, CASE_QUARRY},
+    {"limits", limits, 0, CASE_QUARRY},
+    {"zeroed", zeroed, 0, CASE_QUARRY},
+    {"addresses", addresses, 0, CASE_QUARRY},
+    {"records", records, 0, CASE_QUARRY},
+    {"references", references, 0, CASE_QUARRY},
+    {"exact", exact, 0, CASE_QUARRY},
+    {"exact, trimmed", trimmed, 0, CASE_QUARRY},
+    {"bulk", bulk, 0, CASE_QUARRY},
+    {"at hand", at_hand, 0, CASE_QUARRY},
+    {"no system call", no_system_call, 0, CASE_QUARRY},
+    {"frames", frames, 0, CASE_QUARRY},
+    {"buddyinfo", buddyinfo, 0, CASE_QUARRY},
+    {"goes back", goes_back, 0, CASE_QUARRY},
+    {"accounts", accounts, 0, CASE_QUARRY},
+    {"threads", threads, 0, CASE_QUARRY},
+    {"lifetimes", lifetimes, 0, CASE_QUARRY},
     {"reserve", reserve, 0, CASE_QUARRY},
 };
 

@@ -155,6 +155,24 @@ static void allocation(size_t unused) {
         free_percpu(all[i]);
 }
 
+/* The largest of all, and the strictest alignment. */
+static void limits(size_t bytes) {
+    size_t align = bytes == 32768 ? 4096 : 8;
+    unsigned cpu;
+    for (int round = 0; round < 3; round++) {
+        char *p = __alloc_percpu(bytes, align);
+        CHECK(p != NULL);
+        for_each_possible_cpu(cpu) {
+            char *at = per_cpu_ptr(p, cpu);
+            CHECK((uintptr_t)at % align == 0);
+            for (size_t b = 0; b < bytes; b++)
+                CHECK(at[b] == 0);
+            memset(at, 1, bytes);
+        }
+        free_percpu(p);
+    }
+}
+
 /* As in the kernel no alignment at all, and any below 4, is one of 4. */
 static void little_alignment(size_t align) {
     int *first = __alloc_percpu(sizeof(int), align), *second = __alloc_percpu(1, align);
@@ -212,6 +230,8 @@ static const struct test_case table[] = {
     {"kinds", kinds, 0, CASE_QUARRY},
     {"getting", getting, 0, CASE_QUARRY},
     {"allocation", allocation, 0, CASE_QUARRY},
+    {"limits", limits, 32768, CASE_QUARRY},
+    {"limits, one byte", limits, 1, CASE_QUARRY},
     {"no alignment", little_alignment, 0, CASE_QUARRY},
     {"alignment 1", little_alignment, 1, CASE_QUARRY},
     {"alignment 3", little_alignment, 3, CASE_QUARRY},

@@ -57,6 +57,7 @@ static void sizes_and_guards(size_t unused) {
         vfree(q);
     }
     vfree(NULL);
+    vfree_atomic(NULL);
     CHECK(errno == 7);
 }
 

@@ -55,7 +55,12 @@ static void order(gfp_t more) {
     CHECK(alloc_pages_exact((PAGE_SIZE << MAX_PAGE_ORDER) + 1, GFP_KERNEL | more) == NULL);
 }
 static void no_bytes(gfp_t more) {
-    CHECK(__vmalloc(opaque_size(0), GFP_KERNEL | more) == NULL && (more != 0 || vmalloc(opaque_size(0)) == NULL));
+    CHECK(__vmalloc(opaque_size(0), GFP_KERNEL | more) == NULL && vmalloc_huge(0, GFP_KERNEL | more) == NULL);
+    if (more != 0) /* those without flags cannot be asked for silence */
+        return;
+    CHECK(vmalloc(opaque_size(0)) == NULL && vzalloc(0) == NULL && vmalloc_user(0) == NULL && vmalloc_32(0) == NULL);
+    CHECK(vmalloc_node(0, 0) == NULL && vzalloc_node(0, NUMA_NO_NODE) == NULL && vmalloc_32_user(0) == NULL);
+    CHECK(vmalloc_array(0, 8) == NULL && vcalloc(8, 0) == NULL);
 }
 static void area_at_once(gfp_t more) { CHECK(__vmalloc(100, GFP_ATOMIC | more) == NULL); }
 static void area_never(gfp_t more) {
