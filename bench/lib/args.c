@@ -11,7 +11,7 @@
 
 #include "die.h"
 
-enum { ARGS_MAX = 16, EXIT_USAGE = 2 };
+enum { ARGS_MAX = 16 };
 
 static void print_help(const char *summary, const struct arg *args, size_t nr) {
     printf("%s\n", summary);
@@ -31,9 +31,8 @@ static void number_set(const struct arg *arg, const char *text) {
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || *text == '-' || value < arg->min || value > arg->max) {
-        errno = 0;
-        die("--%s takes %llu to %llu, not '%s'", arg->name, (unsigned long long)arg->min, (unsigned long long)arg->max,
-            text);
+        die_of_usage("--%s takes %llu to %llu, not '%s'", arg->name, (unsigned long long)arg->min,
+                     (unsigned long long)arg->max, text);
     }
     *arg->number = value;
 }
@@ -70,8 +69,6 @@ int args_parse(int argc, char **argv, const char *summary, const struct arg *arg
 void args_parse_all(int argc, char **argv, const char *summary, const struct arg *args, size_t nr) {
     int first_word = args_parse(argc, argv, summary, args, nr);
 
-    if (first_word < argc) {
-        errno = 0;
-        die("unexpected '%s'", argv[first_word]);
-    }
+    if (first_word < argc)
+        die_of_usage("unexpected '%s'", argv[first_word]);
 }

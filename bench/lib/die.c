@@ -10,18 +10,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void complain(const char *format, va_list args, int error) {
+    fprintf(stderr, "%s: ", program_invocation_short_name);
+    vfprintf(stderr, format, args);
+    if (error != 0)
+        fprintf(stderr, ": %s", strerror(error));
+    fputc('\n', stderr);
+}
+
 void die(const char *format, ...) {
     int saved_errno = errno;
     va_list args;
 
-    fprintf(stderr, "%s: ", program_invocation_short_name);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    complain(format, args, saved_errno);
     va_end(args);
-    if (saved_errno != 0)
-        fprintf(stderr, ": %s", strerror(saved_errno));
-    fputc('\n', stderr);
     exit(EXIT_FAILURE);
+}
+
+void die_of_usage(const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    complain(format, args, 0);
+    va_end(args);
+    exit(EXIT_USAGE);
 }
 
 void *alloc_or_die(unsigned long size_bytes) {

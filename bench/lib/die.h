@@ -9,6 +9,10 @@
 /* Prints the program's name, the message and, when errno is set, its text; does not return. */
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 
+enum { EXIT_USAGE = 2 };
+/* The same for a command line that makes no sense: EXIT_USAGE, as of getopt's own complaints. */
+__attribute__((noreturn, format(printf, 1, 2))) void die_of_usage(const char *format, ...);
+
 /* malloc() that ends the program instead of returning NULL. */
 void *alloc_or_die(unsigned long size_bytes);
 

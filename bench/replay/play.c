@@ -385,10 +385,8 @@ int main(int argc, char **argv) {
     };
     int word = args_parse(argc, argv, "play FILE.qtrace: a recorded program's allocation calls", args, ARGS_NR(args));
 
-    if (argc - word != 1) {
-        errno = 0;
-        die("which trace? one file, please");
-    }
+    if (argc - word != 1)
+        die_of_usage("which trace? one file, please");
     trace_open(argv[word], &coder);
     trace_check(argv[word], &coder);
     bool whole = trace_use(&coder);

@@ -67,6 +67,8 @@ enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_byte
 /* Calls fn for each freed region that is kept. fn must not allocate. None are seen while the cache is busy. */
 void big_cached_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg);
 
+void big_fork_mark(void);
+void big_fork_lose(void);
 void big_fork_prepare(enum rt_fork_from from);
 void big_fork_let_go(void);
 void big_fork_done(enum rt_fork_side side);

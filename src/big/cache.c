@@ -40,7 +40,7 @@ static struct sys_lock *const cache_lock = &rt_fork_locks[RT_FORK_LOCK_CACHE];
  * thread below a signal handler. */
 static bool cache_enter(void) {
     for (unsigned turn = 0; !sys_lock_try_spinning(cache_lock); turn++) {
-        if (turn == TURNS_MAX || sys_lock_is_mine(cache_lock))
+        if (turn == TURNS_MAX || sys_lock_is_mine(cache_lock) || sys_lock_is_lost(cache_lock))
             return false;
         sys_yield();
     }
@@ -206,6 +206,16 @@ size_t big_tick(u64 now_ms, enum big_effort effort) {
         big_region_release(&old[i]);
     }
     return released;
+}
+
+void big_fork_mark(void) {
+    lot_fork_mark();
+    rt_fork_mark(cache_lock, &cache.held_by_fork);
+}
+
+void big_fork_lose(void) {
+    lot_fork_lose();
+    rt_fork_lose(cache_lock, &cache.held_by_fork);
 }
 
 void big_fork_prepare(enum rt_fork_from from) {

@@ -216,6 +216,8 @@ size_t lot_release(void) {
     return released;
 }
 
+void lot_fork_mark(void) { rt_fork_mark(lots_lock, &lots.held_by_fork); }
+void lot_fork_lose(void) { rt_fork_lose(lots_lock, &lots.held_by_fork); }
 void lot_fork_prepare(enum rt_fork_from from) { rt_fork_lock(lots_lock, &lots.held_by_fork, from); }
 
 void lot_fork_let_go(void) { rt_fork_let_go(lots_lock, &lots.held_by_fork); }

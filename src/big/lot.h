@@ -37,6 +37,8 @@ bool lot_give(char *p, size_t bytes, enum lot_kind kind);
 size_t lot_release(void);
 size_t lot_free_bytes_racy(void);
 
+void lot_fork_mark(void);
+void lot_fork_lose(void);
 void lot_fork_prepare(enum rt_fork_from from);
 void lot_fork_let_go(void);
 void lot_fork_done(enum rt_fork_side side);

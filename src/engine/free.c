@@ -93,13 +93,13 @@ static void check_sized(const void *p, size_t size, size_t align) {
         rt_misuse(MISUSE_ALIGN, p, usable, NULL);
     if (harden_covers(class_of(p))) {
         if (MAX(size, (size_t)1) != usable)
-            rt_misuse(MISUSE_SIZE, p, usable, NULL);
+            rt_misuse_size(p, size, usable);
         return;
     }
     unsigned cls = align > 16 ? slab_class_aligned(size, align) : size <= SLAB_OBJECT_MAX ? slab_class_for(size) : 0;
     bool whole_region = class_of(p) == PAGE_MAP_BIG && round_up(size, sys_page_bytes()) == usable;
     if (cls != class_of(p) && !whole_region && !engine_fits_in_place(usable, size))
-        rt_misuse(MISUSE_SIZE, p, usable, NULL);
+        rt_misuse_size(p, size, usable);
 }
 
 static void release(void *p) {

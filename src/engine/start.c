@@ -106,6 +106,10 @@ static void fork_prepare(void) {
     if (!(fork_holds = engine_started()))
         return;
     enum rt_fork_from from = page_is_busy_here() ? RT_FORK_ON_TOP : RT_FORK_ALONE;
+    if (from == RT_FORK_ON_TOP) {
+        page_fork_mark();
+        big_fork_mark();
+    }
     page_fork_prepare(from);
     big_fork_prepare(from);
     page_hugetlb_fork_prepare();
@@ -114,6 +118,10 @@ static void fork_prepare(void) {
 static void fork_done(enum rt_fork_side side) {
     if (!fork_holds)
         return;
+    if (side == RT_FORK_CHILD) {
+        page_fork_lose();
+        big_fork_lose();
+    }
     page_hugetlb_forked(side);
     page_collapse_forked(side);
     if (side == RT_FORK_PARENT) {

@@ -149,6 +149,8 @@ static void child_answer(struct page_tier *t, unsigned i) {
  * is left alone here. */
 void page_fork_child(void) {
     for (unsigned tier = 0; tier < tiers_nr(); tier++) {
+        if (sys_lock_is_lost(&tier_at(tier)->lock))
+            continue;
         for (unsigned i = 0; i < ASKED_MAX; i++)
             child_answer(tier_at(tier), i);
         tier_steps_forget_locked(tier_at(tier));

@@ -239,7 +239,7 @@ static void chunk_copy(void *unused, struct chunk *c) {
         struct hpage *h = &c->hpages[i];
         bool of_pool = i < CHUNK_HPAGES && is_of_pool(h);
         bool of_tier = of_pool && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS;
-        if (of_tier && atomic_load_explicit(&tier_at(h->tier)->held_by_fork, memory_order_relaxed)) {
+        if (of_tier && rt_fork_has(&tier_at(h->tier)->held_by_fork)) {
             run++;
             continue;
         }
@@ -253,7 +253,7 @@ static void chunk_copy(void *unused, struct chunk *c) {
 /* [H3] What is set aside stays the parent's: here it is address space that nothing stands behind. */
 static void child_copy(void) {
     for (unsigned i = 0; i < tiers_nr(); i++) {
-        if (atomic_load_explicit(&tier_at(i)->held_by_fork, memory_order_relaxed))
+        if (rt_fork_has(&tier_at(i)->held_by_fork))
             tier_hugetlb_rest_locked(tier_at(i));
     }
     chunks_each(chunk_copy, NULL);

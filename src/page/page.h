@@ -240,7 +240,9 @@ u64 page_given_bytes_racy(void);
 size_t page_backed_bytes_racy(void);
 
 /* For fork: see docs/locking.md. */
+void page_fork_mark(void); /* with big_fork_mark() before the next, in a handler on top of a holder */
 void page_fork_prepare(enum rt_fork_from from);
+void page_fork_lose(void);   /* in the child, with big_fork_lose() before all that follows */
 void page_fork_child(void);  /* before the next */
 void page_fork_let_go(void); /* in the parent, with big_fork_let_go() before any of what is released */
 void page_fork_done(enum rt_fork_side side);

@@ -35,7 +35,7 @@ struct block {
 
 static struct block *_Atomic blocks[PAGE_NODES_MAX]; /* by node; NULL until there is a reserve */
 static unsigned blocks_nr;                           /* of each node */
-static _Atomic(bool) filling;
+static _Atomic(u64) filling;                         /* sys_thread_self() of who does; 0: nobody */
 
 static u32 word_bits(u64 word) { return (u32)word; }
 static u64 word_next(u64 word, u32 bits) { return ((word >> TAG_SHIFT) + 1) << TAG_SHIFT | bits; }
@@ -146,7 +146,9 @@ bool page_reserve_begin(void) {
     if (page_is_busy_here())
         return false;
     /* order: acquire: one filler after the other.                                            pairs: [page.filling] */
-    if (!atomic_exchange_explicit(&filling, true, memory_order_acquire))
+    u64 nobody = 0;
+    if (atomic_compare_exchange_strong_explicit(&filling, &nobody, sys_thread_self(), memory_order_acquire,
+                                                memory_order_relaxed))
         return true;
     rt_chore_note(RT_CHORE_RESERVE); /* the other one may be past what is wanted */
     return false;
@@ -154,7 +156,7 @@ bool page_reserve_begin(void) {
 
 void page_reserve_end(void) {
     /* order: release                                                                         pairs: [page.filling] */
-    atomic_store_explicit(&filling, false, memory_order_release);
+    atomic_store_explicit(&filling, 0, memory_order_release);
 }
 
 void page_reserve_fill(void) {
@@ -169,8 +171,12 @@ void page_reserve_fill(void) {
     page_reserve_end();
 }
 
-/* Another thread's filling does not go on in the child; at worst its run is lost to it, and one block stays empty. */
-void page_reserve_fork_child(void) { atomic_store_explicit(&filling, false, memory_order_relaxed); }
+/* Another thread's filling does not go on in the child; at worst its run is lost to it, and one block stays empty. One
+ * of this thread's own does, below the handler that forks. */
+void page_reserve_fork_child(void) {
+    if (atomic_load_explicit(&filling, memory_order_relaxed) != sys_thread_self())
+        atomic_store_explicit(&filling, 0, memory_order_relaxed);
+}
 
 static size_t granules_of(const struct block *all) {
     size_t granules = 0;

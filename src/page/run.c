@@ -377,8 +377,8 @@ COLD static struct page_tier *node_wait(struct page_tier *first) {
         sys_yield();
         t = node_try(first);
     }
-    if (t == NULL && sys_lock_acquire(&first->lock))
-        t = first;
+    for (unsigned i = 0; i < NODE_TIERS_NR && t == NULL; i++)
+        t = sys_lock_acquire(&first[i].lock) ? &first[i] : NULL; /* the first, unless it is lost */
     wait_count(first, start);
     return t;
 }
@@ -597,6 +597,16 @@ size_t page_backed_bytes_racy(void) {
 void page_fork_prepare(enum rt_fork_from from) {
     for (unsigned i = 0; i < tiers_nr(); i++)
         rt_fork_lock(&tier_at(i)->lock, &tier_at(i)->held_by_fork, from);
+}
+
+void page_fork_mark(void) {
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        rt_fork_mark(&tier_at(i)->lock, &tier_at(i)->held_by_fork);
+}
+
+void page_fork_lose(void) {
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        rt_fork_lose(&tier_at(i)->lock, &tier_at(i)->held_by_fork);
 }
 
 void page_fork_let_go(void) {

@@ -11,32 +11,75 @@ bool rt_fork_locks_mine(void) {
     return mine;
 }
 
+/* A fork of this thread passed a lock by. Of the child's own making are those it has then; a fork that is not ON_TOP
+ * passes none. */
+static __thread bool passed;
+
+static u32 forks_nr(u32 word) { return word % RT_FORK_ABOVE; }
+
+bool rt_fork_has(_Atomic(u32) *forks) { return forks_nr(atomic_load_explicit(forks, memory_order_relaxed)) != 0; }
+
+/* Of another thread's: that it waits for what is below this one. */
+static bool waits_for_us(u32 word) { return forks_nr(word) != 0 && (word & (RT_FORK_LETS_GO | RT_FORK_HAS_TOP)) == 0; }
+
+void rt_fork_mark(struct sys_lock *lock, _Atomic(u32) *forks) {
+    u32 had = atomic_load_explicit(forks, memory_order_relaxed);
+    if (sys_lock_is_mine(lock) && forks_nr(had) == 0)
+        atomic_store_explicit(forks, had + RT_FORK_ABOVE, memory_order_relaxed);
+}
+
+/* Whoever holds the lock: whether this fork goes on without it. */
+static bool is_left(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from) {
+    u32 had = atomic_load_explicit(forks, memory_order_relaxed);
+    if (sys_lock_is_mine(lock)) {
+        if (forks_nr(had) != 0)
+            atomic_store_explicit(forks, had + 1, memory_order_relaxed);
+        return true;
+    }
+    if (sys_lock_is_lost(lock) || waits_for_us(had))
+        return true;
+    if (forks_nr(had) != 0 || had == 0)
+        return false;
+    passed = from == RT_FORK_ON_TOP;
+    return passed;
+}
+
 void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from) {
+    passed = passed && from == RT_FORK_ON_TOP;
     while (!(from == RT_FORK_ON_TOP ? sys_lock_try(lock) : sys_lock_acquire(lock))) {
-        u32 had = atomic_load_explicit(forks, memory_order_relaxed);
-        if (sys_lock_is_mine(lock)) {
-            if (had != 0)
-                atomic_store_explicit(forks, had + 1, memory_order_relaxed);
-            return;
-        }
-        if (had != 0 && (had & RT_FORK_LETS_GO) == 0)
+        if (is_left(lock, forks, from))
             return;
         sys_sleep_ms(1);
     }
-    atomic_store_explicit(forks, 1, memory_order_relaxed);
+    atomic_store_explicit(forks, from == RT_FORK_ON_TOP ? 1 | RT_FORK_HAS_TOP : 1, memory_order_relaxed);
 }
 
 /* relaxed: whoever is on top of a lock that this thread released took it afterwards, and sees the marks. */
 void rt_fork_let_go(struct sys_lock *lock, _Atomic(u32) *forks) {
-    if (sys_lock_is_mine(lock) && atomic_load_explicit(forks, memory_order_relaxed) == 1)
-        atomic_store_explicit(forks, 1 | RT_FORK_LETS_GO, memory_order_relaxed);
+    u32 had = atomic_load_explicit(forks, memory_order_relaxed);
+    if (sys_lock_is_mine(lock) && forks_nr(had) == 1)
+        atomic_store_explicit(forks, had | RT_FORK_LETS_GO, memory_order_relaxed);
+}
+
+/* Those of forks that wait for this one, too: which they are is not known any more. */
+void rt_fork_lose(struct sys_lock *lock, _Atomic(u32) *forks) {
+    if (!passed || sys_lock_is_mine(lock))
+        return;
+    sys_lock_lose(lock);
+    atomic_store_explicit(forks, 0, memory_order_relaxed);
 }
 
 bool rt_fork_may_unlock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_side side) {
     u32 had = atomic_load_explicit(forks, memory_order_relaxed);
-    if (had == 0 || (side == RT_FORK_PARENT && !sys_lock_is_mine(lock)))
+    bool mine = sys_lock_is_mine(lock);
+    if (had == 0 || (side == RT_FORK_PARENT && !mine))
         return false;
-    bool last = side == RT_FORK_CHILD || (had & ~RT_FORK_LETS_GO) == 1;
+    if (forks_nr(had) == 0) {
+        if (mine)
+            atomic_store_explicit(forks, had - RT_FORK_ABOVE, memory_order_relaxed);
+        return false;
+    }
+    bool last = side == RT_FORK_CHILD || forks_nr(had) == 1;
     atomic_store_explicit(forks, last ? 0 : had - 1, memory_order_relaxed);
     return last;
 }

@@ -39,12 +39,13 @@ static const struct {
                             "look for a pointer that is kept after the free"},
 };
 
-COLD void rt_misuse_line(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {
+COLD static void line_print(enum misuse_kind kind, const char *what, const void *p, size_t class_bytes,
+                            const char *slab_state) {
     char line[LINE_BYTES];
     unsigned nr = (unsigned)kind + 1;
     struct fmt_buf b = fmt_init(line, sizeof(line));
     fmt_printf(&b, "quarry: error Q%c%c %s: pointer %p: %s; class ", (char)('0' + nr / 10), (char)('0' + nr % 10),
-               crimes[kind].name, p, crimes[kind].what);
+               crimes[kind].name, p, what);
     if (class_bytes != 0)
         fmt_dec(&b, class_bytes);
     else
@@ -53,8 +54,20 @@ COLD void rt_misuse_line(enum misuse_kind kind, const void *p, size_t class_byte
     sys_stderr(line, b.len_bytes);
 }
 
+COLD void rt_misuse_line(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {
+    line_print(kind, crimes[kind].what, p, class_bytes, slab_state);
+}
+
 COLD _Noreturn void rt_misuse(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state) {
     rt_misuse_line(kind, p, class_bytes, slab_state);
+    sys_abort();
+}
+
+COLD _Noreturn void rt_misuse_size(const void *p, size_t given_bytes, size_t usable_bytes) {
+    char what[LINE_BYTES / 4] = {0};
+    struct fmt_buf b = fmt_init(what, sizeof(what) - 1);
+    fmt_printf(&b, "%s: %lu given, the object has %lu", crimes[MISUSE_SIZE].what, given_bytes, usable_bytes);
+    line_print(MISUSE_SIZE, what, p, usable_bytes, NULL);
     sys_abort();
 }
 

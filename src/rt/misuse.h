@@ -30,6 +30,8 @@ enum misuse_kind {
 
 /* Prints the line and aborts. class_bytes 0: not known. slab_state NULL: no slab. */
 _Noreturn void rt_misuse(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state);
+/* MISUSE_SIZE, with both sizes. */
+_Noreturn void rt_misuse_size(const void *p, size_t given_bytes, size_t usable_bytes);
 /* The line alone, for those who say more before they abort. */
 void rt_misuse_line(enum misuse_kind kind, const void *p, size_t class_bytes, const char *slab_state);
 /* And for what a program survives. */

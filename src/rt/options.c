@@ -163,15 +163,16 @@ static bool uint_parse(struct piece p, u64 *ret_value) {
     return true;
 }
 
+/* "64K", or "64KiB", which is the same: powers of 1024. Not "64KB", which some mean as 64,000. */
 static bool size_parse(struct piece p, u64 *ret_bytes) {
     if (uint_parse(p, ret_bytes))
         return true;
     u64 value;
     size_t used_bytes = digits_read(p, &value);
-    if (used_bytes == 0 || used_bytes + 1 != p.len_bytes)
-        return false;
-    unsigned shift = suffix_shift(p.at[used_bytes]);
-    if (shift == 0)
+    struct piece unit = piece_from(p, used_bytes);
+    unsigned shift = unit.len_bytes != 0 ? suffix_shift(unit.at[0]) : 0;
+    if (used_bytes == 0 || shift == 0 ||
+        (unit.len_bytes != 1 && !piece_equal_nocase(piece_from(unit, 1), piece_of("iB"))))
         return false;
     *ret_bytes = value > UINT64_MAX >> shift ? UINT64_MAX : value << shift;
     return true;
@@ -424,7 +425,7 @@ static void number_set(const struct setting *s, const struct row *row) {
     u64 value;
     bool read = row->kind == ROW_SIZE ? size_parse(s->value, &value) : uint_parse(s->value, &value);
     if (!read)
-        value_complain(s, row, row->kind == ROW_SIZE ? "not a size in" : "not a number in");
+        value_complain(s, row, row->kind == ROW_SIZE ? "not a size (like 64K, 1M, 2G) in" : "not a number in");
     else if (value < row->min || value > row->max)
         value_complain(s, row, "out of range");
     else if (row_is_steps(row) && !is_pow2(value))

@@ -72,7 +72,11 @@ const struct slab_geometry *slab_made_geometry(unsigned cls) {
     return g != NULL ? g : &slab_geometry[0];
 }
 
+/* Visits of this thread, one in a handler on top of the other. volatile: for a handler that forks. */
+static __thread volatile u32 visits_here;
+
 bool slab_visit_begin(unsigned cls) {
+    visits_here++;
     /* order: acquire: what was done before the class was opened; and after those who visit it.  pairs: [slab.visit] */
     u32 was = atomic_fetch_add_explicit(&made_at(cls)->visitors, 1, memory_order_acquire);
     if (LIKELY((was & VISITS_CLOSED) == 0))
@@ -84,6 +88,7 @@ bool slab_visit_begin(unsigned cls) {
 void slab_visit_end(unsigned cls) {
     /* order: release: what the visitor did is seen by who finds it gone.                        pairs: [slab.visit] */
     (void)atomic_fetch_sub_explicit(&made_at(cls)->visitors, 1, memory_order_release);
+    visits_here--;
 }
 
 void slab_made_close(unsigned cls) {
@@ -245,7 +250,11 @@ unsigned slab_id_bare(const void *p) {
     return slab_cls(slab_of(p, &base));
 }
 
+/* On top of a visit of this thread's own, which ends later, all counts stay: too many visitors are waited for by who
+ * unmakes the class, one too few would close it for good. */
 void slab_made_fork_child(void) {
+    if (visits_here != 0)
+        return;
     for (unsigned cls = SLAB_CLASSES_NR; cls < slab_ids_end_get(); cls++) {
         u32 word = atomic_load_explicit(&made_at(cls)->visitors, memory_order_relaxed);
         if (word != 0)

@@ -70,7 +70,7 @@ static inline void slab_made_leave(unsigned cls) {
 /* No visitor is inside, and none comes in until the class is opened again. Waits. Not for signal handlers. */
 void slab_made_close(unsigned cls);
 void slab_made_open(unsigned cls);
-/* The visitors at the moment of a fork are not in the child. */
+/* The visitors at the moment of a fork are not in the child, but for the thread that forks in a handler. */
 void slab_made_fork_child(void);
 
 /* One slab as it was at some moment. */

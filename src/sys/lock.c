@@ -51,7 +51,7 @@ bool sys_lock_try_spinning(struct sys_lock *lock) {
 bool sys_lock_acquire(struct sys_lock *lock) {
     if (sys_lock_try_spinning(lock))
         return true;
-    if (sys_lock_is_mine(lock))
+    if (sys_lock_is_mine(lock) || sys_lock_is_lost(lock))
         return false;
     /* Whoever slept once takes the lock as waited for, because others may sleep still. */
     while (!sys_lock_try_as(lock, sys_thread_self() | SYS_LOCK_WAITED))
@@ -79,3 +79,7 @@ void sys_wait(_Atomic(u32) *word, u32 expected, unsigned ms) {
 void sys_wake(_Atomic(u32) *word, unsigned nr) { (void)SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr); }
 
 void sys_lock_reset(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_relaxed); }
+void sys_lock_lose(struct sys_lock *lock) { atomic_store_explicit(&lock->word, SYS_LOCK_LOST, memory_order_relaxed); }
+bool sys_lock_is_lost(struct sys_lock *lock) {
+    return atomic_load_explicit(&lock->word, memory_order_relaxed) == SYS_LOCK_LOST;
+}

@@ -246,11 +246,12 @@ int sys_membarrier_rseq(void);
 /* --- lock (lock.c): docs/locking.md lists every lock there is --- */
 
 struct sys_lock {
-    _Atomic(u64) word; /* 0 free; else sys_thread_self() of the holder, with bit 0 set when somebody waits */
+    _Atomic(u64)
+        word; /* 0 free; SYS_LOCK_LOST; else sys_thread_self() of the holder, with bit 0 set when somebody waits */
 };
 
 /* False when this very thread holds the lock already: the caller runs in a signal handler on top of the holder, and
- * waiting would never end. */
+ * waiting would never end. And when it is lost. */
 bool sys_lock_acquire(struct sys_lock *lock);
 bool sys_lock_try(struct sys_lock *lock);
 /* Tries for as long as a holder needs who is not interrupted. */
@@ -272,5 +273,10 @@ void sys_wait(_Atomic(u32) *word, u32 expected, unsigned ms);
 void sys_wake(_Atomic(u32) *word, unsigned nr);
 /* Back to free, whoever held it: for the child of a fork. */
 void sys_lock_reset(struct sys_lock *lock);
+/* Never to be had again, for what it protects is not whole: in the child of a fork that could not wait for the holder.
+ * No thread pointer is such a word. */
+#define SYS_LOCK_LOST ((u64)2)
+void sys_lock_lose(struct sys_lock *lock);
+bool sys_lock_is_lost(struct sys_lock *lock);
 
 #endif

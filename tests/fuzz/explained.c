@@ -42,7 +42,7 @@ void complain_option(const char *command, const char *word) { complain("%s: %s",
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
-    static char path[64];
+    static char path[64], command[] = "explain", option[] = "--json";
     static int file = -1;
     if (file < 0) {
         file = memfd_create("report", MFD_CLOEXEC);
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     }
     MUST(ftruncate(file, 0) == 0 && pwrite(file, data, bytes, 0) == (ssize_t)bytes);
     for (int json = 0; json < 2; json++) {
-        char *words[] = {"explain", json ? "--json" : path, json ? path : NULL, NULL};
+        char *words[] = {command, json ? option : path, json ? path : NULL, NULL};
         complaints = 0;
         int status = command_explain(2 + json, words);
         MUST(status == 0 ? complaints == 0 : status == 1 && complaints == 1);

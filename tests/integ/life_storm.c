@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 64 threads allocate; four of them fork besides, some dozens of children or, with SOAK, 10,000. A child allocates and
- * leaves at once, executes this program again, or leaves by exit() with its handlers. Each ends well or the test fails;
- * one that hangs is ended by its alarm. After the first half everything is freed, and after the second again: in
+ * 64 threads allocate; sixteen of them fork besides, some dozens of children or, with SOAK, 10,000. A child allocates
+ * and leaves at once, executes this program again, or leaves by exit() with its handlers. Each ends well or the test
+ * fails; one that hangs is ended by its alarm. After the first half everything is freed, and after the second again: in
  * between nothing is lost, and memory is flat.
  */
 #include "check.h"
@@ -20,9 +20,10 @@
 #include <unistd.h>
 
 enum {
-    WORKERS = 60,
-    FORKERS = 4,
-    CHILDREN_USUAL = 24,
+    WORKERS = 48,
+    FORKERS = 16,  /* each waits for its child: more of them, more children for the same wait for a CPU */
+    NAP_US = 5000, /* without it children get one part of 64 of the CPUs, and the workers what is left */
+    CHILDREN_USUAL = 64,
     CHILDREN_SOAK = 10000,
     CHILD_STEPS = 200,
     CHILD_LIMIT_SECONDS = 60,
@@ -83,6 +84,7 @@ static int executed_main(void) {
 
 static void storm(uint64_t seed) {
     pthread_t forkers[FORKERS];
+    workers_nap(NAP_US);
     workers_start(WORKERS, seed, SIZE_LIMIT, POOL_ENOMEM_FATAL);
     for (size_t i = 0; i < FORKERS; i++) {
         pool_init(&pools[i], seed, i, SIZE_LIMIT);

@@ -23,6 +23,7 @@ static const char *scripts[WEAVE_THREADS_MAX]; /* t take half a run, f fill */
 
 /* --- what reserve.c calls --- */
 
+u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 4; }
 size_t sys_page_bytes(void) { return RUN_GRANULES * GRANULE_BYTES; }
 bool rt_meta_headroom(unsigned node, size_t bytes) {
     (void)node, (void)bytes;
@@ -134,7 +135,7 @@ static const struct weave_model models[] = {
 #define COVERED "what fillers share is ordered by the words, and by the blocks' own address"
 static const struct weave_excuse excuses[] = {
     {"rt_chore_note", "&rt_chores", WEAVE_ANY, "a hint, for whoever may block next"},
-    {"page_reserve_begin", "exchange &filling", WEAVE_NO_ACQUIRE, COVERED},
+    {"page_reserve_begin", "swap &filling", WEAVE_NO_ACQUIRE, COVERED},
     {"page_reserve_end", "store &filling", WEAVE_NO_RELEASE, COVERED},
     {"page_reserve_end", "store &filling", WEAVE_LATE, "who comes meanwhile leaves it to the next"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},

@@ -135,7 +135,9 @@ def main():
     for preload, origin in (("", "libc.so.6"), (library, "libquarry.so")):
         played = run(tool, "play", "--rounds", "1", out, env=dict(os.environ, LD_PRELOAD=preload))
         checks.true(f"quarry play on {origin}", played.returncode == 0 and f'"malloc_from": "{origin}"' in played.stdout)
-    checks.same("quarry play of nothing", (run(tool, "play").returncode, run(tool, "play", "/no/such/file").returncode), (1, 1))
+    for words, status in (([], 2), (["--speed", "x", out], 2), (["--nix", out], 2), (["/no/such/file"], 1)):
+        done = run(tool, "play", *words)
+        checks.same(f"quarry play {words}", (done.returncode, done.stderr.startswith("quarry: play: "), done.stdout), (status, True, ""))
     checks.same("files left", [path.name for path in out.parent.iterdir()], [out.name])
     checks.end()
 

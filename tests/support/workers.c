@@ -9,21 +9,27 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 static struct pool pools[WORKERS_LIMIT];
 static pthread_t threads[WORKERS_LIMIT];
 static size_t running_nr;
+static unsigned nap_us;
 static atomic_int stopping;
 static atomic_size_t started_nr;
 
 static void *worker_run(void *pool) {
     atomic_fetch_add(&started_nr, 1);
-    do
+    do {
         pool_steps(pool, 64);
-    while (!atomic_load_explicit(&stopping, memory_order_relaxed));
+        if (nap_us != 0)
+            (void)usleep(nap_us);
+    } while (!atomic_load_explicit(&stopping, memory_order_relaxed));
     pool_drain(pool);
     return NULL;
 }
+
+void workers_nap(unsigned us) { nap_us = us; }
 
 void workers_start(size_t worker_nr, uint64_t seed, size_t size_limit, enum pool_enomem enomem) {
     CHECK(worker_nr <= WORKERS_LIMIT && running_nr == 0);

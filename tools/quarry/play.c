@@ -12,7 +12,9 @@
 
 int command_play(int argc, char **argv) {
     char path[PATH_MAX];
+    char name[] = "quarry: play"; /* what the player complains as */
     (void)argc;
+    argv[0] = name;
     if (!own_file_find("bench/replay/bench_play", "quarry/bench_play", path, sizeof(path))) {
         complain("found no bench_play, neither beside this tool's build nor in " QUARRY_LIBDIR "/quarry");
         return EXIT_NOT_FOUND;

@@ -96,21 +96,33 @@ static void handler_works(void) {
     page_run_free(run_held, 1);
 }
 
+static pid_t fork_on_top(void) {
+    page_fork_mark();
+    big_fork_mark();
+    page_fork_prepare(RT_FORK_ON_TOP);
+    big_fork_prepare(RT_FORK_ON_TOP);
+    pid_t child = fork();
+    enum rt_fork_side side = child == 0 ? RT_FORK_CHILD : RT_FORK_PARENT;
+    if (child == 0) {
+        page_fork_lose();
+        big_fork_lose();
+    } else {
+        page_fork_let_go();
+        big_fork_let_go();
+    }
+    big_fork_done(side);
+    if (child == 0)
+        page_fork_child();
+    page_fork_done(side);
+    return child;
+}
+
 /* It forks as well: what the other fork has is left to it, and free in the child. */
 static void handler_forks(struct sys_lock *mine) {
     unsigned others_nr = 0, still_nr = 0;
     for (unsigned i = 0; i < tiers_nr(); i++)
         others_nr += atomic_load(&tier_at(i)->held_by_fork);
-    page_fork_prepare(RT_FORK_ON_TOP);
-    big_fork_prepare(RT_FORK_ON_TOP);
-    pid_t child = fork();
-    enum rt_fork_side side = child == 0 ? RT_FORK_CHILD : RT_FORK_PARENT;
-    if (side == RT_FORK_PARENT) {
-        page_fork_let_go();
-        big_fork_let_go();
-    }
-    big_fork_done(side);
-    page_fork_done(side);
+    pid_t child = fork_on_top();
     if (child == 0) {
         alarm(HANGS_S);
         MUST(sys_lock_is_mine(mine)); /* whoever is below the handler goes on */
@@ -138,6 +150,95 @@ Test(on_top, of_the_cache, .init = start) { on_top_of(&rt_fork_locks[RT_FORK_LOC
 Test(on_top, of_the_lots, .init = start) { on_top_of(&rt_fork_locks[RT_FORK_LOCK_LOTS]); }
 Test(on_top, of_a_tier, .init = start) { on_top_of(&tier_at(NODE_TIERS_NR - 1)->lock); }
 
+/* --- two handlers that fork, each on top of a lock of its own --- */
+
+static unsigned lost_nr(void) {
+    unsigned nr = 0;
+    for (unsigned i = 0; i < tiers_nr(); i++)
+        nr += sys_lock_is_lost(&tier_at(i)->lock);
+    for (unsigned i = 0; i < RT_FORK_LOCKS_NR; i++)
+        nr += sys_lock_is_lost(&rt_fork_locks[i]);
+    return nr;
+}
+
+enum { WAITED = 17, PASSED = 18 };
+
+/* Goes on below the handler, works, forks again, and ends. */
+static _Noreturn void child_lives(struct sys_lock *mine, struct sys_lock *others) {
+    alarm(HANGS_S);
+    unsigned lost = lost_nr();
+    MUST(sys_lock_is_mine(mine) && lost == sys_lock_is_lost(others));
+    sys_lock_release(mine);
+    MUST(run_alloc() != NULL);
+    page_run_free(run_held, 1);
+    (void)page_purge(0);
+    (void)page_release();
+    (void)lot_take(HPAGE_BYTES, HPAGE_BYTES, LOT_PLAIN);
+    (void)lot_give(lot_held, HPAGE_BYTES, LOT_PLAIN);
+    (void)big_tick(0, BIG_EVERYTHING);
+    page_fork_prepare(RT_FORK_ALONE);
+    big_fork_prepare(RT_FORK_ALONE);
+    pid_t grandchild = fork();
+    if (grandchild == 0) {
+        alarm(HANGS_S);
+        page_fork_lose();
+        big_fork_lose();
+        big_fork_done(RT_FORK_CHILD);
+        page_fork_done(RT_FORK_CHILD);
+        MUST(run_alloc() != NULL && lost_nr() == lost);
+        _exit(0);
+    }
+    page_fork_let_go();
+    big_fork_let_go();
+    big_fork_done(RT_FORK_PARENT);
+    page_fork_done(RT_FORK_PARENT);
+    int status = -1;
+    MUST(grandchild > 0 && waitpid(grandchild, &status, 0) == grandchild && status == 0);
+    MUST(run_alloc() != NULL && lost_nr() == lost);
+    _exit(lost == 0 ? WAITED : PASSED);
+}
+
+struct forker {
+    struct sys_lock *mine, *others;
+    pthread_barrier_t *both;
+    bool passed;
+};
+
+static void *handler_forks_too(void *arg) {
+    struct forker *f = arg;
+    MUST(sys_lock_try(f->mine));
+    (void)pthread_barrier_wait(f->both);
+    pid_t child = fork_on_top();
+    if (child == 0)
+        child_lives(f->mine, f->others);
+    int status = -1;
+    MUST(child > 0 && waitpid(child, &status, 0) == child);
+    MUST(WIFEXITED(status) && (WEXITSTATUS(status) == WAITED || WEXITSTATUS(status) == PASSED));
+    f->passed = WEXITSTATUS(status) == PASSED;
+    sys_lock_release(f->mine);
+    return NULL;
+}
+
+static void both_fork(struct sys_lock *one, struct sys_lock *other) {
+    pthread_barrier_t both;
+    pthread_t threads[2];
+    struct forker forkers[] = {{one, other, &both, false}, {other, one, &both, false}};
+    cr_assert_eq(pthread_barrier_init(&both, NULL, 2), 0);
+    for (unsigned i = 0; i < ARRAY_NR(threads); i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, handler_forks_too, &forkers[i]), 0);
+    for (unsigned i = 0; i < ARRAY_NR(threads); i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    cr_expect(forkers[0].passed || forkers[1].passed, "each waited for the other");
+    all_is_free();
+}
+
+Test(on_top, of_two_tiers, .init = start) { both_fork(&tier_at(0)->lock, &tier_at(NODE_TIERS_NR - 1)->lock); }
+Test(on_top, of_neighbouring_tiers, .init = start) { both_fork(&tier_at(2)->lock, &tier_at(1)->lock); }
+Test(on_top, of_a_tier_and_the_lots, .init = start) { both_fork(&tier_at(0)->lock, &rt_fork_locks[RT_FORK_LOCK_LOTS]); }
+Test(on_top, of_lots_and_cache, .init = start) {
+    both_fork(&rt_fork_locks[RT_FORK_LOCK_LOTS], &rt_fork_locks[RT_FORK_LOCK_CACHE]);
+}
+
 /* --- forks within forks --- */
 
 static unsigned mine_nr(void) {
@@ -150,6 +251,10 @@ static unsigned mine_nr(void) {
 }
 
 static void fork_begin(enum rt_fork_from from) {
+    if (from == RT_FORK_ON_TOP) {
+        page_fork_mark();
+        big_fork_mark();
+    }
     page_fork_prepare(from);
     big_fork_prepare(from);
 }

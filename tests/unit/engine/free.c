@@ -161,6 +161,7 @@ Test(free, misuse_has_its_name) {
     while (((uintptr_t)p & 4095) == 0)
         p = engine_alloc_slow(1000);
     expect_abort(size_too_large, p, "Q06 sized-free-mismatch");
+    expect_abort(size_too_large, p, "not allocated with: 5000 given, the object has 1024; class 1024");
     expect_abort(size_far_too_small, p, "Q06 sized-free-mismatch");
     expect_abort(align_wrong, p, "Q07 bad-alignment");
     expect_abort(free_stack, NULL, "Q04 stack-pointer");

@@ -61,6 +61,26 @@ Test(reserve, it_ends_and_is_filled_again, .init = start) {
     cr_expect_not_null(take(BLOCK, BLOCK));
 }
 
+static void *filler(void *unused) {
+    (void)unused;
+    cr_assert(page_reserve_begin());
+    return NULL;
+}
+
+/* In the child of a fork another thread's filling is over, and one below the handler that forks is not. */
+Test(reserve, who_fills_when_a_process_forks, .init = start) {
+    pthread_t thread;
+    cr_assert(page_reserve_begin());
+    page_reserve_fork_child();
+    cr_expect_not(page_reserve_begin());
+    page_reserve_end();
+    cr_assert_eq(pthread_create(&thread, NULL, filler, NULL), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_expect_not(page_reserve_begin());
+    page_reserve_fork_child();
+    cr_expect(page_reserve_begin());
+}
+
 Test(reserve, none_was_asked_for, .init = start_none) {
     cr_expect_null(take(1, 1));
     page_reserve_fill();

@@ -82,10 +82,18 @@ Test(options, sizes_take_suffixes_in_either_case_and_hex) {
         const char *text;
         size_t bytes;
     } cases[] = {
-        {"QUARRY_DEPOT_BYTES=0", 0},           {"QUARRY_DEPOT_BYTES=4096", 4096},
-        {"QUARRY_DEPOT_BYTES=64K", 64 * KIB},  {"QUARRY_DEPOT_BYTES=64k", 64 * KIB},
-        {"QUARRY_DEPOT_BYTES=0x10000", 65536}, {"QUARRY_DEPOT_BYTES=0x10K", 16 * KIB},
-        {"QUARRY_DEPOT_BYTES=1G", GIB},        {"QUARRY_LIMIT_SOFT=64T", (size_t)1 << 46},
+        {"QUARRY_DEPOT_BYTES=0", 0},
+        {"QUARRY_DEPOT_BYTES=4096", 4096},
+        {"QUARRY_DEPOT_BYTES=64K", 64 * KIB},
+        {"QUARRY_DEPOT_BYTES=64k", 64 * KIB},
+        {"QUARRY_DEPOT_BYTES=0x10000", 65536},
+        {"QUARRY_DEPOT_BYTES=0x10K", 16 * KIB},
+        {"QUARRY_DEPOT_BYTES=64KiB", 64 * KIB},
+        {"QUARRY_DEPOT_BYTES=1mib", MIB},
+        {"QUARRY_DEPOT_BYTES=0x10KiB", 16 * KIB},
+        {"QUARRY_LIMIT_SOFT=1TiB", (size_t)1 << 40},
+        {"QUARRY_DEPOT_BYTES=1G", GIB},
+        {"QUARRY_LIMIT_SOFT=64T", (size_t)1 << 46},
     };
     for (size_t i = 0; i < ARRAY_NR(cases); i++) {
         read_env(cases[i].text, NULL);
@@ -140,11 +148,17 @@ Test(options, what_is_no_number_is_said_so) {
     read_env("QUARRY_STEPS=1K", NULL);
     expect_said("quarry: QUARRY_STEPS=1K is not a number in 1..8; using 8\n");
     read_env("QUARRY_DEPOT_BYTES=1KB", NULL);
-    expect_said("quarry: QUARRY_DEPOT_BYTES=1KB is not a size in 0..1G; using 4M\n");
+    expect_said("quarry: QUARRY_DEPOT_BYTES=1KB is not a size (like 64K, 1M, 2G) in 0..1G; using 4M\n");
+    read_env("QUARRY_DEPOT_BYTES=1Ki", NULL);
+    expect_said("quarry: QUARRY_DEPOT_BYTES=1Ki is not a size (like 64K, 1M, 2G) in 0..1G; using 4M\n");
+    read_env("QUARRY_DEPOT_BYTES=1iB", NULL);
+    expect_said("quarry: QUARRY_DEPOT_BYTES=1iB is not a size (like 64K, 1M, 2G) in 0..1G; using 4M\n");
+    read_env("QUARRY_DEPOT_BYTES=1KiBs", NULL);
+    expect_said("quarry: QUARRY_DEPOT_BYTES=1KiBs is not a size (like 64K, 1M, 2G) in 0..1G; using 4M\n");
     read_env("QUARRY_DEPOT_BYTES=K", NULL);
-    expect_said("quarry: QUARRY_DEPOT_BYTES=K is not a size in 0..1G; using 4M\n");
+    expect_said("quarry: QUARRY_DEPOT_BYTES=K is not a size (like 64K, 1M, 2G) in 0..1G; using 4M\n");
     read_env("QUARRY_DEPOT_BYTES=1P", NULL);
-    expect_said("quarry: QUARRY_DEPOT_BYTES=1P is not a size in 0..1G; using 4M\n");
+    expect_said("quarry: QUARRY_DEPOT_BYTES=1P is not a size (like 64K, 1M, 2G) in 0..1G; using 4M\n");
 }
 
 Test(options, wrong_word_lists_the_words) {

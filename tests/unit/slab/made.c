@@ -4,6 +4,7 @@
 #include "slab/class.h"
 #include "unit/core.h"
 
+#include <pthread.h>
 #include <string.h>
 
 enum { OBJS_MAX = 4096 };
@@ -117,6 +118,33 @@ Test(slab_made, debugged_ids_have_no_slot, .init = core_start_slabs) {
     cr_assert_eq(make_debugged(), cls + 1);
 }
 
+static void *visitor(void *cls) {
+    cr_assert(slab_made_enter(*(unsigned *)cls));
+    return NULL;
+}
+
+/* One that is not over when the process forks. */
+static void visit_elsewhere(unsigned cls) {
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, visitor, &cls), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+}
+
+/* By a handler on top of a visit: it ends in the child as in the parent, and nobody else's number is taken for it. */
+Test(slab_made, a_visit_below_a_fork_goes_on, .init = core_start_slabs) {
+    unsigned cls = make(48, 16, NULL, false);
+    cr_assert(slab_made_enter(cls));
+    slab_made_fork_child();
+    slab_made_leave(cls);
+    cr_assert(slab_made_enter(cls), "closed for good");
+    slab_made_leave(cls);
+    slab_made_close(cls);
+    slab_made_open(cls);
+    visit_elsewhere(cls);
+    slab_made_fork_child();
+    slab_made_close(cls);
+}
+
 Test(slab_made, a_closed_class_admits_nobody, .init = core_start_slabs) {
     unsigned cls = make(48, 16, NULL, false);
     cr_assert(slab_made_enter(cls) && slab_made_enter(cls));
@@ -126,7 +154,7 @@ Test(slab_made, a_closed_class_admits_nobody, .init = core_start_slabs) {
     cr_assert(!slab_made_enter(cls) && !slab_made_enter(cls));
     slab_made_close(cls); /* who was refused is not inside */
     slab_made_open(cls);
-    cr_assert(slab_made_enter(cls));
+    visit_elsewhere(cls);
     slab_made_fork_child();
     slab_made_close(cls); /* nor is one who is not in this process */
     slab_unmake(cls);
