@@ -14,10 +14,6 @@
 
 u64 *mag_stopped_slots;
 
-/* The stand-in for the rseq area of threads that have none: not registered. 32 bytes of TLS; arch/offset_*.S points the
- * fast path at it until start. */
-__thread struct mag_rseq_absent rseq_absent = {.cpu_id = -1};
-
 static struct {
     u64 **views; /* slots by id for the slow path; stopped ones where an id must not be used */
     struct mag_region **by_id;
@@ -371,8 +367,10 @@ enum rseq_status region_push(unsigned slot, void *p) {
     return pushed ? RSEQ_DONE : RSEQ_REFUSED;
 }
 
-/* What the views would show a thread that had an id. */
-static bool has_id_or_is_slow(bool slow) { return rseq_id_racy() >= 0 || diverted || slow || page_nodes_nr() > 1; }
+/* What the views would show a thread that had an id. Who may get one does so first, on the slow path. */
+static bool has_id_or_is_slow(bool slow) {
+    return rseq_id_racy() >= 0 || thread_may_join() || diverted || slow || page_nodes_nr() > 1;
+}
 
 void *mag_pop_locked(unsigned cls) {
     struct mag_region *r = has_id_or_is_slow(allocs_are_slow()) ? NULL : locked_enter();
