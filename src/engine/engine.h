@@ -83,9 +83,9 @@ void engine_seal(void);
 void engine_exit_audit(void);
 
 /* The id this thread's rseq area shows must not be used by the fast path while a vfork child (which shares that area
- * but is not registered with the kernel) runs. Called in the child, first thing, with no lock held; returns the id to
- * give to engine_vfork_leave, which the parent calls when it runs again. Counted: nested and concurrent calls are fine.
- * -1: nothing to do. */
+ * but is not registered with the kernel) runs, nor may an area that shows none be registered by the child. Called in
+ * the child, first thing, with no lock held; returns what to give to engine_vfork_leave, which the parent calls when it
+ * runs again: an id, or a negative number. Counted: nested and concurrent calls are fine. -1: nothing to do. */
 int engine_vfork_enter(void);
 void engine_vfork_leave(int id);
 /* A task was made that shares both our memory and a running thread's TLS (clone with CLONE_VM, without CLONE_SETTLS or

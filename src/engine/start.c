@@ -168,8 +168,8 @@ void engine_libc_ready(void) {
         engine_background_start();
 }
 
-/* Before the start there is no magazine anybody could use at the same time. */
-int engine_vfork_enter(void) { return engine_started() ? mag_vfork_enter() : -1; }
+/* Before the start there is no magazine anybody could use at the same time, and no id; the child may start. */
+int engine_vfork_enter(void) { return mag_vfork_enter(); }
 void engine_vfork_leave(int id) { mag_vfork_leave(id); }
 
 /* Whoever asks is about to have a twin with its thread pointer, and the start lock could not tell the two apart: the

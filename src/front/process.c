@@ -78,8 +78,7 @@ static int clone_like_vfork(clone_fn *fn, void *stack, int flags, void *arg, int
                             int *child_tid) {
     struct clone_call call = {.fn = fn, .arg = arg, .id = -1};
     int pid = __clone(fn != NULL ? clone_child : NULL, stack, flags, &call, parent_tid, tls, child_tid);
-    if (call.id >= 0)
-        engine_vfork_leave(call.id);
+    engine_vfork_leave(call.id);
     return pid;
 }
 

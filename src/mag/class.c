@@ -89,6 +89,7 @@ enum mag_unmake mag_class_unmake(unsigned cls, u64 *ret_live) {
 
 unsigned mag_alloc_bulk(unsigned cls, unsigned nr, void **objs) {
     unsigned got = 0;
+    (void)thread_joins();
     page_node_heed();
     if (!slab_has_slot(cls)) {
         /* Filled from the top down: what is missing is below. */
@@ -116,6 +117,7 @@ void mag_free_bulk(unsigned slot, unsigned nr, void *const *objs) {
         slab_give(objs, nr);
         return;
     }
+    (void)thread_joins();
     while (given < nr) {
         unsigned want = MIN(nr - given, (unsigned)MAG_RUN_MAX);
         unsigned run = (unsigned)region_push_run(slot, want, objs + given);

@@ -311,11 +311,17 @@ bool mag_class_drain(unsigned cls) {
 
 /* --- vfork --- */
 
+/* An area that was not registered before stays so: the kernel would fill it for the child, and the parent take what the
+ * child leaves in it for an id. */
+enum { VFORK_NOTHING = -1, VFORK_CLOSED = -2 };
+
 int mag_vfork_enter(void) {
     int id = rseq_id_racy();
-    struct mag_region *r = id < 0 ? NULL : region_at((unsigned)id);
+    if (id < 0)
+        return thread_area_close() ? VFORK_CLOSED : VFORK_NOTHING;
+    struct mag_region *r = region_at((unsigned)id);
     if (r == NULL)
-        return -1;
+        return VFORK_NOTHING;
     /* False: the parent itself is inside, below us; it goes on only after us. */
     bool locked = sys_lock_acquire(&stop_lock);
     atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
@@ -326,6 +332,8 @@ int mag_vfork_enter(void) {
 }
 
 void mag_vfork_leave(int id) {
+    if (id == VFORK_CLOSED)
+        thread_area_open();
     struct mag_region *r = id < 0 ? NULL : region_at((unsigned)id);
     if (r == NULL)
         return;
@@ -345,7 +353,10 @@ static void regions_change(void (*change)(void)) {
         sys_lock_release(&stop_lock);
 }
 
-void mag_percpu_off(void) { regions_change(regions_close); }
+void mag_percpu_off(void) {
+    threads_register_no_more();
+    regions_change(regions_close);
+}
 void mag_divert_allocs(void) { regions_change(regions_divert_allocs); }
 
 /* Only this thread is left: no drain, no vfork child, no holder of a region, but what a handler that forks is on top

@@ -512,15 +512,17 @@ static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned
 }
 
 void *mag_alloc_node(unsigned cls, unsigned node, enum mag_near near, bool *ret_zero) {
+    (void)thread_joins();
     return alloc_in(region_for(cls), cls, node, near, ret_zero, true);
 }
 
 /* The region first: when it is the second, nodes are looked for, and nothing comes from the wrong one meanwhile. */
 void *mag_alloc(unsigned cls, bool *ret_zero) {
+    bool joined = thread_joins();
     struct mag_region *r = region_for(cls);
     unsigned node = LIKELY(page_nodes_nr() == 1 && !page_nodes_are_wanted()) ? 0 : node_settle(PAGE_OPEN_WAIT);
     /* With several nodes the fast path may have tried another one's. */
-    return alloc_in(r, cls, node, MAG_NEAR, ret_zero, UNLIKELY(page_nodes_nr() != 1));
+    return alloc_in(r, cls, node, MAG_NEAR, ret_zero, joined || UNLIKELY(page_nodes_nr() != 1));
 }
 
 /* --- push --- */
@@ -585,12 +587,13 @@ static void objects_follow(unsigned slot, u64 old_full) {
 
 void mag_free(unsigned slot, void *p) {
     bool bare = slot_class(slot) == SLAB_BARE;
+    bool joined = thread_joins();
     if (UNLIKELY(page_nodes_nr() != 1))
         (void)node_settle(PAGE_OPEN_TRY);
     struct mag_region *r = bare ? NULL : region_mine_racy();
     if (r != NULL) {
         COUNT(r, slow_frees);
-        if (region_untried(r) && region_push(slot, p) == RSEQ_DONE)
+        if ((joined || region_untried(r)) && region_push(slot, p) == RSEQ_DONE)
             return;
         class_missed(r, slot_class(slot));
     }
@@ -626,19 +629,31 @@ void mag_free(unsigned slot, void *p) {
 static const char *mode_name = "locked";
 const char *mag_mode_name(void) { return mode_name; }
 
-/* Ids by rseq, if the option and the system agree. */
+/* Whether quarry is to register areas where libc has registered none. */
+static bool registering_wanted(void) {
+    return rt_opt.rseq == OPT_RSEQ_OWN ||
+           (rt_opt.rseq == OPT_RSEQ_AUTO && !sys_rseq_is_off(sys_secure() ? NULL : sys_environ()));
+}
+
+/* Ids by rseq, if the options and the system agree. */
 static void mode_choose(void) {
     ptrdiff_t offset;
-    enum { CPU_ID = 4, MM_CID = 24 };
     if (!QUARRY_RSEQ || rt_opt.percpu == OPT_PERCPU_OFF || rt_opt.fake_cpus != 0)
         return;
     enum sys_rseq have = sys_rseq_probe(&offset);
+    bool own = have == SYS_RSEQ_NONE && registering_wanted();
+    if (own) {
+        have = sys_rseq_filled();
+        offset = (char *)&mag_rseq_own - (char *)sys_thread_self(); // NOLINT(performance-no-int-to-ptr)
+    }
     if (have == SYS_RSEQ_NONE || (have == SYS_RSEQ_CPU_ID && rt_opt.percpu == OPT_PERCPU_MM_CID))
         return;
     bool by_cid = have == SYS_RSEQ_MM_CID && rt_opt.percpu != OPT_PERCPU_CPU_ID;
-    mode_name = by_cid ? "mm_cid" : "cpu_id";
-    mag_id_offset = offset + (by_cid ? MM_CID : CPU_ID);
+    mag_id_offset =
+        offset + (ptrdiff_t)(by_cid ? offsetof(struct mag_rseq_area, mm_cid) : offsetof(struct mag_rseq_area, cpu_id));
     mag_rseq_offset = offset;
+    if (!own || threads_register()) /* where it cannot, no area says an id */
+        mode_name = by_cid ? "mm_cid" : "cpu_id";
 }
 
 static void entries_init(void) {

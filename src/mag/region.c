@@ -15,10 +15,6 @@
 
 u64 *mag_stopped_slots;
 
-/* The stand-in for the rseq area of threads that have none: not registered. 32 bytes of TLS; arch/offset_*.S points the
- * fast path at it until start. */
-__thread struct mag_rseq_absent rseq_absent = {.cpu_id = -1};
-
 static struct {
     u64 **views; /* slots by id for the slow path; stopped ones where an id must not be used */
     struct mag_region **by_id;
@@ -374,12 +370,15 @@ enum rseq_status region_push(unsigned slot, void *p) {
     return pushed ? RSEQ_DONE : RSEQ_REFUSED;
 }
 
+/* Of who may get an id, nothing: that comes first, on the slow path. */
+static struct mag_region *untried_enter(void) { return thread_may_join() ? NULL : locked_enter(); }
+
 void *mag_pop_untried(unsigned cls) {
     if (allocs_are_slow() || page_nodes_nr() > 1)
         return NULL;
     if (rseq_id_racy() >= 0)
         return diverted ? rseq_pop(regions.views, cls) : NULL;
-    struct mag_region *r = locked_enter();
+    struct mag_region *r = untried_enter();
     if (r == NULL)
         return NULL;
     void *p = ref_pop(r->slot, cls);
@@ -392,7 +391,7 @@ bool mag_push_untried(unsigned slot, void *p) {
         return false;
     if (rseq_id_racy() >= 0)
         return diverted && rseq_push(regions.views, slot, p);
-    struct mag_region *r = locked_enter();
+    struct mag_region *r = untried_enter();
     if (r == NULL)
         return false;
     bool pushed = ref_push(r->slot, slot, p);

@@ -5,6 +5,7 @@
 
 #include "mag/mag.h"
 #include "mag/ref.h"
+#include "rt/context.h"
 
 /* Small and large objects have a budget each: one large object weighs as much as all small ones together. */
 enum mag_kind { MAG_SMALL, MAG_LARGE, MAG_KINDS_NR };
@@ -90,6 +91,29 @@ static inline unsigned slot_at(unsigned cls, unsigned node) { return cls | node 
 #define FIGURE_OFF(which)                                                                                              \
     ((s64)(offsetof(struct mag_region, figure) + (which) * sizeof(u64)) - (s64)offsetof(struct mag_region, slot))
 #define SLOT_OFF(slot) ((s64)(slot) * (s64)sizeof(u64))
+
+/* --- register.c: threads' rseq areas, where libc registers none --- */
+
+/* cpu_id of an area that is not registered: it may be, or not. What the kernel and libcs mean by these values. */
+enum { AREA_OPEN = -1, AREA_CLOSED = -2 };
+
+/* Registers this thread's area, and from now on each thread's with its first slow call. False: it cannot be. At start.
+ */
+bool threads_register(void);
+/* No further thread's. */
+void threads_register_no_more(void);
+extern HIDDEN _Atomic(bool) mag_registers;
+bool thread_register(void);
+/* This thread has no id, and may get one. */
+static ALWAYS_INLINE bool thread_may_join(void) {
+    return UNLIKELY(atomic_load_explicit(&mag_registers, memory_order_relaxed)) &&
+           UNLIKELY(atomic_load_explicit(&mag_rseq_own.cpu_id, memory_order_relaxed) == AREA_OPEN);
+}
+/* A slow call begins. True: with it this thread has got an id, by which the fast path has not tried yet. */
+static ALWAYS_INLINE bool thread_joins(void) { return thread_may_join() && rt_may_block() && thread_register(); }
+/* This thread's area is not to be registered until it is opened again. False: it was closed, or is registered. */
+bool thread_area_close(void);
+void thread_area_open(void);
 
 /* --- region.c: regions and the operations on them --- */
 

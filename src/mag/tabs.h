@@ -53,16 +53,18 @@ extern HIDDEN struct mag_tabs mag_tabs; /* engine/sealed.S: read-only once the a
 /* Behind the page map (rt/meta.h), which free has at hand. Before the start no place of one. */
 static ALWAYS_INLINE u64 **mag_free_view(void) { return (u64 **)(void *)rt_meta.map_end; }
 
-/* The head of an rseq area. */
-struct mag_rseq_absent {
+/* An rseq area, as the kernel fills it. */
+struct mag_rseq_area {
     _Alignas(32) u32 cpu_id_start;
-    s32 cpu_id;
-    u64 rseq_cs, padding[2];
+    _Atomic(s32) cpu_id;
+    u64 rseq_cs;
+    u32 flags, node_id, mm_cid, rest;
 };
-extern HIDDEN __thread struct mag_rseq_absent rseq_absent;
+/* The thread's own, which says "not registered" but where register.c has registered it. */
+extern HIDDEN __thread struct mag_rseq_area mag_rseq_own;
 
 /* Offsets from the thread pointer: of the thread's rseq area, and of the word in it that is the id. Until start, and
- * where there is no rseq, both are the offset of rseq_absent. Defined in arch/offset_*.S. */
+ * where there is no rseq, both are the offset of mag_rseq_own. Defined in arch/offset_*.S. */
 extern HIDDEN ptrdiff_t mag_rseq_offset;
 extern HIDDEN ptrdiff_t mag_id_offset;
 

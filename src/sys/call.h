@@ -25,6 +25,12 @@ static inline long sys_call_raw(long nr, long a, long b, long c, long d, long e,
 }
 /* In a loop that waits for another CPU. */
 static inline void sys_relax(void) { __builtin_ia32_pause(); }
+/* What it points at begins with its own address. gcc has __builtin_thread_pointer() here from 11 on. */
+static inline u64 sys_thread_pointer(void) {
+    u64 self;
+    __asm__("movq %%fs:0, %0" : "=r"(self));
+    return self;
+}
 #elif defined(__aarch64__)
 static inline long sys_call_raw(long nr, long a, long b, long c, long d, long e, long f) {
     register long x8 __asm__("x8") = nr;
@@ -38,6 +44,7 @@ static inline long sys_call_raw(long nr, long a, long b, long c, long d, long e,
     return x0;
 }
 static inline void sys_relax(void) { __asm__ volatile("yield" ::: "memory"); }
+static inline u64 sys_thread_pointer(void) { return (u64)__builtin_thread_pointer(); }
 #else
 #error "quarry runs on x86-64 and aarch64"
 #endif

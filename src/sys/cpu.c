@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this kernel and this libc offer per CPU. quarry uses the rseq area that glibc (2.35 and later) registered for
- * each thread and never registers one itself: a thread has one area only. Sources: rseq(2) in linux/rseq.h,
+ * What this kernel and this libc offer per CPU. A thread has one rseq area only: the one that glibc (2.35 and later)
+ * registered for it, or where there is none, one that quarry registers. Sources: rseq(2) in linux/rseq.h,
  * AT_RSEQ_FEATURE_SIZE (27) of kernel 6.3 and later says how many bytes of the area the kernel fills, whatever glibc's
  * __rseq_size claims.
  */
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
@@ -26,11 +27,19 @@ enum {
     RSEQ_MM_CID_END = 28,
     RSEQ_ORIGINAL_BYTES = 20,
     RSEQ_CPU_ID_OFFSET = 4,
+    RSEQ_AREA_BYTES = 32, /* what any kernel takes */
+#ifdef __aarch64__
+    RSEQ_SIGNATURE = (int)0xd428bc00, /* the word before each abort handler: mag/rseq_<arch>.h */
+#else
+    RSEQ_SIGNATURE = 0x53053053,
+#endif
 };
 
 /* glibc's, absent from other libcs and from glibc before 2.35. */
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
+/* librseq's: who links it registers areas, or means to, and librseq may abort where some threads have one already. */
+extern int rseq_register_current_thread(void) __attribute__((weak));
 
 unsigned sys_cpu_ids_nr(void) {
     u64 mask[MASK_BYTES / sizeof(u64)];
@@ -69,6 +78,8 @@ static bool kernel_restarts_sections(void) {
 static bool kernel_restarts_sections(void) { return true; }
 #endif
 
+static bool kernel_fills_cid(void) { return getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_MM_CID_END; }
+
 enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset) {
     if (&__rseq_size == NULL || &__rseq_offset == NULL || __rseq_size == 0 || !kernel_restarts_sections())
         return SYS_RSEQ_NONE;
@@ -78,7 +89,43 @@ enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset) {
     *ret_offset = __rseq_offset;
     /* The area is padded to 32 bytes even where glibc reports the original 20. */
     bool area_has_cid = __rseq_size == RSEQ_ORIGINAL_BYTES || __rseq_size >= RSEQ_MM_CID_END;
-    return area_has_cid && getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_MM_CID_END ? SYS_RSEQ_MM_CID : SYS_RSEQ_CPU_ID;
+    return area_has_cid && kernel_fills_cid() ? SYS_RSEQ_MM_CID : SYS_RSEQ_CPU_ID;
+}
+
+bool sys_rseq_is_off(char *const *envp) {
+    static const char tunables[] = "GLIBC_TUNABLES=", off[] = "glibc.pthread.rseq=0";
+    enum { TUNABLES_LEN = sizeof(tunables) - 1, OFF_LEN = sizeof(off) - 1 };
+    while (envp != NULL && *envp != NULL && strncmp(*envp, tunables, TUNABLES_LEN) != 0)
+        envp++;
+    const char *at = envp == NULL || *envp == NULL ? NULL : *envp + TUNABLES_LEN;
+    while (at != NULL && !(strncmp(at, off, OFF_LEN) == 0 && (at[OFF_LEN] == ':' || at[OFF_LEN] == '\0'))) {
+        at = strchr(at, ':');
+        at += at != NULL;
+    }
+    return at != NULL;
+}
+
+/*
+ * The kernel writes to an area whenever its thread returns from it, up to the last time, which is the call of exit.
+ * glibc gives a stack, and the thread-local memory on it, to another thread or back only when the kernel has cleared
+ * the thread's id, after that. A detached thread of musl unmaps its stack itself, before that call, and would be killed
+ * there.
+ */
+#ifdef __GLIBC__
+enum { MEMORY_OUTLIVES_THREADS = 1 };
+#else
+enum { MEMORY_OUTLIVES_THREADS = 0 };
+#endif
+
+enum sys_rseq sys_rseq_filled(void) {
+    if (!MEMORY_OUTLIVES_THREADS || &rseq_register_current_thread != NULL || !kernel_restarts_sections())
+        return SYS_RSEQ_NONE;
+    return kernel_fills_cid() ? SYS_RSEQ_MM_CID : SYS_RSEQ_CPU_ID;
+}
+
+int sys_rseq_register(void *area) {
+    long err = SYS4(SYS_rseq, area, RSEQ_AREA_BYTES, 0, RSEQ_SIGNATURE);
+    return err == -EBUSY ? 0 : (int)err;
 }
 
 enum sys_barrier sys_membarrier_register(void) {

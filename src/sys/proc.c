@@ -187,7 +187,7 @@ void sys_random(void *to, size_t bytes) {
 }
 
 u32 sys_process_id(void) { return (u32)SYS0(SYS_getpid); }
-u64 sys_thread_self(void) { return (u64)__builtin_thread_pointer(); }
+u64 sys_thread_self(void) { return sys_thread_pointer(); }
 uintptr_t sys_stack_pointer(void) { return (uintptr_t)__builtin_frame_address(0); }
 
 void sys_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {

@@ -235,6 +235,14 @@ enum sys_rseq { SYS_RSEQ_NONE, SYS_RSEQ_CPU_ID, SYS_RSEQ_MM_CID };
 /* offset: of the thread's rseq area (glibc's own registration) from the thread pointer. Written only when the result is
  * not NONE. */
 enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset);
+/* Whether the environment tells libc to register no areas (glibc.pthread.rseq=0), whatever this libc knows of that. */
+bool sys_rseq_is_off(char *const *envp);
+/* What the kernel fills of an area that sys_rseq_register() registers. NONE: none may be registered here, because the
+ * program or a library of its registers areas, or libc does not keep a thread's memory until the thread is gone. */
+enum sys_rseq sys_rseq_filled(void);
+/* Registers 32 bytes, aligned to as many, for this thread and as long as it runs; its cpu_id is set on return. 0: they
+ * are registered, as they may have been before. -EINVAL: others are; or -errno. */
+int sys_rseq_register(void *area);
 
 /* Registers for expedited rseq barriers; must have been answered with READY before the next is called. NONE: this
  * kernel has none. REFUSED: not now, for lack of memory or by a filter; it may be asked again. */

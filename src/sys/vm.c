@@ -13,8 +13,12 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 
-/* MREMAP_DONTUNMAP is not in every C library's headers. */
+/* What not every C library's or kernel's headers have: MREMAP_DONTUNMAP, and a call of Linux 5.10, which has this
+ * number everywhere. */
 enum { ERRNO_MAX = 4095, MOVE_DONTUNMAP = 4 };
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
 
 /* Tables for the whole address space take 5 MiB of what RLIMIT_DATA counts. */
 #define DATA_SMALL_BYTES ((size_t)64 << 20)

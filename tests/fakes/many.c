@@ -43,6 +43,16 @@ enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset) {
     return kind;
 }
 
+bool sys_rseq_is_off(char *const *unused) {
+    (void)unused;
+    return true;
+}
+enum sys_rseq sys_rseq_filled(void) { return SYS_RSEQ_NONE; }
+int sys_rseq_register(void *unused) {
+    (void)unused;
+    return -ENOSYS;
+}
+
 enum sys_barrier sys_membarrier_register(void) {
     many_registered_nr++;
     if (registering == 0)

@@ -11,6 +11,7 @@
 #include "check.h"
 #include "deny.h"
 #include "oracle.h"
+#include "thread_pointer.h"
 #include "workers.h"
 
 #include <errno.h>
@@ -135,7 +136,7 @@ enum { BELOW_BYTES = 16 << 10, ABOVE_BYTES = 4 << 10 };
 
 static void *tls_copy(void) {
     static _Alignas(4096) char made_up[BELOW_BYTES + ABOVE_BYTES];
-    const char *tp = __builtin_thread_pointer();
+    const char *tp = thread_pointer();
     size_t above = ABOVE_BYTES - ((uintptr_t)tp & (ABOVE_BYTES - 1));
     char *at = made_up + BELOW_BYTES;
     memcpy(made_up, tp - BELOW_BYTES, BELOW_BYTES + above);

@@ -7,6 +7,7 @@
  */
 #include "check.h"
 #include "oracle.h"
+#include "thread_pointer.h"
 #include "timer.h"
 
 #include <linux/percpu.h>
@@ -105,7 +106,7 @@ static void on_timer(int signal_nr) {
 
 static void unregister(void) {
     CHECK(&__rseq_offset != NULL);
-    char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+    char *area = thread_pointer() + __rseq_offset;
     CHECK(syscall(SYS_rseq, area, RSEQ_BYTES, RSEQ_UNREGISTER, RSEQ_SIGNATURE) == 0);
 }
 

@@ -7,10 +7,12 @@
 #define QUARRY_TESTS_REGISTRATION_H
 
 #include "check.h"
+#include "thread_pointer.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,7 +21,7 @@ enum { RSEQ_SIGNATURE = (int)0xd428bc00u };
 #else
 enum { RSEQ_SIGNATURE = 0x53053053 };
 #endif
-enum { RSEQ_REGISTER, RSEQ_UNREGISTER };
+enum { RSEQ_REGISTER, RSEQ_UNREGISTER, RSEQ_AREA_BYTES = 32 };
 
 /* Where libc keeps the area. Skips the test where it registers none. */
 static inline char *rseq_area(void) {
@@ -27,7 +29,7 @@ static inline char *rseq_area(void) {
     const unsigned *size = dlsym(RTLD_DEFAULT, "__rseq_size");
     if (offset == NULL || size == NULL || *size == 0)
         check_skip("this libc registers no rseq area");
-    return (char *)__builtin_thread_pointer() + *offset;
+    return thread_pointer() + *offset;
 }
 
 /* The length must be the registered one: 32 bytes, or more where libc knows of more features. Returns it. */
@@ -38,6 +40,18 @@ static inline unsigned rseq_unregister(void) {
             return bytes;
     }
     check_fail(__FILE__, __LINE__, "unregistering failed with errno %d", errno);
+}
+
+/* The same of an area of 32 bytes of which nobody says where it is, but that it is thread-local. */
+static inline void rseq_unregister_found(void) {
+    enum { REACH_BYTES = 1 << 16 };
+    char *self = thread_pointer();
+    for (ptrdiff_t off = -REACH_BYTES; off < REACH_BYTES; off += RSEQ_AREA_BYTES) {
+        char *area = self - (uintptr_t)self % RSEQ_AREA_BYTES + off;
+        if (syscall(SYS_rseq, area, RSEQ_AREA_BYTES, RSEQ_UNREGISTER, RSEQ_SIGNATURE) == 0)
+            return;
+    }
+    check_fail(__FILE__, __LINE__, "no area found near %p", (void *)self);
 }
 
 static inline void rseq_register(unsigned bytes) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mag_rseq_offset and mag_id_offset start out as the offset of rseq_absent from the thread pointer, so that a free that comes before
+ * mag_rseq_offset and mag_id_offset start out as the offset of mag_rseq_own from the thread pointer, so that a free that comes before
  * anything else, in some library's constructor, finds "not registered" and leaves the fast path. In a shared library only the dynamic
  * linker knows that offset, and the linker offers no relocation for it in data; but it may run a resolver for a word, and does so after all other
  * relocations of this library. The static library needs no such trick: offset_static_x86_64.S.
@@ -9,7 +9,7 @@
     .type rseq_offset_resolve, @function
 rseq_offset_resolve:
     endbr64
-    movq rseq_absent@gottpoff(%rip), %rax
+    movq mag_rseq_own@gottpoff(%rip), %rax
     ret
     .size rseq_offset_resolve, .-rseq_offset_resolve
 

@@ -8,7 +8,7 @@
     .size mag_rseq_offset, 8
     .type mag_id_offset, @object
     .size mag_id_offset, 8
-mag_rseq_offset: .quad rseq_absent@tpoff
-mag_id_offset: .quad rseq_absent@tpoff
+mag_rseq_offset: .quad mag_rseq_own@tpoff
+mag_id_offset: .quad mag_rseq_own@tpoff
 
     .section .note.GNU-stack, "", @progbits

@@ -214,7 +214,7 @@ static enum trace_end trace(const struct operation *op, const struct disturbance
     u64 descriptor = 0, first = 0, bytes = 0;
     unsigned at = 0;
     start(op);
-    u64 area_cs = regs().fs_base + (u64)mag_rseq_offset + offsetof(struct mag_rseq_absent, rseq_cs);
+    u64 area_cs = regs().fs_base + (u64)mag_rseq_offset + offsetof(struct mag_rseq_area, rseq_cs);
     for (unsigned steps = 0;; steps++) {
         MUST(steps < STEPS_MAX);
         u64 ip = regs().rip;
