@@ -224,8 +224,8 @@ static char *region_map(struct region_want *want) {
     return p;
 }
 
-/* The first hugepage of what is new, that beyond kept_bytes, is touched. One slow touch may be another process's turn
- * on the CPU: a large region, which gets small pages for all its life, has a second trial. */
+/* The first hugepage of what is new, that beyond kept_bytes, is touched. One slow touch may be an accident: a
+ * large region, which gets small pages for all its life, has a second trial. */
 static bool hugepages_are_quick(char *p, size_t bytes, size_t kept_bytes) {
     size_t at = round_up(kept_bytes, HPAGE_BYTES);
     if (at + HPAGE_BYTES > bytes || huge_touch(p + at))

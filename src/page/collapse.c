@@ -104,9 +104,10 @@ static void back_off(struct page_tier *t, int err, u64 took_ns) {
 }
 
 void tier_collapse(struct page_tier *t, struct hpage *h) {
-    u64 start = sys_clock_ns();
+    struct sys_watch watch;
+    sys_watch_begin(&watch);
     int err = sys_vm_collapse(h->addr, HPAGE_BYTES);
-    u64 took = sys_clock_ns() - start;
+    u64 took = sys_watch_ns(&watch);
     /* Whoever took or freed runs of it meanwhile is no harm: all of it counts as backed, and what was free stayed. */
     if (!sys_lock_acquire(&t->lock))
         return; /* not reached: none is chosen on top of a lock's holder (page_tick()) */

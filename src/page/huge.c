@@ -35,9 +35,10 @@ enum huge_answer huge_ask(u64 nr) {
 
 bool huge_touch(char *p) {
     u32 last = atomic_load_explicit(&skip_last, memory_order_relaxed);
-    u64 start = sys_clock_ns();
+    struct sys_watch watch;
+    sys_watch_begin(&watch);
     __atomic_store_n(p, 0, __ATOMIC_RELAXED);
-    bool quick = sys_clock_ns() - start < HUGE_SLOW_NS;
+    bool quick = sys_watch_ns(&watch) < HUGE_SLOW_NS;
     /* What several threads wait for at once is one slow stretch: it is taken from what there was before. */
     u32 next = quick ? 0 : huge_skip_next(last, SKIP_FIRST, SKIP_MAX);
     atomic_store_explicit(&skip_last, next, memory_order_relaxed);

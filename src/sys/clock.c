@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { MS_PER_S = 1000, NS_PER_MS = 1000000 };
@@ -27,6 +28,23 @@ u64 sys_clock_thread_ns(void) {
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (u64)now.tv_sec * MS_PER_S * NS_PER_MS + (u64)now.tv_nsec;
+}
+
+/* Waits of the thread's own, of which being put off its CPU is none; they too are a system call to know. */
+static u64 waits_nr(void) {
+    struct rusage use = {0};
+    (void)SYS2(SYS_getrusage, RUSAGE_THREAD, &use);
+    return (u64)use.ru_nvcsw;
+}
+
+void sys_watch_begin(struct sys_watch *ret_watch) {
+    *ret_watch = (struct sys_watch){.ran_ns = sys_clock_thread_ns(), .waits_nr = waits_nr()};
+    ret_watch->start_ns = sys_clock_ns();
+}
+
+u64 sys_watch_ns(const struct sys_watch *watch) {
+    u64 took = sys_clock_ns() - watch->start_ns, ran = sys_clock_thread_ns() - watch->ran_ns;
+    return watch->ran_ns == 0 || waits_nr() != watch->waits_nr ? took : MIN(took, ran);
 }
 
 void sys_sleep_ms(unsigned ms) {

@@ -108,6 +108,13 @@ u64 sys_clock_ms(void);
 u64 sys_clock_ns(void);
 /* Nanoseconds this thread has run; 0 where that cannot be known. */
 u64 sys_clock_thread_ns(void);
+/* How long it takes this thread to do something, waits of its own with it and the turns of others on its CPU without:
+ * on a busy machine those are longer than what is timed. */
+struct sys_watch {
+    u64 start_ns, ran_ns, waits_nr;
+};
+void sys_watch_begin(struct sys_watch *ret_watch);
+u64 sys_watch_ns(const struct sys_watch *watch);
 void sys_sleep_ms(unsigned ms);
 /* A pipe, which ends with exec: ends[0] is read, ends[1] written. 0 or -errno. */
 int sys_pipe(int ends[2]);
