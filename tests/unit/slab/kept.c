@@ -81,15 +81,22 @@ Test(kept, it_is_bound_as_free_pages_are, .init = core_start_slabs) {
     cr_expect_leq(slabs(cls) * slab_bytes(cls) + st.run_free_bytes, LARGE_NR * slab_bytes(cls) + 8 * MIB);
     cr_expect(page_may_keep(0));
     cr_expect(!page_may_keep(LARGE_NR * slab_bytes(cls) + 16 * MIB));
+    take(cls, LARGE_NR);
     rt_opt.purge_delay = 0;
     cr_expect(!page_may_keep(0));
+    give_all();
+    cr_expect_leq(slabs(cls), (u64)LARGE_NR / 8, "%lu are kept", slabs(cls));
 }
 
 /* What was kept beside much in use is too much when that is gone: the next free finds out. */
 Test(kept, it_goes_when_it_is_too_much, .init = core_start_slabs) {
-    unsigned cls = keep(LARGE_NR), small = slab_class_for(512);
+    unsigned small = slab_class_for(512);
+    take(small, 1);
+    void *object = out[--out_nr];
+    unsigned cls = keep(LARGE_NR);
+    cr_assert_geq(slabs(cls), (u64)LARGE_NR * 7 / 8);
     rt_opt.purge_delay = 0;
-    wave(small, 1);
+    slab_give(&object, 1);
     cr_expect_leq(slabs(cls), (u64)FEW);
 }
 
