@@ -47,8 +47,7 @@ enum {
 /* Up to here free pages may be so many that what an unused class gives back would only wait among them (page/purge.c),
  * and be touched anew elsewhere. */
 #define UNUSED_MIN_BYTES ((s64)(16 * MIB))
-/* Objects above this are large: their magazines have no spare, and a budget of their own; one class may exceed it. */
-#define LARGE_BYTES (16 * KIB)
+/* The budget of large objects (MAG_LARGE_BYTES); one class may exceed it. */
 #define LARGE_MIN_BYTES ((s64)(512 * KIB))
 #define LARGE_MAX_BYTES ((s64)(4 * MIB))
 #define MAGAZINE_FREE_BYTES ((s64)(64 * KIB))
@@ -75,7 +74,7 @@ static NOINLINE unsigned node_settle(enum page_open how) {
 /* --- sizes of magazines --- */
 
 static enum mag_kind kind_of(unsigned cls) {
-    return slab_geometry_of(cls)->size_bytes > LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
+    return slab_geometry_of(cls)->size_bytes > MAG_LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
 }
 
 static bool process_is_small(void) { return rt_usage_get() <= SHRINK_MIN_BYTES; }
@@ -108,7 +107,7 @@ static s64 budget_bytes(struct mag_region *r, enum mag_kind kind) {
 static unsigned level_cap(unsigned cls, unsigned level) {
     size_t size_bytes = slab_geometry_of(cls)->size_bytes;
     unsigned cap = ((1u << (MAG_SHIFT_MIN + level)) / (unsigned)sizeof(u64)) - 2;
-    if (size_bytes > LARGE_BYTES)
+    if (size_bytes > MAG_LARGE_BYTES)
         cap = 1u << level;
     else if (size_bytes > MEDIUM_BYTES)
         cap = 2u << level;

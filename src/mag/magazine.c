@@ -20,7 +20,8 @@ enum {
     HEADER_SHIFT_SHIFT = 20,
     HEADER_SHIFT_MASK = 0xf,
     HEADER_NODE_SHIFT = 24,
-    HEADER_NODE_MASK = PAGE_NODES_MAX - 1
+    HEADER_NODE_MASK = PAGE_NODES_MAX - 1,
+    LARGE_TIMES = 4 /* of what an id may hold in large objects, 4 MiB, that is a quarter for one class */
 };
 
 /* In slots of ids that have no magazine yet: empty and full at once, replaceable. */
@@ -107,9 +108,11 @@ void mag_flush(u64 m) {
 
 _Atomic(u16) mag_class_cap[SLAB_SLOT_IDS_NR];
 
-/* Small objects: as many as a magazine holds. Large ones: what magazine_bytes allows, one at least. */
+/* Small objects: as many as a magazine holds. Others: what magazine_bytes allows, one at least; of large ones, whose
+ * slabs are one for each object or for a few, it allows more. */
 unsigned mag_cap_for(size_t size_bytes) {
-    return (unsigned)CLAMP(rt_opt.magazine_bytes / size_bytes, (size_t)1, (size_t)MAG_CAP_MAX);
+    size_t most = rt_opt.magazine_bytes * (size_bytes > MAG_LARGE_BYTES ? LARGE_TIMES : 1);
+    return (unsigned)CLAMP(most / size_bytes, (size_t)1, (size_t)MAG_CAP_MAX);
 }
 
 void magazines_init(void) {

@@ -219,6 +219,8 @@ extern _Atomic(u16) mag_class_cap[SLAB_SLOT_IDS_NR];
 static inline unsigned mag_class_cap_get(unsigned cls) {
     return atomic_load_explicit(&mag_class_cap[cls], memory_order_relaxed);
 }
+/* Objects above this are large: their magazines have no spare, and a budget of their own. */
+#define MAG_LARGE_BYTES (16 * KIB)
 void magazines_init(void);
 unsigned mag_cap_for(size_t size_bytes);
 

@@ -173,8 +173,13 @@ enum page_content { PAGE_DIRTY = 0, PAGE_ZERO };
  * still "not ours". NULL when memory is out, or in a signal handler on top of the page lock's holder. node: an index of
  * page/node.h, whose memory it is where that node has any. */
 void *page_run_alloc(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content);
-/* The same of a run whose owner says that it is short-lived: from hugepages that other runs are kept out of, as long as
- * that needs no waiting and while there is address space. */
+/* The same of memory that is there already, without waiting. NULL: there is none, or nobody knows because the lock is
+ * held (PAGE_WARM_BUSY). */
+enum page_warm { PAGE_WARM_NONE, PAGE_WARM_BUSY };
+void *page_run_alloc_warm(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content,
+                          enum page_warm *ret_why);
+/* As page_run_alloc, of a run whose owner says that it is short-lived: from hugepages that other runs are kept out of,
+ * as long as that needs no waiting and while there is address space. */
 void *page_run_alloc_reclaimable(unsigned node, unsigned granules_nr, unsigned align_nr,
                                  enum page_content *ret_content);
 /* This very thread has a lock that a fork waits for, of a tier or of rt/fork_locks.h: the caller runs in a signal
@@ -193,6 +198,10 @@ bool page_refill_inside_try(void *addr, size_t bytes);
 void page_leave_inside(void *addr, size_t bytes);
 /* The run is about to be freed: it counts as backed again although it is not, as all of a free run does. */
 void page_forget_inside(void *addr, size_t bytes);
+
+/* Whether runs that their owner keeps, though nothing in them is in use, may be more than so many bytes: they count as
+ * free ones, of which only so much may hold memory. Racy. */
+bool page_may_keep(u64 kept_bytes);
 
 /* Purge what has been free for longer than the purge delay, and what exceeds the allowance. now_ms from sys_clock_ms().
  */

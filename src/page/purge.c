@@ -23,26 +23,70 @@
 enum { PRESSED_PART = 64 };
 enum { ALLOWANCE_PART = 8, WORD_BITS = 64, BREAK_PART = 4 };
 
+/* What an allowance is reckoned from, in granules. */
+struct holding {
+    u64 used, regret, churn, peak;
+};
+
 /* Of what was regretted as use grew, as much as another wave as high as the last could take; and what was regretted
  * while it did not. */
-static u64 regretted_granules(const struct page_tier *t) {
-    u64 below_peak = t->peak_granules - MIN(t->peak_granules, t->used_granules);
-    return rt_usage_in_waves() ? MIN(t->regret_granules, below_peak) + t->churn_granules : 0;
+static u64 regretted_granules(const struct holding *of) {
+    u64 below_peak = of->peak - MIN(of->peak, of->used);
+    return rt_usage_in_waves() ? MIN(of->regret, below_peak) + of->churn : 0;
 }
 
-u64 tier_allowance(const struct page_tier *t) {
+static u64 allowance_of(const struct holding *of, bool first) {
     if (rt_opt.purge_delay == 0)
         return 0;
     if (rt_usage_pressed())
         return MIN(rt_limit_soft() / PRESSED_PART, ALLOWANCE_LEAST_GRANULES * GRANULE_BYTES) / GRANULE_BYTES;
     u64 out_granules = (u64)MAX(rt_usage_out_get(), 0) / GRANULE_BYTES;
-    u64 inside = t->used_granules - MIN(t->used_granules, out_granules); /* free objects, tails */
-    if (!tier_is_first(t))
-        return MAX(ALLOWANCE_OTHER_GRANULES, t->used_granules / ALLOWANCE_PART) + regretted_granules(t);
+    u64 inside = of->used - MIN(of->used, out_granules); /* free objects, tails */
+    if (!first)
+        return MAX(ALLOWANCE_OTHER_GRANULES, of->used / ALLOWANCE_PART) + regretted_granules(of);
     /* The nodes share what a process may keep. */
     u64 most = MAX(rt_opt.keep / GRANULE_BYTES / page_nodes_nr(), ALLOWANCE_OTHER_GRANULES);
     u64 least = most - MIN(inside, most - MIN(most, ALLOWANCE_LEAST_GRANULES));
-    return MAX(least, t->used_granules / ALLOWANCE_PART) + regretted_granules(t);
+    return MAX(least, of->used / ALLOWANCE_PART) + regretted_granules(of);
+}
+
+/* Free slabs that are kept are not in use, but part of what is free. Nobody knows which tier's they are: they count as
+ * the first one's. */
+static u64 kept_granules(const struct page_tier *t) {
+    s64 bytes = tier_is_first(t) ? atomic_load_explicit(&rt_usage_empty_bytes, memory_order_relaxed) : 0;
+    return MIN((u64)MAX(bytes, 0) / GRANULE_BYTES, t->used_granules);
+}
+
+u64 tier_in_use(const struct page_tier *t) { return t->used_granules - kept_granules(t); }
+
+u64 tier_allowance(const struct page_tier *t) {
+    u64 kept = kept_granules(t);
+    struct holding of = {t->used_granules - kept, t->regret_granules, t->churn_granules, t->peak_granules};
+    u64 allowance = allowance_of(&of, tier_is_first(t));
+    return allowance - MIN(allowance, kept);
+}
+
+static void figure_publish(_Atomic(u64) *figure, u64 value) {
+    if (atomic_load_explicit(figure, memory_order_relaxed) != value)
+        atomic_store_explicit(figure, value, memory_order_relaxed);
+}
+
+void tier_allowance_publish(struct page_tier *t) {
+    figure_publish(&t->racy.used, t->used_granules);
+    figure_publish(&t->racy.free_backed, t->free_backed_granules);
+    figure_publish(&t->racy.regret, t->regret_granules);
+    figure_publish(&t->racy.churn, t->churn_granules);
+    figure_publish(&t->racy.peak, t->peak_granules);
+}
+
+bool page_may_keep(u64 kept_bytes) {
+    const struct page_tier *t = &page_tiers[0];
+    u64 kept = kept_bytes / GRANULE_BYTES, used = atomic_load_explicit(&t->racy.used, memory_order_relaxed);
+    struct holding of = {.used = used - MIN(used, kept),
+                         .regret = atomic_load_explicit(&t->racy.regret, memory_order_relaxed),
+                         .churn = atomic_load_explicit(&t->racy.churn, memory_order_relaxed),
+                         .peak = atomic_load_explicit(&t->racy.peak, memory_order_relaxed)};
+    return kept + atomic_load_explicit(&t->racy.free_backed, memory_order_relaxed) < allowance_of(&of, true);
 }
 
 /* A part or all of it is given back: it is no real hugepage any more. */
@@ -91,7 +135,7 @@ static void purge_flush(struct purge *pu) {
         return;
     u64 given = sys_vm_purge_ranges(pu->ranges, pu->nr);
     if (given != 0) {
-        pu->tier->purged_at_granules = pu->tier->used_granules;
+        pu->tier->purged_at_granules = tier_in_use(pu->tier);
         rt_usage_purged();
     }
     for (unsigned i = 0; i < pu->nr; i++) {

@@ -211,7 +211,7 @@ void tier_hugepage_unadmit(struct page_tier *t) {
 void tier_regret_add(struct page_tier *t, const struct hpage *h, unsigned granules_nr) {
     if (granules_nr == 0 || h->purged_s == 0 || h->purged_s + 1 < t->now_ms / 1000)
         return;
-    if (t->used_granules <= t->purged_at_granules + t->purged_at_granules / CHURN_PART)
+    if (tier_in_use(t) <= t->purged_at_granules + t->purged_at_granules / CHURN_PART)
         t->churn_granules = MIN(t->churn_granules + granules_nr, t->peak_granules / CHURN_MOST_PART);
     else
         t->regret_granules = MIN(t->regret_granules + granules_nr, t->peak_granules);
@@ -314,6 +314,7 @@ void tier_unlock(struct page_tier *t) {
         left_do_locked(t);
         purge_above(t, tier_allowance(t));
         backed_publish(t);
+        tier_allowance_publish(t);
         sys_lock_release(&t->lock);
         /* order: seq_cst fence                                                                     pairs:
          * [page.handoff] */
@@ -475,6 +476,30 @@ static void *run_alloc(unsigned node, struct page_tier *(*lock)(struct page_tier
     }
     if (run == NULL && rt_opt.limit_hard != 0)
         rt_usage_add(-(s64)bytes);
+    return run;
+}
+
+static bool run_is_backed(const struct hpage *h, unsigned pos, unsigned nr) {
+    return (tier_run_mask(pos, nr, 0) & ~h->backed[0]) == 0 && (tier_run_mask(pos, nr, 1) & ~h->backed[1]) == 0;
+}
+
+void *page_run_alloc_warm(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content,
+                          enum page_warm *ret_why) {
+    struct page_tier *t = page_node_tiers[node]; /* the others have what they need while this one is not to be had */
+    struct hugepage_due due = {.touch = false};  /* it is there, and stays so */
+    char *run = NULL;
+    int pos;
+    *ret_why = PAGE_WARM_BUSY;
+    if (!sys_lock_try_spinning(&t->lock))
+        return NULL;
+    *ret_why = PAGE_WARM_NONE;
+    left_do_locked(t);
+    struct hpage *h = tier_find_listed(t, granules_nr, align_nr, &pos);
+    if (h != NULL && run_is_backed(h, (unsigned)pos, granules_nr)) {
+        *ret_content = hpage_take(t, h, (unsigned)pos, granules_nr, &due);
+        run = h->addr + (size_t)pos * GRANULE_BYTES;
+    }
+    tier_unlock(t);
     return run;
 }
 

@@ -77,7 +77,10 @@ struct page_tier {
     char *hugetlb_fresh, *hugetlb_end;     /* of the pool, never handed out yet and without memory */
     size_t hugetlb_bytes;                  /* records of the pool */
     _Atomic(u64) inside_purged_bytes;
-    _Atomic(u64) backed_granules_racy;     /* used and both kinds of free, for readers without the lock */
+    _Atomic(u64) backed_granules_racy; /* used and both kinds of free, for readers without the lock */
+    struct {
+        _Atomic(u64) used, free_backed, regret, churn, peak;
+    } racy;                                /* granules, as above, for page_may_keep() */
     _Atomic(u64) lock_waits, lock_wait_ns; /* by threads that found the lock held */
     struct hpage_asked asked[ASKED_MAX];   /* [P4] */
     struct hpage *sample;                  /* the next to tell whether memory is used; NULL: none (sample.c) */
@@ -218,6 +221,10 @@ size_t tier_release_locked(struct page_tier *t);
 /* The records of another reservation of address space, some 2 MiB, would pass limit_hard. */
 bool tier_reserve_forbidden(void);
 u64 tier_allowance(const struct page_tier *t);
+/* Granules handed out whose owner has something in them. */
+u64 tier_in_use(const struct page_tier *t);
+/* What that is reckoned from, for readers without the lock. */
+void tier_allowance_publish(struct page_tier *t);
 /* Real hugepages that were broken by who gave back pages inside their runs count as such no more. */
 void tier_holed_break_locked(struct page_tier *t);
 /* Purge what has been free since before_ms, in hugepages that are wholly free and, where worth breaking them, others.

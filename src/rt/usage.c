@@ -4,6 +4,7 @@
 
 _Atomic(s64) rt_usage_bytes;
 _Atomic(s64) rt_usage_out_bytes;
+_Atomic(s64) rt_usage_empty_bytes;
 _Atomic(u64) rt_usage_group_soft = UINT64_MAX;
 _Atomic(u64) rt_usage_group_hard = UINT64_MAX;
 

@@ -24,6 +24,8 @@ static inline u64 rt_limit_hard(void) {
 extern _Atomic(s64) rt_usage_bytes;
 /* Bytes of slab objects outside their slabs: with the program and in magazines. Kept by slab/. */
 extern _Atomic(s64) rt_usage_out_bytes;
+/* Of wholly free slabs that are kept; in page/ they count as free pages do. */
+extern _Atomic(s64) rt_usage_empty_bytes;
 
 /*
  * Waves. Memory that was purged and soon wanted again shows a program that works in waves, and page/ and slab/ each

@@ -62,6 +62,10 @@ struct slab_class {
     _Atomic(bool) keeps;    /* pages inside slabs are never given back: free objects are in a state of their own */
     _Atomic(bool) pinned;   /* slabs are given back after grace periods alone: slab_grace_begin() */
     _Atomic(bool) unpinned; /* no longer: nobody can look at them */
+    /* kept.c */
+    _Atomic(s32) retired;     /* slabs given back lately, and not made again since */
+    _Atomic(s32) regretted;   /* wholly free slabs to keep beyond the few, because they were made again; not below 0 */
+    _Atomic(s32) empties_min; /* fewest since the last tick */
 };
 
 extern HIDDEN struct slab_class *slab_classes[PAGE_NODES_MAX]; /* a row of SLAB_CLASSES_NR for each node */
@@ -161,6 +165,20 @@ static inline bool slab_is_pinned(const struct slab_class *c) {
 
 /* Wholly free slabs a class may keep, and whether it has so many more that a sweep is worth its time (slab.c). */
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g);
+/* Wholly free slabs beyond the few (kept.c): whether there may be more of them than so many bytes, and how many of one
+ * class; how many there are now; gives all back where that is too much by now. */
+bool slab_kept_admits(s64 bytes);
+s32 slab_kept_more(const struct slab_class *c);
+void slab_kept_note(struct slab_class *c, s32 empties);
+void slab_kept_look(void);
+/* A slab was given back, or made; whether other classes have any that they keep; and they give all up. */
+void slab_kept_retired(struct slab_class *c, const struct slab_geometry *g);
+void slab_kept_made(struct slab_class *c, unsigned cls);
+bool slab_kept_elsewhere(const struct slab_class *c, unsigned cls);
+void slab_kept_yield(unsigned asking);
+/* Nothing more is regretted; and housekeeping. */
+void slab_kept_forget(struct slab_class *c, const struct slab_geometry *g);
+void slab_kept_tick(void);
 /* Counts slabs that became wholly free (or, negative, no longer are), and whether one more may be kept. */
 void slab_empties_add(struct slab_class *c, const struct slab_geometry *g, s32 slabs);
 bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *g);

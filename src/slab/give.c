@@ -179,6 +179,7 @@ static void tally_settle(struct tally *t) {
     }
     if (UNLIKELY(many))
         slab_sweep(slab_kind_cls(t->kind), SLAB_KEEP_SOME, SLAB_PURGE_NO);
+    slab_kept_look();
     if (UNLIKELY(sparse_enough(c, g)))
         slab_sweep(slab_kind_cls(t->kind), SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
 }

@@ -19,7 +19,6 @@ enum { WORD_BITS = 64, EMPTIES_BASE = 2, EMPTIES_PART = 16, EMPTIES_OUT_PART = 3
 #define EMPTIES_MAX_BYTES (288 * KIB)
 /* All classes together: a small process with many classes must not keep a slab or two for each. */
 #define EMPTIES_ALL_BYTES ((s64)(256 * KIB))
-static _Atomic(s64) empty_bytes;
 
 struct slab_class *slab_classes[PAGE_NODES_MAX];
 _Atomic(s64) slab_regret_bytes;
@@ -45,20 +44,22 @@ int slab_nodes_make(void) {
 
 s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g) {
     s32 slabs = atomic_load_explicit(&c->slabs, memory_order_relaxed);
-    return MIN(EMPTIES_BASE + slabs / EMPTIES_PART, (s32)(EMPTIES_MAX_BYTES / (g->granules * GRANULE_BYTES)));
+    s32 few = MIN(EMPTIES_BASE + slabs / EMPTIES_PART, (s32)(EMPTIES_MAX_BYTES / (g->granules * GRANULE_BYTES)));
+    return few + slab_kept_more(c);
 }
 
 void slab_empties_add(struct slab_class *c, const struct slab_geometry *g, s32 slabs) {
-    atomic_fetch_add_explicit(&c->empties, slabs, memory_order_relaxed);
-    atomic_fetch_add_explicit(&empty_bytes, slabs * (s64)(g->granules * GRANULE_BYTES), memory_order_relaxed);
+    slab_kept_note(c, atomic_fetch_add_explicit(&c->empties, slabs, memory_order_relaxed) + slabs);
+    atomic_fetch_add_explicit(&rt_usage_empty_bytes, slabs * (s64)(g->granules * GRANULE_BYTES), memory_order_relaxed);
 }
 
 bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *g) {
     if (slab_was_pinned(c))
         return true;
     s64 most = MAX(EMPTIES_ALL_BYTES, rt_usage_out_get() / EMPTIES_OUT_PART);
+    s64 bytes = atomic_load_explicit(&rt_usage_empty_bytes, memory_order_relaxed);
     return atomic_load_explicit(&c->empties, memory_order_relaxed) < slab_empties_max(c, g) &&
-           atomic_load_explicit(&empty_bytes, memory_order_relaxed) < most;
+           (bytes < most || slab_kept_admits(bytes));
 }
 
 /* A sweep walks every listed slab, so it must find a good part of them empty. */
@@ -94,10 +95,28 @@ static void bitmap_unmake(struct slab *s, const struct slab_geometry *g) {
     rt_pool_put(RT_POOL_BITMAPS, slab_node(s), words, g->bitmap_shift);
 }
 
+/* Before memory is asked for that is not there, other classes give up what they keep. */
+static char *run_make(const struct slab_class *c, unsigned cls, unsigned node, enum page_content *ret_content) {
+    const struct slab_geometry *g = slab_geometry_of(cls);
+    enum page_warm why;
+    if (UNLIKELY(g->reclaimable)) /* of other hugepages */
+        return page_run_alloc_reclaimable(node, g->granules, g->align, ret_content);
+    if (UNLIKELY(slab_kept_elsewhere(c, cls))) {
+        char *warm = page_run_alloc_warm(node, g->granules, g->align, ret_content, &why);
+        if (warm != NULL)
+            return warm;
+        if (why == PAGE_WARM_NONE)
+            slab_kept_yield(cls);
+    }
+    return page_run_alloc(node, g->granules, g->align, ret_content);
+}
+
 /* Where nothing may block there is the reserve, for those who may draw on it and have nothing yet. */
-static char *run_get(unsigned node, const struct slab_geometry *g, unsigned taken, enum page_content *ret_content) {
+static char *run_get(const struct slab_class *c, unsigned cls, unsigned node, unsigned taken,
+                     enum page_content *ret_content) {
+    const struct slab_geometry *g = slab_geometry_of(cls);
     if (rt_may_block())
-        return (g->reclaimable ? page_run_alloc_reclaimable : page_run_alloc)(node, g->granules, g->align, ret_content);
+        return run_make(c, cls, node, ret_content);
     bool reserve = rt_context() == RT_ATOMIC_RESERVE && taken == 0;
     return reserve ? page_reserve_take(node, g->granules, g->align, ret_content) : NULL;
 }
@@ -117,7 +136,7 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
     enum page_content content = PAGE_DIRTY;
     /* First, because a run cannot be given back everywhere. */
     u64 bitmap = bitmap_make(g, node);
-    char *base = bitmap == NO_BITMAP ? NULL : run_get(node, g, taken, &content);
+    char *base = bitmap == NO_BITMAP ? NULL : run_get(c, cls, node, taken, &content);
     if (base == NULL) {
         if (bitmap != NO_BITMAP && bitmap != 0)
             rt_pool_put(RT_POOL_BITMAPS, node, rt_meta_at((meta_ref_t)bitmap), g->bitmap_shift);
@@ -139,6 +158,7 @@ static char *slab_create(struct slab_class *c, unsigned cls, unsigned node, unsi
     atomic_fetch_add_explicit(&c->slabs, 1, memory_order_relaxed);
     if (rt_may_block())
         atomic_store_explicit(&c->grown_ms, (u32)sys_clock_ms(), memory_order_relaxed);
+    slab_kept_made(c, cls);
     if (slab_keeps(c))
         slab_made_construct(cls, base);
     return base;
@@ -171,6 +191,7 @@ static bool slab_unpurge_try(struct slab_class *c, struct slab *s, char *base) {
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
     bitmap_unmake(s, g);
+    slab_kept_retired(c, g);
     if (s->purged != 0) {
         page_forget_inside(base, slab_purged_bytes(s));
         slab_purged_clear(c, s);

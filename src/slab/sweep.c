@@ -165,6 +165,8 @@ static u32 sweep_node(struct slab_class *c, const struct slab_geometry *g, enum 
     sw.grace = grace;
     sw.waiting_nr = 0;
     sw.kept_nr = 0;
+    if (effort == SLAB_KEEP_NONE || purge == SLAB_PURGE_INSIDE) /* the class is at rest */
+        slab_kept_forget(c, g);
     sw.keep_max = effort == SLAB_KEEP_NONE ? 0 : slab_empties_max(c, g);
     sw.held_nr = sw.ranges_nr = 0;
     sw.refused = false;
@@ -288,6 +290,7 @@ void slab_tick(u64 now_ms) {
     (void)now_ms;
     s64 regret = atomic_load_explicit(&slab_regret_bytes, memory_order_relaxed);
     atomic_fetch_sub_explicit(&slab_regret_bytes, (regret + REGRET_PART - 1) / REGRET_PART, memory_order_relaxed);
+    slab_kept_tick();
     for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
         struct slab_class *c = slab_class_at(0, cls);
         const struct slab_geometry *g = slab_geometry_of(cls);

@@ -43,12 +43,32 @@ static unsigned slab_number(const void *p) {
 
 __thread _Atomic(u8) rt_context_word; /* of all threads here */
 _Atomic(u32) rt_chores;
-_Atomic(s64) rt_usage_out_bytes;
+_Atomic(s64) rt_usage_out_bytes, rt_usage_empty_bytes;
 size_t sys_page_bytes(void) { return 4096; }
 u64 sys_clock_ms(void) { return 0; }
 void rt_usage_regretted(void) {}
 bool rt_usage_in_waves(void) { return false; }
 size_t page_backed_bytes_racy(void) { return 0; }
+/* Hints of how many slabs are worth keeping: here none beyond the few. */
+bool slab_kept_admits(s64 bytes) {
+    (void)bytes;
+    return false;
+}
+s32 slab_kept_more(const struct slab_class *c) {
+    (void)c;
+    return 0;
+}
+void slab_kept_look(void) {}
+void slab_kept_tick(void) {}
+void slab_kept_note(struct slab_class *c, s32 empties) { (void)c, (void)empties; }
+void slab_kept_retired(struct slab_class *c, const struct slab_geometry *g) { (void)c, (void)g; }
+void slab_kept_forget(struct slab_class *c, const struct slab_geometry *g) { (void)c, (void)g; }
+void slab_kept_made(struct slab_class *c, unsigned of) { (void)c, (void)of; }
+bool slab_kept_elsewhere(const struct slab_class *c, unsigned of) {
+    (void)c, (void)of;
+    return false;
+}
+void slab_kept_yield(unsigned asking) { (void)asking; }
 void page_map_set(const void *addr, size_t granules_nr, unsigned value) {
     weave_must(page_map_get(addr) == value && granules_nr == GRANULES);
 }
@@ -121,6 +141,11 @@ void *rt_pool_get(enum rt_pool_kind kind, unsigned node, unsigned shift) {
 void rt_pool_put(enum rt_pool_kind kind, unsigned node, void *block, unsigned shift) {
     (void)kind, (void)node, (void)block, (void)shift;
     NEVER_CALLED("the pool");
+}
+void *page_run_alloc_warm(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content,
+                          enum page_warm *ret_why) {
+    (void)ret_why;
+    return page_run_alloc(node, granules_nr, align_nr, ret_content);
 }
 void *page_run_alloc_reclaimable(unsigned node, unsigned granules_nr, unsigned align_nr,
                                  enum page_content *ret_content) {
@@ -364,6 +389,7 @@ void slabs_setup(enum slabs_class of, enum rt_context context, const char *first
     weave_count(&class_here()->grown_ms);
     weave_count(&slab_regret_bytes);
     weave_count(&rt_usage_out_bytes);
+    weave_count(&rt_usage_empty_bytes);
     weave_count(&rt_chores);
     weave_count(&given_back_bytes);
 }

@@ -62,6 +62,8 @@ u64 tier_allowance(const struct page_tier *t) {
     (void)t;
     return UINT64_MAX;
 }
+void tier_allowance_publish(struct page_tier *t) { (void)t; }
+u64 tier_in_use(const struct page_tier *t) { return t->used_granules; }
 void tier_purge_locked(struct page_tier *t, u64 keep_granules) { (void)t, (void)keep_granules; }
 size_t tier_hugetlb_release_locked(struct page_tier *t, u64 before_ms) {
     (void)t, (void)before_ms;
