@@ -655,6 +655,10 @@ static void mode_choose(void) {
         mode_name = by_cid ? "mm_cid" : "cpu_id";
 }
 
+/* By RSEQ_POP_ENTRY; absent where the entry point is. */
+extern HIDDEN const struct mag_section mag_section_malloc __attribute__((weak));
+extern HIDDEN const struct mag_section mag_section_new __attribute__((weak));
+
 static void entries_init(void) {
     if (&mag_section_malloc != NULL)
         mag_tabs.entries.malloc = mag_section_malloc;

@@ -36,9 +36,6 @@ struct mag_section {
 struct mag_entries {
     struct mag_section malloc, new;
 };
-/* What is copied there; absent where the entry point is. */
-extern HIDDEN const struct mag_section mag_section_malloc __attribute__((weak));
-extern HIDDEN const struct mag_section mag_section_new __attribute__((weak));
 
 struct mag_tabs {
     _Alignas(CACHE_LINE) struct slab_class_tables classes;

@@ -38,6 +38,11 @@ static void op_pop_empty_at(void) { w->hand_obj[2] = (u64)rseq_pop_at(w->views, 
 
 /* As malloc's own section does it: the descriptor lies before the table of sizes, here one of slots. */
 RSEQ_POP_ENTRY(malloc)
+#if QUARRY_RSEQ
+extern HIDDEN const struct mag_section mag_section_malloc;
+#else
+static const struct mag_section mag_section_malloc; /* of no use */
+#endif
 static void entry_prepare(void) {
     mag_tabs.entries.malloc = mag_section_malloc;
     memcpy(mag_tabs.classes.small, world_pop_table, sizeof(world_pop_table));
