@@ -37,11 +37,10 @@ static ALWAYS_INLINE void *class_magazine(unsigned cls) {
 static void *size_magazine(size_t size) {
     if (UNLIKELY(mag_tabs.small_limit == 0) || !is_slab_size(size))
         return NULL;
-    unsigned cls = slab_class_for(size);
-    return size <= SLAB_MEDIUM_MAX ? untried_magazine(cls) : class_magazine(cls);
+    return untried_magazine(slab_class_for(size));
 }
 static ALWAYS_INLINE void *any_magazine(size_t size) {
-    void *p = size <= SLAB_MEDIUM_MAX ? engine_malloc_fast(size) : NULL;
+    void *p = engine_malloc_fast(size);
     return LIKELY(p != NULL) ? p : size_magazine(size);
 }
 
@@ -253,7 +252,7 @@ enum engine_node_set engine_thread_node(int id) {
     return ENGINE_NODE_SET;
 }
 
-/* Sizes the fast path's table does not reach have their magazines, too, and threads the fast path does not serve. */
+/* Threads the fast path does not serve have their magazines, too. */
 void *engine_alloc_slow(size_t size) {
     void *p = size_magazine(size);
     return LIKELY(p != NULL) ? counted(p, ENGINE_CALL_MALLOC) : alloc_counted(size);

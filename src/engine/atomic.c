@@ -43,9 +43,7 @@ void *engine_alloc_atomic(size_t size, enum rt_context context) {
     if (UNLIKELY(rt_opt.harden))
         return alloc_hardened(size, context);
     unsigned cls = slab_class_for(MAX(size, (size_t)1));
-    p = rseq_pop(mag_tabs.alloc_view, cls); /* above the fast path's sizes */
-    if (p == NULL)
-        p = engine_take_in(context, cls);
+    p = engine_take_in(context, cls);
     if (UNLIKELY(rt_opt.zero) && p != NULL) /* nothing comes out of magazines then */
         memset(p, 0, slab_geometry[cls].size_bytes);
     if (UNLIKELY(engine_counting) && p != NULL)

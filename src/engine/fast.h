@@ -14,10 +14,12 @@
 static ALWAYS_INLINE void *engine_medium_fast(size_t size) {
     if (size - 1 < mag_tabs.medium_limit) /* false for 0 before start */
         return rseq_pop_at(mag_tabs.alloc_view, mag_tabs.classes.medium, (size - 1) >> SLAB_MEDIUM_SHIFT);
+    if (size - 1 < mag_tabs.large_limit)
+        return rseq_pop(mag_tabs.alloc_view, slab_tables_rest.large[(size - 1) >> SLAB_LARGE_SHIFT]);
     return NULL;
 }
 
-/* An object of at least size bytes, or NULL: larger than 64 KiB, magazine empty, not started, no rseq, calls being
+/* An object of at least size bytes, or NULL: larger than any class, magazine empty, not started, no rseq, calls being
  * counted. */
 static ALWAYS_INLINE void *engine_malloc_fast(size_t size) {
     if (LIKELY(size < mag_tabs.small_limit))

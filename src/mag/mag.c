@@ -634,7 +634,8 @@ static bool registering_wanted(void) {
            (rt_opt.rseq == OPT_RSEQ_AUTO && !sys_rseq_is_off(sys_secure() ? NULL : sys_environ()));
 }
 
-/* Ids by rseq, if the options and the system agree. */
+/* Ids by rseq, if the options and the system agree. Not in a child of vfork, nor in one that such a child forked:
+ * libc's area shows an id there, and the kernel knows of none. */
 static void mode_choose(void) {
     ptrdiff_t offset;
     if (!QUARRY_RSEQ || rt_opt.percpu == OPT_PERCPU_OFF || rt_opt.fake_cpus != 0)
@@ -674,5 +675,6 @@ int mag_init(void) {
     mode_choose();
     mag_tabs.small_limit = SLAB_SMALL_MAX + 1;
     mag_tabs.medium_limit = SLAB_MEDIUM_MAX;
+    mag_tabs.large_limit = MIN(rt_opt.vmalloc_threshold, (u64)SLAB_OBJECT_MAX);
     return 0;
 }

@@ -42,6 +42,7 @@ struct mag_tabs {
     struct mag_entries entries;
     size_t small_limit;  /* sizes below it are in classes.small; 0 until the allocator is started */
     size_t medium_limit; /* sizes up to it in classes.medium; 0 likewise */
+    size_t large_limit;  /* sizes up to it in slab_tables_rest.large; 0 likewise */
     u64 **alloc_view;    /* slots by id */
 };
 
