@@ -319,9 +319,11 @@ int mag_vfork_enter(void) {
     int id = rseq_id_racy();
     if (id < 0)
         return thread_area_close() ? VFORK_CLOSED : VFORK_NOTHING;
-    struct mag_region *r = region_at((unsigned)id);
-    if (r == NULL)
+    struct mag_region *r = region_for_id((unsigned)id); /* or the child would make it, and be on the id alone */
+    if (r == NULL) {
+        mag_percpu_off();
         return VFORK_NOTHING;
+    }
     /* False: the parent itself is inside, below us; it goes on only after us. */
     bool locked = sys_lock_acquire(&stop_lock);
     atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
@@ -363,6 +365,14 @@ void mag_divert_allocs(void) { regions_change(regions_divert_allocs); }
  * of, which goes on with it. */
 void mag_fork_child(void) {
     bool drains = sys_lock_is_mine(&stop_lock);
+    int id = rseq_id_racy();
+    struct mag_region *shown = id >= 0 ? region_at((unsigned)id) : NULL;
+    /* A child of vfork forked: its area shows its parent's id, and the kernel knows neither of them. So it is as well
+     * where another thread was in vfork on this id, which is rare. */
+    if (shown != NULL && atomic_load_explicit(&shown->stops, memory_order_relaxed) != 0)
+        regions_close();
+    else if (id < 0 && !drains)
+        thread_area_open();
     if (!drains)
         sys_lock_reset(&stop_lock);
     nodes_fork_child();

@@ -638,7 +638,7 @@ static bool registering_wanted(void) {
  * libc's area shows an id there, and the kernel knows of none. */
 static void mode_choose(void) {
     ptrdiff_t offset;
-    if (!QUARRY_RSEQ || rt_opt.percpu == OPT_PERCPU_OFF || rt_opt.fake_cpus != 0)
+    if (!QUARRY_RSEQ || rt_opt.percpu == OPT_PERCPU_OFF || rt_opt.fake_cpus != 0 || thread_area_is_closed())
         return;
     enum sys_rseq have = sys_rseq_probe(&offset);
     bool own = have == SYS_RSEQ_NONE && registering_wanted();

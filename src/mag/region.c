@@ -209,7 +209,7 @@ void regions_stop_allocs(unsigned id) {
 void regions_publish(struct mag_region *r, unsigned id) { region_publish(r, id, allocs_are_slow()); }
 
 /* Two threads may make one id's region at once: the second's block is wasted. */
-static struct mag_region *region_for_id(unsigned id) {
+struct mag_region *region_for_id(unsigned id) {
     if (id >= regions.ids_nr)
         return NULL;
     /* order: acquire                                                                               pairs: [mag.region]

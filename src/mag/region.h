@@ -114,6 +114,9 @@ static ALWAYS_INLINE bool thread_joins(void) { return thread_may_join() && rt_ma
 /* This thread's area is not to be registered until it is opened again. False: it was closed, or is registered. */
 bool thread_area_close(void);
 void thread_area_open(void);
+static inline bool thread_area_is_closed(void) {
+    return atomic_load_explicit(&mag_rseq_own.cpu_id, memory_order_relaxed) == AREA_CLOSED;
+}
 
 /* --- region.c: regions and the operations on them --- */
 
@@ -127,6 +130,8 @@ struct mag_region *region_mine_racy(void);
 bool region_trylock(struct mag_region *r);
 bool region_lock_is_mine(struct mag_region *r);
 void region_unlock(struct mag_region *r);
+/* Of an id, made if it is not yet; NULL where memory is out. */
+struct mag_region *region_for_id(unsigned id);
 struct mag_region *region_at(unsigned index); /* 0 .. regions_nr()-1; NULL where none was made */
 unsigned regions_nr(void);
 bool region_is_locked_kind(unsigned index);

@@ -28,6 +28,8 @@ static _Atomic(unsigned) decision;
 static _Alignas(CACHE_LINE) u64 magazines[WEAVE_THREADS_MAX][NODES_NR][3], object;
 static u64 mine[WEAVE_THREADS_MAX][NODES_NR]; /* 0: it is in a slot */
 
+void thread_area_open(void) {}
+
 /* --- sections --- */
 
 int section_id(void) { return ids[weave_self()]; }
