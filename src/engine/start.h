@@ -48,7 +48,7 @@ enum engine_call {
 };
 extern HIDDEN bool engine_counting;
 extern _Atomic(u64) engine_ticks_nr;
-/* Of calls so far; bytes out, exact at rest; the most of them, within a few KiB for each CPU. */
+/* Of calls so far; bytes out, exact at rest; the most of them, within a sixteenth, or 4 KiB, for each id. */
 u64 engine_calls_get(enum engine_call call);
 s64 engine_live_get(void);
 s64 engine_peak_get(void);

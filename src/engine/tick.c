@@ -53,7 +53,8 @@ static NOINLINE void live_step(void) {
 void engine_count(enum engine_call call, s64 bytes) {
     (void)mag_figure_add(call, 1);
     s64 here = mag_figure_add(FIGURE_LIVE, bytes);
-    if (here <= -LIVE_STEP_BYTES || (here > 0 && here >= MIN(LIVE_STEP_BYTES, engine_peak_get() / PEAK_PART)))
+    s64 step = MIN(LIVE_STEP_BYTES, engine_peak_get() / PEAK_PART);
+    if (here > step || here < -step)
         live_step();
 }
 
