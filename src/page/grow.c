@@ -89,7 +89,7 @@ static void chunk_place_first(void *unused, struct chunk *c) {
 }
 
 static bool tier_place_first(struct page_tier *t, enum page_open how) {
-    if (t->placed)
+    if (t->placed || sys_lock_is_lost(&t->lock)) /* such a one makes no more records */
         return true;
     if (!tier_lock_for(t, how))
         return false;

@@ -51,9 +51,9 @@ static u64 allowance_of(const struct holding *of, bool first) {
 }
 
 /* Free slabs that are kept are not in use, but part of what is free. Nobody knows which tier's they are: they count as
- * the first one's. */
+ * those of the very first one. */
 static u64 kept_granules(const struct page_tier *t) {
-    s64 bytes = tier_is_first(t) ? atomic_load_explicit(&rt_usage_empty_bytes, memory_order_relaxed) : 0;
+    s64 bytes = t == &page_tiers[0] ? atomic_load_explicit(&rt_usage_empty_bytes, memory_order_relaxed) : 0;
     return MIN((u64)MAX(bytes, 0) / GRANULE_BYTES, t->used_granules);
 }
 

@@ -172,7 +172,8 @@ s32 slab_kept_more(const struct slab_class *c);
 void slab_kept_note(struct slab_class *c, s32 empties);
 void slab_kept_look(void);
 /* A slab was given back, or made; whether other classes have any that they keep; and they give all up. */
-void slab_kept_retired(struct slab_class *c, const struct slab_geometry *g);
+void slab_kept_retired(struct slab_class *c, unsigned cls);
+void slab_kept_fork_child(void);
 void slab_kept_made(struct slab_class *c, unsigned cls);
 bool slab_kept_elsewhere(const struct slab_class *c, unsigned cls);
 void slab_kept_yield(unsigned asking);

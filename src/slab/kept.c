@@ -51,9 +51,9 @@ void slab_kept_note(struct slab_class *c, s32 empties) {
         atomic_store_explicit(&c->empties_min, empties, memory_order_relaxed);
 }
 
-void slab_kept_retired(struct slab_class *c, const struct slab_geometry *g) {
+void slab_kept_retired(struct slab_class *c, unsigned cls) {
     s32 retired = atomic_load_explicit(&c->retired, memory_order_relaxed);
-    if (g->nobj <= NOBJ_MAX)
+    if (cls < SLAB_CLASSES_NR && slab_geometry[cls].nobj <= NOBJ_MAX)
         atomic_store_explicit(&c->retired, retired + 1, memory_order_relaxed);
 }
 
@@ -126,6 +126,21 @@ static void class_tick(unsigned node, unsigned cls) {
     idle_give(c, cls, empties, idle);
     atomic_store_explicit(&c->empties_min, atomic_load_explicit(&c->empties, memory_order_relaxed),
                           memory_order_relaxed);
+}
+
+/* Another thread may have been between a class's count and the sum of all. */
+void slab_kept_fork_child(void) {
+    s64 regretted = 0, empty = 0;
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        for (unsigned cls = 1; cls < slab_ids_end_get(); cls++) {
+            struct slab_class *c = slab_class_at(node, cls);
+            s64 bytes = slab_bytes(slab_geometry_of(cls));
+            regretted += slab_kept_more(c) * bytes;
+            empty += slab_was_pinned(c) ? 0 : atomic_load_explicit(&c->empties, memory_order_relaxed) * bytes;
+        }
+    }
+    atomic_store_explicit(&regretted_bytes, regretted, memory_order_relaxed);
+    atomic_store_explicit(&rt_usage_empty_bytes, empty, memory_order_relaxed);
 }
 
 void slab_kept_tick(void) {

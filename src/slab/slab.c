@@ -50,7 +50,9 @@ s32 slab_empties_max(const struct slab_class *c, const struct slab_geometry *g) 
 
 void slab_empties_add(struct slab_class *c, const struct slab_geometry *g, s32 slabs) {
     slab_kept_note(c, atomic_fetch_add_explicit(&c->empties, slabs, memory_order_relaxed) + slabs);
-    atomic_fetch_add_explicit(&rt_usage_empty_bytes, slabs * (s64)(g->granules * GRANULE_BYTES), memory_order_relaxed);
+    if (!slab_was_pinned(c)) /* those wait for readers, however many they are */
+        atomic_fetch_add_explicit(&rt_usage_empty_bytes, slabs * (s64)(g->granules * GRANULE_BYTES),
+                                  memory_order_relaxed);
 }
 
 bool slab_empties_admit(const struct slab_class *c, const struct slab_geometry *g) {
@@ -191,7 +193,7 @@ static bool slab_unpurge_try(struct slab_class *c, struct slab *s, char *base) {
 void slab_destroy(struct slab_class *c, struct slab *s, char *base) {
     const struct slab_geometry *g = slab_geometry_of(slab_cls(s));
     bitmap_unmake(s, g);
-    slab_kept_retired(c, g);
+    slab_kept_retired(c, slab_cls(s));
     if (s->purged != 0) {
         page_forget_inside(base, slab_purged_bytes(s));
         slab_purged_clear(c, s);

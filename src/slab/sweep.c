@@ -318,5 +318,6 @@ void slab_fork_child(void) {
                 atomic_store_explicit(&c->sweeping, 0, memory_order_relaxed);
         }
     }
+    slab_kept_fork_child();
     slab_made_fork_child();
 }

@@ -31,10 +31,10 @@ u64 sys_clock_thread_ns(void) {
 }
 
 /* Waits of the thread's own, of which being put off its CPU is none; they too are a system call to know. */
+#define WAITS_UNKNOWN UINT64_MAX
 static u64 waits_nr(void) {
-    struct rusage use = {0};
-    (void)SYS2(SYS_getrusage, RUSAGE_THREAD, &use);
-    return (u64)use.ru_nvcsw;
+    struct rusage use;
+    return SYS2(SYS_getrusage, RUSAGE_THREAD, &use) == 0 ? (u64)use.ru_nvcsw : WAITS_UNKNOWN;
 }
 
 void sys_watch_begin(struct sys_watch *ret_watch) {
@@ -44,7 +44,8 @@ void sys_watch_begin(struct sys_watch *ret_watch) {
 
 u64 sys_watch_ns(const struct sys_watch *watch) {
     u64 took = sys_clock_ns() - watch->start_ns, ran = sys_clock_thread_ns() - watch->ran_ns;
-    return watch->ran_ns == 0 || waits_nr() != watch->waits_nr ? took : MIN(took, ran);
+    bool ran_only = watch->ran_ns != 0 && watch->waits_nr != WAITS_UNKNOWN && waits_nr() == watch->waits_nr;
+    return ran_only ? MIN(took, ran) : took;
 }
 
 void sys_sleep_ms(unsigned ms) {

@@ -39,8 +39,9 @@ void sys_lock_wait(struct sys_lock *lock) {
     (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | SYS_LOCK_WAITED), 0);
 }
 
+/* Nobody lets go of a lost one. */
 bool sys_lock_try_spinning(struct sys_lock *lock) {
-    for (int i = 0; i < SYS_SPINS; i++) {
+    for (int i = 0; i < SYS_SPINS && !sys_lock_is_lost(lock); i++) {
         if (sys_lock_try(lock))
             return true;
         sys_relax();

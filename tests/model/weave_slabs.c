@@ -61,7 +61,8 @@ s32 slab_kept_more(const struct slab_class *c) {
 void slab_kept_look(void) {}
 void slab_kept_tick(void) {}
 void slab_kept_note(struct slab_class *c, s32 empties) { (void)c, (void)empties; }
-void slab_kept_retired(struct slab_class *c, const struct slab_geometry *g) { (void)c, (void)g; }
+void slab_kept_retired(struct slab_class *c, unsigned of) { (void)c, (void)of; }
+void slab_kept_fork_child(void) {}
 void slab_kept_forget(struct slab_class *c, const struct slab_geometry *g) { (void)c, (void)g; }
 void slab_kept_made(struct slab_class *c, unsigned of) { (void)c, (void)of; }
 bool slab_kept_elsewhere(const struct slab_class *c, unsigned of) {

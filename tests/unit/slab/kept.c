@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Wholly free slabs that a class keeps because it wanted them back: for whom, for how long, and within what bounds. */
 #include "slab/class.h"
+#include "slab/made.h"
 #include "unit/core.h"
 
 enum { LARGE_BYTES = 100 * KIB, LARGE_NR = 300, FEW = 8, SMALL_NR = 10000 };
@@ -116,4 +117,40 @@ Test(kept, a_sweep_at_rest_ends_it, .init = core_start_slabs) {
     cr_expect_leq(slabs(cls), (u64)FEW);
     slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
     cr_expect_eq(slabs(cls), 0u);
+}
+
+Test(kept, free_pages_and_it_are_bound_together, .init = core_start_slabs) {
+    enum { RUNS = 1000, RUN_GRANULES = 16 };
+    static void *runs[RUNS];
+    unsigned cls = keep(LARGE_NR);
+    enum page_content content;
+    for (unsigned i = 0; i < RUNS; i++)
+        cr_assert_not_null(runs[i] = page_run_alloc(0, RUN_GRANULES, 1, &content));
+    for (unsigned i = 0; i < RUNS; i++)
+        page_run_free(runs[i], RUN_GRANULES);
+    struct page_stats st;
+    page_stats_get(&st);
+    cr_expect_leq(slabs(cls) * slab_bytes(cls) + st.run_free_bytes, LARGE_NR * slab_bytes(cls) + 8 * MIB);
+}
+
+/* They wait for readers, and are nobody's to keep or to give back. */
+Test(kept, what_is_pinned_is_no_part_of_it, .init = core_start_slabs) {
+    enum { OBJECTS = 120000, TURNS = 200, RUNS = 8, RUN_GRANULES = 8 };
+    static void *objs[OBJECTS];
+    unsigned pinned = slab_make(&(struct slab_make){.size_bytes = 256, .align_bytes = 16, .pinned = true});
+    enum page_content content;
+    for (unsigned i = 0; i < OBJECTS; i++)
+        cr_assert_eq(slab_take(pinned, 0, 1, &objs[i] + 1, NULL), 1u);
+    slab_give(objs, OBJECTS);
+    struct page_stats before, after;
+    page_stats_get(&before);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        void *runs[RUNS];
+        for (unsigned i = 0; i < RUNS; i++)
+            cr_assert_not_null(runs[i] = page_run_alloc(0, RUN_GRANULES, 1, &content));
+        for (unsigned i = 0; i < RUNS; i++)
+            page_run_free(runs[i], RUN_GRANULES);
+    }
+    page_stats_get(&after);
+    cr_expect_eq(after.purged_bytes_total, before.purged_bytes_total);
 }
