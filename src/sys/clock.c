@@ -33,7 +33,7 @@ u64 sys_clock_thread_ns(void) {
 /* Waits of the thread's own, of which being put off its CPU is none; they too are a system call to know. */
 #define WAITS_UNKNOWN UINT64_MAX
 static u64 waits_nr(void) {
-    struct rusage use;
+    struct rusage use = {0};
     return SYS2(SYS_getrusage, RUSAGE_THREAD, &use) == 0 ? (u64)use.ru_nvcsw : WAITS_UNKNOWN;
 }
 
