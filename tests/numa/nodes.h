@@ -6,6 +6,7 @@
 
 #include "check.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -100,8 +101,13 @@ static inline unsigned nodes_home(unsigned node) {
 
 /* The node of the page at p, or negative: it has no memory. */
 static inline int nodes_of(const void *p) {
-    int status = -1;
-    CHECK(syscall(SYS_move_pages, 0, 1ul, &p, NULL, &status, 0) == 0);
+    int status = -ENOENT;
+    /* A page that the kernel is moving just then is nowhere for a moment; one that is not there stays so. */
+    for (int tries = 0; status == -ENOENT && tries < 100; tries++) {
+        if (tries > 0)
+            (void)usleep(1000);
+        CHECK(syscall(SYS_move_pages, 0, 1ul, &p, NULL, &status, 0) == 0);
+    }
     return status;
 }
 
