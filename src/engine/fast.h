@@ -11,6 +11,7 @@
 #include "engine/start.h"
 #include "mag/rseq.h"
 
+/* The next, of sizes that are not small. */
 static ALWAYS_INLINE void *engine_medium_fast(size_t size) {
     if (size - 1 < mag_tabs.medium_limit) /* false for 0 before start */
         return rseq_pop_at(mag_tabs.alloc_view, mag_tabs.classes.medium, (size - 1) >> SLAB_MEDIUM_SHIFT);

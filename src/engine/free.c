@@ -58,8 +58,6 @@ void engine_free_slow(void *p) {
     if (p == NULL || !engine_ready())
         return;
     unsigned slot = page_map_get(p), cls = slot % PAGE_MAP_CLASSES;
-    if (LIKELY(!engine_counting) && mag_push_untried(slot, p))
-        return;
     if (engine_is_debugged(p, cls)) {
         engine_debug_get()->free(p, NULL);
         return;
@@ -67,7 +65,7 @@ void engine_free_slow(void *p) {
     /* Objects that are lent are not counted where they are made either. */
     if (UNLIKELY(engine_counting) && !harden_covers(cls) && !engine_lent_may_be(cls))
         engine_count(ENGINE_CALL_FREE, -(s64)usable_or_zero(p));
-    if (UNLIKELY(engine_counting) && !harden_covers(cls) && mag_push_untried(slot, p))
+    if (!harden_covers(cls) && mag_push_untried(slot, p))
         return;
     size_t bytes = cls < SLAB_CLASSES_NR ? slab_geometry[cls].size_bytes : HPAGE_BYTES;
     if (harden_covers(cls))

@@ -62,6 +62,7 @@ u64 engine_calls_get(enum engine_call call) { return (u64)mag_figure_sum_racy(ca
 s64 engine_live_get(void) {
     return atomic_load_explicit(&live_bytes, memory_order_relaxed) + mag_figure_sum_racy(FIGURE_LIVE);
 }
+
 /* By the clock, not by ticks: where few threads are left to tick, idle ids are many. Under the tick lock. */
 static bool drain_is_due(u64 now_ms) {
     static u64 drained_ms;

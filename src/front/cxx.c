@@ -152,22 +152,16 @@ static COLD void *replaced_caught(cxx_new_fn *bound, size_t size, size_t align) 
 
 ENGINE_MALLOC_ENTRY(new)
 
-static ALWAYS_INLINE void *new_throwing(size_t size) {
-    void *p = engine_malloc_fast(size);
-    return LIKELY(p != NULL) ? p : new_slow(size);
-}
+static ALWAYS_INLINE void *or_slow(void *p, size_t size) { return LIKELY(p != NULL) ? p : new_slow(size); }
 
 static ALWAYS_INLINE void *new_nothrow(size_t size) {
     void *p = engine_malloc_fast(size);
     return LIKELY(p != NULL) ? p : new_nothrow_slow(size);
 }
 
-FAST_ENTRY void *front_new(size_t size) {
-    void *p = new_fast(size);
-    return LIKELY(p != NULL) ? p : new_slow(size);
-}
+FAST_ENTRY void *front_new(size_t size) { return or_slow(new_fast(size), size); }
 
-void *front_new_array(size_t size) { return new_ours() ? new_throwing(size) : _Znwm(size); }
+void *front_new_array(size_t size) { return new_ours() ? or_slow(engine_malloc_fast(size), size) : _Znwm(size); }
 
 void *front_new_nothrow(size_t size, const void *tag) {
     (void)tag;

@@ -152,14 +152,16 @@ Test(on_top, of_a_tier, .init = start) { on_top_of(&tier_at(NODE_TIERS_NR - 1)->
 
 /* --- two handlers that fork, each on top of a lock of its own --- */
 
-static unsigned lost_nr(void) {
+static unsigned locks_nr(bool (*that)(struct sys_lock *lock)) {
     unsigned nr = 0;
     for (unsigned i = 0; i < tiers_nr(); i++)
-        nr += sys_lock_is_lost(&tier_at(i)->lock);
+        nr += that(&tier_at(i)->lock);
     for (unsigned i = 0; i < RT_FORK_LOCKS_NR; i++)
-        nr += sys_lock_is_lost(&rt_fork_locks[i]);
+        nr += that(&rt_fork_locks[i]);
     return nr;
 }
+
+static unsigned lost_nr(void) { return locks_nr(sys_lock_is_lost); }
 
 enum { WAITED = 17, PASSED = 18 };
 
@@ -241,14 +243,7 @@ Test(on_top, of_lots_and_cache, .init = start) {
 
 /* --- forks within forks --- */
 
-static unsigned mine_nr(void) {
-    unsigned nr = 0;
-    for (unsigned i = 0; i < tiers_nr(); i++)
-        nr += sys_lock_is_mine(&tier_at(i)->lock);
-    for (unsigned i = 0; i < RT_FORK_LOCKS_NR; i++)
-        nr += sys_lock_is_mine(&rt_fork_locks[i]);
-    return nr;
-}
+static unsigned mine_nr(void) { return locks_nr(sys_lock_is_mine); }
 
 static void fork_begin(enum rt_fork_from from) {
     if (from == RT_FORK_ON_TOP) {
