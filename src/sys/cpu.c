@@ -92,17 +92,57 @@ enum sys_rseq sys_rseq_probe(ptrdiff_t *ret_offset) {
     return area_has_cid && kernel_fills_cid() ? SYS_RSEQ_MM_CID : SYS_RSEQ_CPU_ID;
 }
 
-bool sys_rseq_is_off(char *const *envp) {
-    static const char tunables[] = "GLIBC_TUNABLES=", off[] = "glibc.pthread.rseq=0";
-    enum { TUNABLES_LEN = sizeof(tunables) - 1, OFF_LEN = sizeof(off) - 1 };
-    while (envp != NULL && *envp != NULL && strncmp(*envp, tunables, TUNABLES_LEN) != 0)
-        envp++;
-    const char *at = envp == NULL || *envp == NULL ? NULL : *envp + TUNABLES_LEN;
-    while (at != NULL && !(strncmp(at, off, OFF_LEN) == 0 && (at[OFF_LEN] == ':' || at[OFF_LEN] == '\0'))) {
-        at = strchr(at, ':');
-        at += at != NULL;
+/* What a character counts in a number of base, or base. */
+static unsigned digit_of(char c, unsigned base) {
+    unsigned digit = base;
+    if (c >= '0' && c <= '9')
+        digit = (unsigned)(c - '0');
+    else if ((c | ' ') >= 'a' && (c | ' ') <= 'f')
+        digit = (unsigned)((c | ' ') - 'a') + 10;
+    return MIN(digit, base);
+}
+
+/* As the loader's _dl_strtoul(): 0 where there is none, and what is behind it does not matter. */
+static u64 tunable_number(const char *text) {
+    text += strspn(text, " \t");
+    bool negative = *text == '-';
+    text += *text == '-' || *text == '+';
+    bool hex = text[0] == '0' && (text[1] | ' ') == 'x';
+    unsigned base = hex ? 16 : text[0] == '0' ? 8 : 10, digit;
+    u64 n = 0;
+    for (text += hex ? 2 : 0; (digit = digit_of(*text, base)) < base; text++) {
+        if (n >= (UINT64_MAX - digit) / base)
+            return UINT64_MAX;
+        n = n * base + digit;
     }
-    return at != NULL;
+    return negative ? -n : n;
+}
+
+/* One variable's list, name=value with colons between. A value the tunable does not have changes nothing. */
+static bool tunables_turn_off(const char *list, bool off) {
+    static const char name[] = "glibc.pthread.rseq=";
+    for (; list != NULL; list = strchr(list, ':')) {
+        list += *list == ':';
+        if (strncmp(list, name, sizeof(name) - 1) != 0)
+            continue;
+        u64 value = tunable_number(list + sizeof(name) - 1);
+        off = value <= 1 ? value == 0 : off;
+    }
+    return off;
+}
+
+/*
+ * All of them are read, in turn, as the loader does. Versions differ in what they take for a number: 0x and "0 " are 0
+ * to those before 2.39. The most generous is right here: who took it otherwise has registered, and nobody asks.
+ */
+bool sys_rseq_is_off(char *const *envp) {
+    static const char tunables[] = "GLIBC_TUNABLES=";
+    bool off = false;
+    for (; envp != NULL && *envp != NULL; envp++) {
+        if (strncmp(*envp, tunables, sizeof(tunables) - 1) == 0)
+            off = tunables_turn_off(*envp + sizeof(tunables) - 1, off);
+    }
+    return off;
 }
 
 /*
