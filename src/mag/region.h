@@ -100,13 +100,14 @@ enum { AREA_OPEN = -1, AREA_CLOSED = -2 };
 /* Registers this thread's area, and from now on each thread's with its first slow call. False: it cannot be. At start.
  */
 bool threads_register(void);
-/* No further thread's. */
+/* No further thread's, also where the start is still to come. */
 void threads_register_no_more(void);
-extern HIDDEN _Atomic(bool) mag_registers;
+enum registers { REGISTERS_UNDECIDED, REGISTERS_EACH, REGISTERS_NONE };
+extern HIDDEN _Atomic(int) mag_registers;
 bool thread_register(void);
 /* This thread has no id, and may get one. */
 static ALWAYS_INLINE bool thread_may_join(void) {
-    return UNLIKELY(atomic_load_explicit(&mag_registers, memory_order_relaxed)) &&
+    return UNLIKELY(atomic_load_explicit(&mag_registers, memory_order_relaxed) == REGISTERS_EACH) &&
            UNLIKELY(atomic_load_explicit(&mag_rseq_own.cpu_id, memory_order_relaxed) == AREA_OPEN);
 }
 /* A slow call begins. True: with it this thread has got an id, by which the fast path has not tried yet. */

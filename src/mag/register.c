@@ -17,7 +17,7 @@
 
 __thread struct mag_rseq_area mag_rseq_own = {.cpu_id = AREA_OPEN};
 
-_Atomic(bool) mag_registers;
+_Atomic(int) mag_registers; /* enum registers */
 
 static bool cpu_id_change(s32 from, s32 to) {
     return atomic_compare_exchange_strong_explicit(&mag_rseq_own.cpu_id, &from, to, memory_order_relaxed,
@@ -36,12 +36,14 @@ COLD bool thread_register(void) {
     return registered;
 }
 
-/* In a child of vfork, where the area is closed, the start finds none: the parent then goes on without. */
+/* In a child of vfork, where the area is closed, the start finds none: the parent then goes on without. Nor where a
+ * handler on top of the start, or who could not start for lack of memory, ended it already: for good. */
 bool threads_register(void) {
     bool open = atomic_load_explicit(&mag_rseq_own.cpu_id, memory_order_relaxed) == AREA_OPEN;
-    bool registered = open && thread_register();
-    atomic_store_explicit(&mag_registers, registered, memory_order_relaxed);
-    return registered;
+    int undecided = REGISTERS_UNDECIDED;
+    return open && thread_register() &&
+           atomic_compare_exchange_strong_explicit(&mag_registers, &undecided, REGISTERS_EACH, memory_order_relaxed,
+                                                   memory_order_relaxed);
 }
 
-void threads_register_no_more(void) { atomic_store_explicit(&mag_registers, false, memory_order_relaxed); }
+void threads_register_no_more(void) { atomic_store_explicit(&mag_registers, REGISTERS_NONE, memory_order_relaxed); }
