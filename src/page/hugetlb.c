@@ -11,8 +11,10 @@
  *   [H4] The parent's fork() does not return before that, as far as the parent's threads let it: where the pool is
  *        empty, a parent that writes to a shared page takes it away from the child.
  *
- * A handler that forks on top of an operation of its own thread on a tier is the exception to both: what such a tier
- * has stays shared, because nobody but the interrupted operation knows its state. It goes on in the child.
+ * Where a handler forks, not all tiers are the fork's: of one below it, and of one that is lost (rt/fork_locks.h), the
+ * pages are copied as well, but records and sums stay, for nobody knows what the interrupted operation has done of
+ * them. They say "of the pool" of ordinary memory then: it is never purged in part, and the next fork copies it again.
+ * What such an operation is just bringing in is not marked yet, and stays shared.
  *
  * Called by run.c and grow.c under the tier's lock, by big/, and by engine/ around fork.
  */
@@ -212,6 +214,8 @@ static bool range_copy(char *p, size_t bytes) {
 
 static void record_is_ordinary(struct hpage *h) {
     struct page_tier *t = tier_at(h->tier);
+    if (!rt_fork_has(&t->held_by_fork))
+        return;
     u64 free = HPAGE_GRANULES - h->used_nr;
     t->hugetlb_free_granules -= free;
     t->free_backed_granules += free;
@@ -238,14 +242,13 @@ static void chunk_copy(void *unused, struct chunk *c) {
     for (unsigned i = 0; i <= CHUNK_HPAGES; i++) {
         struct hpage *h = &c->hpages[i];
         bool of_pool = i < CHUNK_HPAGES && is_of_pool(h);
-        bool of_tier = of_pool && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS;
-        if (of_tier && rt_fork_has(&tier_at(h->tier)->held_by_fork)) {
+        if (of_pool && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_RUNS) {
             run++;
             continue;
         }
         records_copy(h - run, run);
         run = 0;
-        if (of_pool && !of_tier)
+        if (of_pool)
             region_copy(h);
     }
 }
