@@ -28,9 +28,16 @@ void rt_fork_mark(struct sys_lock *lock, _Atomic(u32) *forks) {
         atomic_store_explicit(forks, had + RT_FORK_ABOVE, memory_order_relaxed);
 }
 
-/* Whoever holds the lock: whether this fork goes on without it. */
+/*
+ * Whoever holds the lock: whether this fork goes on without it. What is read may be old, but never says that a fork
+ * waits for us which did so before: that one held all locks before it let go, the one below this handler among them,
+ * which was taken afterwards, and with it its marks were seen (rt_fork_let_go()). Old marks of a handler cost the child
+ * a tier.
+ */
 static bool is_left(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from) {
-    u32 had = atomic_load_explicit(forks, memory_order_relaxed);
+    /* order: acquire: this child has what the lock protects as it was when the other fork took it.   pairs: [fork.has]
+     */
+    u32 had = atomic_load_explicit(forks, memory_order_acquire);
     if (sys_lock_is_mine(lock)) {
         if (forks_nr(had) != 0)
             atomic_store_explicit(forks, had + 1, memory_order_relaxed);
@@ -51,7 +58,9 @@ void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from 
             return;
         sys_sleep_ms(1);
     }
-    atomic_store_explicit(forks, from == RT_FORK_ON_TOP ? 1 | RT_FORK_HAS_TOP : 1, memory_order_relaxed);
+    /* order: release: after the lock was taken, whole.                                               pairs: [fork.has]
+     */
+    atomic_store_explicit(forks, from == RT_FORK_ON_TOP ? 1 | RT_FORK_HAS_TOP : 1, memory_order_release);
 }
 
 /* relaxed: whoever is on top of a lock that this thread released took it afterwards, and sees the marks. */
