@@ -30,9 +30,11 @@ static struct {
 
 static struct sys_lock *const lots_lock = &rt_fork_locks[RT_FORK_LOCK_LOTS];
 
-/* False: in a handler on top of its holder, or on top of another lock's that a fork may wait for with this one held. */
+/* False: in a handler on top of its holder, or on top of another lock's that a fork may wait for with this one held; or
+ * a fork has it for too long. */
 static bool lots_enter(void) {
-    return sys_lock_try_spinning(lots_lock) || (!page_is_busy_here() && sys_lock_acquire(lots_lock));
+    return sys_lock_try_spinning(lots_lock) ||
+           (!page_is_busy_here() && rt_fork_enter(lots_lock, &lots.held_by_fork, sys_clock_ns()));
 }
 
 size_t lot_free_bytes_racy(void) { return atomic_load_explicit(&lots.free_bytes, memory_order_relaxed); }

@@ -104,11 +104,13 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
 }
 
 /* Not to be had the usual way. In a signal handler that interrupted this thread inside the page tier the lock can't be
- * waited for: such a request gets a region of its own. Else memory is out: give back what can be given and try once
- * more. */
+ * waited for, and for a fork that has it not for ever: such a request gets a region of its own. Else memory is out:
+ * give back what can be given and try once more. */
 COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
-    if (page_is_busy_here())
-        return alloc_region_only(size, 1, zero);
+    bool busy = page_is_busy_here();
+    void *p = busy || page_is_forked() ? alloc_region_only(size, 1, zero) : NULL;
+    if (p != NULL || busy)
+        return p;
     engine_pressure_hard();
     return alloc_once(size, zero);
 }
@@ -318,9 +320,10 @@ void *engine_memalign(size_t align, size_t size) {
         return NULL;
     enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     void *p = memalign_once(align, size);
-    if (p == NULL && page_is_busy_here())
+    bool busy = p == NULL && page_is_busy_here();
+    if (busy || (p == NULL && page_is_forked()))
         p = alloc_region_only(size, align, rt_opt.zero ? ZERO_YES : ZERO_NO);
-    else if (p == NULL) {
+    if (p == NULL && !busy) {
         engine_pressure_hard();
         p = memalign_once(align, size);
     }

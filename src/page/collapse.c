@@ -109,8 +109,8 @@ void tier_collapse(struct page_tier *t, struct hpage *h) {
     int err = sys_vm_collapse(h->addr, HPAGE_BYTES);
     u64 took = sys_watch_ns(&watch);
     /* Whoever took or freed runs of it meanwhile is no harm: all of it counts as backed, and what was free stayed. */
-    if (!sys_lock_acquire(&t->lock))
-        return; /* not reached: none is chosen on top of a lock's holder (page_tick()) */
+    if (!rt_fork_enter(&t->lock, &t->held_by_fork, sys_clock_ns()))
+        return; /* a fork does not end: the record stays awaited, and is never purged */
     back_off(t, err, took);
     if (err == 0 && atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0) {
         hpage_huge_set(h, HPAGE_THP);

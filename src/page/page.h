@@ -185,6 +185,8 @@ void *page_run_alloc_reclaimable(unsigned node, unsigned granules_nr, unsigned a
 /* This very thread has a lock that a fork waits for, of a tier or of rt/fork_locks.h: the caller runs in a signal
  * handler on top of it, and waits for no other; a run is refused unless a tier is free at once. */
 bool page_is_busy_here(void);
+/* A fork has the tiers, at this moment: who was refused a run may have waited for it in vain. */
+bool page_is_forked(void);
 /* The page map entries are cleared here. Never waits: where the lock is held the run is queued and the holder frees it.
  */
 void page_run_free(void *run, unsigned granules_nr);

@@ -344,13 +344,15 @@ static bool is_held_here_but(const struct page_tier *t) {
 }
 
 bool page_is_busy_here(void) { return is_held_here_but(NULL); }
+bool page_is_forked(void) { return rt_fork_has(&tier_at(0)->held_by_fork); }
 
-/* False: in a signal handler on top of the holder, or of another lock's, which a fork that has this one waits for. */
+/* False: in a signal handler on top of the holder, or of another lock's, which a fork that has this one waits for; or
+ * such a fork takes too long. */
 static bool tier_wait(struct page_tier *t) {
     if (page_is_busy_here())
         return false;
     u64 start = sys_clock_ns();
-    bool locked = sys_lock_acquire(&t->lock);
+    bool locked = rt_fork_enter(&t->lock, &t->held_by_fork, start);
     wait_count(t, start);
     return locked;
 }
@@ -379,13 +381,13 @@ COLD static struct page_tier *node_wait(struct page_tier *first) {
         t = node_try(first);
     }
     for (unsigned i = 0; i < NODE_TIERS_NR && t == NULL; i++)
-        t = sys_lock_acquire(&first[i].lock) ? &first[i] : NULL; /* the first, unless it is lost */
+        t = rt_fork_enter(&first[i].lock, &first[i].held_by_fork, start) ? &first[i] : NULL; /* the first, mostly */
     wait_count(first, start);
     return t;
 }
 
 /* One of the node's tiers, locked: the first, unless it is not to be had for longer than its holder needs when nothing
- * comes between. NULL: in a signal handler on top of a holder. */
+ * comes between. NULL: in a signal handler on top of a holder, or a fork has had them all for too long. */
 static struct page_tier *node_lock(struct page_tier *first) {
     if (LIKELY(sys_lock_try_spinning(&first->lock)))
         return first;

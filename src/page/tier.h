@@ -113,9 +113,10 @@ void tiers_look(void);
 /* Memory of the first node's tiers that is still to come shall come from that node, step by step; false: some step is
  * left. One caller at a time. */
 bool tiers_place_first(enum page_open how);
-/* Without waiting, or waiting: then false in a signal handler on top of the holder. */
+/* Without waiting, or waiting: then false in a signal handler on top of the holder, or where a fork does not end. */
 static inline bool tier_lock_for(struct page_tier *t, enum page_open how) {
-    return sys_lock_try(&t->lock) || (how == PAGE_OPEN_WAIT && !page_is_busy_here() && sys_lock_acquire(&t->lock));
+    return sys_lock_try(&t->lock) ||
+           (how == PAGE_OPEN_WAIT && !page_is_busy_here() && rt_fork_enter(&t->lock, &t->held_by_fork, sys_clock_ns()));
 }
 
 /* Where free granules of a hugepage are counted. */

@@ -63,6 +63,21 @@ void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from 
     atomic_store_explicit(forks, from == RT_FORK_ON_TOP ? 1 | RT_FORK_HAS_TOP : 1, memory_order_release);
 }
 
+/* The kernel copies the page table of some 100 GiB in that time; and who was wrong about it has lost nothing. */
+#define FORK_PATIENCE_NS ((u64)1000000000)
+
+bool rt_fork_enter(struct sys_lock *lock, _Atomic(u32) *forks, u64 start_ns) {
+    if (sys_lock_try_spinning(lock))
+        return true;
+    while (!sys_lock_try_as(lock, sys_thread_self() | SYS_LOCK_WAITED)) {
+        bool late = rt_fork_has(forks) && sys_clock_ns() - start_ns >= FORK_PATIENCE_NS;
+        if (late || sys_lock_is_mine(lock) || sys_lock_is_lost(lock))
+            return false;
+        sys_lock_wait(lock);
+    }
+    return true;
+}
+
 /* relaxed: whoever is on top of a lock that this thread released took it afterwards, and sees the marks. */
 void rt_fork_let_go(struct sys_lock *lock, _Atomic(u32) *forks) {
     u32 had = atomic_load_explicit(forks, memory_order_relaxed);

@@ -31,6 +31,12 @@ enum rt_fork_from { RT_FORK_ALONE, RT_FORK_ON_TOP };
 /* ON_TOP, of all of them before the first is waited for: who waits for one finds those below this fork marked. */
 void rt_fork_mark(struct sys_lock *lock, _Atomic(u32) *forks);
 void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from);
+/*
+ * Everybody else's wait, which began at start_ns. False: the lock is this thread's own, or lost, or a fork has it and
+ * had it for longer than forks take: it may be waiting for a lock of libc's that this thread is inside of
+ * (docs/locking.md), and is not waited for then.
+ */
+bool rt_fork_enter(struct sys_lock *lock, _Atomic(u32) *forks, u64 start_ns);
 /* Whether a fork has it. */
 bool rt_fork_has(_Atomic(u32) *forks);
 /* In the parent, of all of them before the first is released: who is on top of that one finds the others marked. */

@@ -26,8 +26,7 @@ bool sys_lock_try_as(struct sys_lock *lock, u64 word) {
 
 bool sys_lock_try(struct sys_lock *lock) { return sys_lock_try_as(lock, sys_thread_self()); }
 
-/* The futex is the low half of the word (both architectures are little-endian).
- */
+/* The futex is the low half of the word (both architectures are little-endian). */
 void sys_lock_wait(struct sys_lock *lock) {
     u64 seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
     if (seen == 0)
@@ -36,7 +35,8 @@ void sys_lock_wait(struct sys_lock *lock) {
         !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | SYS_LOCK_WAITED, memory_order_relaxed,
                                                  memory_order_relaxed))
         return;
-    (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | SYS_LOCK_WAITED), 0);
+    struct timespec most = {.tv_sec = SYS_LOCK_WAIT_S};
+    (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | SYS_LOCK_WAITED), &most);
 }
 
 /* Nobody lets go of a lost one. */

@@ -55,6 +55,10 @@ bool sys_lock_acquire(struct sys_lock *lock) {
         weave_wait();
     return true;
 }
+bool rt_fork_enter(struct sys_lock *lock, _Atomic(u32) *forks, u64 start_ns) {
+    (void)forks, (void)start_ns;
+    return sys_lock_acquire(lock);
+}
 void sys_lock_release(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_release); }
 
 void page_map_set(const void *addr, size_t granules_nr, unsigned value) { (void)addr, (void)granules_nr, (void)value; }
