@@ -8,6 +8,7 @@
 #include "peek.h"
 #include "quarry.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdint.h>
@@ -182,8 +183,8 @@ static void stats_explain(struct obs_stats *stats, const struct caches *caches, 
 
 static int file_read(const char *path, struct obs_stats *ret_stats) {
     if (access(path, R_OK) != 0) {
-        complain("explain: cannot open %s", path);
-        return EXIT_NOT_FOUND;
+        complain("explain: cannot read %s: %s", path, strerror(errno));
+        return 1;
     }
     struct json_object *report = json_object_from_file(path);
     if (report == NULL) {

@@ -44,7 +44,7 @@ const struct command commands[] = {
     {"stats-list", "[--json]", "list every figure of the reports with its meaning", command_stats_list},
     {"classes", "[--json]", "list the size classes with what each wastes", command_classes},
     {"version", "", "print the version", command_version},
-    {"help", "[--json]", "list the commands", command_help},
+    {"help", "[--json|COMMAND]", "list the commands, or tell of one, as COMMAND --help does", command_help},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -92,10 +92,14 @@ int command_version(int argc, char **argv) {
     return 0;
 }
 
+static void command_text(const struct command *c, const char *before) {
+    printf("%s%s%s%s\n      %s\n", before, c->name, c->args[0] != '\0' ? " " : "", c->args, c->summary);
+}
+
 static void help_text(void) {
     puts("usage: quarry COMMAND");
     for (const struct command *c = commands; c->name != NULL; c++)
-        printf("  %s%s%s\n      %s\n", c->name, c->args[0] != '\0' ? " " : "", c->args, c->summary);
+        command_text(c, "  ");
     puts("Options are set by QUARRY_NAME=VALUE in the environment: `quarry options`, quarry(7).");
 }
 
@@ -112,19 +116,10 @@ static void help_json(void) {
     puts("\n]");
 }
 
-int command_help(int argc, char **argv) {
-    enum table_form form;
-    if (!table_form_read(argc, argv, &form))
-        return EXIT_USAGE;
-    if (form == FORM_JSON)
-        help_json();
-    else
-        help_text();
-    return 0;
-}
+static bool asks_for_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
 
 static const struct command *command_find(const char *name) {
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+    if (asks_for_help(name))
         name = "help";
     if (strcmp(name, "--version") == 0)
         name = "version";
@@ -135,16 +130,43 @@ static const struct command *command_find(const char *name) {
     return NULL;
 }
 
+static const struct command *command_get(const char *name) {
+    const struct command *c = command_find(name);
+    if (c == NULL)
+        complain("no command %s; `quarry help` lists them", name);
+    return c;
+}
+
+static int help_one(const char *name) {
+    const struct command *c = command_get(name);
+    if (c == NULL)
+        return EXIT_USAGE;
+    command_text(c, "usage: quarry ");
+    return 0;
+}
+
+int command_help(int argc, char **argv) {
+    enum table_form form;
+    if (argc == 2 && argv[1][0] != '-')
+        return help_one(argv[1]);
+    if (!table_form_read(argc, argv, &form))
+        return EXIT_USAGE;
+    if (form == FORM_JSON)
+        help_json();
+    else
+        help_text();
+    return 0;
+}
+
 int main(int argc, char **argv) {
-    const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
-    if (command == NULL) {
-        if (argc > 1)
-            complain("no command %s; `quarry help` lists them", argv[1]);
-        else
-            complain("which command? `quarry help` lists them");
+    if (argc < 2) {
+        complain("which command? `quarry help` lists them");
         return EXIT_USAGE;
     }
-    int status = command->run(argc - 1, argv + 1);
+    const struct command *command = command_get(argv[1]);
+    if (command == NULL)
+        return EXIT_USAGE;
+    int status = argc == 3 && asks_for_help(argv[2]) ? help_one(argv[1]) : command->run(argc - 1, argv + 1);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         complain("cannot write");
         return 1;
