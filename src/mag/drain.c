@@ -20,20 +20,23 @@ static _Atomic(u64) drains_nr;
 
 static _Atomic(int) barrier; /* enum sys_barrier; refused until it is asked for */
 
+/* A thread that is alone needs no barrier: none of its sections is under way while it is here, and a handler's is over
+ * when the handler is. So a sandboxed process of one thread asks for nothing at its exit that its filter may punish. */
+static bool barrier_in_reach(void) {
+    return sys_thread_alone() || atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
+}
+
 /* What was refused once for lack of memory is asked for again, so that magazines do not stay undrained for ever. */
 static bool barrier_ready(void) {
-    int known = atomic_load_explicit(&barrier, memory_order_relaxed);
-    if (known == SYS_BARRIER_REFUSED) {
-        known = (int)sys_membarrier_register();
-        atomic_store_explicit(&barrier, known, memory_order_relaxed);
-    }
-    return known == SYS_BARRIER_READY;
+    if (!barrier_in_reach() && atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_REFUSED)
+        atomic_store_explicit(&barrier, (int)sys_membarrier_register(), memory_order_relaxed);
+    return barrier_in_reach();
 }
 
 /* Refused after all, there is a filter now, or who restored this process from a file did not register again: the next
  * drain asks anew. */
 static bool barrier_pass(void) {
-    bool passed = sys_membarrier_rseq() == 0;
+    bool passed = sys_thread_alone() || sys_membarrier_rseq() == 0;
     if (!passed)
         atomic_store_explicit(&barrier, SYS_BARRIER_REFUSED, memory_order_relaxed);
     return passed;
@@ -100,7 +103,7 @@ static bool drain_percpu(struct mag_region *r, unsigned id) {
         return true;
     (void)region_stop_and_empty(r, id, ALL_CLASSES);
     sys_lock_release(&stop_lock);
-    return atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
+    return barrier_in_reach();
 }
 
 static void drain_locked(struct mag_region *r) {
@@ -289,7 +292,7 @@ static bool drain_all_locked_class(unsigned cls) {
 /* in_reach becomes false where there is no barrier, for no other id either. */
 static bool drain_percpu_class(struct mag_region *r, unsigned id, unsigned cls, bool *in_reach) {
     bool emptied = *in_reach && barrier_ready() && region_stop_and_empty(r, id, cls);
-    *in_reach = atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
+    *in_reach = barrier_in_reach();
     return emptied;
 }
 

@@ -168,6 +168,11 @@ int sys_rseq_register(void *area) {
     return err == -EBUSY ? 0 : (int)err;
 }
 
+/* glibc's since 2.32: not 0 while there is one thread, for certain. */
+extern char __libc_single_threaded __attribute__((weak));
+
+bool sys_thread_alone(void) { return &__libc_single_threaded != NULL && __libc_single_threaded != 0; }
+
 enum sys_barrier sys_membarrier_register(void) {
     long err = SYS3(SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0);
     if (err == 0)

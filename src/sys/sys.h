@@ -251,6 +251,8 @@ enum sys_rseq sys_rseq_filled(void);
  * are registered, as they may have been before. -EINVAL: others are; or -errno. */
 int sys_rseq_register(void *area);
 
+/* Whether this process has had one thread only, as far as libc knows; false where libc does not say. */
+bool sys_thread_alone(void);
 /* Registers for expedited rseq barriers; must have been answered with READY before the next is called. NONE: this
  * kernel has none. REFUSED: not now, for lack of memory or by a filter; it may be asked again. */
 enum sys_barrier { SYS_BARRIER_REFUSED, SYS_BARRIER_NONE, SYS_BARRIER_READY };

@@ -53,6 +53,7 @@ int sys_rseq_register(void *unused) {
     return -ENOSYS;
 }
 
+bool sys_thread_alone(void) { return false; }
 enum sys_barrier sys_membarrier_register(void) {
     many_registered_nr++;
     if (registering == 0)

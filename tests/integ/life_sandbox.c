@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that forbids itself to open files once it has allocated, on pain of death, and goes on allocating: the heap
- * passes every size at which something changes.
+ * A program that forbids itself to open files once it has allocated, and barriers among threads, of which it has one
+ * (as sshd does before a login), on pain of death, and goes on allocating: the heap passes every size at which
+ * something changes. It ends by exit, where all magazines are looked at.
  */
 #include "check.h"
 #include "deny.h"
@@ -33,6 +34,7 @@ int main(void) {
     objects[0] = malloc(OBJECT_BYTES);
     CHECK(objects[0] != NULL);
     deny_deadly(SYS_openat);
+    deny_deadly(SYS_membarrier);
     biting_check();
     for (unsigned i = 1; i < OBJECTS_NR; i++) {
         objects[i] = malloc(OBJECT_BYTES);
