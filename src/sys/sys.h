@@ -102,6 +102,9 @@ void sys_vm_unpin(int pin);
 
 /* --- clock (clock.c) --- */
 
+/* As clock_gettime(2), but for errno, and nobody's but the kernel's (vdso.c). 0 or -errno. */
+struct timespec;
+int sys_clock_read(int clock, struct timespec *ret_time);
 /* Milliseconds of a monotonic clock, from an arbitrary start; a coarse clock of some ms resolution. */
 u64 sys_clock_ms(void);
 /* Nanoseconds of a monotonic clock, exact enough to time a page fault. */

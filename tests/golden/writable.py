@@ -23,6 +23,7 @@ EXPLAINED = {
     "watchers": "who looks at faults: set by guard and harden",
     "before": "the handler of SIGSEGV that was there before ours, to put back",
     "front_dlopen_real": "the C library's dlopen, looked up at the first call",
+    "clock_kernel": "the kernel's function in the vDSO, looked up at the first call",
     "hooks": "what libquarry-kmem registers for debugging",
     "engine_debug": "what libquarry-kmem registers for debugging",
     "kmalloc_debug": "what libquarry-kmem registers for debugging",

@@ -51,15 +51,15 @@ static void environment_read(char *const *envp) {
 }
 
 /* The library's clock (the linker's --wrap): it stands while someone looks at a call before it is judged. */
-int __real_clock_gettime(clockid_t clock, struct timespec *ret_time);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time);
+int __real_sys_clock_read(int clock, struct timespec *ret_time);
+int __wrap_sys_clock_read(int clock, struct timespec *ret_time);
 
 enum { NS_PER_S = 1000000000 };
 
 static long ns_of(const struct timespec *time) { return time->tv_sec * NS_PER_S + time->tv_nsec; }
 
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time) {
-    int error = __real_clock_gettime(clock, ret_time);
+int __wrap_sys_clock_read(int clock, struct timespec *ret_time) {
+    int error = __real_sys_clock_read(clock, ret_time);
     long ns = ns_of(ret_time) - atomic_load(&paused_ns);
     *ret_time = (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
     return error;
@@ -70,9 +70,9 @@ static void call_show(unsigned call) {
     struct timespec start, end;
     if (before == NULL)
         return;
-    (void)__real_clock_gettime(CLOCK_MONOTONIC, &start);
+    (void)__real_sys_clock_read(CLOCK_MONOTONIC, &start);
     before(call);
-    (void)__real_clock_gettime(CLOCK_MONOTONIC, &end);
+    (void)__real_sys_clock_read(CLOCK_MONOTONIC, &end);
     atomic_fetch_add(&paused_ns, ns_of(&end) - ns_of(&start));
 }
 

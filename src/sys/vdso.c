@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The clock, from the kernel itself: its function in the vDSO, or the system call where it offers none. Not libc's
+ * clock_gettime, which a library preloaded beside this one may have replaced (libfaketime): time is asked for with
+ * locks held and objects half freed, and such a function allocates, frees, and fails where it is entered twice. Nor is
+ * a time that somebody made up any use for how long memory was free. Contract in sys.h.
+ */
+#include "sys/call.h"
+#include "sys/sys.h"
+
+#include <elf.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#define CLOCK_NAME "__vdso_clock_gettime"
+#else
+#define CLOCK_NAME "__kernel_clock_gettime"
+#endif
+
+typedef int clock_fn(clockid_t clock, struct timespec *ret_time);
+
+static int clock_by_call(clockid_t clock, struct timespec *ret_time) {
+    return (int)SYS2(SYS_clock_gettime, clock, ret_time);
+}
+
+/* What is needed of the image, which lies in memory as it would in a file. */
+struct vdso {
+    const char *load; /* what addresses in it are relative to */
+    const Elf64_Sym *symbols;
+    const char *names;
+    size_t names_bytes;
+};
+
+static void dynamic_read(struct vdso *v, const Elf64_Dyn *dynamic) {
+    for (; dynamic->d_tag != DT_NULL; dynamic++) {
+        if (dynamic->d_tag == DT_SYMTAB)
+            v->symbols = (const Elf64_Sym *)(const void *)(v->load + dynamic->d_un.d_ptr);
+        else if (dynamic->d_tag == DT_STRTAB)
+            v->names = v->load + dynamic->d_un.d_ptr;
+        else if (dynamic->d_tag == DT_STRSZ)
+            v->names_bytes = dynamic->d_un.d_val;
+    }
+}
+
+static bool image_read(const char *image, struct vdso *ret_vdso) {
+    const Elf64_Ehdr *head = (const Elf64_Ehdr *)(const void *)image;
+    const Elf64_Phdr *segments = (const Elf64_Phdr *)(const void *)(image + head->e_phoff);
+    const Elf64_Dyn *dynamic = NULL;
+    struct vdso v = {.load = NULL};
+    for (unsigned i = 0; i < head->e_phnum; i++) {
+        if (segments[i].p_type == PT_LOAD && v.load == NULL)
+            v.load = image + segments[i].p_offset - segments[i].p_vaddr;
+        else if (segments[i].p_type == PT_DYNAMIC)
+            dynamic = (const Elf64_Dyn *)(const void *)(image + segments[i].p_offset);
+    }
+    if (v.load == NULL || dynamic == NULL)
+        return false;
+    dynamic_read(&v, dynamic);
+    *ret_vdso = v;
+    return v.symbols != NULL && v.names != NULL;
+}
+
+/* The number of symbols stands in one of two hash tables, of which a kernel may have either. But the kernel's linker
+ * scripts put the names right behind the symbols, on both architectures. */
+static clock_fn *clock_find(void) {
+    const char *image = (const char *)getauxval(AT_SYSINFO_EHDR); // NOLINT(performance-no-int-to-ptr)
+    struct vdso v;
+    if (image == NULL || !image_read(image, &v))
+        return clock_by_call;
+    for (const Elf64_Sym *s = v.symbols; (const char *)(s + 1) <= v.names; s++) {
+        if (s->st_shndx != SHN_UNDEF && s->st_name < v.names_bytes && strcmp(v.names + s->st_name, CLOCK_NAME) == 0)
+            return (clock_fn *)(v.load + s->st_value); // NOLINT
+    }
+    return clock_by_call;
+}
+
+/* Several threads at once find the same. */
+int sys_clock_read(int clock, struct timespec *ret_time) {
+    static _Atomic(clock_fn *) clock_kernel;
+    clock_fn *fn = atomic_load_explicit(&clock_kernel, memory_order_relaxed);
+    if (fn == NULL) {
+        fn = clock_find();
+        atomic_store_explicit(&clock_kernel, fn, memory_order_relaxed);
+    }
+    return fn(clock, ret_time);
+}
