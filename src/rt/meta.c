@@ -41,6 +41,8 @@ static int meta_reserve(unsigned va_bits, size_t pool_bytes) {
     if (fence == NULL)
         return -1;
     char *pool = fence + FENCE_BYTES + map, *chunks = pool + pool_bytes;
+    /* gcore(1) of gdb writes what can be read, and what cannot, whether it has memory or not: 36 GiB of zeros. */
+    (void)sys_vm_nodump(fence, all);
     /* Records are few and far between: where hugepages come unasked, the first write would bring 2 MiB, and all of it
      * to the node that the process begins on. The map has none before it is writable for 8 GiB of address space in a
      * row, and may have them then. */

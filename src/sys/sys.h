@@ -58,6 +58,8 @@ int sys_vm_release(void *addr, size_t bytes);
 /* Ask for or forbid hugepages. A hint: failure is harmless. */
 int sys_vm_huge(void *addr, size_t bytes);
 int sys_vm_nohuge(void *addr, size_t bytes);
+/* Leaves a range out of core files, and of what debuggers write in their place. A hint, too. */
+int sys_vm_nodump(void *addr, size_t bytes);
 /* Makes a hugepage of the small pages of a range that is one, whatever the range was told before; afterwards it is as
  * after sys_vm_nohuge. Copies, and takes as long as finding a hugepage does. -EINVAL: the kernel (before Linux 6.1)
  * cannot. */

@@ -211,6 +211,7 @@ size_t sys_vm_resident_pages(const void *addr, size_t bytes) {
 }
 
 int sys_vm_nohuge(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_NOHUGEPAGE); }
+int sys_vm_nodump(void *addr, size_t bytes) { return (int)SYS3(SYS_madvise, addr, bytes, MADV_DONTDUMP); }
 
 /*
  * The kernel unmaps the destination first, and looks at what is to be moved afterwards. Between its failure and

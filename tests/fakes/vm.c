@@ -277,6 +277,10 @@ int sys_vm_huge(void *addr, size_t bytes) {
     return hint(FAKE_HUGE, addr, bytes);
 }
 int sys_vm_nohuge(void *addr, size_t bytes) { return hint(FAKE_NOHUGE, addr, bytes); }
+int sys_vm_nodump(void *addr, size_t bytes) {
+    (void)addr, (void)bytes;
+    return 0;
+}
 bool fake_all_resident;
 size_t sys_vm_resident_pages(const void *addr, size_t bytes) {
     return (fake_all_resident ? bytes : fake_resident_bytes(addr, bytes)) / sys_page_bytes();
