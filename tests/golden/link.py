@@ -68,6 +68,11 @@ def ways(libs):
     yield "static", ["gcc", "-static", C, archive], own_malloc
     yield "static-pie", ["gcc", "-static-pie", "-fPIE", C, archive], own_malloc
     yield "archive in a dynamic program", ["gcc", C, archive], own_malloc
+    for linker in ("gold", "lld"):
+        if shutil.which(f"ld.{linker}"):
+            yield f"shared, by {linker}", ["gcc", f"-fuse-ld={linker}", C] + shared, own_malloc
+            yield f"static, by {linker}", ["gcc", f"-fuse-ld={linker}", "-static", C, archive], own_malloc
+            yield f"archive in a dynamic program, by {linker}", ["gcc", f"-fuse-ld={linker}", C, archive], own_malloc
     yield "C++ shared", ["g++", CXX] + shared, own_malloc
     yield "C++ static", ["g++", "-static", CXX, archive], own_malloc
     yield "C++ archive in a dynamic program", ["g++", CXX, archive], own_malloc
