@@ -11,6 +11,7 @@
 #include "sys/sys.h"
 
 #include <errno.h>
+#include <sys/single_threaded.h>
 #include <time.h>
 
 /* Where the library was loaded; a linker's symbol. */
@@ -21,6 +22,7 @@ static _Atomic(bool) settled;
 static _Atomic(long) paused_ns;
 
 struct inject *inject_get(void) {
+    __libc_single_threaded = 0; /* who never had a second thread asks for no barrier, and none could be refused */
     return &rule;
 }
 size_t inject_spare_bytes(void) { return sys_vm_lost_bytes() + lot_free_bytes_racy(); }
