@@ -23,8 +23,9 @@ enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_MS = 1000, BACKGROUND_MS = 200
 enum { BYTES_PER_CALL_SHIFT = 12 };
 /* So many allocations are watched, at some 50 ns each, and so many more with each ms: half a percent of the time, and
  * 3 ms at once. Then none is for some 20 ms. Use that rises after a fall may fall at the next call, and each beginning
- * and end takes as long as some ten of them: so the watch goes on for a few. */
-enum { WATCHED_MAX = 65536, WATCHED_PER_MS = 100, WATCH_AGAIN = 2048, WATCH_LINGERS = 64 };
+ * and end takes as long as some ten of them: so the watch goes on for a few. Within one ms every so many of an id are
+ * a look: nothing else has changed, and threads that allocate at once would wait for each other's lines. */
+enum { WATCHED_MAX = 65536, WATCHED_PER_MS = 100, WATCHED_PER_LOOK = 64, WATCH_AGAIN = 2048, WATCH_LINGERS = 64 };
 enum { SETTLE_KEEP_PART = 32 };
 
 bool engine_counting;
@@ -32,11 +33,11 @@ _Atomic(u64) engine_ticks_nr;
 
 /* Figures of each id: calls by kind, and what was allocated there less what was freed there. That is added to all
  * others' when it is a step away from nothing, so that most calls write to their own CPU's line alone: 4 KiB, or less
- * in a program whose peak that would blur. */
-#define FIGURE_LIVE ((unsigned)ENGINE_CALLS_NR)
+ * in a program whose peak that would blur. Slow calls, and allocations that were watched since the id's last look. */
+enum figure { FIGURE_LIVE = ENGINE_CALLS_NR, FIGURE_SLOW_CALLS, FIGURE_WATCHED, FIGURES_NR };
 #define LIVE_STEP_BYTES ((s64)(4 * KIB))
 enum { PEAK_PART = 16 };
-_Static_assert((int)ENGINE_CALLS_NR < (int)MAG_FIGURES_NR, "a figure of an id");
+_Static_assert((int)FIGURES_NR <= (int)MAG_FIGURES_NR, "figures of an id");
 static _Atomic(s64) live_bytes, peak_bytes;
 
 s64 engine_peak_get(void) { return atomic_load_explicit(&peak_bytes, memory_order_relaxed); }
@@ -119,24 +120,26 @@ static size_t give_all(size_t keep_bytes) {
 static _Atomic(bool) fallen;
 
 /* Under the tick lock. */
-enum look { LOOK_ALLOC, LOOK_OTHER };
 static unsigned watched; /* allocations, less those that time allowed */
 static bool watch_pauses;
 
-/* True: so many were watched that none is for a while. */
-static bool watch_spends(u64 now, enum look look) {
+/* more: watched since the last look. True: so many were that none is for a while. */
+static bool watch_spends(u64 now, unsigned more) {
     static u64 last_ms;
     watched -= (unsigned)MIN((now - last_ms) * WATCHED_PER_MS, (u64)watched);
     last_ms = now;
-    watched += mag_is_watched() && look == LOOK_ALLOC;
+    watched += more;
     bool spent = !watch_pauses && watched >= WATCHED_MAX;
     watch_pauses = spent || (watch_pauses && watched > WATCHED_MAX - WATCH_AGAIN);
     return spent;
 }
 
-static bool watch_wanted(enum settle now_is) {
+static bool watch_wanted(enum settle now_is, unsigned more) {
     static unsigned lingers;
-    lingers = now_is == SETTLE_FALLEN ? WATCH_LINGERS : now_is == SETTLE_NOW || lingers == 0 ? 0 : lingers - 1;
+    if (now_is == SETTLE_FALLEN)
+        lingers = WATCH_LINGERS;
+    else
+        lingers = now_is == SETTLE_NOW ? 0 : lingers - MIN(lingers, MAX(more, 1U));
     bool asked = now_is == SETTLE_FALLEN || (mag_is_watched() && lingers != 0);
     return asked && !watch_pauses && rt_opt.background == OPT_BACKGROUND_OFF;
 }
@@ -147,26 +150,30 @@ static u64 use_bytes(void) { return out_bytes() + atomic_load_explicit(&big_live
 
 static struct settle_state settle; /* under the tick lock */
 
-static void settle_look(u64 now, enum look look) {
+static void settle_look(u64 now, unsigned more) {
     u64 use = use_bytes();
     enum settle now_is = settle_step(&settle, now, use, out_bytes(), rt_opt.purge_delay);
-    if (watch_spends(now, look) && now_is == SETTLE_FALLEN)
+    if (watch_spends(now, more) && now_is == SETTLE_FALLEN)
         now_is = settle_early(&settle, now, use, rt_opt.purge_delay);
     if (now_is == SETTLE_NOW)
         (void)give_all(use / SETTLE_KEEP_PART);
-    bool is_fallen = now_is == SETTLE_FALLEN, watch = watch_wanted(now_is);
+    bool is_fallen = now_is == SETTLE_FALLEN, watch = watch_wanted(now_is, more);
     if (is_fallen != atomic_load_explicit(&fallen, memory_order_relaxed))
         atomic_store_explicit(&fallen, is_fallen, memory_order_relaxed);
     if (watch != mag_is_watched())
         mag_watch(watch ? MAG_WATCH_ALL : MAG_WATCH_NONE);
 }
 
+enum look { LOOK_ALLOC, LOOK_OTHER };
+
 COLD static void tick_look(enum look look) {
     static u64 last_ms;
     static _Atomic(u64) looked_ms;
     u64 now = sys_clock_ms();
-    bool again = atomic_load_explicit(&fallen, memory_order_relaxed) && !mag_is_watched() &&
-                 now == atomic_load_explicit(&looked_ms, memory_order_relaxed);
+    bool is_watched = mag_is_watched() && look == LOOK_ALLOC;
+    s64 here = is_watched ? mag_figure_add(FIGURE_WATCHED, 1) : 0;
+    bool again = now == atomic_load_explicit(&looked_ms, memory_order_relaxed) && here < WATCHED_PER_LOOK &&
+                 (mag_is_watched() || atomic_load_explicit(&fallen, memory_order_relaxed));
     if (again || !sys_lock_try(&tick_lock))
         return;
     /* Another, that looked at the clock later, may have been here first: time does not go back. */
@@ -179,15 +186,12 @@ COLD static void tick_look(enum look look) {
         tick_run(now);
         settle_rebase(&settle, before, out_bytes());
     }
-    settle_look(now, look);
+    settle_look(now, is_watched ? (unsigned)mag_figure_take(FIGURE_WATCHED) : 0);
     sys_lock_release(&tick_lock);
 }
 
 static void calls_add(u32 more, enum look look) {
-    /* Threads may lose a call to each other; an atomic add would cost more than that is worth. */
-    static _Atomic(u32) calls;
-    u32 before = atomic_load_explicit(&calls, memory_order_relaxed), after = before + more;
-    atomic_store_explicit(&calls, after, memory_order_relaxed);
+    u64 after = (u64)mag_figure_add(FIGURE_SLOW_CALLS, more), before = after - more;
     if (UNLIKELY(before / CALLS_PER_LOOK != after / CALLS_PER_LOOK ||
                  atomic_load_explicit(&fallen, memory_order_relaxed) || mag_is_watched()))
         tick_look(look);

@@ -7,7 +7,10 @@
 #include "mag/mag.h"
 #include "unit/calls.h"
 
+#include "rt/options.h"
+
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -98,6 +101,54 @@ Test(tick, memory_goes_back_without_being_asked) {
     }
     cr_expect_gt(atomic_load(&engine_ticks_nr), 5u);
     cr_expect_leq(page_backed_bytes_racy(), 2 * MIB, "%zu bytes are kept after two seconds", page_backed_bytes_racy());
+}
+
+/* As long as calls are watched, but not for ever. */
+enum { THREADS = 4, WATCHED_MIN = 65536, CALLS_MAX = 4000000 };
+static void *be_watched(void *calls) {
+    unsigned *nr = calls;
+    for (*nr = 0; mag_is_watched() && *nr < CALLS_MAX; ++*nr)
+        engine_tick_maybe();
+    return NULL;
+}
+
+/* Use falls, and is watched from then on, for so long that time alone does not end it. */
+static void fall(void) {
+    rt_opt.purge_delay = 1000 * 1000;
+    fill();
+    for (int k = 0; k < 300; k++) /* use is seen at its height */
+        engine_tick_maybe();
+    for (unsigned i = 0; i < OBJS; i++)
+        give(objs[i]);
+    for (int k = 0; k < 300 && !mag_is_watched(); k++)
+        engine_tick_maybe();
+    cr_assert(mag_is_watched(), "a fall of use is not watched");
+}
+
+/* Each id counts its own, and all of them count. */
+Test(tick, a_watch_is_spent_by_the_allocations_of_all_threads) {
+    pthread_t threads[THREADS];
+    unsigned calls[THREADS], all = 0;
+    fall();
+    for (unsigned i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, be_watched, &calls[i]), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        cr_expect_lt(calls[i], (unsigned)CALLS_MAX, "the watch does not end");
+        all += calls[i];
+    }
+    cr_expect_geq(all, (unsigned)WATCHED_MIN, "the watch ended after %u allocations", all);
+}
+
+/* A program that calls once in a while, always in another ms, is seen each time: no call waits for a lot of them. */
+Test(tick, the_end_of_a_fall_is_seen_by_few_calls) {
+    fall();
+    rt_opt.purge_delay = 50;
+    for (int i = 0; i < 20 && mag_is_watched(); i++) {
+        sleep_ms(20);
+        engine_tick_maybe();
+    }
+    cr_expect_not(mag_is_watched(), "20 calls in 400 ms did not end a watch of 50 ms");
 }
 
 Test(tick, the_exit_audit_empties_the_magazines) {
