@@ -13,6 +13,7 @@
 #define SEALED_OPTIONS_BYTES 512  /* struct rt_options, and more to come */
 #define SEALED_SIZES_BYTES 264    /* struct slab_tables_rest */
 #define SEALED_KEY_BYTES 24       /* struct harden_key */
+#define SEALED_CLOCK_BYTES 8      /* sys_clock_kernel */
 #define SEALED_META_BYTES 64      /* of struct rt_meta, what is fixed */
 #define SEALED_META_LEFT_BYTES 16 /* and what is not */
 

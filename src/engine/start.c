@@ -30,6 +30,7 @@ _Static_assert(sizeof(struct mag_tabs) == SEALED_TABS_BYTES, "sealed.S");
 _Static_assert(sizeof(struct rt_options) <= SEALED_OPTIONS_BYTES, "sealed.S");
 _Static_assert(sizeof(struct slab_tables_rest) == SEALED_SIZES_BYTES, "sealed.S");
 _Static_assert(sizeof(struct harden_key) == SEALED_KEY_BYTES, "sealed.S");
+_Static_assert(sizeof(sys_clock_kernel) == SEALED_CLOCK_BYTES, "sealed.S");
 _Static_assert(offsetof(struct rt_meta, map_end) == 0 && offsetof(struct rt_meta, map_ones) == 8 &&
                    offsetof(struct rt_meta, used_bytes) == SEALED_META_BYTES &&
                    sizeof(struct rt_meta) == SEALED_META_BYTES + SEALED_META_LEFT_BYTES,
@@ -39,6 +40,7 @@ _Static_assert(offsetof(struct rt_meta, map_end) == 0 && offsetof(struct rt_meta
 extern const char *quarry_conf __attribute__((weak));
 
 static void options_settle(void) {
+    sys_clock_init();
     rt_options_read(&quarry_conf != NULL ? quarry_conf : NULL, sys_secure() ? NULL : sys_environ());
     if (rt_opt.cgroup) {
         rt_opt.limit_soft = rt_opt.limit_soft != 0 ? rt_opt.limit_soft : RT_LIMIT_NONE;

@@ -63,26 +63,24 @@ static bool image_read(const char *image, struct vdso *ret_vdso) {
 }
 
 /* The number of symbols stands in one of two hash tables, of which a kernel may have either. But the kernel's linker
- * scripts put the names right behind the symbols, on both architectures. */
+ * scripts put the names right behind the symbols, on both architectures. NULL: it offers none. */
 static clock_fn *clock_find(void) {
     const char *image = (const char *)getauxval(AT_SYSINFO_EHDR); // NOLINT(performance-no-int-to-ptr)
     struct vdso v;
     if (image == NULL || !image_read(image, &v))
-        return clock_by_call;
+        return NULL;
     for (const Elf64_Sym *s = v.symbols; (const char *)(s + 1) <= v.names; s++) {
         if (s->st_shndx != SHN_UNDEF && s->st_name < v.names_bytes && strcmp(v.names + s->st_name, CLOCK_NAME) == 0)
             return (clock_fn *)(v.load + s->st_value); // NOLINT
     }
-    return clock_by_call;
+    return NULL;
 }
 
-/* Several threads at once find the same. */
+/* libquarry-kmem, which has no start, asks by the system call. */
+__attribute__((weak)) clock_fn *sys_clock_kernel;
+
+void sys_clock_init(void) { sys_clock_kernel = clock_find(); }
+
 int sys_clock_read(int clock, struct timespec *ret_time) {
-    static _Atomic(clock_fn *) clock_kernel;
-    clock_fn *fn = atomic_load_explicit(&clock_kernel, memory_order_relaxed);
-    if (fn == NULL) {
-        fn = clock_find();
-        atomic_store_explicit(&clock_kernel, fn, memory_order_relaxed);
-    }
-    return fn(clock, ret_time);
+    return sys_clock_kernel == NULL ? clock_by_call(clock, ret_time) : sys_clock_kernel(clock, ret_time);
 }

@@ -15,4 +15,5 @@ u64 sys_clock_ns(void) { return atomic_fetch_add(&now_ns, atomic_load(&look_ns))
 u64 sys_clock_thread_ns(void) { return sys_clock_ns(); } /* it never waits */
 void sys_watch_begin(struct sys_watch *ret_watch) { *ret_watch = (struct sys_watch){.start_ns = sys_clock_ns()}; }
 u64 sys_watch_ns(const struct sys_watch *watch) { return sys_clock_ns() - watch->start_ns; }
+void sys_clock_init(void) {}
 void sys_sleep_ms(unsigned ms) { fake_clock_advance_ms(ms); }

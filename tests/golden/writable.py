@@ -23,7 +23,6 @@ EXPLAINED = {
     "watchers": "who looks at faults: set by guard and harden",
     "before": "the handler of SIGSEGV that was there before ours, to put back",
     "front_dlopen_real": "the C library's dlopen, looked up at the first call",
-    "clock_kernel": "the kernel's function in the vDSO, looked up at the first call",
     "hooks": "what libquarry-kmem registers for debugging",
     "engine_debug": "what libquarry-kmem registers for debugging",
     "kmalloc_debug": "what libquarry-kmem registers for debugging",
@@ -31,7 +30,7 @@ EXPLAINED = {
     "grace_wanted": "what libquarry-kmem registers for grace periods",
 }
 # Of libquarry; how many of their first bytes.
-SEALED = {"mag_tabs": 3200, "rt_opt": 512, "slab_tables_rest": 264, "harden_key": 24, "rt_meta": 64}
+SEALED = {"mag_tabs": 3200, "rt_opt": 512, "slab_tables_rest": 264, "harden_key": 24, "sys_clock_kernel": 8, "rt_meta": 64}
 OWN_NAME, SEALED_PAGE_BYTES = "libquarry.so", 4096
 CODE = {".init", ".plt", ".plt.got", ".plt.sec", ".text", ".text.first", ".fini"}
 
