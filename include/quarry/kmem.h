@@ -117,7 +117,7 @@ void quarry_kfree_sensitive(const void *p) QUARRY_NOTHROW;
 void quarry_kfree_bulk(size_t nr, void **p) QUARRY_NOTHROW;
 /* Bytes of the object, at least those asked for; 0 for NULL and QUARRY_ZERO_SIZE_PTR. */
 size_t quarry_ksize(const void *p) QUARRY_NOTHROW;
-/* What ksize() says of kmalloc(size), or less: above 1 MiB, where a mapping that is used again may be larger, and of
+/* What ksize() says of kmalloc(size), or less: above 2 MiB, where a mapping that is used again may be larger, and of
  * objects that flags keep apart (__GFP_DMA, __GFP_DMA32, __GFP_RECLAIMABLE, and __GFP_ACCOUNT in an account), which are
  * powers of two. So kmalloc of it has that many bytes by any flags. size itself for 0 and above
  * QUARRY_KMALLOC_MAX_SIZE. */

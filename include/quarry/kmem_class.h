@@ -5,8 +5,8 @@
 
 /* The heap's entries that take a class, the first with the size in case that will not do. Their names change with the
  * classes. */
-#define QUARRY_CORE_CLASS_ALLOC quarry_core1_class_alloc_9ee759c3
-#define QUARRY_CORE_CLASS_POP quarry_core1_class_pop_9ee759c3
+#define QUARRY_CORE_CLASS_ALLOC quarry_core1_class_alloc_9075a55a
+#define QUARRY_CORE_CLASS_POP quarry_core1_class_pop_9075a55a
 #define QUARRY_CLASS_SIZE_MAX 65536u
 
 /* 1 <= size <= QUARRY_CLASS_SIZE_MAX */

@@ -51,7 +51,7 @@ size_t quarry_good_size(size_t size) QUARRY_NOTHROW;
  * elsewhere. Async-signal-safe. */
 void *quarry_malloc_node(size_t size, int node) QUARRY_NOTHROW;
 /* All that this thread allocates from now on comes from a node, as by quarry_malloc_node(); negative: from where it
- * runs again. Objects above 1 MiB are new mappings then, which are not kept for reuse. The first call takes all
+ * runs again. Objects above 2 MiB are new mappings then, which are not kept for reuse. The first call takes all
  * threads' allocations off the fast path, for good: some tens of ns for each. 0; EINVAL: this process may not use
  * memory of such a node; ENOTSUP: nodes are not kept apart here. Not async-signal-safe. */
 int quarry_set_thread_node(int node) QUARRY_NOTHROW;

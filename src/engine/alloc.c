@@ -79,11 +79,13 @@ static void *alloc_object(unsigned cls, size_t size, enum zero_wanted zero) {
     return p;
 }
 
+static bool is_hardened_size(size_t size) { return size <= HARDEN_OBJECT_MAX && is_slab_size(size); }
+
 /* Option harden. A slot reads as zeros already. */
 COLD static void *alloc_hardened(size_t size, size_t align, enum zero_wanted zero) {
     size_t need = MAX(size, (size_t)1) + HARDEN_SEAL_BYTES;
-    unsigned cls = is_slab_size(need) ? slab_class_aligned(need, align) : 0;
-    if (cls != 0 && !is_slab_size(slab_geometry[cls].size_bytes))
+    unsigned cls = is_hardened_size(need) ? slab_class_aligned(need, align) : 0;
+    if (cls != 0 && !is_hardened_size(slab_geometry[cls].size_bytes))
         cls = 0;
     void *p = cls != 0 ? harden_take(cls) : alloc_region(need, align, zero);
     return p == NULL ? NULL : harden_seal(p, size);
@@ -115,6 +117,14 @@ COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
     return alloc_once(size, zero);
 }
 
+/* What every call that may block does last. before: as rt_context_enter() gave it. */
+static void slow_end(enum rt_context before) {
+    engine_chores_look();
+    engine_pressure_look();
+    engine_tick_maybe();
+    rt_context_leave(before);
+}
+
 enum effort { EFFORT_ONCE, EFFORT_HARD };
 
 static void *alloc_sized(size_t size, enum zero_wanted zero, enum effort effort) {
@@ -127,10 +137,7 @@ static void *alloc_sized(size_t size, enum zero_wanted zero, enum effort effort)
     void *p = alloc_once(size, zero);
     if (UNLIKELY(p == NULL) && effort == EFFORT_HARD)
         p = alloc_hard(size, zero);
-    engine_chores_look();
-    engine_pressure_look();
-    engine_tick_maybe();
-    rt_context_leave(before);
+    slow_end(before);
     return p;
 }
 
@@ -215,10 +222,7 @@ void *engine_alloc_node(size_t size, int id, enum engine_node how) {
     }
     (void)counted(p, ENGINE_CALL_MALLOC);
     p = node_settled(p, size, id, how);
-    engine_chores_look();
-    engine_pressure_look();
-    engine_tick_maybe();
-    rt_context_leave(before);
+    slow_end(before);
     return p;
 }
 
@@ -269,6 +273,15 @@ void *engine_alloc_easy(size_t size) {
     if (p != NULL)
         return counted(p, ENGINE_CALL_MALLOC);
     return counted(alloc_sized(size, ZERO_NO, EFFORT_ONCE), ENGINE_CALL_MALLOC);
+}
+
+void *engine_alloc_region(size_t size) {
+    if (rt_usage_forbids(size))
+        return NULL;
+    enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
+    void *p = alloc_region(size, 1, rt_opt.zero ? ZERO_YES : ZERO_NO);
+    slow_end(before);
+    return counted(p, ENGINE_CALL_MALLOC);
 }
 
 void *engine_calloc(size_t nr, size_t size) {
@@ -328,10 +341,7 @@ void *engine_memalign(size_t align, size_t size) {
         p = memalign_once(align, size);
     }
     (void)counted(p, ENGINE_CALL_MEMALIGN);
-    engine_chores_look();
-    engine_pressure_look();
-    engine_tick_maybe();
-    rt_context_leave(before);
+    slow_end(before);
     return p;
 }
 

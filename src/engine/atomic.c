@@ -27,7 +27,8 @@ void *engine_take_in(enum rt_context context, unsigned cls) {
 /* As engine_alloc_unguarded makes them. */
 COLD static void *alloc_hardened(size_t size, enum rt_context context) {
     size_t bytes = slab_geometry[slab_class_for(MAX(size, (size_t)1))].size_bytes;
-    unsigned cls = slab_class_aligned(bytes + HARDEN_SEAL_BYTES, MIN(bytes & -bytes, SLAB_ALIGN_MAX));
+    bool fits = bytes + HARDEN_SEAL_BYTES <= HARDEN_OBJECT_MAX;
+    unsigned cls = fits ? slab_class_aligned(bytes + HARDEN_SEAL_BYTES, MIN(bytes & -bytes, SLAB_ALIGN_MAX)) : 0;
     void *p = cls == 0 ? NULL : harden_look(engine_take_in(context, cls));
     if (p != NULL)
         engine_count(ENGINE_CALL_MALLOC, (s64)bytes);

@@ -17,7 +17,7 @@
 /* What an address is, for front/'s questions and for misuse reports. */
 enum engine_kind {
     ENGINE_NOT_OURS = 0,
-    ENGINE_SLAB, /* an object of a size class, up to 1 MiB */
+    ENGINE_SLAB, /* an object of a size class, up to 2 MiB */
     ENGINE_BIG,  /* a region of its own, or lent (lent.h) */
 };
 
@@ -27,6 +27,8 @@ void *engine_alloc_slow(size_t size);
 /* The same of a size class in one try: NULL where memory would have to be made room for, and where objects are guarded,
  * which are as large as was asked for. For who has another size to ask for. */
 void *engine_alloc_easy(size_t size);
+/* A region whatever the size, in one try, which grows without a copy. */
+void *engine_alloc_region(size_t size);
 void engine_free_slow(void *p);
 
 /* malloc in full, of a NUMA node by the kernel's number; negative: the one this thread runs on. NEAR: from the nearest

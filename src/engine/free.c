@@ -134,10 +134,16 @@ static void *realloc_copy(void *p, size_t old_bytes, size_t size) {
 /* An object that grows by less than a part is likely to grow again, and each class on the way would be a copy: it gets
  * the part, if that can be had. */
 enum { GROWTH_PART = 4 };
+/* And what is to be larger than this is a region from then on, which grows without a copy. */
+#define GROWN_BYTES (1 * MIB)
 
 static void *realloc_move(void *p, size_t usable, size_t size) {
     size_t part = usable + usable / GROWTH_PART;
-    void *q = size > usable && size < part ? engine_alloc_easy(part) : NULL;
+    void *q = NULL;
+    if (size > MAX(usable, GROWN_BYTES))
+        q = engine_alloc_region(size);
+    else if (size > usable && size < part)
+        q = engine_alloc_easy(part);
     return q != NULL ? realloc_into(q, p, usable) : realloc_copy(p, usable, size);
 }
 
@@ -151,7 +157,7 @@ static void *region_resize(void *p, size_t usable, size_t size) {
 }
 
 static void *realloc_big(void *p, size_t usable, size_t size) {
-    if (size > SLAB_OBJECT_MAX / ENGINE_SHRINK_PART) {
+    if (size > GROWN_BYTES / ENGINE_SHRINK_PART) {
         void *q = region_resize(p, usable, size);
         if (q != NULL || size <= usable)
             return q != NULL ? q : p;

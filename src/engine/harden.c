@@ -32,7 +32,7 @@
 
 enum { SLACK_BITS = 21, RINGS_NR = 3 };
 #define SLACK_MASK (((u64)1 << SLACK_BITS) - 1)
-_Static_assert(SLAB_OBJECT_MAX <= SLACK_MASK, "what is left of a slot is told by the seal");
+_Static_assert(HARDEN_OBJECT_MAX <= SLACK_MASK, "what is left of a slot is told by the seal");
 
 static _Atomic(u64) random_state;
 
@@ -139,7 +139,7 @@ static struct ring {
     _Atomic(u32) next;
 } rings[RINGS_NR] = {{small, RING_SMALL_NR, 1 * KIB, 0},
                      {medium, RING_MEDIUM_NR, 64 * KIB, 0},
-                     {large, RING_LARGE_NR, SLAB_OBJECT_MAX, 0}};
+                     {large, RING_LARGE_NR, HARDEN_OBJECT_MAX, 0}};
 
 static char *place_exchange(char *_Atomic *place, char *p) {
     /* order: acq_rel: publishes the zeros in p; and sees those in what comes out.               pairs: [harden.ring] */

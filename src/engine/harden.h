@@ -15,6 +15,8 @@
 #include "slab/slab.h"
 
 enum { HARDEN_SEAL_BYTES = 8 };
+/* With its seal. What is larger is a region, which has guards, and is not zeroed when it is freed. */
+#define HARDEN_OBJECT_MAX (1 * MIB)
 
 /* What seals and fill are made of. */
 enum harden_seal_kind { SEAL_LIVE, SEAL_FREE, SEAL_KINDS_NR };

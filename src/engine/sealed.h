@@ -11,7 +11,7 @@
 
 #define SEALED_TABS_BYTES 3200    /* struct mag_tabs */
 #define SEALED_OPTIONS_BYTES 512  /* struct rt_options, and more to come */
-#define SEALED_SIZES_BYTES 264    /* struct slab_tables_rest */
+#define SEALED_SIZES_BYTES 136    /* struct slab_tables_rest */
 #define SEALED_KEY_BYTES 24       /* struct harden_key */
 #define SEALED_CLOCK_BYTES 8      /* sys_clock_kernel */
 #define SEALED_META_BYTES 64      /* of struct rt_meta, what is fixed */

@@ -20,7 +20,7 @@
 /* Powers of two, and 96 and 192, as the kernel's up to 8 KiB; above that the kernel charges pages. */
 static const u32 kmalloc_bytes[] = {16,   32,   64,    96,    128,   192,    256,    512,    1024,   2048,
                                     4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576};
-_Static_assert(SLAB_OBJECT_MAX == 1048576, "the largest is the largest of the heap's classes");
+_Static_assert(SLAB_MADE_OBJECT_MAX == 1048576, "the largest is the largest a cache may have");
 static struct quarry_kmem_cache *_Atomic kmalloc_caches[ARRAY_NR(kmalloc_bytes)];
 static _Atomic(bool) zeroing;
 

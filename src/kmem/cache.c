@@ -166,7 +166,7 @@ static void (*ctor_of(const struct quarry_kmem_cache *s))(void *object) {
 /* That of a cache whose slabs are pages has none: it is an id for the handle, of whatever size. */
 static int class_make(struct quarry_kmem_cache *s) {
     return quarry_core1_class_make(
-        &s->heap, &(struct quarry_core1_class_make){.size_bytes = MIN(s->slot_bytes, (unsigned)SLAB_OBJECT_MAX),
+        &s->heap, &(struct quarry_core1_class_make){.size_bytes = MIN(s->slot_bytes, (unsigned)SLAB_MADE_OBJECT_MAX),
                                                     .align_bytes = MIN(s->align_bytes, (unsigned)SLAB_ALIGN_MAX),
                                                     .ctor = ctor_of(s),
                                                     .capacity = s->args.sheaf_capacity,

@@ -458,11 +458,11 @@ bool kmem_debug_cache_prepare(struct quarry_kmem_cache *s) {
     bool is_kmalloc = (s->flags & KMEM_SLAB_KMALLOC) != 0;
     struct kmem_debug_layout at = kmem_debug_layout(s->object_bytes, s->align_bytes, s->flags, is_kmalloc);
     bool higher = option.no_higher_order && order_of(at.slot_bytes) > order_of(s->object_bytes);
-    if ((s->flags & KMEM_DEBUG_ROOM) != 0 && (higher || at.slot_bytes > SLAB_OBJECT_MAX)) {
+    if ((s->flags & KMEM_DEBUG_ROOM) != 0 && (higher || at.slot_bytes > SLAB_MADE_OBJECT_MAX)) {
         s->flags &= ~KMEM_DEBUG_ROOM;
         at = kmem_debug_layout(s->object_bytes, s->align_bytes, s->flags, is_kmalloc);
     }
-    if (at.slot_bytes > SLAB_OBJECT_MAX)
+    if (at.slot_bytes > SLAB_MADE_OBJECT_MAX)
         s->flags &= ~KMEM_DEBUG_FLAGS;
     if ((s->flags & KMEM_DEBUG_FLAGS) == 0)
         return true;

@@ -35,7 +35,7 @@ static char taken_mark[2] __attribute__((aligned(2)));
 #define TAKEN (taken_mark + 1)
 
 bool kmem_paged_wants(unsigned slot_bytes, quarry_slab_flags_t flags) {
-    return (flags & KMEM_SLAB_ZONES) != 0 || slot_bytes > SLAB_OBJECT_MAX;
+    return (flags & KMEM_SLAB_ZONES) != 0 || slot_bytes > SLAB_MADE_OBJECT_MAX;
 }
 
 struct kmem_paged kmem_paged_start(unsigned slot_bytes, quarry_slab_flags_t flags) {

@@ -26,7 +26,11 @@ static struct hpage_asked *asked_unused(struct page_tier *t) {
     return NULL;
 }
 
-void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due) {
+/* Beside a run of more than half fits little: what a real hugepage brought there, and behind the run's own end, might
+ * be wanted by nobody. One that is dense after all is collapsed. */
+static bool run_fills_ill(unsigned nr) { return nr > HPAGE_GRANULES / 2 && nr < HPAGE_GRANULES; }
+
+void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, unsigned nr, struct hugepage_due *ret_due) {
     bool ask = rt_opt.thp != OPT_THP_ALWAYS;
     struct hpage_asked *asked = ask ? asked_unused(t) : NULL;
     struct hugepage_due due = {.touch = true, .asked = asked};
@@ -35,7 +39,8 @@ void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hug
     bool admitted = tier_hugepage_admit(t);
     if (!admitted && !ask) /* all that is reserved has hugepages: this one would come, and be counted nowhere */
         tier_hugepage_deny(h->addr);
-    if (!admitted || !tier_hugepage_wanted(t, h->addr) || (ask && !tier_sample_admits_locked(t, &due))) {
+    if (!admitted || !tier_hugepage_wanted(t, h->addr) ||
+        (ask && (run_fills_ill(nr) || !tier_sample_admits_locked(t, &due)))) {
         tier_sample_small_locked(t, h);
         return;
     }

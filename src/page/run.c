@@ -223,7 +223,7 @@ static enum page_content hpage_take(struct page_tier *t, struct hpage *h, unsign
     unsigned was_backed = 0, was_run = map_run_at(h->used, pos);
     u64 was_written = 0;
     if ((h->backed[0] | h->backed[1]) == 0)
-        tier_hugepage_begin_locked(t, h, due);
+        tier_hugepage_begin_locked(t, h, nr, due);
     for (unsigned w = 0; w < 2; w++) {
         u64 mask = tier_run_mask(pos, nr, w);
         was_backed += bits_count(h->backed[w] & mask);

@@ -171,9 +171,10 @@ bool tier_hugepage_tell(char *p);
 /* Takes that back, as far as nothing was touched. */
 void tier_hugepage_deny(char *p);
 /*
- * What comes of that (asked.c). The first is called for a record that holds no memory and whose first run is being
- * taken; whose run that is must bring it, without the lock. The third does what was left to the lock's holder; the
- * fourth, where nothing else is left, tells whether runs of nr granules may be had that could not before.
+ * What comes of that (asked.c). The first is called for a record that holds no memory and whose first run, of nr
+ * granules, is being taken; whose run that is must bring it, without the lock. The third does what was left to the
+ * lock's holder; the fourth, where nothing else is left, tells whether runs of nr granules may be had that could not
+ * before.
  */
 struct hugepage_due {
     bool touch;
@@ -181,7 +182,7 @@ struct hugepage_due {
     size_t sample_bytes;       /* of those so many were handed out */
     struct hpage_asked *asked; /* the kernel is to be asked first; NULL: it was, for all that is reserved */
 };
-void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, struct hugepage_due *ret_due);
+void tier_hugepage_begin_locked(struct page_tier *t, struct hpage *h, unsigned nr, struct hugepage_due *ret_due);
 void tier_hugepage_bring(struct page_tier *t, const struct hugepage_due *due, char *p);
 void tier_asked_settle_locked(struct page_tier *t);
 bool tier_asked_open_locked(struct page_tier *t, unsigned nr);

@@ -133,7 +133,7 @@ static struct slab_geometry geometry_of(const struct slab_make *make) {
     size_t size = make->size_bytes;
     unsigned granules = granules_for(size), nobj = (unsigned)MIN(granules * GRANULE_BYTES / size, (size_t)NOBJ_MAX);
     return (struct slab_geometry){
-        .recip = (((u64)1 << 32) + size / 16 - 1) / (size / 16),
+        .recip = SLAB_RECIP(size),
         .size_bytes = (u32)size,
         .nobj = (u16)nobj,
         .threshold = (u16)CLAMP(nobj / THRESHOLD_PART, 1u, (unsigned)THRESHOLD_MAX),

@@ -14,7 +14,7 @@
 typedef void (*slab_ctor_fn)(void *object);
 
 struct slab_make {
-    size_t size_bytes;  /* of an object: a multiple of 16 and of align_bytes, up to SLAB_OBJECT_MAX */
+    size_t size_bytes;  /* of an object: a multiple of 16 and of align_bytes, up to SLAB_MADE_OBJECT_MAX */
     size_t align_bytes; /* a power of two, 16 .. SLAB_ALIGN_MAX */
     slab_ctor_fn ctor;  /* called for each object of a new slab, before any is handed out; may be NULL */
     bool pinned;        /* slabs are given back after grace periods alone, pages inside them never */

@@ -18,7 +18,7 @@
 const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {
 #define CLASS(index, size, granules_nr, objs_nr)                                                                       \
     [index] = {.size_bytes = (size),                                                                                   \
-               .recip = (((u64)1 << 32) + (size) / 16 - 1) / ((size) / 16),                                            \
+               .recip = SLAB_RECIP(size),                                                                              \
                .nobj = (objs_nr),                                                                                      \
                .threshold = THRESHOLD(objs_nr),                                                                        \
                .granules = (granules_nr),                                                                              \
@@ -32,7 +32,8 @@ _Static_assert((unsigned)SLAB_CLASSES_NR < (unsigned)SLAB_BARE,
                "classes and other kinds of granules share the page map");
 
 #define CLASS(index, size, granules, nobj)                                                                             \
-    _Static_assert((size_t)(granules)*GRANULE_BYTES >= (size_t)(size) * (nobj) && (granules) <= 64 && (nobj) <= 1024,  \
+    _Static_assert((size_t)(granules)*GRANULE_BYTES >= (size_t)(size) * (nobj) && (granules) <= HPAGE_GRANULES &&      \
+                       (nobj) <= 1024,                                                                                 \
                    "slab geometry");
 #include "slab/sizeclass.def"
 #undef CLASS

@@ -25,7 +25,9 @@ enum {
     SLAB_MEDIUM_MAX = 64 * 1024, /* and up to here by 128 bytes, the finest step above SLAB_SMALL_MAX */
     SLAB_MEDIUM_SHIFT = 7,
 };
-#define SLAB_OBJECT_MAX (1 * MIB)
+/* A slab of the largest is a hugepage. Of classes that are made, which may have several objects a slab, smaller. */
+#define SLAB_OBJECT_MAX (2 * MIB)
+#define SLAB_MADE_OBJECT_MAX (1 * MIB)
 
 /*
  * Ids of classes. Those below SLAB_CLASSES_NR are malloc's, with sizes known when this is compiled. Others are made and
@@ -44,7 +46,7 @@ enum {
 #define SLAB_ALIGN_MAX (1 * MIB)
 
 struct slab_geometry {
-    u64 recip; /* ceil(2^32 / (size / 16)), see slab_index */
+    u64 recip; /* ceil(2^SLAB_RECIP_SHIFT / (size / 16)), see slab_index */
     u32 size_bytes;
     u16 nobj;
     u16 threshold; /* free objects that put a full slab back on a list */
@@ -86,11 +88,13 @@ static ALWAYS_INLINE unsigned slab_id_after(unsigned cls) {
     return LIKELY(cls + 1 != SLAB_BARE) ? cls + 1 : (unsigned)PAGE_MAP_FURTHER;
 }
 
-/* Index of the object an offset into a slab lies in, exact for every offset: with n = offset / 16 < 2^16 and d = size /
- * 16 <= 2^16, recip = (2^32 + e) / d with e < d, and n * e < 2^32. */
+/* Index of the object an offset into a slab lies in, exact for every offset: with n = offset / 16 < 2^17, d = size / 16
+ * <= 2^17 and s = SLAB_RECIP_SHIFT, recip = (2^s + e) / d with e < d, and n * e < 2^s. */
+enum { SLAB_RECIP_SHIFT = 36 };
 static ALWAYS_INLINE unsigned slab_index(const struct slab_geometry *g, size_t offset) {
-    return (unsigned)(((u64)(offset >> 4) * g->recip) >> 32);
+    return (unsigned)(((u64)(offset >> 4) * g->recip) >> SLAB_RECIP_SHIFT);
 }
+#define SLAB_RECIP(size) ((((u64)1 << SLAB_RECIP_SHIFT) + (size) / 16 - 1) / ((size) / 16))
 
 /* From size to class, times PAGE_SLOT_BYTES as in the page map, for the fast path; the steps option decides what is in
  * them. */
@@ -100,7 +104,7 @@ struct slab_class_tables {
 };
 
 /* What the slow path reads besides, and where it finds the above: written by slab_classes_init(). */
-enum { SLAB_LARGE_SHIFT = 12 };
+enum { SLAB_LARGE_SHIFT = 14 }; /* a granule is the finest step above SLAB_MEDIUM_MAX */
 struct slab_tables_rest {
     const struct slab_class_tables *classes;
     u8 large[SLAB_OBJECT_MAX >> SLAB_LARGE_SHIFT]; /* index (size - 1) >> SLAB_LARGE_SHIFT */

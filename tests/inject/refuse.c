@@ -642,7 +642,7 @@ static uint64_t collapses_within(unsigned ms) {
     struct timespec step = {0, 10 * 1000000};
     for (unsigned waited = 0; waited < ms && figure("collapses") == 0; waited += 10) {
         for (unsigned i = 0; i < 20; i++)
-            free(opaque(malloc(2 * MIB)));
+            free(opaque(malloc(3 * MIB)));
         nanosleep(&step, NULL);
     }
     return figure("collapses");

@@ -28,7 +28,7 @@ POOL_HPAGES = 48
 # Files are read then.
 CGROUP = {"QUARRY_CGROUP": "on"}
 # Address space is counted, and one gap of chance before the heap of a tier that only some trials come to is as much as a leak.
-FIXED = {"QUARRY_LAYOUT": "fixed"}
+FIXED = {"QUARRY_LAYOUT": "fixed", "QUARRY_VMALLOC_THRESHOLD": "1M"}  # regions of 1 to 2 MiB, too: so many are packed soon
 # inject.h
 INJECT_ANY = 100000
 # The number on x86-64 and aarch64; the functions of src/sys that make the call, each call of which must be reached (none: not asked for); settings:

@@ -152,7 +152,7 @@ static void limited(void) {
     int nr = 0;
     while (info_of(cache_of(64)).percpu)
         nr++;
-    CHECK_MSG(nr == 416, "%d caches with magazines", nr);
+    CHECK_MSG(nr == 412, "%d caches with magazines", nr);
     struct kmem_cache *bare = cache_of(16384);
     CHECK(!info_of(bare).percpu);
     out_of_memory(bare);

@@ -22,7 +22,7 @@
 enum { LIMIT_MIB = 64 };
 
 /* A mapping is never at hand: what atomic contexts left to do is done. */
-static void slow_call(void) { kfree(kmalloc(opaque_size(2 << 20), GFP_KERNEL)); }
+static void slow_call(void) { kfree(kmalloc(opaque_size(3 << 20), GFP_KERNEL)); }
 
 /* The kernel's values (6.12), by which tracers and dumps name them, and what is made of them. */
 static const struct {

@@ -3,7 +3,7 @@
 """Writes src/slab/sizeclass.def: the size classes and how each is cut into slabs.
 
 Sizes: 16..128 by 16; 4 steps per doubling to 512; 8 steps to 64 KiB (finer steps above 512 bytes save several percent of
-memory); 4 steps to 1 MiB. A slab is the smallest number of 16 KiB granules that holds a few objects and wastes at most a
+memory); 4 steps to 2 MiB. A slab is the smallest number of 16 KiB granules that holds a few objects and wastes at most a
 hundredth, or else the one that wastes least; of a slab larger than the smallest, the free objects fit into one word. A class whose objects take no less of a slab than those of the next one is left out.
 
 With --header: include/quarry/kmem_class.h, by which the compiler finds the class of a constant size. Programs built with it call an
@@ -22,7 +22,7 @@ HEADER_MAX = 65536  # as far as the heap's fast path finds classes
 
 def sizes():
     out = list(range(16, 129, 16))
-    for base, steps in [(128, 4), (256, 4)] + [(512 << i, 8) for i in range(7)] + [(65536 << i, 4) for i in range(4)]:
+    for base, steps in [(128, 4), (256, 4)] + [(512 << i, 8) for i in range(7)] + [(65536 << i, 4) for i in range(5)]:
         out += [base + base * k // steps for k in range(1, steps + 1)]
     return out
 

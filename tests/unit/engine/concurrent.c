@@ -69,7 +69,7 @@ static void start(void) { cr_assert(engine_ready()); }
 static const struct handover_ops small = {alloc, give, {16, 48, 64, 200, 600, 1024}, HELD, MS};
 /* Far apart, so that some of them use one another's mappings again and others are unmapped for want of room. */
 static const struct handover_ops regions = {
-    alloc, give, {100000, 1100000, 1500000, 2500000, 5000000, 9000000}, 4, REGIONS_MS};
+    alloc, give, {100000, 2200000, 2600000, 3500000, 5000000, 9000000}, 4, REGIONS_MS};
 static const struct handover_ops all = {alloc, give, {32, 1000, 5000, 40000, 300000, 700000}, HELD, MS};
 
 Test(engine_concurrent, small_objects, .init = start) {

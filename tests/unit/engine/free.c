@@ -53,6 +53,23 @@ Test(free, growth_by_steps_is_not_quadratic_and_keeps_contents) {
     engine_free_slow(p);
 }
 
+/* A class for each quarter of a MiB would be a copy each time. */
+Test(free, what_grows_beyond_a_mib_is_a_region) {
+    size_t size = 1100 * KIB;
+    u8 *p = engine_alloc_slow(size);
+    stamp(p, size);
+    cr_assert_eq((int)engine_kind_of(p), (int)ENGINE_SLAB);
+    p = engine_realloc(p, 1400 * KIB);
+    cr_assert_eq((int)engine_kind_of(p), (int)ENGINE_BIG);
+    for (size_t more = 1404 * KIB; more < 1500 * KIB; more += 4 * KIB)
+        cr_assert_eq(engine_realloc(p, more), p);
+    cr_expect(stamped(p, size));
+    engine_free_slow(p);
+    p = engine_realloc(engine_alloc_slow(300 * KIB), 900 * KIB);
+    cr_expect_eq((int)engine_kind_of(p), (int)ENGINE_SLAB);
+    engine_free_slow(p);
+}
+
 /* By a byte at a time an object moves once for each quarter; by as much as it is it gets what it asked for. */
 Test(free, growth_by_little_moves_to_more_than_was_asked_for) {
     enum { FROM = 100, TO = 100000, MOVES_MOST = 40 };

@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { RUN = 5, OTHER_RUN = 3, MOST = 100 };
+enum { RUN = 5, OTHER_RUN = 3, MOST = 64 };
 
 static char *first, *second;
 
@@ -70,6 +70,16 @@ Test(asked, no_lock_is_held_while_the_kernel_is_asked, .init = start) {
     cr_expect_eq(alloc(1), first + RUN * GRANULE_BYTES, "the rest is not to be had");
 }
 
+/* What is beside it may be wanted by nobody. */
+Test(asked, a_run_that_leaves_room_for_little_gets_none, .init = start) {
+    static const unsigned runs[] = {1, 64, 65, 80, 112, HPAGE_GRANULES};
+    for (size_t i = 0; i < ARRAY_NR(runs); i++) {
+        bool ill = runs[i] > HPAGE_GRANULES / 2 && runs[i] < HPAGE_GRANULES;
+        const struct hpage *h = record_of(alloc(runs[i]));
+        cr_expect_eq(hpage_huge(h), ill ? HPAGE_SMALL : HPAGE_THP, "a run of %u", runs[i]);
+    }
+}
+
 static void take_another(void) {
     second = alloc(OTHER_RUN);
     cr_assert_not_null(second);
@@ -96,6 +106,7 @@ static void ask_again(enum fake_call call) {
 }
 
 static void ask_on_top(unsigned most) {
+    rt_opt.keep = 64 * MIB; /* what comes with them stays */
     fake_calling = ask_again;
     char *run = alloc(MOST);
     fake_calling = NULL;
@@ -166,7 +177,7 @@ Test(asked, memory_is_not_out_while_one_is_refused, .init = start) { the_last_is
 /* --- what the kernel refuses --- */
 
 Test(asked, what_is_refused_is_small_pages, .init = start) {
-    static const unsigned sizes[] = {RUN, HPAGE_GRANULES, HPAGE_GRANULES - 1};
+    static const unsigned sizes[] = {RUN, HPAGE_GRANULES, HPAGE_GRANULES / 2};
     for (unsigned i = 0; i < ARRAY_NR(sizes); i++) {
         fake_fail(FAKE_HUGE, 1, 1);
         char *run = alloc(sizes[i]);

@@ -36,7 +36,7 @@ static void expect_fits(const struct slab_geometry *g, size_t size, size_t align
 
 /* Every multiple of 16 up to 64 KiB, with every alignment that divides it, and some beyond. Ids are used again. */
 Test(slab_made, any_size_has_a_geometry, .init = core_start_slabs) {
-    for (size_t size = 16; size <= SLAB_OBJECT_MAX; size += size < 64 * KIB ? 16 : 16 * 521) {
+    for (size_t size = 16; size <= SLAB_MADE_OBJECT_MAX; size += size < 64 * KIB ? 16 : 16 * 521) {
         for (size_t align = 16; align <= SLAB_ALIGN_MAX && size % align == 0; align *= 2) {
             unsigned cls = make(size, align, NULL, false);
             cr_assert_eq(cls, (unsigned)SLAB_CLASSES_NR);
@@ -47,7 +47,7 @@ Test(slab_made, any_size_has_a_geometry, .init = core_start_slabs) {
 }
 
 Test(slab_made, objects_are_aligned_and_apart, .init = core_start_slabs) {
-    static const size_t sizes[] = {16, 48, 4112, 16 * 1021, 65536, 3 * 65536, SLAB_OBJECT_MAX};
+    static const size_t sizes[] = {16, 48, 4112, 16 * 1021, 65536, 3 * 65536, SLAB_MADE_OBJECT_MAX};
     for (size_t i = 0; i < ARRAY_NR(sizes); i++) {
         size_t size = sizes[i], align = size & -size;
         unsigned cls = make(size, align, NULL, false), nr = (unsigned)MIN(64 * MIB / size, (size_t)OBJS_MAX);

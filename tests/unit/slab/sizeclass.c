@@ -113,7 +113,7 @@ Test(sizeclass, slabs_are_made_of_whole_objects_naturally_aligned) {
 
 /* First class that is enabled, large enough and divisible. */
 static unsigned aligned_reference(size_t size, size_t align, unsigned steps) {
-    for (unsigned cls = 1; cls <= SLAB_CLASS_MAX; cls++) {
+    for (unsigned cls = 1; cls <= SLAB_CLASS_MAX && align <= SLAB_ALIGN_MAX; cls++) {
         if (class_bytes(cls) >= MAX(size, (size_t)1) && class_bytes(cls) % align == 0 && enabled(cls, steps))
             return cls;
     }
