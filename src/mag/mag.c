@@ -184,7 +184,7 @@ static void magazine_flush(struct mag_region *r, u64 m) {
 }
 
 /* A magazine of the class that nobody needs at its place: to its node's depot when full, else its objects to their
- * slabs. */
+ * slabs. Where none holds more than one object, which is a slab, the list of those does as well. */
 static void magazine_dispose(struct mag_region *r, unsigned cls, u64 m) {
     if (mag_is_empty(m)) {
         mag_unmake(m);
@@ -192,7 +192,7 @@ static void magazine_dispose(struct mag_region *r, unsigned cls, u64 m) {
     }
     unsigned node = page_nodes_nr() == 1 ? 0 : mag_node(m);
     node_count_remote(region_home(r), node, mag_count(m));
-    if (mag_is_full(m) && depot_put(slot_at(cls, node), m))
+    if (mag_is_full(m) && mag_class_cap_get(cls) > 1 && depot_put(slot_at(cls, node), m))
         COUNT(r, depot_puts);
     else
         magazine_flush(r, m);

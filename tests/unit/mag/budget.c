@@ -305,6 +305,15 @@ Test(budget, waves_now_and_then_earn_nothing, .init = start_by_cpu) {
     cr_expect_leq(most, (u64)DEPOTS_BYTES, "%lu bytes are in the depot", most);
 }
 
+/* A list of slabs of one object does as well, within bounds of its own. */
+Test(budget, magazines_of_one_object_are_not_kept, .init = start_by_cpu) {
+    enum { TURNS = 20, WAVE = 40 };
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        equal_wave(WAVE, 1536 * KIB);
+        cr_expect_eq(stats().depot_bytes, 0u, "%lu bytes", stats().depot_bytes);
+    }
+}
+
 /* It is not all that is kept, and what lies idle goes, the room for it too: what is freed next finds none. */
 Test(budget, what_is_kept_for_waves_is_bounded_and_fades, .init = start_by_cpu) {
     enum { ROOM_MAX_BYTES = 9 * MIB / 2, FEW_BYTES = 768 * KIB };
