@@ -122,10 +122,7 @@ void engine_class_free_slow(const struct quarry_core1_class *class, void *p) {
 
 /* Objects from the first on whose page map entry is this. */
 static unsigned run_length(unsigned slot, size_t nr, void *const *objs) {
-    unsigned run = 0;
-    while (run < RUN_MAX && run < nr && page_map_is(objs[run], slot))
-        run++;
-    return run;
+    return (unsigned)page_map_run(slot, MIN(nr, (size_t)RUN_MAX), objs);
 }
 
 /* As every free of the kernel API: without system call or waiting. All classes without magazines have one slot, which

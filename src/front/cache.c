@@ -57,10 +57,9 @@ FAST_ENTRY size_t quarry_core1_class_alloc_bulk(const struct quarry_core1_class 
 }
 
 FAST_ENTRY void quarry_core1_class_free_bulk(const struct quarry_core1_class *class, size_t nr, void *const *objs) {
-    size_t given = 0, ours = 0;
+    size_t given = 0;
     unsigned slot = slot_of(class);
-    while (LIKELY(ours < nr && page_map_is(objs[ours], slot)))
-        ours++;
+    size_t ours = page_map_run(slot, nr, objs);
     if (LIKELY(ours - 1 < MAG_RUN_MAX))
         given = rseq_push_run(mag_free_view(), slot, ours, objs);
     if (UNLIKELY(given < nr))

@@ -10,16 +10,16 @@ static inline bool percpu_try_hold(u64 word, unsigned *ret_cpu) {
     (void)word, (void)ret_cpu;
     return false;
 }
-static inline bool percpu_push(void *lists, const u64 *set, void *head, void **ret_first) {
-    (void)lists, (void)set, (void)head, (void)ret_first;
+static inline bool percpu_push(const u64 *set, void *head, void **ret_first) {
+    (void)set, (void)head, (void)ret_first;
     return false;
 }
-static inline bool percpu_put_word(void *slots, const u64 *set, u32 block_bytes, const void *word) {
-    (void)slots, (void)set, (void)block_bytes, (void)word;
+static inline bool percpu_put_word(const u64 *set, u32 slot_at, u32 block_bytes, const void *word) {
+    (void)set, (void)slot_at, (void)block_bytes, (void)word;
     return false;
 }
-static inline bool percpu_put_place(void *slots, const u64 *set, u32 block_bytes, u64 place, u64 *ret_before) {
-    (void)slots, (void)set, (void)block_bytes, (void)place, (void)ret_before;
+static inline bool percpu_put_place(const u64 *set, u32 slot_at, u32 block_bytes, u64 place, u64 *ret_before) {
+    (void)set, (void)slot_at, (void)block_bytes, (void)place, (void)ret_before;
     return false;
 }
 static inline int percpu_cpu_racy(void) { return -1; }

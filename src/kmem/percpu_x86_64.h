@@ -59,64 +59,71 @@ static inline bool percpu_try_hold(u64 word, unsigned *ret_cpu) {
 }
 
 /*
- * Pushes head, whose first word is its link, on this CPU's list of the set that *set says: a byte offset from lists,
- * whose lines are as far apart as locks. *ret_first: what was first before. False: there is no CPU number. Held copies
- * are no matter here.
+ * Pushes head, whose first word is its link, on this CPU's list of the set whose first list *set is the address of;
+ * lists are as far apart as locks. *ret_first: what was first before. False: there is no CPU number. Held copies are no
+ * matter here.
  */
-static inline bool percpu_push(void *lists, const u64 *set, void *head, void **ret_first) {
+static inline bool percpu_push(const u64 *set, void *head, void **ret_first) {
     u64 t, done;
     void *first;
-    __asm__ volatile(PERCPU_CPU "addq (%[set]), %[t]\n\t" /* list = lists + set + cpu */
+    __asm__ volatile(PERCPU_CPU "addq %[set], %[t]\n\t" /* list = *set + cpu */
                                 "movl $1, %k[done]\n\t"
-                                "movq (%[lists],%[t]), %[first]\n\t" /* first = *list */
-                                "movq %[first], (%[head])\n\t"       /* head->next = first */
-                                "movq %[head], (%[lists],%[t])\n\t"  /* commit: *list = head */
+                                "movq (%[t]), %[first]\n\t"    /* first = *list */
+                                "movq %[first], (%[head])\n\t" /* head->next = first */
+                                "movq %[head], (%[t])\n\t"     /* commit: *list = head */
                      PERCPU_END
                      : [t] "=&r"(t), [done] "=&r"(done), [first] "=&r"(first)
-                     : [rseq] "r"(percpu.rseq_offset), [nr] "r"(percpu.cpus_nr), [lists] "r"(lists), [set] "r"(set),
-                       [head] "r"(head), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
+                     : [rseq] "r"(percpu.rseq_offset), [nr] "m"(percpu.cpus_nr), [set] "m"(*set), [head] "r"(head),
+                       [lock_shift] "i"(PERCPU_LOCK_SHIFT)
                      : "memory", "cc");
     *ret_first = first;
     return (u32)done != 0;
 }
 
 /*
- * Writes word at the place that this CPU's slot says, of the set that *set says, and moves the slot behind it; slots as
- * far apart as locks. False: there is no CPU number, or no place: the slot is 0, or a multiple of block_bytes, which is
- * where a block ends.
+ * Writes word at the place that this CPU's slot says, slot_at bytes into its list of the set, and moves the slot behind
+ * it. False: there is no CPU number, or no place: the slot is 0, or a multiple of block_bytes, which is where a block
+ * ends. The slot is addressed by one register, for why see mag/rseq_x86_64.h.
  */
-static ALWAYS_INLINE bool percpu_put_word(void *slots, const u64 *set, u32 block_bytes, const void *word) {
-    u64 t, done, place;
-    __asm__ volatile(PERCPU_CPU "addq %[set], %[t]\n\t" /* slot = slots + set + cpu */
-                                "movq (%[slots],%[t]), %[place]\n\t"
-                                "testl %[mask], %k[place]\n\t" /* if (*slot % block_bytes == 0) exit */
-                                "jz 6b\n\t"
-                                "movl $1, %k[done]\n\t"
-                                "movq %[word], (%[place])\n\t" /* **slot = word */
-                                "addq $8, %[place]\n\t"
-                                "movq %[place], (%[slots],%[t])\n\t" /* commit: (*slot)++ */
-                     PERCPU_END
-                     : [t] "=&r"(t), [done] "=&r"(done), [place] "=&r"(place)
-                     : [rseq] "r"(percpu.rseq_offset), [nr] "m"(percpu.cpus_nr), [slots] "r"(slots), [set] "m"(*set),
-                       [word] "r"(word), [mask] "i"(block_bytes - 1), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
-                     : "memory", "cc");
-    return (u32)done != 0;
+static ALWAYS_INLINE bool percpu_put_word(const u64 *set, u32 slot_at, u32 block_bytes, const void *word) {
+    __asm__ goto(RSEQ_SECTION_DESCRIPTOR "5: leaq 3b(%%rip), %%rax\n\t"
+                                         "movq %%rax, %%fs:8(%[rseq])\n\t"    /* rseq_cs = &descriptor */
+                                         "1: movl %%fs:4(%[rseq]), %%eax\n\t" /* cpu = cpu_id */
+                                         "cmpl %[nr], %%eax\n\t"              /* if ((u32)cpu >= cpus_nr) exit */
+                                         "jae %l[none]\n\t"
+                                         "shlq %[lock_shift], %%rax\n\t"
+                                         "addq %[set], %%rax\n\t"        /* list = *set + cpu */
+                                         "movq %c[at](%%rax), %%rdx\n\t" /* place = list->slot */
+                                         "testl %[mask], %%edx\n\t"      /* if (place % block_bytes == 0) exit */
+                                         "jz %l[none]\n\t"
+                                         "movq %[word], (%%rdx)\n\t" /* *place = word */
+                                         "addq $8, %%rdx\n\t"
+                                         "movq %%rdx, %c[at](%%rax)\n\t" /* commit: list->slot = place + 1 */
+                                         "2:\n\t"
+                 :
+                 : [rseq] "r"(percpu.rseq_offset), [nr] "m"(percpu.cpus_nr), [set] "m"(*set), [word] "r"(word),
+                   [at] "i"(slot_at), [mask] "i"(block_bytes - 1), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
+                 : "memory", "cc", "rax", "rdx"
+                 : none);
+    return true;
+none:
+    return false;
 }
 
 /* Puts place into this CPU's slot where percpu_put_word would find none; *ret_before: what was there. False: there is
  * no CPU number, or a place. */
-static ALWAYS_INLINE bool percpu_put_place(void *slots, const u64 *set, u32 block_bytes, u64 place, u64 *ret_before) {
+static ALWAYS_INLINE bool percpu_put_place(const u64 *set, u32 slot_at, u32 block_bytes, u64 place, u64 *ret_before) {
     u64 t, done, before;
-    __asm__ volatile(PERCPU_CPU "addq (%[set]), %[t]\n\t"
-                                "movq (%[slots],%[t]), %[before]\n\t"
-                                "testl %[mask], %k[before]\n\t" /* if (*slot % block_bytes != 0) exit */
+    __asm__ volatile(PERCPU_CPU "addq %[set], %[t]\n\t"
+                                "movq %c[at](%[t]), %[before]\n\t"
+                                "testl %[mask], %k[before]\n\t" /* if (place % block_bytes != 0) exit */
                                 "jnz 6b\n\t"
                                 "movl $1, %k[done]\n\t"
-                                "movq %[place], (%[slots],%[t])\n\t" /* commit: *slot = place */
+                                "movq %[place], %c[at](%[t])\n\t" /* commit: list->slot = place */
                      PERCPU_END
                      : [t] "=&r"(t), [done] "=&r"(done), [before] "=&r"(before)
-                     : [rseq] "r"(percpu.rseq_offset), [nr] "r"(percpu.cpus_nr), [slots] "r"(slots), [set] "r"(set),
-                       [place] "r"(place), [mask] "i"(block_bytes - 1), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
+                     : [rseq] "r"(percpu.rseq_offset), [nr] "m"(percpu.cpus_nr), [set] "m"(*set), [place] "r"(place),
+                       [at] "i"(slot_at), [mask] "i"(block_bytes - 1), [lock_shift] "i"(PERCPU_LOCK_SHIFT)
                      : "memory", "cc");
     *ret_before = before;
     return (u32)done != 0;

@@ -57,13 +57,15 @@ struct list {
     u64 place;                     /* in the current batch behind the last object; 0: there is none */
 };
 _Static_assert(sizeof(struct list) == (size_t)1 << PERCPU_LOCK_SHIFT, "sections find it by the CPU's number");
+_Static_assert(offsetof(struct list, first) == 0, "where sections push");
+#define PLACE_AT offsetof(struct list, place)
 
 /* What each push reads, and apart from it what rounds write. */
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 static struct {
     const struct quarry_rcu_flavour *_Atomic flavour;
     struct list *lists;               /* from start on: two sets, each one for each copy of per-CPU data */
-    u64 set;                          /* byte offset of the set that sections push to; changed under round_lock */
+    u64 set;                          /* address of the set that sections push to; changed under round_lock */
     _Atomic(bool) sections;           /* pushes are sections; not before the lists are there */
     _Alignas(CACHE_LINE) bool forked; /* both sets may have objects */
     struct sys_lock start_lock, round_lock;
@@ -130,6 +132,7 @@ static const struct quarry_rcu_flavour *rcu_begin(const struct quarry_rcu_flavou
     const struct quarry_rcu_flavour *used = atomic_load_explicit(&rcu.flavour, memory_order_relaxed);
     if (used == NULL && flavour != NULL) {
         rcu.lists = lists_make();
+        rcu.set = (u64)rcu.lists;
         sys_atfork(NULL, NULL, fork_child);
         bool sections = percpu.rseq && sys_membarrier_register() == SYS_BARRIER_READY;
         /* order: release: the lists are there.                                                pairs: [rcu.sections] */
@@ -250,14 +253,15 @@ static size_t chain_free(struct list *list) {
 /* Turns the pushers to the other set; returns the first list of the one that is now still, of which there are nr. [G3]
  */
 static struct list *set_turn(u32 *ret_nr) {
-    u64 before = rcu.set, bytes = percpu_copies_nr() * sizeof(struct list);
+    struct list *first = rcu.lists, *second = first + percpu_copies_nr();
+    bool from_first = rcu.set == (u64)first;
     *ret_nr = 0;
     if (!by_sections())
-        return rcu.lists;
-    __atomic_store_n(&rcu.set, bytes - before, __ATOMIC_RELAXED);
+        return first;
+    __atomic_store_n(&rcu.set, (u64)(from_first ? second : first), __ATOMIC_RELAXED);
     if (sys_membarrier_rseq() == 0)
         *ret_nr = percpu.cpus_nr;
-    return rcu.lists + before / sizeof(struct list);
+    return from_first ? first : second;
 }
 
 /* Lists that are pushed to by compare-and-swap. A chain that is there was left by the parent of a fork. */
@@ -442,7 +446,7 @@ static void thread_tell(void) {
 static void list_push(struct quarry_rcu_head *head) {
     void *first;
     (void)flavour_get();
-    if (UNLIKELY(!by_sections()) || UNLIKELY(!percpu_push(rcu.lists, &rcu.set, head, &first)))
+    if (UNLIKELY(!by_sections()) || UNLIKELY(!percpu_push(&rcu.set, head, &first)))
         first = list_push_swapped(head);
     if (first == NULL) /* else whoever made the list begin has told it */
         thread_tell();
@@ -451,7 +455,7 @@ static void list_push(struct quarry_rcu_head *head) {
 /* This CPU has no batch, or a full one. False: the thread has moved on to a CPU that has one with room. */
 static bool batch_begin(struct rcu_batch *b, const void *p) {
     u64 full;
-    if (!percpu_put_place(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, rcu_batch_begin(b, p), &full))
+    if (!percpu_put_place(&rcu.set, PLACE_AT, RCU_BATCH_BYTES, rcu_batch_begin(b, p), &full))
         return false;
     if (full != 0 && rcu_batch_hand_over(full) >= GATHER_BATCHES)
         thread_wake(&rcu.gathers);
@@ -464,7 +468,7 @@ static bool batch_push_inside(const void *p) {
     bool begun = false, pushed = false;
     for (int i = 0; b != NULL && !begun && !pushed && i < PUSH_TRIES; i++) {
         begun = batch_begin(b, p);
-        pushed = !begun && percpu_put_word(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, p);
+        pushed = !begun && percpu_put_word(&rcu.set, PLACE_AT, RCU_BATCH_BYTES, p);
     }
     if (b != NULL && !begun)
         rcu_batch_put(b);
@@ -492,7 +496,7 @@ static NOINLINE bool batch_push_slow(const void *p) {
 static ALWAYS_INLINE bool batch_put(const void *p) {
     /* order: acquire                                                                          pairs: [rcu.sections] */
     return LIKELY(atomic_load_explicit(&rcu.sections, memory_order_acquire)) &&
-           LIKELY(percpu_put_word(&rcu.lists->place, &rcu.set, RCU_BATCH_BYTES, p));
+           LIKELY(percpu_put_word(&rcu.set, PLACE_AT, RCU_BATCH_BYTES, p));
 }
 
 static NOINLINE void head_push_slow(struct quarry_rcu_head *head, size_t offset) {

@@ -144,40 +144,59 @@ static ALWAYS_INLINE bool rseq_push_at(u64 *const *views, const u32 *table, s64 
 #undef RSEQ_BY_U16
 #undef RSEQ_BY_NUMBER
 
-/* The section of rseq_pop_run and rseq_push_run, around one step of theirs that leaves by 9 or moves top by one. */
-#define RSEQ_RUN(obj_constraint, step)                                                                                 \
+/*
+ * The section of rseq_pop_run and rseq_push_run. step(at, exit) moves the at-th object from here on, or leaves: four
+ * are one turn while so many are wanted, since the loop costs as much as an object. Where a turn finds an end its
+ * objects are moved once more, one by one: what is copied counts for nothing before the commit.
+ */
+#define RSEQ_RUN(obj_constraint, step, direction)                                                                      \
     u64 tmp, top, obj, done;                                                                                           \
-    __asm__ volatile(RSEQ_SECTION_DESCRIPTOR "5: xorl %k[done], %k[done]\n\t" RSEQ_SECTION_ARM(                        \
-                         "%[t]", "%k[t]", "6f") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */            \
-                                                "8:\n\t" step "addq $1, %[done]\n\t"                                   \
-                                                "cmpq %[nr], %[done]\n\t" /* while (done < nr) */                      \
-                                                "jb 8b\n\t"                                                            \
-                                                "9: movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top */ \
-                                                "2: 6:"                                                                \
-                     : [t] "=&r"(tmp), [top] "=&r"(top), [obj] obj_constraint(obj), [done] "=&r"(done)                 \
-                     : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)                            \
-                     : "memory", "cc");                                                                                \
+    __asm__ volatile(                                                                                                  \
+        RSEQ_SECTION_DESCRIPTOR "5: xorl %k[done], %k[done]\n\t" RSEQ_SECTION_ARM(                                     \
+            "%[t]", "%k[t]", "6f") "movq (%[t],%[slot],8), %[top]\n\t" /* top = slots[slot] */                         \
+                                   "jmp 10f\n\t"                                                                       \
+                                   "7:\n\t" step(0, "8f") step(1, "8f") step(2, "8f") step(3, "8f") direction          \
+        "q $32, %[top]\n\t"                                                                                            \
+        "addq $4, %[done]\n\t"                                                                                         \
+        "10: leaq 4(%[done]), %[obj]\n\t" /* while (done + 4 <= nr) */                                                 \
+        "cmpq %[nr], %[obj]\n\t"                                                                                       \
+        "jbe 7b\n\t"                                                                                                   \
+        "8: cmpq %[nr], %[done]\n\t" /* while (done < nr) */                                                           \
+        "jae 9f\n\t" step(0, "9f") direction "q $8, %[top]\n\t"                                                        \
+                                             "addq $1, %[done]\n\t"                                                    \
+                                             "jmp 8b\n\t"                                                              \
+                                             "9: movq %[top], (%[t],%[slot],8)\n\t" /* commit: slots[slot] = top */    \
+                                             "2: 6:"                                                                   \
+        : [t] "=&r"(tmp), [top] "=&r"(top), [obj] obj_constraint(obj), [done] "=&r"(done)                              \
+        : RSEQ_INPUTS(views), [slot] "r"(slot), [nr] "r"(nr), [objs] "r"(objs)                                         \
+        : "memory", "cc");                                                                                             \
     return done
 
-/* Up to nr objects off the top of slot, topmost first; returns how many. What was copied when the section is restarted
- * is copied again. nr is small: the section should end before the thread is interrupted. */
+#define RSEQ_POP_STEP(at, exit)                                                                                        \
+    "movq -8*" #at "(%[top]), %[obj]\n\t" /* obj = *top */                                                             \
+    "testb $1, %b[obj]\n\t"               /* if (obj & 1) break: that is the header */                                 \
+    "jnz " exit "\n\t"                                                                                                 \
+    "movq %[obj], 8*" #at "(%[objs],%[done],8)\n\t" /* objs[done++] = obj; top-- */
+
+#define RSEQ_PUSH_STEP(at, exit)                                                                                       \
+    "testb $1, 8+8*" #at "(%[top])\n\t" /* if (top[1] & 1) break: that is the trailer */                               \
+    "jnz " exit "\n\t"                                                                                                 \
+    "movq 8*" #at "(%[objs],%[done],8), %[obj]\n\t"                                                                    \
+    "movq %[obj], 8+8*" #at "(%[top])\n\t" /* *++top = objs[done++]: above the slot's top, so not yet part of it */
+
+/* Up to nr objects off the top of slot, topmost first; returns how many. nr is small: the section should end before the
+ * thread is interrupted. */
 static inline u64 rseq_pop_run(u64 *const *views, u64 slot, u64 nr, void **objs) {
-    RSEQ_RUN("=&q", "movq (%[top]), %[obj]\n\t" /* obj = *top */
-                    "testb $1, %b[obj]\n\t"     /* if (obj & 1) break: that is the header */
-                    "jnz 9f\n\t"
-                    "movq %[obj], (%[objs],%[done],8)\n\t" /* objs[done++] = obj */
-                    "subq $8, %[top]\n\t");                /* top-- */
+    RSEQ_RUN("=&q", RSEQ_POP_STEP, "sub");
 }
 
 /* Pushes up to nr objects, the first of them lowest; returns how many. */
 static inline u64 rseq_push_run(u64 *const *views, u64 slot, u64 nr, void *const *objs) {
-    RSEQ_RUN("=&r", "testb $1, 8(%[top])\n\t" /* if (top[1] & 1) break: that is the trailer */
-                    "jnz 9f\n\t"
-                    "movq (%[objs],%[done],8), %[obj]\n\t"
-                    "movq %[obj], 8(%[top])\n\t" /* *++top = objs[done++]: above the slot's top, so not */
-                    "addq $8, %[top]\n\t");      /* yet part of the magazine */
+    RSEQ_RUN("=&r", RSEQ_PUSH_STEP, "add");
 }
 
+#undef RSEQ_PUSH_STEP
+#undef RSEQ_POP_STEP
 #undef RSEQ_RUN
 
 enum rseq_status { RSEQ_DONE, RSEQ_REFUSED, RSEQ_ABSENT };

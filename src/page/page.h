@@ -43,6 +43,17 @@ static ALWAYS_INLINE unsigned page_map_get(const void *p) {
 static ALWAYS_INLINE bool page_map_is(const void *p, unsigned value) {
     return rt_meta.map_end[page_map_index(p)] == value * PAGE_SLOT_BYTES;
 }
+/* How many of nr addresses, from the first on, have this one. Four are one turn, since the loop costs as much as one.
+ */
+static ALWAYS_INLINE size_t page_map_run(unsigned value, size_t nr, void *const *addrs) {
+    size_t run = 0;
+    while (nr - run >= 4 && page_map_is(addrs[run], value) && page_map_is(addrs[run + 1], value) &&
+           page_map_is(addrs[run + 2], value) && page_map_is(addrs[run + 3], value))
+        run += 4;
+    while (run < nr && page_map_is(addrs[run], value))
+        run++;
+    return run;
+}
 void page_map_set(const void *addr, size_t granules_nr, unsigned value);
 
 /* --- chunks: 256 MiB of address space each, with the records of what of it is ours --- */

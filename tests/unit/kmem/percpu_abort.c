@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct line) == (size_t)1 << PERCPU_LOCK_SHIFT, "as far ap
 static struct world {
     struct percpu_lock locks[CPUS_MAX + 1];
     struct line lists[SETS][CPUS_MAX]; /* first of a list, or the slot of a block */
-    u64 set;                           /* the byte offset that says which of them */
+    u64 set;                           /* address of the one that is in use */
     u64 nodes[2];                      /* links: the child's, the other's */
     _Alignas(BLOCK_BYTES) u64 blocks[CPUS_MAX + 1][BLOCK_WORDS];
     u64 done, result, cpu;
@@ -84,12 +84,12 @@ static void hold(void) {
 }
 static void push(void) {
     void *first;
-    w->done = percpu_push(w->lists, &w->set, &w->nodes[0], &first);
+    w->done = percpu_push(&w->set, &w->nodes[0], &first);
     w->result = (u64)first;
 }
-static void put_word(void) { w->done = percpu_put_word(w->lists, &w->set, BLOCK_BYTES, &w->nodes[0]); }
+static void put_word(void) { w->done = percpu_put_word(&w->set, 0, BLOCK_BYTES, &w->nodes[0]); }
 static void put_place(void) {
-    w->done = percpu_put_place(w->lists, &w->set, BLOCK_BYTES, (u64)&w->blocks[CPUS_MAX][1], &w->result);
+    w->done = percpu_put_place(&w->set, 0, BLOCK_BYTES, (u64)&w->blocks[CPUS_MAX][1], &w->result);
 }
 
 #define SIZES(name, kind)                                                                                              \
@@ -173,7 +173,7 @@ static void disturb(const struct operation *op, enum disturbance d) {
     else if (d == HELD)
         atomic_store(&w->locks[cpu_first].lock.word, OTHERS);
     else if (d == SWITCHED)
-        w->set = sizeof(w->lists[0]);
+        w->set = (u64)w->lists[1];
     else if (d == MOVED)
         child_move(cpu_second);
 }
@@ -242,6 +242,7 @@ static bool is_right(const struct operation *op, enum disturbance d, unsigned cp
 
 static void world_start(const struct operation *op) {
     memset(w, 0, sizeof(*w));
+    w->set = (u64)w->lists[0];
     for (unsigned c = 0; c < percpu.cpus_nr; c++) {
         *copy_word(c) = copy_start(c);
         for (unsigned s = 0; op->kind == PUT_WORD && s < SETS; s++)

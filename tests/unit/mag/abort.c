@@ -82,6 +82,28 @@ static void push_run_to(enum world_slot slot) {
     if (nr > 1)
         w->hand_obj[6] = 0;
 }
+/* Five: a turn of the section, and one more. */
+static const unsigned run_taken[] = {2, 7, 11, 12, 13}, run_given[] = {CHILD, 6, 8, 9, 10};
+enum { TURN_RUN = ARRAY_NR(run_given) };
+static void pop_turn_from(enum world_slot slot) {
+    void *objs[TURN_RUN];
+    u64 nr = rseq_pop_run(w->views, slot, TURN_RUN, objs);
+    for (u64 i = 0; i < nr; i++)
+        w->hand_obj[run_taken[i]] = (u64)objs[i];
+}
+static void push_turn_to(enum world_slot slot) {
+    void *objs[TURN_RUN];
+    for (unsigned i = 0; i < TURN_RUN; i++)
+        objs[i] = (void *)w->hand_obj[run_given[i]];
+    u64 nr = rseq_push_run(w->views, slot, TURN_RUN, objs);
+    for (u64 i = 0; i < nr; i++)
+        w->hand_obj[run_given[i]] = 0;
+}
+static void op_pop_turn(void) { pop_turn_from(SLOT_FULL); }
+static void op_pop_turn_short(void) { pop_turn_from(SLOT_HALF); }
+static void op_push_turn(void) { push_turn_to(SLOT_EMPTY); }
+static void op_push_turn_short(void) { push_turn_to(SLOT_HALF); }
+
 static void op_push_run(void) { push_run_to(SLOT_HALF); }
 static void op_push_run_full(void) { push_run_to(SLOT_FULL); }
 
@@ -121,6 +143,10 @@ static const struct operation operations[] = {
     {"push a run", op_push_run, true},
     {"pop a run from an empty one", op_pop_run_empty, false},
     {"push a run into a full one", op_push_run_full, false},
+    {"pop a longer run", op_pop_turn, true},
+    {"pop a longer run than there is", op_pop_turn_short, true},
+    {"push a longer run", op_push_turn, false},
+    {"push a longer run than there is room for", op_push_turn_short, true},
 };
 
 /* --- what happens to it at the chosen instruction --- */

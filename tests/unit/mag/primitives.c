@@ -61,7 +61,7 @@ static void both_push(unsigned slot, unsigned hand) {
         real.hand_obj[hand] = model.hand_obj[hand] = 0;
 }
 
-enum { RUN_MAX = 4 };
+enum { RUN_MAX = 8 }; /* two turns of the sections, and more than a magazine has */
 
 /* What no hand is free for goes back, the last first. */
 static void both_pop_run(unsigned slot, unsigned nr) {
@@ -132,7 +132,7 @@ static void both_swap(enum swap kind, unsigned slot, unsigned hand, bool right_g
 
 static void random_operation(void) {
     u64 r = alone_random(&seed);
-    unsigned slot = (unsigned)(r % WORLD_SLOTS), hand = (unsigned)(r / 8 % WORLD_HANDS);
+    unsigned slot = (unsigned)(r % WORLD_SLOTS), hand = (unsigned)(r / 16384 % WORLD_HANDS);
     switch (r / 64 % 8) {
     case 0:
     case 1: both_pop(slot); break;

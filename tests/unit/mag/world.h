@@ -16,7 +16,7 @@ enum {
     WORLD_MAGAZINES = 5,
     WORLD_SLOTS = 4,
     WORLD_OBJS = 24,
-    WORLD_HANDS = 8,
+    WORLD_HANDS = 16,
     WORLD_IDS = 8192,
 };
 
@@ -51,7 +51,7 @@ static inline u64 world_fill(u64 *magazine, unsigned nr, unsigned *next) {
 }
 
 /* Slots half full, empty, full and stopped; a half full and an empty magazine in hand, and the rest of the objects: one
- * each in the first two hands, for runs another in the seventh. */
+ * each in the first two hands, for runs others in the seventh and from the ninth on. */
 static inline void world_init(struct world *w) {
     unsigned next = 0;
     memset(w, 0, offsetof(struct world, views));
@@ -65,6 +65,8 @@ static inline void world_init(struct world *w) {
     for (unsigned i = 0; i < 2; i++)
         w->hand_obj[i] = world_obj(next++);
     w->hand_obj[6] = world_obj(next++);
+    for (unsigned i = 8; i < 11; i++)
+        w->hand_obj[i] = world_obj(next++);
     for (unsigned id = 0; id < WORLD_IDS; id++)
         w->views[id] = w->slot;
 }
@@ -105,7 +107,7 @@ static inline const char *world_check(const struct world *w) {
             return "a magazine is lost";
     }
     /* What world_init handed out. */
-    enum { MADE = WORLD_CAP / 2 + WORLD_CAP + 2 + 1 + 3 };
+    enum { MADE = WORLD_CAP / 2 + WORLD_CAP + 2 + 1 + 6 };
     for (unsigned i = 0; i < total; i++) {
         u64 index = (objs[i] - world_obj(0)) / 16;
         if (objs[i] < world_obj(0) || index >= MADE || objs_nr[index]++ != 0)
