@@ -18,8 +18,11 @@
 #include <string.h>
 
 void *engine_take_in(enum rt_context context, unsigned cls) {
+    void *p = mag_pop_untried(cls);
+    if (p != NULL)
+        return p;
     enum rt_context before = rt_context_enter(context);
-    void *p = mag_alloc(cls, NULL);
+    p = mag_alloc(cls, NULL);
     rt_context_leave(before);
     return p;
 }
@@ -95,6 +98,8 @@ void engine_free_atomic(void *p) {
     }
     if (UNLIKELY(engine_counting))
         engine_count(ENGINE_CALL_FREE, -(s64)slab_geometry_of(slab_id_of(p, entry))->size_bytes);
+    if (mag_push_untried(slot, p))
+        return;
     enum rt_context before = rt_context_enter(MAX(rt_context(), RT_ATOMIC));
     mag_free(slot, p);
     rt_context_leave(before);

@@ -38,7 +38,12 @@ static void object_settle(unsigned cls, void *p) {
 void *engine_class_alloc_slow(unsigned cls) {
     if (engine_is_debug_handle(cls))
         return engine_debug_get()->alloc(cls, RT_MAY_BLOCK);
-    void *p = mag_alloc(cls, NULL);
+    void *p = mag_pop_untried(cls);
+    if (p != NULL) {
+        object_settle(cls, p);
+        return p;
+    }
+    p = mag_alloc(cls, NULL);
     if (UNLIKELY(p == NULL))
         p = alloc_hard(cls);
     object_settle(cls, p);

@@ -41,7 +41,7 @@ void mag_free(unsigned slot, void *p);
 /*
  * What the fast path would do for a thread that it does not serve, because it has no id or because calls are diverted:
  * an object of the class from its magazine, or NULL; whether p, whose page map entry is slot, was taken back. They give
- * up where the fast path would have, and where objects are kept apart by node.
+ * up where the fast path would have, and where objects are kept apart by node. Without system call or waiting.
  */
 void *mag_pop_untried(unsigned cls);
 bool mag_push_untried(unsigned slot, void *p);

@@ -374,7 +374,7 @@ enum rseq_status region_push(unsigned slot, void *p) {
 static struct mag_region *untried_enter(void) { return thread_may_join() ? NULL : locked_enter(); }
 
 void *mag_pop_untried(unsigned cls) {
-    if (allocs_are_slow() || page_nodes_nr() > 1)
+    if (allocs_are_slow() || page_nodes_nr() > 1 || !slab_has_slot(cls))
         return NULL;
     if (rseq_id_racy() >= 0)
         return diverted ? rseq_pop(regions.views, cls) : NULL;

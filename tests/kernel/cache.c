@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/vmalloc.h>
 #include <pthread.h>
+#include <quarry/quarry.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -364,6 +365,37 @@ static void bulk(size_t size) {
     kmem_cache_destroy(s);
 }
 
+/* --- magazines --- */
+
+static uint64_t slow_calls(void) {
+    uint64_t allocs = 0, frees = 0;
+    CHECK(quarry_stat("slow_allocs", &allocs) == 0 && quarry_stat("slow_frees", &frees) == 0);
+    return allocs + frees;
+}
+
+/* However this thread comes to its magazines, and by whichever flags: hardly a call goes further. */
+static void from_magazines(size_t unused) {
+    enum { TURNS = 1000 };
+    static const gfp_t flags[] = {GFP_KERNEL, GFP_ATOMIC, GFP_NOWAIT, GFP_KERNEL | __GFP_ZERO};
+    (void)unused;
+    struct kmem_cache *s = cache_of(200);
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        gfp_t wanted = (gfp_t)opaque_size(flags[i]);
+        kmem_cache_free(s, kmem_cache_alloc(s, wanted));
+        kfree(kmalloc(200, wanted));
+        uint64_t before = slow_calls();
+        for (int turn = 0; turn < TURNS; turn++) {
+            void *p = kmem_cache_alloc(s, wanted), *q = kmalloc(200, wanted);
+            CHECK(p != NULL && q != NULL);
+            kfree(q);
+            kmem_cache_free(s, p);
+        }
+        uint64_t slow = slow_calls() - before;
+        CHECK_MSG(slow < TURNS / 4, "flags %zu: %lu of %d calls left the fast path", i, (unsigned long)slow, 4 * TURNS);
+    }
+    kmem_cache_destroy(s);
+}
+
 /* --- slabs --- */
 
 static void counters(size_t unused) {
@@ -716,6 +748,7 @@ static const struct test_case table[] = {
     {"at hand", at_hand, 0, CASE_QUARRY},
     {"bulk 40", bulk, 40, CASE_QUARRY},
     {"bulk 3000", bulk, 3000, CASE_QUARRY},
+    {"from magazines", from_magazines, 0, CASE_QUARRY},
     {"counters", counters, 0, CASE_QUARRY},
     {"fifty caches", many, 50, CASE_QUARRY},
     {"900 caches", many, 900, CASE_QUARRY},
