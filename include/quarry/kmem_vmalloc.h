@@ -40,6 +40,7 @@ void *quarry_vmalloc_32(unsigned long size) QUARRY_NOTHROW;
 void *quarry_vmalloc_32_user(unsigned long size) QUARRY_NOTHROW;
 /* In hugepages from 2 MiB on, where the thp option allows them and the system has them. */
 void *quarry_vmalloc_huge(unsigned long size, quarry_gfp_t flags) QUARRY_NOTHROW;
+void *quarry_vmalloc_huge_node(unsigned long size, quarry_gfp_t flags, int node) QUARRY_NOTHROW;
 /* With __GFP_ZERO zeroed. Without __GFP_DIRECT_RECLAIM NULL: an area is made by system calls. __GFP_NORETRY,
  * __GFP_RETRY_MAYFAIL and __GFP_NOFAIL as quarry_kmalloc; even the last one gives NULL above limit_hard. */
 void *quarry___vmalloc(unsigned long size, quarry_gfp_t flags) QUARRY_NOTHROW;
@@ -55,6 +56,10 @@ void quarry_vfree_atomic(const void *p) QUARRY_NOTHROW;
  * grows moves, without being copied. With __GFP_ZERO everything beyond what was asked for before is zero, if every call
  * for this area had it. NULL for any other size leaves p as it was. */
 void *quarry_vrealloc(const void *p, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* At a multiple of align, a power of two up to 1 GiB or 0, where p must be already: else NULL, and p as it was. node is
+ * where a first area comes from; one that there is goes to it with __GFP_THISNODE alone, by a copy. */
+void *quarry_vrealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags,
+                                 int node) QUARRY_NOTHROW;
 
 /* Whether an address lies in an area, wherever in it; up to the next multiple of 16 KiB behind one, too. */
 bool quarry_is_vmalloc_addr(const void *p) QUARRY_NOTHROW;
@@ -114,6 +119,10 @@ void quarry_kvfree_sensitive(const void *p, size_t len) QUARRY_NOTHROW;
 /* An area: as vrealloc. Else krealloc, and where that fails an area, with the contents. size 0: as the function whose
  * memory it is. */
 void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* An area: as vrealloc_node_align. Else krealloc_node_align and, where that fails, an area; align is a power of two up
+ * to QUARRY_KMALLOC_MAX_SIZE or 0, else NULL. */
+void *quarry_kvrealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags,
+                                  int node) QUARRY_NOTHROW;
 void *quarry_kvmemdup(const void *src, size_t len, quarry_gfp_t flags) QUARRY_NOTHROW;
 
 /* --- views --- */

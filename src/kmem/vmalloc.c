@@ -125,6 +125,9 @@ void *quarry_vmalloc_32_user(unsigned long size) { return plain(size, AREA_LOW |
 void *quarry_vmalloc_huge(unsigned long size, quarry_gfp_t flags) {
     return area(size, 1, flags, AREA_HUGE, AREA_ANY_NODE, CALLER);
 }
+void *quarry_vmalloc_huge_node(unsigned long size, quarry_gfp_t flags, int node) {
+    return area(size, 1, flags, AREA_HUGE, node, CALLER);
+}
 void *quarry___vmalloc(unsigned long size, quarry_gfp_t flags) {
     return area(size, 1, flags, 0, AREA_ANY_NODE, CALLER);
 }
@@ -157,20 +160,51 @@ static void *vrealloc_here(char *p, size_t size, size_t usable, quarry_gfp_t fla
     return p;
 }
 
-static void *vrealloc_by(const void *p, size_t size, quarry_gfp_t flags, const void *caller) {
-    if (size == 0) {
+/* To where its pages come from a node, or at a larger alignment than every area has. */
+static void *vrealloc_move(const void *p, size_t usable, const struct wanted *w, quarry_gfp_t flags) {
+    void *q = area(w->size, w->align, flags, 0, w->node, w->caller);
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, MIN(usable, w->size));
+    quarry_vfree(p);
+    return q;
+}
+
+/* Pages that are there already are of whatever node. */
+static bool vrealloc_moves(const struct wanted *w, size_t usable, quarry_gfp_t flags) {
+    bool strict = (flags & QUARRY___GFP_THISNODE) != 0 && w->node >= 0 && quarry_core1_node_sole() != w->node;
+    return strict || (w->size > usable && w->align > HPAGE_BYTES);
+}
+
+/* w: what is wanted in the place of p. */
+static void *vrealloc_by(const void *p, const struct wanted *w, quarry_gfp_t flags) {
+    if (w->size == 0) {
         quarry_vfree(p);
         return NULL;
     }
     if (p == NULL)
-        return area(size, 1, flags, 0, AREA_ANY_NODE, caller);
+        return area(w->size, w->align, flags, 0, w->node, w->caller);
+    if (((uintptr_t)p & (w->align - 1)) != 0)
+        return NULL;
     size_t usable = quarry_core1_area_bytes(p);
-    if (size <= usable)
-        return vrealloc_here((char *)(uintptr_t)p, size, usable, flags);
-    return kmem_may_block(flags) ? area_get(&(struct wanted){.old = (void *)(uintptr_t)p, .size = size}, flags) : NULL;
+    if (UNLIKELY(vrealloc_moves(w, usable, flags)))
+        return vrealloc_move(p, usable, w, flags);
+    if (w->size <= usable)
+        return vrealloc_here((char *)(uintptr_t)p, w->size, usable, flags);
+    return kmem_may_block(flags) ? area_get(&(struct wanted){.old = (void *)(uintptr_t)p, .size = w->size}, flags)
+                                 : NULL;
 }
 
-void *quarry_vrealloc(const void *p, size_t size, quarry_gfp_t flags) { return vrealloc_by(p, size, flags, CALLER); }
+void *quarry_vrealloc(const void *p, size_t size, quarry_gfp_t flags) {
+    return vrealloc_by(p, &(struct wanted){.size = size, .align = 1, .node = AREA_ANY_NODE, .caller = CALLER}, flags);
+}
+
+void *quarry_vrealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags, int node) {
+    align = MAX(align, 1ul);
+    return is_pow2(align)
+               ? vrealloc_by(p, &(struct wanted){.size = size, .align = align, .node = node, .caller = CALLER}, flags)
+               : NULL;
+}
 
 /* --- kvmalloc --- */
 
@@ -234,20 +268,31 @@ void quarry_kvfree_sensitive(const void *p, size_t len) {
 }
 
 /* krealloc tries, and waits, no more than kvmalloc's first attempt: an area will do as well. */
-void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) {
+static void *kvrealloc_by(const void *p, const struct wanted *w, quarry_gfp_t flags) {
     if (quarry_core1_in_area(p))
-        return vrealloc_by(p, size, flags, CALLER);
-    if (size <= QUARRY_KMALLOC_MAX_SIZE) {
-        void *q = quarry_krealloc(p, size, flags_first(size, flags));
-        if (q != NULL || !falls_back(size, flags))
+        return vrealloc_by(p, w, flags);
+    if (w->size <= QUARRY_KMALLOC_MAX_SIZE) {
+        void *q = quarry_krealloc_node_align(p, w->size, w->align, flags_first(w->size, flags), w->node);
+        if (q != NULL || !falls_back(w->size, flags))
             return q;
     }
-    void *q = kvmalloc_by(size, 1, flags, AREA_ANY_NODE, CALLER);
+    void *q = kvmalloc_by(w->size, w->align, flags, w->node, w->caller);
     if (q == NULL || QUARRY_ZERO_OR_NULL_PTR(p))
         return q;
-    memcpy(q, p, MIN(quarry_ksize(p), size));
+    memcpy(q, p, MIN(quarry_ksize(p), w->size));
     quarry_kfree(p);
     return q;
+}
+
+void *quarry_kvrealloc(const void *p, size_t size, quarry_gfp_t flags) {
+    return kvrealloc_by(p, &(struct wanted){.size = size, .align = 1, .node = AREA_ANY_NODE, .caller = CALLER}, flags);
+}
+
+void *quarry_kvrealloc_node_align(const void *p, size_t size, unsigned long align, quarry_gfp_t flags, int node) {
+    align = MAX(align, 1ul);
+    return is_pow2(align) && align <= QUARRY_KMALLOC_MAX_SIZE
+               ? kvrealloc_by(p, &(struct wanted){.size = size, .align = align, .node = node, .caller = CALLER}, flags)
+               : NULL;
 }
 
 void *quarry_kvmemdup(const void *src, size_t len, quarry_gfp_t flags) {

@@ -4,7 +4,10 @@
 
 #include <initializer_list>
 
+#include <linux/cleanup.h>
 #include <linux/err.h>
+#include <linux/highmem.h>
+#include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/memcontrol.h>
 #include <linux/mempool.h>
@@ -29,6 +32,23 @@ static void percpu() {
     for_each_possible_cpu(cpu) sum += per_cpu(counter, cpu) + *per_cpu_ptr(dynamic, cpu);
     CHECK(sum == 5L * nr_cpu_ids + 2);
     free_percpu(dynamic);
+}
+
+static char *scoped(bool kept) {
+    char *text __free(kfree) = kasprintf(GFP_KERNEL, "%d", 42);
+    void *none __free(vfree) = ERR_PTR(-12);
+    guard(rcu)();
+    CHECK(text != nullptr && IS_ERR(none));
+    if (!kept)
+        return nullptr;
+    return_ptr(text);
+}
+
+static void scopes() {
+    CHECK(scoped(false) == nullptr);
+    char *text = scoped(true);
+    CHECK(strcmp(text, "42") == 0);
+    kfree(text);
 }
 
 struct item {
@@ -187,6 +207,7 @@ int main() {
     flexible();
     caches();
     percpu();
+    scopes();
     int *values = static_cast<int *>(kcalloc(10, sizeof(int), GFP_KERNEL));
     CHECK(values != nullptr && values[9] == 0 && ksize(values) >= 10 * sizeof(int));
     values = static_cast<int *>(krealloc_array(values, 1000, sizeof(int), GFP_KERNEL | __GFP_ZERO));

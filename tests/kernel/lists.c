@@ -87,6 +87,90 @@ static void list_of(enum from from) {
     CHECK(list_empty(&items));
 }
 
+struct letter {
+    int number;
+    struct list_head link;
+};
+
+/* The list reads as text, forwards and backwards. */
+static void check_reads(const struct list_head *head, const char *text) {
+    size_t at = 0;
+    struct letter *it;
+    list_for_each_entry(it, head, link) CHECK(text[at++] == it->number);
+    CHECK(text[at] == 0 && list_count_nodes(head) == at);
+    list_for_each_entry_reverse(it, head, link) CHECK(text[--at] == it->number);
+}
+
+static void spelled(struct list_head *head, struct letter *letters, const char *text) {
+    INIT_LIST_HEAD(head);
+    for (; *text != 0; text++, letters++) {
+        letters->number = *text;
+        list_add_tail(&letters->link, head);
+    }
+}
+
+static void rearranging(void) {
+    static struct letter a[5];
+    LIST_HEAD(front);
+    struct list_head all, taken;
+    struct letter *it, *next;
+    spelled(&all, a, "abcde");
+    list_rotate_left(&all);
+    check_reads(&all, "bcdea");
+    list_rotate_left(&front);
+    check_reads(&front, "");
+    spelled(&all, a, "abcde");
+    list_cut_position(&taken, &all, &a[1].link);
+    check_reads(&taken, "ab");
+    check_reads(&all, "cde");
+    list_cut_position(&front, &all, &all);
+    check_reads(&front, "");
+    list_cut_position(&front, &all, &a[4].link);
+    check_reads(&front, "cde");
+    check_reads(&all, "");
+    spelled(&all, a, "abcde");
+    list_swap(&a[0].link, &a[4].link);
+    check_reads(&all, "ebcda");
+    list_swap(&a[1].link, &a[2].link);
+    check_reads(&all, "ecbda");
+    list_swap(&a[1].link, &a[2].link);
+    check_reads(&all, "ebcda");
+    spelled(&all, a, "abcd");
+    list_replace_init(&a[1].link, &a[4].link);
+    a[4].number = 'x';
+    check_reads(&all, "axcd");
+    CHECK(list_empty(&a[1].link));
+    list_for_each_entry_safe_reverse(it, next, &all, link) {
+        if (it->number != 'x')
+            list_del(&it->link);
+    }
+    check_reads(&all, "x");
+}
+
+static void continuing(void) {
+    static struct letter a[6];
+    struct letter *it, *next;
+    LIST_HEAD(head);
+    struct list_head *all = opaque(&head); /* of which the compiler would say that no letter is around it */
+    char seen[8] = "", *at = seen;
+    spelled(all, a, "abcdef");
+    it = &a[3];
+    list_for_each_entry_continue_reverse(it, all, link) *at++ = (char)it->number;
+    it = list_prepare_entry((struct letter *)NULL, all, link);
+    list_for_each_entry_continue(it, all, link) {
+        if (it->number == 'd')
+            break;
+    }
+    *at++ = (char)it->number;
+    CHECK(strcmp(seen, "cbad") == 0 && list_prepare_entry(it, all, link) == it);
+    it = &a[3];
+    list_for_each_entry_safe_continue(it, next, all, link) list_del(&it->link);
+    check_reads(all, "abcd");
+    it = &a[1];
+    list_for_each_entry_safe_from(it, next, all, link) list_del(&it->link);
+    check_reads(all, "a");
+}
+
 static uint64_t live_bytes(void) {
     uint64_t bytes = 1;
     CHECK(quarry_stat("live_bytes", &bytes) == 0);
@@ -95,6 +179,8 @@ static uint64_t live_bytes(void) {
 
 int main(void) {
     uint64_t before = live_bytes();
+    rearranging();
+    continuing();
     for (enum from from = KERNEL; from <= MIXED; from++) {
         list_of(from);
         CHECK_MSG(live_bytes() == before, "%lu bytes were out before, %lu after", (unsigned long)before,

@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/dmapool.h>
+#include <linux/err.h>
 #include <linux/list.h>
 #include <linux/mempool.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
 #include <linux/vmalloc.h>
 #include <stdlib.h>
 
@@ -145,6 +147,11 @@ static void pages(size_t unused) {
         free_pages_exact(p, 3 * PAGE_SIZE);
         CHECK(alloc_pages_exact_nid(node, (size_t)8 << 20, GFP_KERNEL | __GFP_NOWARN) == NULL);
     }
+    memset(other, 0, sizeof(other));
+    other[1] = array[0] = alloc_page(GFP_KERNEL);
+    CHECK(alloc_pages_bulk_array_node(GFP_KERNEL, NUMA_NO_NODE, NR, other) == NR && other[1] == array[0]);
+    for (int i = 0; i < NR; i++)
+        __free_page(other[i]);
     unsigned long dma = __get_dma_pages(GFP_KERNEL | __GFP_NOWARN, 1);
     if (dma != 0) /* with the rights alone */
         free_pages(dma, 1);
@@ -223,6 +230,7 @@ static void percpu(size_t unused) {
     CHECK(raw_cpu_read(bits) == 0x32 && raw_cpu_add_return(bits, 8) == 0x3a && raw_cpu_xchg(bits, 6) == 0x3a);
     CHECK(raw_cpu_cmpxchg(bits, 6, 7) == 6 && !raw_cpu_try_cmpxchg(bits, &old, 8) && old == 7);
     CHECK(raw_cpu_try_cmpxchg(bits, &old, 4) && raw_cpu_read(bits) == 4);
+    CHECK(raw_cpu_inc_return(bits) == 5 && raw_cpu_sub_return(bits, 6) == 255 && raw_cpu_dec_return(bits) == 254);
     put_cpu();
     long *p = alloc_percpu_gfp(long, GFP_KERNEL | __GFP_ZERO);
     CHECK(p != NULL && *per_cpu_ptr(p, 0) == 0);
@@ -233,6 +241,16 @@ static void embedded(size_t unused) {
     struct thing t;
     (void)unused;
     CHECK(container_of(&t.nr, struct thing, nr) == &t);
+}
+
+/* What tells checkers, or whose caller is to be known: here as without. */
+static void told(size_t unused) {
+    (void)unused;
+    might_alloc(GFP_KERNEL);
+    void *p = kmalloc_track_caller(100, GFP_KERNEL), *q = kmalloc_node_track_caller(opaque_size(0), GFP_KERNEL, 0);
+    CHECK(p != NULL && ksize(p) == kmalloc_size_roundup(100) && q == ZERO_SIZE_PTR);
+    kfree(p);
+    CHECK(ERR_CAST(ERR_PTR(-EIO)) == ERR_PTR(-EIO));
 }
 
 static const struct test_case table[] = {
@@ -246,6 +264,7 @@ static const struct test_case table[] = {
     {"flags of caches", cache_flags, 0, CASE_QUARRY},
     {"per-CPU variables", percpu, 0, CASE_QUARRY},
     {"embedded", embedded, 0, CASE_QUARRY},
+    {"told", told, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

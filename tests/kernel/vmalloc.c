@@ -371,6 +371,52 @@ static void kv_resizing(size_t unused) {
     kvfree(p);
 }
 
+/* Aligned from the first call on, whatever becomes of it; what is not aligned is not moved to be. */
+static void resizing_aligned(size_t align) {
+    static const size_t sizes[] = {100, 40000, 300000, 3 << 20, 9 << 20, 2 << 20, 20 << 20, 10};
+    char *p = NULL, *q = NULL;
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        size_t keeps = sizes[i] < size ? sizes[i] : size;
+        p = kvrealloc_node_align(p, sizes[i], align, GFP_KERNEL, NUMA_NO_NODE);
+        q = vrealloc_node_align(q, sizes[i], align, GFP_KERNEL, 0);
+        CHECK_MSG(p != NULL && q != NULL && ((uintptr_t)p & (align - 1)) == 0 && ((uintptr_t)q & (align - 1)) == 0,
+                  "%zu bytes at %zu: %p, %p", sizes[i], align, (void *)p, (void *)q);
+        CHECK(is_vmalloc_addr(q) && bytes_are(p, 0, keeps, 0x5a) && bytes_are(q, 0, keeps, 0x5a));
+        memset(p, 0x5a, sizes[i]);
+        memset(q, 0x5a, sizes[i]);
+        size = sizes[i];
+    }
+    CHECK(kvrealloc_node_align(p, size, 48, GFP_KERNEL, 0) == NULL &&
+          vrealloc_node_align(q, 1, 3, GFP_KERNEL, 0) == NULL);
+    const void *nothing = is_vmalloc_addr(p) ? NULL : ZERO_SIZE_PTR;
+    CHECK(kvrealloc_node_align(p, 0, align, GFP_KERNEL, 0) == nothing);
+    CHECK(vrealloc_node_align(q, 0, align, GFP_KERNEL, 0) == NULL);
+}
+
+static void resizing_by_node(size_t unused) {
+    char *p = vrealloc_node(NULL, 5 << 20, GFP_KERNEL | __GFP_ZERO, 0), *area = p;
+    (void)unused;
+    CHECK(is_vmalloc_addr(p) && bytes_are(p, 0, 5 << 20, 0));
+    for (size_t align = 2; align <= (size_t)1 << 30; align *= 2) {
+        if (((uintptr_t)p & (align - 1)) != 0)
+            CHECK(vrealloc_node_align(p, 6 << 20, align, GFP_KERNEL, 0) == NULL && bytes_are(p, 0, 5 << 20, 0));
+    }
+    memset(p, 3, 100);
+    p = vrealloc_node(p, 1 << 20, GFP_KERNEL, 0);
+    CHECK(p == area && bytes_are(p, 0, 100, 3));
+    vfree(p);
+    p = kvrealloc_node(NULL, 100, GFP_KERNEL, 0);
+    memset(p, 4, 100);
+    p = kvrealloc_node(p, 5 << 20, GFP_KERNEL, NUMA_NO_NODE);
+    CHECK(is_vmalloc_addr(p) && bytes_are(p, 0, 100, 4));
+    kvfree(p);
+    p = vmalloc_huge_node(3 << 20, GFP_KERNEL, 0);
+    CHECK(is_vmalloc_addr(p) && (uintptr_t)p % (2 << 20) == 0);
+    vfree(p);
+    CHECK(vmalloc_huge_node((size_t)1 << 60, GFP_KERNEL | __GFP_NOWARN, 0) == NULL);
+}
+
 static const struct test_case table[] = {
     {"sizes and guards", sizes_and_guards, 0, CASE_QUARRY},
     {"guards of many", guards_of_many, 0, CASE_QUARRY},
@@ -386,6 +432,10 @@ static const struct test_case table[] = {
     {"kvmalloc chooses", kv_choice, 0, CASE_QUARRY},
     {"kvmalloc limits", kv_limits, 0, CASE_QUARRY},
     {"kvrealloc", kv_resizing, 0, CASE_QUARRY},
+    {"resizing, at 64 bytes", resizing_aligned, 64, CASE_QUARRY},
+    {"resizing, at 64 KiB", resizing_aligned, 1 << 16, CASE_QUARRY},
+    {"resizing, at 4 MiB", resizing_aligned, 1 << 22, CASE_QUARRY},
+    {"resizing, by node", resizing_by_node, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

@@ -27,7 +27,7 @@ def defined_by(item):
         return {macro[1]}
     if head.strip() == "enum" or re.match(r"enum \w+ $", head):
         return set(WORD.findall(item))
-    invoked, function = re.match(r"\w+\(([^()]*)\)", head), re.search(r"\b(\w+)\(", head.split("=")[0].replace("__attribute__((noinline))", ""))
+    invoked, function = re.match(r"\w+\((\w[^()]*)", head), re.search(r"\b(\w+)\(", head.split("=")[0].replace("__attribute__((noinline))", ""))
     if invoked:
         return set(WORD.findall(invoked[1]))
     if function:

@@ -4,6 +4,7 @@
 #ifndef QUARRY_KERNEL_LINUX_GFP_H
 #define QUARRY_KERNEL_LINUX_GFP_H
 
+#include <linux/cleanup.h>
 #include <linux/gfp_types.h>
 #include <linux/mm_types.h>
 #include <linux/numa.h>
@@ -34,6 +35,9 @@ static inline unsigned long alloc_pages_bulk_array(gfp_t flags, unsigned long nr
 static inline unsigned long alloc_pages_bulk_node(gfp_t flags, int node, unsigned long nr, struct page **pages) {
     return quarry_alloc_pages_bulk_node(flags, node, nr, (struct quarry_page **)(void *)pages);
 }
+static inline unsigned long alloc_pages_bulk_array_node(gfp_t flags, int node, unsigned long nr, struct page **pages) {
+    return alloc_pages_bulk_node(flags, node, nr, pages);
+}
 static inline void *alloc_pages_exact(size_t bytes, gfp_t flags) { return quarry_alloc_pages_exact(bytes, flags); }
 static inline void *alloc_pages_exact_nid(int node, size_t bytes, gfp_t flags) {
     return quarry_alloc_pages_exact_nid(node, bytes, flags);
@@ -48,6 +52,7 @@ static inline void __free_pages(struct page *page, unsigned int order) {
 static inline void __free_page(struct page *page) { quarry___free_page(quarry_of_page(page)); }
 static inline void free_pages(unsigned long addr, unsigned int order) { quarry_free_pages(addr, order); }
 static inline void free_page(unsigned long addr) { quarry_free_page(addr); }
+DEFINE_FREE(free_page, void *, free_page((unsigned long)(uintptr_t)_T))
 static inline void free_pages_exact(void *addr, size_t bytes) { quarry_free_pages_exact(addr, bytes); }
 
 #endif

@@ -60,6 +60,38 @@ static inline void list_replace(struct list_head *from, struct list_head *to) {
     to->next->prev = to->prev->next = to;
 }
 
+static inline void list_replace_init(struct list_head *from, struct list_head *to) {
+    list_replace(from, to);
+    INIT_LIST_HEAD(from);
+}
+static inline void list_swap(struct list_head *a, struct list_head *b) {
+    struct list_head *at = b->prev;
+    list_del(b);
+    list_replace(a, b);
+    list_add(a, at == a ? b : at);
+}
+static inline size_t list_count_nodes(const struct list_head *head) {
+    size_t nr = 0;
+    for (const struct list_head *at = head->next; at != head; at = at->next)
+        nr++;
+    return nr;
+}
+static inline void list_rotate_left(struct list_head *head) {
+    if (!list_empty(head))
+        list_move_tail(head->next, head);
+}
+/* The entries of head up to at, which may be head: none, become those of list, which had none. */
+static inline void list_cut_position(struct list_head *list, struct list_head *head, struct list_head *at) {
+    INIT_LIST_HEAD(list);
+    if (at == head || list_empty(head))
+        return;
+    list->next = head->next;
+    list->prev = at;
+    head->next = at->next;
+    head->next->prev = head;
+    list->next->prev = at->next = list;
+}
+
 /* All entries of list go behind at, which may be a head; list itself is left as it was. */
 static inline void list_splice(const struct list_head *list, struct list_head *at) {
     if (list_empty(list))
@@ -109,6 +141,20 @@ static inline void list_splice_tail_init(struct list_head *list, struct list_hea
 #define list_for_each_entry_safe(at, after, head, member)                                                              \
     for ((at) = list_first_entry(head, __typeof__(*(at)), member), (after) = list_next_entry(at, member);              \
          &(at)->member != (head); (at) = (after), (after) = list_next_entry(after, member))
+
+#define list_for_each_entry_safe_reverse(at, before, head, member)                                                     \
+    for ((at) = list_last_entry(head, __typeof__(*(at)), member), (before) = list_prev_entry(at, member);              \
+         &(at)->member != (head); (at) = (before), (before) = list_prev_entry(before, member))
+/* Go on behind at, backwards, and while the body may remove it; where to begin for the one before. */
+#define list_for_each_entry_continue_reverse(at, head, member)                                                         \
+    for ((at) = list_prev_entry(at, member); &(at)->member != (head); (at) = list_prev_entry(at, member))
+#define list_for_each_entry_safe_continue(at, after, head, member)                                                     \
+    for ((at) = list_next_entry(at, member), (after) = list_next_entry(at, member); &(at)->member != (head);           \
+         (at) = (after), (after) = list_next_entry(after, member))
+#define list_for_each_entry_safe_from(at, after, head, member)                                                         \
+    for ((after) = list_next_entry(at, member); &(at)->member != (head);                                               \
+         (at) = (after), (after) = list_next_entry(after, member))
+#define list_prepare_entry(at, head, member) ((at) != NULL ? (at) : list_entry(head, __typeof__(*(at)), member))
 
 /* --- lists with one pointer in the head, for tables of many --- */
 

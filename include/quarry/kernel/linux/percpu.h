@@ -27,6 +27,7 @@
 #define alloc_percpu_gfp(type, flags) quarry_alloc_percpu_gfp(type, flags)
 #define alloc_percpu(type) alloc_percpu_gfp(type, GFP_KERNEL)
 static inline void free_percpu(void *p) { quarry_free_percpu(p); }
+DEFINE_FREE(free_percpu, void *, free_percpu(_T))
 
 /* --- copies by address --- */
 
@@ -81,6 +82,9 @@ static inline void free_percpu(void *p) { quarry_free_percpu(p); }
 #define raw_cpu_and(pcp, value) quarry_raw_cpu_and(pcp, value)
 #define raw_cpu_or(pcp, value) quarry_raw_cpu_or(pcp, value)
 #define raw_cpu_add_return(pcp, value) quarry_raw_cpu_add_return(pcp, value)
+#define raw_cpu_sub_return(pcp, value) quarry_this_cpu_sub_return(pcp, value)
+#define raw_cpu_inc_return(pcp) quarry_this_cpu_inc_return(pcp)
+#define raw_cpu_dec_return(pcp) quarry_this_cpu_dec_return(pcp)
 #define raw_cpu_xchg(pcp, value) quarry_raw_cpu_xchg(pcp, value)
 #define raw_cpu_cmpxchg(pcp, expected, value) quarry_raw_cpu_cmpxchg(pcp, expected, value)
 #define raw_cpu_try_cmpxchg(pcp, expected, value) quarry_raw_cpu_try_cmpxchg(pcp, expected, value)

@@ -4,6 +4,7 @@
 #ifndef QUARRY_KERNEL_LINUX_RCUPDATE_H
 #define QUARRY_KERNEL_LINUX_RCUPDATE_H
 
+#include <linux/cleanup.h>
 #include <linux/types.h>
 #include <quarry/kmem_rcu.h>
 
@@ -13,6 +14,7 @@
 
 static inline void rcu_read_lock(void) { quarry_rcu_read_lock(); }
 static inline void rcu_read_unlock(void) { quarry_rcu_read_unlock(); }
+DEFINE_LOCK_GUARD_0(rcu, rcu_read_lock(), rcu_read_unlock()) /* guard(rcu)(); */
 static inline void synchronize_rcu(void) { quarry_synchronize_rcu(); }
 
 #define kfree_rcu(p, member) quarry_kfree_rcu(p, member)

@@ -4,6 +4,8 @@
 #ifndef QUARRY_KERNEL_LINUX_SLAB_H
 #define QUARRY_KERNEL_LINUX_SLAB_H
 
+#include <linux/cleanup.h>
+#include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/kmem_cache.h>
 #include <linux/overflow.h>
@@ -64,6 +66,9 @@ QUARRY_FOLDED void *kmalloc_array_node(size_t nr, size_t size, gfp_t flags, int 
 QUARRY_FOLDED void *kcalloc_node(size_t nr, size_t size, gfp_t flags, int node) {
     return kmalloc_array_node(nr, size, flags | __GFP_ZERO, node);
 }
+/* Where slab_debug keeps stacks, each has its caller's. */
+#define kmalloc_track_caller(size, flags) kmalloc(size, flags)
+#define kmalloc_node_track_caller(size, flags, node) kmalloc_node(size, flags, node)
 static inline void *kmalloc_nolock(size_t size, gfp_t flags, int node) {
     return quarry_kmalloc_nolock(size, flags, node);
 }
@@ -82,7 +87,10 @@ static inline void kfree(const void *p) {
     if (!ZERO_OR_NULL_PTR(p))
         quarry_core1_free((void *)(uintptr_t)p);
 }
+DEFINE_FREE(kfree, void *, if (!IS_ERR_OR_NULL(_T)) kfree(_T))
+#define auto_kfree __free(kfree) = NULL
 static inline void kfree_sensitive(const void *p) { quarry_kfree_sensitive(p); }
+DEFINE_FREE(kfree_sensitive, void *, if (!IS_ERR_OR_NULL(_T)) kfree_sensitive(_T))
 static inline void kfree_bulk(size_t nr, void **p) { quarry_kfree_bulk(nr, p); }
 static inline void *kvmalloc(size_t size, gfp_t flags) { return quarry_kvmalloc(size, flags); }
 static inline void *kvmalloc_node(size_t size, gfp_t flags, int node) {
@@ -106,8 +114,16 @@ static inline void *kvcalloc_node(size_t nr, size_t size, gfp_t flags, int node)
     return quarry_kvcalloc_node(nr, size, flags, node);
 }
 static inline void *kvrealloc(const void *p, size_t size, gfp_t flags) { return quarry_kvrealloc(p, size, flags); }
+static inline void *kvrealloc_node_align(const void *p, size_t size, unsigned long align, gfp_t flags, int node) {
+    return quarry_kvrealloc_node_align(p, size, align, flags, node);
+}
+static inline void *kvrealloc_node(const void *p, size_t size, gfp_t flags, int node) {
+    return quarry_kvrealloc_node_align(p, size, 1, flags, node);
+}
 static inline void kvfree(const void *p) { quarry_kvfree(p); }
+DEFINE_FREE(kvfree, void *, if (!IS_ERR_OR_NULL(_T)) kvfree(_T))
 static inline void kvfree_atomic(const void *p) { quarry_kvfree_atomic(p); }
+DEFINE_FREE(kvfree_atomic, void *, if (!IS_ERR_OR_NULL(_T)) kvfree_atomic(_T))
 static inline void kvfree_sensitive(const void *p, size_t len) { quarry_kvfree_sensitive(p, len); }
 static inline size_t ksize(const void *p) { return quarry_ksize(p); }
 static inline size_t kmalloc_size_roundup(size_t size) { return quarry_kmalloc_size_roundup(size); }
