@@ -62,7 +62,13 @@ static struct mag_depot *depot_at(unsigned cls, unsigned node) {
 static struct mag_depot *depot_for(unsigned slot) { return depot_at(slot_class(slot), slot_node(slot)); }
 
 /* Bytes in all depots together, and how many of them there is more room for. */
-static _Atomic(s64) total_bytes, regretted_bytes;
+static _Atomic(s64) total_bytes[MAG_KINDS_NR], regretted_bytes;
+
+static void total_add(unsigned cls, s64 bytes) {
+    atomic_fetch_add_explicit(&total_bytes[mag_kind_of(cls)], bytes, memory_order_relaxed);
+}
+
+static s64 total_get(enum mag_kind kind) { return atomic_load_explicit(&total_bytes[kind], memory_order_relaxed); }
 
 /* In proportion to what the class has out beyond the depot itself. */
 static size_t depot_max_bytes(const struct mag_depot *d, unsigned cls, s32 objs) {
@@ -76,13 +82,14 @@ static size_t depot_max_bytes(const struct mag_depot *d, unsigned cls, s32 objs)
 }
 
 /* All classes share what one alone may have at least, or a part of all that is out: a program with many classes that
- * freed everything and sleeps must not keep a full depot for each. */
-static bool depots_full(size_t more_bytes) {
+ * freed everything and sleeps must not keep a full depot for each. Large objects have no such part: in a depot they
+ * serve one class, and as the free runs that their slabs become all of them. */
+static bool depots_full(enum mag_kind kind, size_t more_bytes) {
     s64 least = (s64)DEPOT_MIN_BYTES;
     if (rt_usage_in_waves())
         least += atomic_load_explicit(&regretted_bytes, memory_order_relaxed);
-    s64 max = MAX(rt_usage_out_get() / LIVE_PART, least);
-    return atomic_load_explicit(&total_bytes, memory_order_relaxed) + (s64)more_bytes > max;
+    s64 large = total_get(MAG_LARGE) + (s64)more_bytes, all = total_get(MAG_SMALL) + large;
+    return (kind == MAG_LARGE && large > least) || all > MAX(rt_usage_out_get() / LIVE_PART, least);
 }
 
 /* --- regret --- */
@@ -149,7 +156,7 @@ static u64 *depot_take(struct mag_depot *d, unsigned cls) {
         return NULL;
     s32 cap = (s32)mag_cap((u64)w);
     s32 left = atomic_fetch_sub_explicit(&d->objs, cap, memory_order_relaxed) - cap;
-    atomic_fetch_sub_explicit(&total_bytes, (s64)cap * slab_geometry_of(cls)->size_bytes, memory_order_relaxed);
+    total_add(cls, -(s64)cap * slab_geometry_of(cls)->size_bytes);
     if (left < atomic_load_explicit(&d->objs_min, memory_order_relaxed))
         atomic_store_explicit(&d->objs_min, left, memory_order_relaxed);
     return w;
@@ -174,16 +181,16 @@ bool depot_put(unsigned slot, u64 m_full) {
     s32 objs = atomic_load_explicit(&d->objs, memory_order_relaxed);
     s32 max = depot_max_objs(d, cls, objs, cap);
     size_t bytes = (size_t)cap * slab_geometry_of(cls)->size_bytes;
-    if (objs + cap > max || depots_full(bytes)) {
+    if (objs + cap > max || depots_full(mag_kind_of(cls), bytes)) {
         refused_add(d, cls, cap);
         /* What no longer has room goes too, a magazine at a time. */
-        u64 *extra = objs > max || depots_full(0) ? depot_take(d, cls) : NULL;
+        u64 *extra = objs > max || depots_full(mag_kind_of(cls), 0) ? depot_take(d, cls) : NULL;
         if (extra != NULL)
             mag_flush((u64)(extra + mag_cap((u64)extra)));
         return false;
     }
     atomic_fetch_add_explicit(&d->objs, cap, memory_order_relaxed);
-    atomic_fetch_add_explicit(&total_bytes, (s64)bytes, memory_order_relaxed);
+    total_add(cls, (s64)bytes);
     rt_stack_push(&d->full, w);
     return true;
 }
@@ -207,6 +214,22 @@ static void depot_give(struct mag_depot *d, unsigned cls, s32 objs) {
     while (objs > 0 && (w = depot_take(d, cls)) != NULL) {
         objs -= (s32)mag_cap((u64)w);
         mag_flush((u64)(w + mag_cap((u64)w)));
+    }
+}
+
+static void depot_fit(struct mag_depot *d, unsigned cls) {
+    enum mag_kind kind = mag_kind_of(cls);
+    if (atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 || !slab_made_enter(cls))
+        return;
+    for (u64 *w; depots_full(kind, 0) && (w = depot_take(d, cls)) != NULL;)
+        mag_flush((u64)(w + mag_cap((u64)w)));
+    slab_made_leave(cls);
+}
+
+void depots_fit(void) {
+    for (unsigned node = 0; node < page_nodes_nr(); node++) {
+        for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls))
+            depot_fit(depot_at(cls, node), cls);
     }
 }
 

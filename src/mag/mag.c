@@ -73,10 +73,6 @@ static NOINLINE unsigned node_settle(enum page_open how) {
 
 /* --- sizes of magazines --- */
 
-static enum mag_kind kind_of(unsigned cls) {
-    return slab_geometry_of(cls)->size_bytes > MAG_LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
-}
-
 static bool process_is_small(void) { return rt_usage_get() <= SHRINK_MIN_BYTES; }
 
 /* Ids that have magazines of the kind: whoever was there once, and was emptied since, has no share. */
@@ -145,31 +141,23 @@ static void level_set(struct mag_region *r, unsigned cls, unsigned level) {
     if (level == 0)
         insisting_fade(r, cls, INSIST_LARGE);
     s64 more = level_bytes(cls, level) - level_bytes(cls, before);
-    atomic_fetch_add_explicit(&r->capacity_bytes[kind_of(cls)], more, memory_order_relaxed);
-    sharers_add(r, kind_of(cls), (level != 0) - (before != 0));
+    atomic_fetch_add_explicit(&r->capacity_bytes[mag_kind_of(cls)], more, memory_order_relaxed);
+    sharers_add(r, mag_kind_of(cls), (level != 0) - (before != 0));
 }
 
-/* Use falls, and this id gives up what it can: so must ids that nobody is on any more, or the last thread to free would
- * leave behind what the others kept when there was more. Looked at each time use has fallen by a part. */
-static void drain_as_use_falls(void) {
-    static _Atomic(s64) last;
-    s64 out = rt_usage_out_get(), before = atomic_load_explicit(&last, memory_order_relaxed);
-    if (out <= before && out > before - before / FALL_PART)
-        return;
-    atomic_store_explicit(&last, out, memory_order_relaxed);
-    if (out < before && rt_may_block())
-        mag_drain(MAG_DRAIN_IDLE);
+/* What a class of the id may hold while the budget is shared by as many as now. */
+static s64 class_part_bytes(struct mag_region *r, enum mag_kind kind) {
+    return budget_bytes(r, kind) / MAX(sharers_get(r, kind), 1);
 }
 
 /* Use fell, not by the little that it varies anyway: the class is brought down to its part of the budget. One that has
  * less keeps it; were it the one that misses most that shrinks, those with the least would lose the most. */
 static bool shrink_if_over(struct mag_region *r, unsigned cls) {
-    enum mag_kind kind = kind_of(cls);
+    enum mag_kind kind = mag_kind_of(cls);
     s64 budget = budget_bytes(r, kind);
     if (capacity_get(r, kind) <= budget + budget / OVER_PART || process_is_small())
         return false;
-    drain_as_use_falls();
-    s64 part = budget / MAX(sharers_get(r, kind), 1);
+    s64 part = class_part_bytes(r, kind);
     unsigned level = level_get(r, cls), fit = level;
     while (fit > 1 && level_bytes(cls, fit) > part)
         fit--;
@@ -201,7 +189,7 @@ static void magazine_dispose(struct mag_region *r, unsigned cls, u64 m) {
 /* m becomes the spare, if there may be one and there is none. What belongs to another node goes back at once. */
 static void spare_put(struct mag_region *r, unsigned slot, u64 m) {
     unsigned cls = slot_class(slot);
-    if (kind_of(cls) == MAG_LARGE || slot_node(slot) != region_home(r) || !region_put_spare(cls, m))
+    if (mag_kind_of(cls) == MAG_LARGE || slot_node(slot) != region_home(r) || !region_put_spare(cls, m))
         magazine_dispose(r, cls, m);
 }
 
@@ -234,6 +222,33 @@ static bool class_give_up(struct mag_region *r, unsigned cls, u64 seen) {
     bool given = class_empty(r, cls, seen);
     slab_made_leave(cls);
     return given;
+}
+
+/* No wave will want what the last one left: this id's classes give up what is beyond their part, depots what they have
+ * no more room for, and slabs the pages without an object. Nobody may call again, so nothing can wait. */
+static void end_of_waves(struct mag_region *r, unsigned asking) {
+    for (unsigned cls = 1; cls < mag_ids_end_get(); cls = slab_id_after(cls)) {
+        if (cls != asking && level_bytes(cls, level_get(r, cls)) > class_part_bytes(r, mag_kind_of(cls)))
+            (void)class_give_up(r, cls, ref_load(home_slot(r, cls)));
+    }
+    depots_fit();
+    for (unsigned cls = 1; cls < slab_ids_end_get(); cls++)
+        slab_sweep(cls, SLAB_KEEP_SOME, SLAB_PURGE_INSIDE);
+}
+
+/* Use falls, and ids that nobody is on any more give up what they have, or the last thread to free would leave behind
+ * what the others kept when there was more. Looked at each time use has fallen by a part. */
+static void look_if_use_falls(struct mag_region *r, unsigned asking) {
+    static _Atomic(s64) last;
+    s64 out = rt_usage_out_get(), before = atomic_load_explicit(&last, memory_order_relaxed);
+    if (out <= before && out > before - before / FALL_PART)
+        return;
+    atomic_store_explicit(&last, out, memory_order_relaxed);
+    if (out >= before || process_is_small() || !rt_may_block())
+        return;
+    mag_drain(MAG_DRAIN_IDLE);
+    if (!rt_usage_in_waves())
+        end_of_waves(r, asking);
 }
 
 /* The misses of this id, in units that 16 bits hold for a while. */
@@ -272,7 +287,7 @@ static unsigned hand_next(_Atomic(u16) *hand, unsigned first, unsigned end) {
  */
 static bool class_rob(struct mag_region *r, unsigned asking) {
     unsigned cls = hand_next(&r->hand, 1, mag_ids_end_get());
-    if (cls == asking || level_get(r, cls) == 0 || kind_of(cls) != kind_of(asking))
+    if (cls == asking || level_get(r, cls) == 0 || mag_kind_of(cls) != mag_kind_of(asking))
         return false;
     u64 seen = ref_load(home_slot(r, cls));
     return class_rests(r, cls, seen) && class_give_up(r, cls, seen);
@@ -347,8 +362,8 @@ void mag_rest(void) {
 }
 
 static bool budget_admits(struct mag_region *r, unsigned cls, s64 more_bytes) {
-    s64 have = capacity_get(r, kind_of(cls));
-    return have + more_bytes <= budget_bytes(r, kind_of(cls)) || (have == 0 && kind_of(cls) == MAG_LARGE);
+    s64 have = capacity_get(r, mag_kind_of(cls));
+    return have + more_bytes <= budget_bytes(r, mag_kind_of(cls)) || (have == 0 && mag_kind_of(cls) == MAG_LARGE);
 }
 
 /* A full magazine of cap objects came from the depot: it counts as if this id had asked for one as large. */
@@ -374,7 +389,7 @@ static unsigned level_first(unsigned cls) {
  * straight, of which there are no more. */
 static bool insists(struct mag_region *r, unsigned cls) {
     u8 counted = MAX(atomic_load_explicit(&region_class(r, cls)->direct, memory_order_relaxed), (u8)DIRECT_FREES);
-    bool enough = counted >= DIRECT_FREES + (kind_of(cls) == MAG_LARGE ? INSIST_LARGE : INSIST_MISSES);
+    bool enough = counted >= DIRECT_FREES + (mag_kind_of(cls) == MAG_LARGE ? INSIST_LARGE : INSIST_MISSES);
     atomic_store_explicit(&region_class(r, cls)->direct, enough ? DIRECT_FREES : (u8)(counted + 1),
                           memory_order_relaxed);
     return enough;
@@ -396,7 +411,7 @@ static unsigned next_cap(struct mag_region *r, unsigned cls) {
     }
     /* Past the budget a class of small objects still gets a little, so that a loop of malloc and free stays in its
      * magazine. */
-    if (kind_of(cls) == MAG_LARGE)
+    if (mag_kind_of(cls) == MAG_LARGE)
         return before;
     return before != 0 ? before : MIN(cap, (unsigned)(FIRST_MAX_BYTES / slab_geometry_of(cls)->size_bytes));
 }
@@ -538,6 +553,7 @@ static unsigned cap_away(unsigned cls, unsigned cap) {
 static u64 find_empty(struct mag_region *r, unsigned slot) {
     unsigned cls = slot_class(slot);
     /* The program holds less than it did: its magazines shrink with it. */
+    look_if_use_falls(r, cls);
     bool shrink = shrink_if_over(r, cls);
     unsigned cap = next_cap(r, cls);
     bool home = slot_node(slot) == region_home(r);

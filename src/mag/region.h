@@ -227,6 +227,9 @@ static inline unsigned mag_class_cap_get(unsigned cls) {
 }
 /* Objects above this are large: their magazines have no spare, and a budget of their own. */
 #define MAG_LARGE_BYTES (16 * KIB)
+static inline enum mag_kind mag_kind_of(unsigned cls) {
+    return slab_geometry_of(cls)->size_bytes > MAG_LARGE_BYTES ? MAG_LARGE : MAG_SMALL;
+}
 void magazines_init(void);
 unsigned mag_cap_for(size_t size_bytes);
 
@@ -250,6 +253,8 @@ struct mag_depots_view {
 int depots_make(unsigned nodes_nr);
 extern HIDDEN const struct mag_depots_view mag_depots_view;
 s64 depot_objs_racy(unsigned cls);
+/* What all of them hold beyond what they may by now goes to the slabs. */
+void depots_fit(void);
 /* All magazines of one class to the slabs. */
 void depot_empty(unsigned cls);
 /* The class is gone: what was learned about it is forgotten. Its depot is empty. */

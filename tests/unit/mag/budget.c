@@ -383,3 +383,40 @@ Test(budget, magazines_shrink_with_the_program, .init = start_by_cpu) {
     cr_expect_leq(end, 5 * MIB / 4, "%lu bytes are kept at the end, %lu at most before", end, most);
     cr_expect_eq((u64)atomic_load(&rt_usage_out_bytes), end);
 }
+
+/* Objects of 80 to 112 KiB: what their depots keep is wanted by all classes of that size, as free runs. */
+Test(budget, large_objects_have_no_part_of_what_is_in_use_in_depots, .init = start_by_cpu) {
+    enum { LARGE = 1024, DEPOTS_BYTES = 512 * KIB };
+    static void *large[LARGE];
+    u64 most = 0;
+    for (unsigned i = 0; i < LARGE; i++)
+        large[i] = magazines_alloc(80 * KIB + alone_random(&seed) % (32 * KIB));
+    cr_assert_gt(rt_usage_out_get(), 16 * DEPOTS_BYTES);
+    for (unsigned i = LARGE; i > LARGE / 2; i--) {
+        magazines_give(large[i - 1]);
+        most = MAX(most, stats().depot_bytes);
+    }
+    cr_expect_gt(most, 0u);
+    cr_expect_leq(most, (u64)DEPOTS_BYTES, "%lu bytes are in depots", most);
+}
+
+/* Such as is learned from what was purged and wanted back. */
+static void waves_turn_here(void) {
+    for (unsigned i = 0; i < 32; i++) {
+        rt_usage_purged();
+        rt_usage_regretted();
+    }
+}
+
+/* Use falls far below where it turned before, in one go and without a tick: no other call comes, so what small objects
+ * in magazines and depots keep of their slabs has gone by then. */
+Test(budget, the_end_of_waves_leaves_little, .init = start_by_cpu) {
+    enum { LEFT_BYTES = 18 * MIB };
+    many_fill();
+    waves_turn_here();
+    many_free(MANY, 0);
+    cr_assert_not(rt_usage_in_waves());
+    size_t left = page_backed_bytes_racy();
+    cr_expect_leq(left, (size_t)LEFT_BYTES, "%zu bytes may hold memory, %lu in magazines, %lu in depots", left,
+                  stats().cached_bytes, stats().depot_bytes);
+}
