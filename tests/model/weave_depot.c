@@ -15,7 +15,7 @@
 enum { CLS = 1, CAP = 1, OBJS_NR = 4, HAND_MAX = 3, LIVE_OBJS = 1 << 20, TAG_BITS = 3, OUT_PART = 8 };
 #define TAG_MASK ((((u64)1 << TAG_BITS) - 1) << 32)
 #define HEAD_MASK (UINT32_MAX | TAG_MASK)
-#define OBJECT_BYTES (256 * KIB) /* so that what all depots may hold together is reached */
+#define OBJECT_BYTES (128 * KIB) /* so that what all depots may hold of large objects is reached */
 
 static struct object { u64 owner, given; } objects[OBJS_NR];
 
@@ -39,7 +39,7 @@ void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
     *ret_stats = (struct slab_class_stats){.out_objs = cls == CLS ? LIVE_OBJS : 0};
 }
 
-bool rt_usage_in_waves(void) { return true; }
+bool rt_usage_in_waves(void) { return false; }
 
 void slab_give(void *const *objs, unsigned nr) {
     for (unsigned i = 0; i < nr; i++) {
