@@ -192,6 +192,7 @@ static void *class_failed(const struct quarry_core1_class *class) {
 
 /* Who asks first may be in an atomic context, so it is asked for now. */
 __attribute__((constructor)) static void gfp_start(void) {
+    sys_clock_init();
     (void)quarry_core1_node_sole();
     quarry_core1_alloc_failed(alloc_failed);
     quarry_core1_class_failed(class_failed);

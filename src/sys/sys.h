@@ -104,12 +104,13 @@ void sys_vm_unpin(int pin);
 
 /* --- clock (clock.c) --- */
 
-/* As clock_gettime(2), but for errno, and nobody's but the kernel's (vdso.c): by a system call, and once the start has
+/* As clock_gettime(2), but for errno, and nobody's but the kernel's (vdso.c): by a system call, and once somebody has
  * looked where it is, by its function. 0 or -errno. */
 struct timespec;
 int sys_clock_read(int clock, struct timespec *ret_time);
 void sys_clock_init(void);
-extern HIDDEN int (*sys_clock_kernel)(int clock, struct timespec *ret_time); /* of the sealed page: engine/sealed.S */
+extern HIDDEN int (*sys_clock_kernel)(int clock,
+                                      struct timespec *ret_time); /* in libquarry of the sealed page: engine/sealed.S */
 /* Milliseconds of a monotonic clock, from an arbitrary start; a coarse clock of some ms resolution. */
 u64 sys_clock_ms(void);
 /* Nanoseconds of a monotonic clock, exact enough to time a page fault. */

@@ -76,10 +76,15 @@ static clock_fn *clock_find(void) {
     return NULL;
 }
 
-/* libquarry-kmem, which has no start, asks by the system call. */
+/* Of a library without the sealed page, which is libquarry-kmem.so. */
 __attribute__((weak)) clock_fn *sys_clock_kernel;
 
-void sys_clock_init(void) { sys_clock_kernel = clock_find(); }
+/* What is found again is not written again: the page may be closed. */
+void sys_clock_init(void) {
+    clock_fn *fn = sys_clock_kernel == NULL ? clock_find() : NULL;
+    if (fn != NULL)
+        sys_clock_kernel = fn;
+}
 
 int sys_clock_read(int clock, struct timespec *ret_time) {
     return sys_clock_kernel == NULL ? clock_by_call(clock, ret_time) : sys_clock_kernel(clock, ret_time);

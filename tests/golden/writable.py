@@ -24,6 +24,7 @@ EXPLAINED = {
     "before": "the handler of SIGSEGV that was there before ours, to put back",
     "front_dlopen_real": "the C library's dlopen, looked up at the first call",
     "hooks": "what libquarry-kmem registers for debugging",
+    "sys_clock_kernel": "of libquarry-kmem, which has no sealed page, the kernel's function in the vDSO",
     "engine_debug": "what libquarry-kmem registers for debugging",
     "kmalloc_debug": "what libquarry-kmem registers for debugging",
     "alloc_failed": "what libquarry-kmem registers for out of memory",
