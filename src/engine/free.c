@@ -142,7 +142,7 @@ static void *realloc_move(void *p, size_t usable, size_t size) {
     void *q = NULL;
     if (size > MAX(usable, GROWN_BYTES))
         q = engine_alloc_region(size);
-    else if (size > usable && size < part)
+    else if (size > usable && size < part && part <= GROWN_BYTES)
         q = engine_alloc_easy(part);
     return q != NULL ? realloc_into(q, p, usable) : realloc_copy(p, usable, size);
 }

@@ -5,10 +5,11 @@
  * tick. It copies 2 MiB and takes as long as the system needs to find a hugepage, so the same stall back-off holds as
  * for those that are taken whole (grow.c).
  *
- *   [C1] Only a record of whose granules all but a few hold memory, and of which no part inside a slab was given back,
- * is chosen: a collapse fills holes, and nobody would have asked for that memory. The few are what slabs of 3, 5 or 7
- * granules leave of 128; they are admitted, and counted as backed from then on, whatever becomes of it. [C2] While it
- * lasts the record is awaited, so nothing of it is given back. What was in that very moment is found afterwards by
+ *   [C1] Only a record of whose granules all but a few were handed out, and of which no part inside a slab was given
+ * back, is chosen, and left as it is where the system says that less than most of it is there, since large objects may
+ * never be touched: a collapse fills holes, and nobody would have asked for that memory. The few are what slabs of 3, 5
+ * or 7 granules leave of 128; they are admitted, and counted as backed from then on, whatever becomes of it. [C2] While
+ * it lasts the record is awaited, so nothing of it is given back. What was in that very moment is found afterwards by
  * [C1], and the record does not count as a hugepage. [C3] Not after a fork: pages are shared with the child, and a
  * collapse would copy them. In the child never, in the parent for a minute.
  */
@@ -103,16 +104,22 @@ static void back_off(struct page_tier *t, int err, u64 took_ns) {
     t->collapse_skip_last = t->collapse_skip;
 }
 
+static bool record_is_there(const struct hpage *h) {
+    return sys_vm_resident_pages(h->addr, HPAGE_BYTES) * sys_page_bytes() >= HPAGE_BYTES - HPAGE_BYTES / DENSE_PART;
+}
+
 void tier_collapse(struct page_tier *t, struct hpage *h) {
     struct sys_watch watch;
+    bool tries = record_is_there(h);
     sys_watch_begin(&watch);
-    int err = sys_vm_collapse(h->addr, HPAGE_BYTES);
+    int err = tries ? sys_vm_collapse(h->addr, HPAGE_BYTES) : 0;
     u64 took = sys_watch_ns(&watch);
     /* Whoever took or freed runs of it meanwhile is no harm: all of it counts as backed, and what was free stayed. */
     if (!rt_fork_enter(&t->lock, &t->held_by_fork, sys_clock_ns()))
         return; /* a fork does not end: the record stays awaited, and is never purged */
-    back_off(t, err, took);
-    if (err == 0 && atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0) {
+    if (tries)
+        back_off(t, err, took);
+    if (tries && err == 0 && atomic_load_explicit(&h->inside_pages, memory_order_relaxed) == 0) {
         hpage_huge_set(h, HPAGE_THP);
         t->huge_bytes += HPAGE_BYTES;
         t->collapses++;

@@ -68,6 +68,9 @@ Test(free, what_grows_beyond_a_mib_is_a_region) {
     p = engine_realloc(engine_alloc_slow(300 * KIB), 900 * KIB);
     cr_expect_eq((int)engine_kind_of(p), (int)ENGINE_SLAB);
     engine_free_slow(p);
+    p = engine_realloc(engine_alloc_slow(896 * KIB), 1 * MIB); /* and no more than that is had in advance */
+    cr_expect_eq(engine_usable(p), 1 * MIB);
+    engine_free_slow(p);
 }
 
 /* By a byte at a time an object moves once for each quarter; by as much as it is it gets what it asked for. */

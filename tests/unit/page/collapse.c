@@ -28,8 +28,8 @@ static void ticks(unsigned nr) {
     }
 }
 
-/* A heap of records of small pages, each wholly handed out. */
-static void start(void) {
+/* A heap of records of small pages, each wholly handed out, and written but for what never is. */
+static void start_but(unsigned first_sparse) {
     rt_options_read(NULL, NULL);
     rt_opt.thp_after = 1 * GIB;
     cr_assert_eq(rt_meta_init(), 0);
@@ -38,10 +38,23 @@ static void start(void) {
         enum page_content content;
         runs[i] = page_run_alloc(0, RUN, 1, &content);
         cr_assert_not_null(runs[i]);
-        memset(runs[i], 0x5a, RUN * GRANULE_BYTES);
+        memset(runs[i], 0x5a, i < first_sparse ? RUN * GRANULE_BYTES : 1);
     }
     rt_opt.thp_after = 2 * MIB;
     fake_clock_advance_ms(OLD_MS);
+}
+
+static void start(void) { start_but(RECORDS * RECORD_RUNS); }
+
+Test(collapse, not_what_was_handed_out_and_hardly_touched) {
+    start_but(RECORD_RUNS);
+    ticks(2 * RECORDS);
+    cr_expect_eq(collapses(), 1u);
+    cr_expect_eq(stats().huge_bytes, HPAGE_BYTES);
+    for (unsigned i = RECORD_RUNS; i < 2 * RECORD_RUNS; i++)
+        memset(runs[i], 0x5a, RUN * GRANULE_BYTES);
+    ticks(RECORDS);
+    cr_expect_eq(collapses(), 2u, "used after all");
 }
 
 Test(collapse, one_record_with_each_tick_until_all_are_whole, .init = start) {
@@ -240,6 +253,7 @@ Test(collapse, one_with_holes_inside_is_broken, .init = start) {
     cr_expect_eq(stats().run_free_bytes, 0u, "it waits until a quarter of all is free");
     enum page_content content;
     cr_assert_eq(page_run_alloc(0, RUN, 1, &content), runs[1]);
+    memset(runs[1], 0x5a, RUN * GRANULE_BYTES);
     cr_assert(page_refill_inside_try(runs[0], sys_page_bytes()));
     fake_clock_advance_ms(OLD_MS);
     ticks(2);
