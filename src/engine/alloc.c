@@ -216,7 +216,10 @@ void *engine_alloc_node(size_t size, int id, enum engine_node how) {
     (void)mag_nodes_start(PAGE_OPEN_WAIT);
     id = id < 0 ? sys_node_racy() : id;
     void *p = node_once(size, id, how);
-    if (UNLIKELY(p == NULL) && !page_is_busy_here()) {
+    bool busy = p == NULL && page_is_busy_here();
+    if (how == ENGINE_NODE_NEAR && (busy || (p == NULL && page_is_forked())))
+        p = alloc_region_only(size, 1, ZERO_NO);
+    if (UNLIKELY(p == NULL) && !busy) {
         engine_pressure_hard();
         p = node_once(size, id, how);
     }

@@ -119,7 +119,7 @@ static u64 copy_acquire(void) {
         struct sys_lock *lock = &percpu.locks[copy].lock;
         if (sys_lock_is_mine(lock))
             return (copy + 1) | HELD_BORROWED;
-        sys_lock_wait(lock);
+        sys_lock_wait(lock, SYS_LOCK_WAIT_MS);
         word = sys_thread_self() | SYS_LOCK_WAITED;
     }
     return copy + 1;

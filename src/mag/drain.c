@@ -5,7 +5,8 @@
  *
  * States      An id's views show its region, or the stopped slots. stops counts the reasons for the latter.
  * Invariants  [D1] Views and stops change only under stop_lock. [D2] Who holds stop_lock, has published the stopped
- * slots and then passed a membarrier(RSEQ), has the region alone: no section that read the old view can still commit.
+ * slots and then passed a membarrier(RSEQ), or is the only thread, has the region alone: no section that read the old
+ * view can still commit.
  * Ordering    The barrier orders the publication before, and the region's reads after, every section of every thread.
  * Progress    A drain gives up where the lock is held. A vfork parent or child waits for a drain in progress, some
  * microseconds. Reclamation Regions are never freed.

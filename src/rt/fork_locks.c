@@ -40,7 +40,8 @@ static bool is_left(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_fro
     u32 had = atomic_load_explicit(forks, memory_order_acquire);
     if (sys_lock_is_mine(lock)) {
         if (forks_nr(had) != 0)
-            atomic_store_explicit(forks, had + 1, memory_order_relaxed);
+            /* order: release: hands on what was acquired.                                       pairs: [fork.has] */
+            atomic_store_explicit(forks, had + 1, memory_order_release);
         return true;
     }
     if (sys_lock_is_lost(lock) || waits_for_us(had))
@@ -63,17 +64,31 @@ void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from 
     atomic_store_explicit(forks, from == RT_FORK_ON_TOP ? 1 | RT_FORK_HAS_TOP : 1, memory_order_release);
 }
 
-/* The kernel copies the page table of some 100 GiB in that time; and who was wrong about it has lost nothing. */
-#define FORK_PATIENCE_NS ((u64)1000000000)
+/* The kernel copies the page table of some 100 GiB in the first time. The second is for who waits once somebody has
+ * waited that long in vain: what allocates a thousand objects inside of what the fork waits for shall come to its end,
+ * and what allocates without an end beside a fork that is slow shall not make thousands of mappings meanwhile. */
+enum { PATIENCE_MS = 1000, PATIENCE_LATE_MS = 10, NS_PER_MS = 1000000 };
+static _Atomic(bool) is_late; /* the fork that is under way. A hint. */
+
+/* In vain: whoever slept for the lock may have been woken to take it, and hands that on. */
+static bool fork_is_late(struct sys_lock *lock, u64 waited_ns, unsigned patience_ms) {
+    if (waited_ns < (u64)patience_ms * NS_PER_MS)
+        return false;
+    atomic_store_explicit(&is_late, true, memory_order_relaxed);
+    sys_lock_wake(lock);
+    return true;
+}
 
 bool rt_fork_enter(struct sys_lock *lock, _Atomic(u32) *forks, u64 start_ns) {
     if (sys_lock_try_spinning(lock))
         return true;
     while (!sys_lock_try_as(lock, sys_thread_self() | SYS_LOCK_WAITED)) {
-        bool late = rt_fork_has(forks) && sys_clock_ns() - start_ns >= FORK_PATIENCE_NS;
-        if (late || sys_lock_is_mine(lock) || sys_lock_is_lost(lock))
+        unsigned patience_ms = atomic_load_explicit(&is_late, memory_order_relaxed) ? PATIENCE_LATE_MS : PATIENCE_MS;
+        if (sys_lock_is_mine(lock) || sys_lock_is_lost(lock))
             return false;
-        sys_lock_wait(lock);
+        if (rt_fork_has(forks) && fork_is_late(lock, sys_clock_ns() - start_ns, patience_ms))
+            return false;
+        sys_lock_wait(lock, patience_ms);
     }
     return true;
 }
@@ -104,6 +119,7 @@ bool rt_fork_may_unlock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork
         return false;
     }
     bool last = side == RT_FORK_CHILD || forks_nr(had) == 1;
+    atomic_store_explicit(&is_late, false, memory_order_relaxed);
     atomic_store_explicit(forks, last ? 0 : had - 1, memory_order_relaxed);
     return last;
 }

@@ -33,8 +33,8 @@ void rt_fork_mark(struct sys_lock *lock, _Atomic(u32) *forks);
 void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from);
 /*
  * Everybody else's wait, which began at start_ns. False: the lock is this thread's own, or lost, or a fork has it and
- * had it for longer than forks take: it may be waiting for a lock of libc's that this thread is inside of
- * (docs/locking.md), and is not waited for then.
+ * had it for longer than forks take, a second: it may be waiting for a lock of libc's that this thread is inside of
+ * (docs/locking.md), and is waited for no more than 10 ms a time then.
  */
 bool rt_fork_enter(struct sys_lock *lock, _Atomic(u32) *forks, u64 start_ns);
 /* Whether a fork has it. */

@@ -27,7 +27,7 @@ bool sys_lock_try_as(struct sys_lock *lock, u64 word) {
 bool sys_lock_try(struct sys_lock *lock) { return sys_lock_try_as(lock, sys_thread_self()); }
 
 /* The futex is the low half of the word (both architectures are little-endian). */
-void sys_lock_wait(struct sys_lock *lock) {
+void sys_lock_wait(struct sys_lock *lock, unsigned ms) {
     u64 seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
     if (seen == 0)
         return;
@@ -35,7 +35,7 @@ void sys_lock_wait(struct sys_lock *lock) {
         !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | SYS_LOCK_WAITED, memory_order_relaxed,
                                                  memory_order_relaxed))
         return;
-    struct timespec most = {.tv_sec = SYS_LOCK_WAIT_S};
+    struct timespec most = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
     (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | SYS_LOCK_WAITED), &most);
 }
 
@@ -56,9 +56,11 @@ bool sys_lock_acquire(struct sys_lock *lock) {
         return false;
     /* Whoever slept once takes the lock as waited for, because others may sleep still. */
     while (!sys_lock_try_as(lock, sys_thread_self() | SYS_LOCK_WAITED))
-        sys_lock_wait(lock);
+        sys_lock_wait(lock, SYS_LOCK_WAIT_MS);
     return true;
 }
+
+void sys_lock_wake(struct sys_lock *lock) { (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1); }
 
 static void release(struct sys_lock *lock, unsigned wake_nr) {
     /* order: release: publishes all that was written under the lock.                              pairs: [lock.release]

@@ -288,9 +288,11 @@ void sys_yield(void);
  * SYS_LOCK_WAITED once the caller has slept. */
 #define SYS_LOCK_WAITED ((u64)1)
 bool sys_lock_try_as(struct sys_lock *lock, u64 word);
-/* Sleeps until the word may have changed, so long at most: who waits may have something else to look at. */
-enum { SYS_LOCK_WAIT_S = 1 };
-void sys_lock_wait(struct sys_lock *lock);
+/* Sleeps until the word may have changed, ms at most: who waits may have something else to look at. */
+enum { SYS_LOCK_WAIT_MS = 1000 };
+void sys_lock_wait(struct sys_lock *lock, unsigned ms);
+/* Who slept and goes away without the lock may have been woken to take it: wakes another in its place. */
+void sys_lock_wake(struct sys_lock *lock);
 void sys_lock_release(struct sys_lock *lock);
 /* Wakes all who wait, not one: for locks whose waiters may go on without ever taking them. */
 void sys_lock_release_all(struct sys_lock *lock);

@@ -27,7 +27,7 @@ static int clock_by_call(clockid_t clock, struct timespec *ret_time) {
 
 /* What is needed of the image, which lies in memory as it would in a file. */
 struct vdso {
-    const char *load; /* what addresses in it are relative to */
+    uintptr_t load; /* what addresses in it are relative to: 0 where they are none */
     const Elf64_Sym *symbols;
     const char *names;
     size_t names_bytes;
@@ -36,9 +36,9 @@ struct vdso {
 static void dynamic_read(struct vdso *v, const Elf64_Dyn *dynamic) {
     for (; dynamic->d_tag != DT_NULL; dynamic++) {
         if (dynamic->d_tag == DT_SYMTAB)
-            v->symbols = (const Elf64_Sym *)(const void *)(v->load + dynamic->d_un.d_ptr);
+            v->symbols = (const Elf64_Sym *)(v->load + dynamic->d_un.d_ptr); // NOLINT(performance-no-int-to-ptr)
         else if (dynamic->d_tag == DT_STRTAB)
-            v->names = v->load + dynamic->d_un.d_ptr;
+            v->names = (const char *)(v->load + dynamic->d_un.d_ptr); // NOLINT(performance-no-int-to-ptr)
         else if (dynamic->d_tag == DT_STRSZ)
             v->names_bytes = dynamic->d_un.d_val;
     }
@@ -48,14 +48,17 @@ static bool image_read(const char *image, struct vdso *ret_vdso) {
     const Elf64_Ehdr *head = (const Elf64_Ehdr *)(const void *)image;
     const Elf64_Phdr *segments = (const Elf64_Phdr *)(const void *)(image + head->e_phoff);
     const Elf64_Dyn *dynamic = NULL;
-    struct vdso v = {.load = NULL};
+    struct vdso v = {0};
+    bool loaded = false;
     for (unsigned i = 0; i < head->e_phnum; i++) {
-        if (segments[i].p_type == PT_LOAD && v.load == NULL)
-            v.load = image + segments[i].p_offset - segments[i].p_vaddr;
-        else if (segments[i].p_type == PT_DYNAMIC)
+        if (segments[i].p_type == PT_LOAD && !loaded) {
+            v.load = (uintptr_t)image + segments[i].p_offset - segments[i].p_vaddr;
+            loaded = true;
+        } else if (segments[i].p_type == PT_DYNAMIC) {
             dynamic = (const Elf64_Dyn *)(const void *)(image + segments[i].p_offset);
+        }
     }
-    if (v.load == NULL || dynamic == NULL)
+    if (!loaded || dynamic == NULL)
         return false;
     dynamic_read(&v, dynamic);
     *ret_vdso = v;

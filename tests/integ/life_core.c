@@ -35,7 +35,9 @@ int main(void) {
     FILE *maps = fopen("/proc/self/smaps", "r");
     CHECK(maps != NULL);
     while (fgets(line, sizeof line, maps) != NULL) {
-        (void)sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &m.first, &m.end);
+        uintptr_t first, end;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &first, &end) == 2)
+            m.first = first, m.end = end;
         (void)sscanf(line, "Size: %" SCNu64 " kB", &m.kib);
         if (!strncmp(line, "VmFlags:", 8) && strstr(line, " dd") == NULL) {
             mapping_count(&m, object, &kib, &object_found);

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LIMIT_SECONDS = 60, SETTLE_MS = 300, STEPS = 300, SIZE_LIMIT = 300000 };
+enum { LIMIT_SECONDS = 60, SETTLE_MS = 300, STEPS = 300, SIZE_LIMIT = 300000, SMALL_NR = 300, SMALL_BYTES = 512 };
 
 static _Atomic(int) inside, forking;
 static struct pool pools[2];
@@ -36,6 +36,11 @@ static void callback_allocates(void) {
         CHECK(held[i][0] == i + 1 && held[i][sizes[i] - 1] == i + 1);
         free(held[i]);
     }
+    static void *small[SMALL_NR];
+    for (size_t i = 0; i < SMALL_NR; i++)
+        CHECK((small[i] = malloc(SMALL_BYTES)) != NULL);
+    for (size_t i = 0; i < SMALL_NR; i++)
+        free(small[i]);
     void *aligned = aligned_alloc(8192, 40000);
     CHECK(aligned != NULL);
     free(aligned);

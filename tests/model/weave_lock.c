@@ -94,7 +94,7 @@ static void critical_section(unsigned self) {
 static void thread(unsigned self) {
     for (const char *at = scripts[self]; *at != 0; at++) {
         if (*at == 'w') {
-            sys_lock_wait(&lock);
+            sys_lock_wait(&lock, SYS_LOCK_WAIT_MS);
         } else if (*at != 't' || sys_lock_try(&lock)) {
             weave_must(*at == 't' || sys_lock_acquire(&lock));
             weave_must(*at != 'r' || !sys_lock_acquire(&lock));
