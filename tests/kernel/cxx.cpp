@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The same headers from C++. */
+#define QUARRY_KERNEL_GUARDS
 #include "check.h"
 
 #include <initializer_list>
+
+#include <sys/sysinfo.h>
 
 #include <linux/cleanup.h>
 #include <linux/err.h>

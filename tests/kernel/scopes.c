@@ -158,8 +158,16 @@ static void counter_take(struct counter *c) {
 }
 static void counter_give(struct counter *c) { c->held--; }
 
+static int all_held;
+static int all_take(void) { return 40 + all_held++; }
+static void all_give(int flags, int depth) {
+    all_held--;
+    CHECK(flags == 40 + all_held && depth == 1);
+}
+
 DEFINE_GUARD(counter, struct counter *, counter_take(_T), counter_give(_T))
 DEFINE_LOCK_GUARD_1(counted, struct counter, counter_take(_T->lock), counter_give(_T->lock); _T->seen = 0, int seen)
+DEFINE_LOCK_GUARD_0(all, _T->flags = all_take(); _T->depth++, all_give(_T->flags, _T->depth), int flags, depth)
 DEFINE_CLASS(text, char *, kfree(_T), kstrdup(of, GFP_KERNEL), const char *of)
 
 static struct counter first, second;
@@ -169,8 +177,14 @@ static int held_inside(void) {
     return first.held + second.held;
 }
 
+/* No way leads around the statement. */
+static int held_at_the_end(void) {
+    scoped_guard(all) { scoped_guard(all) return all_held; }
+}
+
 static void guards(size_t unused) {
     (void)unused;
+    CHECK(held_at_the_end() == 2 && all_held == 0);
     CHECK(held_inside() == 2 && first.held == 0 && second.held == 0);
     int turns = 0;
     scoped_guard(counter, &first) {

@@ -10,6 +10,7 @@
  */
 #ifndef QUARRY_KERNEL_LINUX_CLEANUP_H
 #define QUARRY_KERNEL_LINUX_CLEANUP_H
+#pragma GCC system_header /* members that are none leave a semicolon behind */
 
 #include <linux/types.h>
 
@@ -50,9 +51,6 @@ static inline __attribute__((__warn_unused_result__)) const volatile void *quarr
         type quarry_made_ = init;                                                                                      \
         return quarry_made_;                                                                                           \
     }
-/* CLASS(name, variable)(arguments); */
-#define CLASS(name, variable)                                                                                          \
-    class_##name##_t variable __cleanup(class_##name##_destructor) = class_##name##_constructor
 
 /* A pointer that is locked, as _T, while there is a guard of it. */
 #define DEFINE_GUARD(name, type, locking, unlocking)                                                                   \
@@ -62,15 +60,8 @@ static inline __attribute__((__warn_unused_result__)) const volatile void *quarr
             _T;                                                                                                        \
         }),                                                                                                            \
         type _T)
-/* The same of what has no pointer. */
-#define DEFINE_LOCK_GUARD_0(name, locking, unlocking)                                                                  \
-    DEFINE_CLASS(name, bool, unlocking, __extension__({                                                                \
-                     locking;                                                                                          \
-                     true;                                                                                             \
-                 }),                                                                                                   \
-                 void)
-/* The same of _T->lock, a type *, beside which members may be declared. */
-#define DEFINE_LOCK_GUARD_1(name, type, locking, unlocking, ...)                                                       \
+/* The same of _T->lock, beside which members may be declared; they begin as zeros. */
+#define QUARRY_LOCK_GUARD(name, type, locking, unlocking, taken, from, ...)                                            \
     typedef struct {                                                                                                   \
         type *lock;                                                                                                    \
         __VA_ARGS__;                                                                                                   \
@@ -80,22 +71,38 @@ static inline __attribute__((__warn_unused_result__)) const volatile void *quarr
             unlocking;                                                                                                 \
         }                                                                                                              \
     }                                                                                                                  \
-    static inline class_##name##_t class_##name##_constructor(type *quarry_lock_) {                                    \
+    static inline class_##name##_t class_##name##_constructor(from) {                                                  \
         class_##name##_t quarry_made_, *_T = &quarry_made_;                                                            \
-        _T->lock = quarry_lock_;                                                                                       \
+        __builtin_memset(_T, 0, sizeof(*_T));                                                                          \
+        _T->lock = (type *)taken;                                                                                      \
         locking;                                                                                                       \
         return quarry_made_;                                                                                           \
     }
+/* Of what has no pointer: it is 1 while it is locked. */
+#define DEFINE_LOCK_GUARD_0(name, locking, unlocking, ...)                                                             \
+    QUARRY_LOCK_GUARD(name, void, locking, unlocking, (uintptr_t)1, void, __VA_ARGS__)
+/* Of a type *. */
+#define DEFINE_LOCK_GUARD_1(name, type, locking, unlocking, ...)                                                       \
+    QUARRY_LOCK_GUARD(name, type, locking, unlocking, quarry_lock_, type *quarry_lock_, __VA_ARGS__)
 
 #define QUARRY_GLUED_(a, b) a##b
 #define QUARRY_GLUED(a, b) QUARRY_GLUED_(a, b)
+/* C++ programs have variables of these names, and the headers of the allocator all include this one: there they are to
+ * be asked for. */
+#if !defined(__cplusplus) || defined(QUARRY_KERNEL_GUARDS)
+/* CLASS(name, variable)(arguments); */
+#define CLASS(name, variable)                                                                                          \
+    class_##name##_t variable __cleanup(class_##name##_destructor) = class_##name##_constructor
 /* guard(name)(arguments); until the end of the scope it stands in. */
 #define guard(name) CLASS(name, QUARRY_GLUED(quarry_guard_, __COUNTER__))
-/* scoped_guard(name, arguments) statement */
-#define scoped_guard(name, ...)                                                                                        \
-    for (class_##name##_t quarry_scope_                                                                                \
-             __cleanup(class_##name##_destructor) = class_##name##_constructor(__VA_ARGS__),                           \
-             *quarry_left_ = NULL;                                                                                     \
-         quarry_left_ == NULL; quarry_left_ = &quarry_scope_)
+/* scoped_guard(name, arguments) statement; a loop that the compiler knows to run, and once. */
+#define scoped_guard(name, ...) QUARRY_SCOPED(name, QUARRY_GLUED(quarry_scope_, __COUNTER__), __VA_ARGS__)
+#define QUARRY_SCOPED(name, scope, ...)                                                                                \
+    for (class_##name##_t scope __cleanup(class_##name##_destructor) = class_##name##_constructor(__VA_ARGS__);;       \
+         __extension__({ goto QUARRY_GLUED(out_, scope); }))                                                           \
+        if (0) {                                                                                                       \
+            QUARRY_GLUED(out_, scope) : break;                                                                         \
+        } else
+#endif
 
 #endif
