@@ -64,7 +64,10 @@ static struct pools {
 
 void *rt_pool_get(enum rt_pool_kind kind, unsigned node, unsigned shift) {
     void *block = rt_stack_pop(&pools[node].blocks[kind][shift]);
-    return block != NULL ? block : rt_meta_alloc_near(node, (size_t)1 << shift, (size_t)1 << shift);
+    if (block == NULL)
+        return rt_meta_alloc_near(node, (size_t)1 << shift, (size_t)1 << shift);
+    atomic_store_explicit(link_word(block), 0, memory_order_relaxed);
+    return block;
 }
 
 void rt_pool_put(enum rt_pool_kind kind, unsigned node, void *block, unsigned shift) {

@@ -33,9 +33,9 @@ void *rt_stack_next(const void *block);
  * (mag/magazine.c). */
 enum rt_pool_kind { RT_POOL_BITMAPS, RT_POOL_MAGAZINES, RT_POOL_LEFTOVERS, RT_POOL_KINDS_NR };
 
-/* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned: zeroed when new, else as it was put but for its
- * first 8 bytes. Near a node, by index: it goes back to the blocks it came from, which its owner knows. NULL when
- * memory is out. Lock-free. */
+/* A block of 1 << shift bytes (4 <= shift <= 12), naturally aligned: zeroed and never read when new, else as it was
+ * put but for its first 8 bytes, which are zero. Near a node, by index: it goes back to the blocks it came from, which
+ * its owner knows. NULL when memory is out. Lock-free. */
 void *rt_pool_get(enum rt_pool_kind kind, unsigned node, unsigned shift);
 void rt_pool_put(enum rt_pool_kind kind, unsigned node, void *block, unsigned shift);
 

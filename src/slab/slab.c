@@ -73,19 +73,15 @@ bool slab_empties_many(const struct slab_class *c, const struct slab_geometry *g
 
 /* --- making and unmaking --- */
 
-/* A bitmap of its own stays untouched until an object comes back: blocks are all zeros but for the pool's link. What
- * the descriptor's bits are to be; ~0: there is none. */
+/* A bitmap of its own stays untouched until an object comes back: blocks are all zeros. Not even read: a page that is
+ * read first is mapped twice, and with the second time, by the first write, the other CPUs are interrupted. What the
+ * descriptor's bits are to be; ~0: there is none. */
 #define NO_BITMAP (~(u64)0)
 static u64 bitmap_make(const struct slab_geometry *g, unsigned node) {
     if (g->bitmap_shift == 3)
         return 0;
     u64 *words = rt_pool_get(RT_POOL_BITMAPS, node, g->bitmap_shift);
-    if (words == NULL)
-        return NO_BITMAP;
-    /* Atomic, because a thread may still read the link through an old head (rt/pool.c). */
-    if (__atomic_load_n(words, __ATOMIC_RELAXED) != 0)
-        __atomic_store_n(words, 0, __ATOMIC_RELAXED);
-    return rt_meta_ref(words);
+    return words == NULL ? NO_BITMAP : rt_meta_ref(words);
 }
 
 static void bitmap_unmake(struct slab *s, const struct slab_geometry *g) {

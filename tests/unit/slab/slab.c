@@ -8,6 +8,7 @@
 #include "unit/core.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 enum { OBJS_MAX = 20000, BATCH = 128 };
 
@@ -48,6 +49,42 @@ static struct slab_class_stats stats(unsigned cls) {
 static void give_all(void) {
     slab_give(out, out_nr);
     out_nr = 0;
+}
+
+/* How many of the pages wholly between two addresses are mapped, if only to be read as zeros. */
+static unsigned pages_mapped(const void *from, const void *to, unsigned *ret_all) {
+    size_t page = sys_page_bytes();
+    char *start = (char *)round_up((uintptr_t)from, page), *end = (char *)round_down((uintptr_t)to, page);
+    unsigned mapped = 0;
+    *ret_all = 0;
+    for (unsigned char there; start < end; start += page, ++*ret_all) {
+        cr_assert_eq(mincore(start, page, &there), 0);
+        mapped += there & 1;
+    }
+    return mapped;
+}
+
+Test(slab, bitmaps_are_not_looked_at_before_something_comes_back, .init = core_start_slabs) {
+    enum { SLABS = 1024 };
+    const unsigned cls = slab_class_for(16);
+    const struct slab_geometry *g = slab_geometry_of(cls);
+    uintptr_t low = UINTPTR_MAX, high = 0;
+    cr_assert_neq(g->bitmap_shift, 3, "a bitmap of its own");
+    cr_assert_eq(take(cls, 1), 1u); /* the records of the address space come between the first bitmap and the others */
+    for (unsigned objs = 0, got; objs < SLABS * g->nobj; objs += got) {
+        void *stack[BATCH];
+        got = slab_take(cls, 0, BATCH, stack + BATCH, NULL);
+        cr_assert_gt(got, 0u);
+        char *base;
+        uintptr_t bitmap = (uintptr_t)slab_bitmap(slab_of(stack[BATCH - 1], &base), g);
+        if (slab_of(stack[BATCH - 1], &base) == slab_of(out[0], &base))
+            continue;
+        low = MIN(low, bitmap);
+        high = MAX(high, bitmap);
+    }
+    unsigned all;
+    cr_expect_eq(pages_mapped((void *)low, (void *)high, &all), 0u, "of %u", all);
+    cr_assert_gt(all, 0u);
 }
 
 Test(slab, objects_are_conserved, .init = core_start_slabs) {
