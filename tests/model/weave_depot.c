@@ -220,6 +220,8 @@ static const struct weave_excuse excuses[] = {
     {"depot_trim", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
     {"depot_take", "&d->objs_min", WEAVE_ANY, "a hint: how much is idle"},
     {"mag_ids_end_get", "&mag_ids_end", WEAVE_NO_ACQUIRE, "no class is made here; weave_visit.c has that"},
+    {"rt_pool_get", "link_word(block)", WEAVE_ANY,
+     "for bitmaps (tests/unit/slab/slab.c): a magazine begins with a word of its own"},
     {"page_nodes_nr", "&page_nodes_opened", WEAVE_NO_ACQUIRE, "there is one node here"},
 };
 

@@ -14,7 +14,7 @@
 
 static inline void rcu_read_lock(void) { quarry_rcu_read_lock(); }
 static inline void rcu_read_unlock(void) { quarry_rcu_read_unlock(); }
-DEFINE_LOCK_GUARD_0(rcu, rcu_read_lock(), rcu_read_unlock()) /* guard(rcu)(); */
+DEFINE_LOCK_GUARD_0(rcu, rcu_read_lock(), rcu_read_unlock(), bool unused) /* guard(rcu)(); */
 static inline void synchronize_rcu(void) { quarry_synchronize_rcu(); }
 
 #define kfree_rcu(p, member) quarry_kfree_rcu(p, member)
