@@ -105,12 +105,17 @@ static void *alloc_once(size_t size, enum zero_wanted zero) {
     return is_slab_size(size) ? alloc_object(slab_class_for(size), size, zero) : alloc_region(size, 1, zero);
 }
 
-/* Not to be had the usual way. In a signal handler that interrupted this thread inside the page tier the lock can't be
- * waited for, and for a fork that has it not for ever: such a request gets a region of its own. Else memory is out:
- * give back what can be given and try once more. */
+/* Not to be had the usual way. In a signal handler that interrupted this thread inside the page tier, *ret_busy, the
+ * lock can't be waited for, and for a fork that has it not for ever: such a request gets a region of its own. */
+COLD static void *alloc_region_instead(size_t size, size_t align, enum zero_wanted zero, bool *ret_busy) {
+    *ret_busy = page_is_busy_here();
+    return *ret_busy || page_is_forked() ? alloc_region_only(size, align, zero) : NULL;
+}
+
+/* Where that is not so, memory is out: give back what can be given and try once more. */
 COLD static void *alloc_hard(size_t size, enum zero_wanted zero) {
-    bool busy = page_is_busy_here();
-    void *p = busy || page_is_forked() ? alloc_region_only(size, 1, zero) : NULL;
+    bool busy;
+    void *p = alloc_region_instead(size, 1, zero, &busy);
     if (p != NULL || busy)
         return p;
     engine_pressure_hard();
@@ -336,9 +341,9 @@ void *engine_memalign(size_t align, size_t size) {
         return NULL;
     enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
     void *p = memalign_once(align, size);
-    bool busy = p == NULL && page_is_busy_here();
-    if (busy || (p == NULL && page_is_forked()))
-        p = alloc_region_only(size, align, rt_opt.zero ? ZERO_YES : ZERO_NO);
+    bool busy = false;
+    if (p == NULL)
+        p = alloc_region_instead(size, align, rt_opt.zero ? ZERO_YES : ZERO_NO, &busy);
     if (p == NULL && !busy) {
         engine_pressure_hard();
         p = memalign_once(align, size);

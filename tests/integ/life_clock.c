@@ -5,21 +5,21 @@
  * allocator must not ask it, at whatever size of heap and regions, nor when the program ends.
  */
 #include "check.h"
+#include "heap.h"
 
 #include <malloc.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { OBJECTS_NR = 60000, OBJECT_BYTES = 1000, REGION_BYTES = 24 << 20, REGIONS_NR = 8 };
+enum { REGIONS_NR = 8 };
 
 static unsigned asked_nr;
 
 int clock_gettime(clockid_t clock, struct timespec *ret_time) {
     (void)clock;
     asked_nr++;
-    free(malloc(REGION_BYTES));
+    free(malloc(HEAP_REGION_BYTES));
     *ret_time = (struct timespec){0};
     return 0;
 }
@@ -30,21 +30,8 @@ __attribute__((destructor)) static void asked_check(void) {
 }
 
 int main(void) {
-    static char *objects[OBJECTS_NR];
     for (unsigned round = 0; round < 3; round++) {
-        for (unsigned i = 0; i < OBJECTS_NR; i++) {
-            objects[i] = malloc(OBJECT_BYTES);
-            CHECK(objects[i] != NULL);
-            memset(objects[i], 1, OBJECT_BYTES);
-        }
-        for (unsigned i = 0; i < REGIONS_NR; i++) {
-            char *region = malloc(REGION_BYTES);
-            CHECK(region != NULL);
-            memset(region, 1, REGION_BYTES);
-            free(region);
-        }
-        for (unsigned i = 0; i < OBJECTS_NR; i++)
-            free(objects[i]);
+        heap_rise_and_fall(REGIONS_NR);
         (void)malloc_trim(0);
     }
     CHECK_MSG(asked_nr == 0, "asked %u times", asked_nr);

@@ -6,16 +6,14 @@
  */
 #include "check.h"
 #include "deny.h"
+#include "heap.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-enum { OBJECTS_NR = 60000, OBJECT_BYTES = 1000, REGION_BYTES = 24 << 20 };
 
 /* A filter that does not bite would let the test pass. */
 static void biting_check(void) {
@@ -30,23 +28,12 @@ static void biting_check(void) {
 }
 
 int main(void) {
-    static char *objects[OBJECTS_NR];
-    objects[0] = malloc(OBJECT_BYTES);
-    CHECK(objects[0] != NULL);
+    void *first = heap_written(HEAP_OBJECT_BYTES);
     deny_deadly(SYS_openat);
     deny_deadly(SYS_membarrier);
     biting_check();
-    for (unsigned i = 1; i < OBJECTS_NR; i++) {
-        objects[i] = malloc(OBJECT_BYTES);
-        CHECK(objects[i] != NULL);
-        memset(objects[i], 1, OBJECT_BYTES);
-    }
-    char *region = malloc(REGION_BYTES);
-    CHECK(region != NULL);
-    memset(region, 1, REGION_BYTES);
-    free(region);
-    for (unsigned i = 0; i < OBJECTS_NR; i++)
-        free(objects[i]);
+    heap_rise_and_fall(1);
+    free(first);
     puts("alive");
     return 0;
 }
