@@ -12,18 +12,22 @@
  * States      An object is in one batch, on one list, in one chain taken by the round, or freed.
  * Invariants  [G1] Chains are touched under round_lock alone. A round frees what it took before its grace period began.
  *             [G2] A chain's head moves on before its objects are freed: a child of fork that finds a chain goes on
- * with it, and at most loses the run of objects that was just being freed. [G3] Sections read the set inside. After the
- * set was turned and a membarrier(RSEQ) passed no section that read the old one can commit. Lists that are pushed to by
- * compare-and-swap (of threads without a CPU number; all without rseq or membarrier) are in the first set alone and
- * taken by exchange. Ordering    A push releases the object and takes all before into account: whoever took the list by
- * acquire and then waits for a grace period waits for every reader that can have seen an object of it. [rcu.list]
+ *                  with it, and at most loses the run of objects that was just being freed.
+ *             [G3] Sections read the set inside. After the set was turned and a membarrier(RSEQ) passed no section that
+ *                  read the old one can commit. Lists that are pushed to by compare-and-swap (of threads without a CPU
+ *                  number; all without rseq or membarrier) are in the first set alone.
+ *             [G4] What a round moves is at its new place before it leaves the old one, so it is in no moment nowhere:
+ *                  a fork between leaves it at both, and the child takes it from the old one. A fork makes many such
+ *                  moments, for a thread waits at its next store to a page until the fork is over.
+ * Ordering    A push releases the object and takes all before into account: whoever took the list by acquire and then
+ *             waits for a grace period waits for every reader that can have seen an object of it.          [rcu.list]
  *             Pusher and thread: either the thread sees the push before it sleeps, or the pusher sees that it is about
  *             to.                                                                                          [rcu.idle]
  * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. Who fills a
  *             batch frees the objects of up to two whose grace period is over, so what waits is what was handed over
  *             during some grace periods. A barrier runs a round of its own, after the one that is under way; the thread
  *             begins none before it.
- * Reclamation Take-all: a list's head is never compared with what was taken from it, so there is no ABA.
+ * Reclamation Take-all: what is on a list leaves it by the round alone, which frees it later, so there is no ABA.
  */
 #include "kmem/rcu.h"
 
@@ -89,14 +93,39 @@ static ALWAYS_INLINE bool by_sections(void) { return atomic_load_explicit(&rcu.s
 
 static u32 lists_nr(void) { return 2 * percpu_copies_nr(); }
 
-/* Current batches of the parent's: who hands over to none is who starts the thread. */
+/* [G4] */
 static void places_leave(struct list *list, u32 nr) {
     for (struct list *end = list + nr; list < end; list++) {
-        u64 place = list->place;
+        if (list->place != 0)
+            (void)rcu_batch_hand_over(list->place);
+        rcu_in_this_order();
         list->place = 0;
-        if (place != 0)
-            (void)rcu_batch_hand_over(place);
     }
+}
+
+/* [G4] In the child of a fork that found somebody in a round: what a list still leads into was taken. */
+static void list_mend(struct list *list) {
+    struct quarry_rcu_head *head = atomic_load_explicit(&list->first, memory_order_relaxed);
+    if (list->place != 0 && rcu_batch_is_handed_over(list->place))
+        list->place = 0;
+    if (list->chain == NULL)
+        return;
+    if (head == list->chain) {
+        atomic_store_explicit(&list->first, NULL, memory_order_relaxed);
+        return;
+    }
+    while (head != NULL && head->next != list->chain)
+        head = head->next;
+    if (head != NULL)
+        head->next = NULL;
+}
+
+/* Current batches of the parent's are handed over: who hands over to none is who starts the thread. */
+static void lists_fork_child(void) {
+    for (u32 i = 0; i < lists_nr(); i++)
+        list_mend(&rcu.lists[i]);
+    rcu_batch_take_mend();
+    places_leave(rcu.lists, lists_nr());
 }
 
 /* Of this thread: a handler on top of a barrier may fork. */
@@ -108,7 +137,7 @@ static void fork_child(void) {
     sys_lock_reset(&rcu.start_lock);
     rcu_batch_fork_child();
     if (!sys_lock_is_mine(&rcu.round_lock)) {
-        places_leave(rcu.lists, lists_nr());
+        lists_fork_child();
         sys_lock_reset(&rcu.round_lock);
     }
     rcu.forked = true;
@@ -264,14 +293,24 @@ static struct list *set_turn(u32 *ret_nr) {
     return from_first ? first : second;
 }
 
+/* [G4] */
+static void list_take(struct list *list) {
+    struct quarry_rcu_head *first = atomic_load_explicit(&list->first, memory_order_relaxed);
+    do {
+        list->chain = first;
+        rcu_in_this_order();
+        /* order: acquire: the objects, and what made readers unable to find them.                  pairs: [rcu.list] */
+    } while (first != NULL && !atomic_compare_exchange_weak_explicit(&list->first, &first, NULL, memory_order_acquire,
+                                                                     memory_order_relaxed));
+}
+
 /* Lists that are pushed to by compare-and-swap. A chain that is there was left by the parent of a fork. */
 static bool lists_take_swapped(void) {
     bool any = false;
     for (u32 i = by_sections() ? percpu.cpus_nr : 0; i < percpu_copies_nr(); i++) {
         struct list *list = &rcu.lists[i];
-        if (list->chain == NULL && atomic_load_explicit(&list->first, memory_order_relaxed) != NULL)
-            /* order: acquire: the objects, and what made readers unable to find them.              pairs: [rcu.list] */
-            list->chain = atomic_exchange_explicit(&list->first, NULL, memory_order_acquire);
+        if (list->chain == NULL)
+            list_take(list);
         any = any || list->chain != NULL;
     }
     return any;
@@ -285,6 +324,7 @@ static bool lists_take_still(void) {
     for (struct list *list = set, *end = list + nr; list < end; list++) {
         if (list->chain == NULL) {
             list->chain = atomic_load_explicit(&list->first, memory_order_relaxed);
+            rcu_in_this_order();
             atomic_store_explicit(&list->first, NULL, memory_order_relaxed);
         }
         any = any || list->chain != NULL;

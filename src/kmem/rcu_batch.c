@@ -9,8 +9,9 @@
  *             [R2] Under a shut door nobody is inside: every object handed over before is in a list that a round sees.
  *             [R3] Lists change by one store, under the lock. Where a batch changes from taken to ready, or from ready
  *                  to freeing, it is in both for a moment, under the lock, and there first of the list: the child of a
- *                  fork sees that, and loses only what others had in their hands. A list that goes before another
- *                  leads into it already while its first is not there yet: the child cuts it off.
+ *                  fork sees that, and loses only what others had in their hands. So it is from handed over to taken,
+ *                  by the round. A list that goes before another leads into it already while its first is not there
+ *                  yet: the child cuts it off.
  *             [R4] Of a batch whose objects are being freed freed_nr moves on before a run is freed: a child of fork
  *                  that finds it goes on with it, and loses at most that run.
  * Ordering    Handing over releases what the batch has; the round takes by acquire. [batch.handed] Who enters counts
@@ -18,7 +19,7 @@
  *             between the two steps of each, at least one sees the other. [batch.door]
  * Progress    Handing over never waits: where the lock is held it does without ready and empty batches, and where the
  *             door is shut rcu.c links the object into a list. The thread waits for the lock.
- * Reclamation Take-all for batches handed over, the lock for the rest: no address is compared with an older one.
+ * Reclamation The round alone takes what was handed over, the lock is for the rest: no address comes back under a swap.
  */
 #include "kmem/rcu_batch.h"
 
@@ -131,9 +132,6 @@ void rcu_batch_fork_child(void) {
 
 /* --- ready and empty ones --- */
 
-/* The compiler leaves the two stores as they are. */
-static void in_this_order(void) { __asm__ volatile("" : : : "memory"); }
-
 /* [R3] Under the lock. */
 static struct rcu_batch *list_pop(struct rcu_batch *_Atomic *list) {
     struct rcu_batch *b = batch_load(list);
@@ -144,7 +142,7 @@ static struct rcu_batch *list_pop(struct rcu_batch *_Atomic *list) {
 
 static void list_push(struct rcu_batch *_Atomic *list, struct rcu_batch *first, struct rcu_batch *last) {
     last->next = batch_load(list);
-    in_this_order();
+    rcu_in_this_order();
     batch_store(list, first);
 }
 
@@ -231,14 +229,20 @@ void rcu_batch_trim(void) { stock_to(STOCK_MIN); }
 
 /* --- handing over --- */
 
+/* objs_nr is 0 until it is handed over. */
 u64 rcu_batch_begin(struct rcu_batch *b, const void *object) {
+    b->objs_nr = 0;
     b->objs[0] = object;
     return (u64)&b->objs[1];
 }
 
-u32 rcu_batch_hand_over(u64 end) {
+static struct rcu_batch *batch_by_end(u64 end) {
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    struct rcu_batch *b = (struct rcu_batch *)round_down(end - 1, RCU_BATCH_BYTES);
+    return (struct rcu_batch *)round_down(end - 1, RCU_BATCH_BYTES);
+}
+
+u32 rcu_batch_hand_over(u64 end) {
+    struct rcu_batch *b = batch_by_end(end);
     struct rcu_batch *first = atomic_load_explicit(&batches.handed, memory_order_relaxed);
     b->objs_nr = (u32)((end - (u64)b->objs) / sizeof(b->objs[0]));
     b->freed_nr = 0;
@@ -250,15 +254,43 @@ u32 rcu_batch_hand_over(u64 end) {
     return atomic_fetch_add_explicit(&batches.handed_nr, 1, memory_order_relaxed) + 1;
 }
 
+bool rcu_batch_is_handed_over(u64 end) {
+    const struct rcu_batch *b = batch_by_end(end), *handed = batch_load(&batches.handed);
+    if (b->objs_nr == 0)
+        return false;
+    while (handed != NULL && handed != b)
+        handed = handed->next;
+    return handed == b;
+}
+
 /* --- rounds --- */
 
 bool rcu_batch_take(void) {
     if (batch_load(&batches.taken) == NULL) {
+        struct rcu_batch *first = batch_load(&batches.handed);
         atomic_store_explicit(&batches.handed_nr, 0, memory_order_relaxed);
-        /* order: acquire                                                                      pairs: [batch.handed] */
-        batch_store(&batches.taken, atomic_exchange_explicit(&batches.handed, NULL, memory_order_acquire));
+        do {
+            batch_store(&batches.taken, first);
+            rcu_in_this_order();
+            /* order: acquire                                                                  pairs: [batch.handed] */
+        } while (first != NULL && !atomic_compare_exchange_weak_explicit(&batches.handed, &first, NULL,
+                                                                         memory_order_acquire, memory_order_relaxed));
     }
     return batch_load(&batches.taken) != NULL;
+}
+
+void rcu_batch_take_mend(void) {
+    struct rcu_batch *handed = batch_load(&batches.handed), *taken = batch_load(&batches.taken);
+    if (taken == NULL)
+        return;
+    if (handed == taken) {
+        batch_store(&batches.handed, NULL);
+        return;
+    }
+    while (handed != NULL && handed->next != taken)
+        handed = handed->next;
+    if (handed != NULL)
+        handed->next = NULL;
 }
 
 size_t rcu_batch_ready(void) {
@@ -270,7 +302,7 @@ size_t rcu_batch_ready(void) {
         nr += last->next->objs_nr;
     bool locked = sys_lock_acquire(&batches.lock);
     list_push(&batches.ready, first, last);
-    in_this_order();
+    rcu_in_this_order();
     batch_store(&batches.taken, NULL);
     if (locked)
         sys_lock_release(&batches.lock);
@@ -282,7 +314,7 @@ static struct rcu_batch *freeing_next(void) {
     bool locked = sys_lock_acquire(&batches.lock);
     if (batch_load(&batches.freeing) == NULL) {
         batch_store(&batches.freeing, batch_load(&batches.ready));
-        in_this_order();
+        rcu_in_this_order();
         (void)list_pop(&batches.ready);
     }
     if (locked)

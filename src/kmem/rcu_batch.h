@@ -24,6 +24,11 @@ struct rcu_batch {
 _Static_assert(sizeof(struct rcu_batch) == RCU_BATCH_BYTES,
                "percpu_put_word() tells by the place that a batch is full");
 
+/* The compiler leaves the stores before and behind it as they are. For the child of a fork that comes between; another
+ * CPU's order does not matter, since a store that was not made before the fork waits for its end, and so do later ones.
+ */
+static ALWAYS_INLINE void rcu_in_this_order(void) { __asm__ volatile("" : : : "memory"); }
+
 /* --- who hands over: any context, with no system call and no waiting --- */
 
 /* What is between enter and leave is in nobody's lists; a barrier waits for it. False: a barrier waits, leave it be. */
@@ -39,6 +44,8 @@ bool rcu_batch_is_lacking(void);
 u64 rcu_batch_begin(struct rcu_batch *b, const void *object);
 /* A batch in which objects are, by the place behind the last. Returns how many wait for a grace period to begin. */
 u32 rcu_batch_hand_over(u64 end);
+/* In the child of a fork: of a batch that may be a current one yet. */
+bool rcu_batch_is_handed_over(u64 end);
 
 /* --- who waits for grace periods: one thread at a time --- */
 
@@ -48,6 +55,8 @@ void rcu_batch_stock(void);
 void rcu_batch_trim(void);
 /* All that were handed over now wait for one; those that a child of fork found waiting come first. False: none. */
 bool rcu_batch_take(void);
+/* In the child of a fork that found somebody taking. */
+void rcu_batch_take_mend(void);
 /* The grace period is over: who needs a batch next frees them. Returns how many objects they have. */
 size_t rcu_batch_ready(void);
 /* Frees all that are ready. */

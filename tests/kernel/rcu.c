@@ -268,6 +268,30 @@ static void child(size_t unused) {
     CHECK(out_bytes() == before);
 }
 
+/* Forks that find the thread at any step of a round: what it was moving is in the child, once. */
+static void children_of_rounds(size_t forks) {
+    uint64_t before = out_bytes_warm();
+    unsigned seed = 1;
+    for (size_t i = 0; i < forks; i++) {
+        for (int nr = rand_r(&seed) % 1500; nr > 0; nr--)
+            FREE_ONE(104);
+        usleep((unsigned)rand_r(&seed) % 3000);
+        pid_t pid = fork();
+        CHECK(pid >= 0);
+        if (pid == 0) {
+            kvfree_rcu_barrier();
+            uint64_t after = out_bytes();
+            CHECK_MSG(after <= before + FREED_AT_ONCE * 2 * sizeof(struct at_104),
+                      "%zu: %lu bytes before, %lu in the child", i, (unsigned long)before, (unsigned long)after);
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    }
+    kvfree_rcu_barrier();
+    CHECK(out_bytes() == before);
+}
+
 /* Called as callbacks, for that can be seen without asking the heap. */
 static void count_called(struct rcu_head *head) {
     (void)head;
@@ -542,6 +566,7 @@ static const struct test_case table[] = {
     {"handlers", handlers, 0, CASE_QUARRY},
     {"handlers first", handlers, 1, CASE_QUARRY},
     {"child of fork", child, 0, CASE_QUARRY},
+    {"children of rounds", children_of_rounds, 300, CASE_QUARRY},
     {"by itself", by_itself, 0, CASE_QUARRY},
     {"pushes", pushes, 0, CASE_QUARRY},
     {"child of a grace period", child_of_a_grace_period, 0, CASE_QUARRY},
