@@ -53,6 +53,7 @@ static void options_settle(void) {
     engine_counting = rt_opt.stats != OPT_STATS_OFF || rt_opt.harden;
     if (engine_counting || rt_opt.zero)
         mag_divert();
+    page_nodes_begin();
 }
 
 /* Where this fails the next call begins it anew: what was made before is kept or, a few KiB of the pool, made again. */

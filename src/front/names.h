@@ -43,6 +43,9 @@ EXPORT_WEAK void malloc_stats(void);
 EXPORT_WEAK int malloc_trim(size_t pad);
 EXPORT_WEAK int mallopt(int param, int value);
 
+/* confine.c */
+EXPORT_WEAK int prctl(int op, ...);
+
 /* start.c. malloc.c mentions it, so that a static program that has our malloc has our constructor too. */
 void front_start(void);
 

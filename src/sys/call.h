@@ -6,6 +6,7 @@
 
 #include "base/types.h"
 
+#include <errno.h>
 #include <sys/syscall.h>
 
 /* How often who waits for another CPU looks, with sys_relax() between, before it sleeps. */
@@ -56,6 +57,12 @@ long sys_call_judged(const void *site, long nr, long a, long b, long c, long d, 
 #else
 #define sys_call sys_call_raw
 #endif
+
+/* Of a program that forbids itself system calls: see sys_prctl(). */
+extern HIDDEN _Atomic(bool) sys_confined;
+/* SYS0 to SYS6 for calls that no allocator needs: -EPERM where they may be a program's death. */
+#define SYS_RARE(args_nr, ...)                                                                                         \
+    (atomic_load_explicit(&sys_confined, memory_order_relaxed) ? -EPERM : SYS##args_nr(__VA_ARGS__))
 
 #define SYS0(nr) sys_call((nr), 0, 0, 0, 0, 0, 0)
 #define SYS1(nr, a) sys_call((nr), (long)(a), 0, 0, 0, 0, 0)

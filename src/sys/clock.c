@@ -33,7 +33,7 @@ u64 sys_clock_thread_ns(void) {
 #define WAITS_UNKNOWN UINT64_MAX
 static u64 waits_nr(void) {
     struct rusage use = {0};
-    return SYS2(SYS_getrusage, RUSAGE_THREAD, &use) == 0 ? (u64)use.ru_nvcsw : WAITS_UNKNOWN;
+    return SYS_RARE(2, SYS_getrusage, RUSAGE_THREAD, &use) == 0 ? (u64)use.ru_nvcsw : WAITS_UNKNOWN;
 }
 
 void sys_watch_begin(struct sys_watch *ret_watch) {

@@ -43,7 +43,7 @@ extern int rseq_register_current_thread(void) __attribute__((weak));
 
 unsigned sys_cpu_ids_nr(void) {
     u64 mask[MASK_BYTES / sizeof(u64)];
-    long bytes = SYS3(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+    long bytes = SYS_RARE(3, SYS_sched_getaffinity, 0, sizeof(mask), mask);
     /* The kernel returns the size of its own mask, which has a bit for every possible CPU. */
     return bytes > 0 ? (unsigned)bytes * 8 : MASK_BYTES * 8;
 }
@@ -164,7 +164,7 @@ enum sys_rseq sys_rseq_filled(void) {
 }
 
 int sys_rseq_register(void *area) {
-    long err = SYS4(SYS_rseq, area, RSEQ_AREA_BYTES, 0, RSEQ_SIGNATURE);
+    long err = SYS_RARE(4, SYS_rseq, area, RSEQ_AREA_BYTES, 0, RSEQ_SIGNATURE);
     return err == -EBUSY ? 0 : (int)err;
 }
 
@@ -175,9 +175,9 @@ extern char __libc_single_threaded __attribute__((weak));
 bool sys_thread_alone(void) { return &__libc_single_threaded != NULL && __libc_single_threaded != 0; }
 
 enum sys_barrier sys_membarrier_register(void) {
-    long err = SYS3(SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0);
+    long err = SYS_RARE(3, SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0);
     if (err == 0)
         return SYS_BARRIER_READY;
     return err == -EINVAL || err == -ENOSYS ? SYS_BARRIER_NONE : SYS_BARRIER_REFUSED;
 }
-int sys_membarrier_rseq(void) { return (int)SYS3(SYS_membarrier, MEMBARRIER_RSEQ, 0, 0); }
+int sys_membarrier_rseq(void) { return (int)SYS_RARE(3, SYS_membarrier, MEMBARRIER_RSEQ, 0, 0); }

@@ -113,7 +113,8 @@ static bool handler_set(const struct sigaction *now) {
 
 bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_chain chain) {
     struct sigaction now;
-    if (sigaction(SIGSEGV, NULL, &now) != 0 || now.sa_handler == SIG_IGN)
+    if (atomic_load_explicit(&sys_confined, memory_order_relaxed) || sigaction(SIGSEGV, NULL, &now) != 0 ||
+        now.sa_handler == SIG_IGN)
         return false;
     bool ours = now.sa_sigaction == handler;
     if (!ours && chain == SYS_FAULT_ALONE && now.sa_handler != SIG_DFL && !is_ally((uintptr_t)now.sa_sigaction))
@@ -128,6 +129,6 @@ bool sys_fault_watch(void (*fn)(const struct sys_fault *fault), enum sys_fault_c
 
 size_t sys_memory_read(void *to, u64 from, size_t bytes) {
     struct iovec here = {to, bytes}, there = {(void *)(uintptr_t)from, bytes}; // NOLINT(performance-no-int-to-ptr)
-    long done = SYS6(SYS_process_vm_readv, SYS0(SYS_getpid), &here, 1, &there, 1, 0);
+    long done = SYS_RARE(6, SYS_process_vm_readv, SYS0(SYS_getpid), &here, 1, &there, 1, 0);
     return done < 0 ? 0 : (size_t)done;
 }

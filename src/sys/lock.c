@@ -70,7 +70,10 @@ static void release(struct sys_lock *lock, unsigned wake_nr) {
         (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, wake_nr);
 }
 
-void sys_yield(void) { (void)SYS0(SYS_sched_yield); }
+void sys_yield(void) {
+    if (SYS_RARE(0, SYS_sched_yield) != 0)
+        sys_sleep_ms(0);
+}
 
 void sys_lock_release(struct sys_lock *lock) { release(lock, 1); }
 void sys_lock_release_all(struct sys_lock *lock) { release(lock, INT_MAX); }

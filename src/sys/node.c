@@ -68,14 +68,14 @@ static void list_read(const char *text, struct sys_nodes *ret_nodes) {
 
 bool sys_nodes_allowed(struct sys_nodes *ret_nodes) {
     *ret_nodes = (struct sys_nodes){{0}};
-    return SYS6(SYS_get_mempolicy, NULL, ret_nodes->words, SYS_NODE_IDS_NR, 0, MPOL_F_MEMS_ALLOWED, 0) == 0;
+    return SYS_RARE(6, SYS_get_mempolicy, NULL, ret_nodes->words, SYS_NODE_IDS_NR, 0, MPOL_F_MEMS_ALLOWED, 0) == 0;
 }
 
 enum sys_policy sys_thread_policy(struct sys_nodes *ret_nodes) {
     enum { LOCAL = 4, WEIGHTED_INTERLEAVE = 6, RELATIVE = 1 << 14, FLAGS = 7 << 13 }; /* not in every header */
     int mode = MPOL_DEFAULT;
     *ret_nodes = (struct sys_nodes){{0}};
-    if (SYS6(SYS_get_mempolicy, &mode, ret_nodes->words, SYS_NODE_IDS_NR, 0, 0, 0) != 0)
+    if (SYS_RARE(6, SYS_get_mempolicy, &mode, ret_nodes->words, SYS_NODE_IDS_NR, 0, 0, 0) != 0)
         return SYS_POLICY_NONE;
     bool relative = (mode & RELATIVE) != 0;
     mode &= ~FLAGS;
@@ -201,13 +201,13 @@ int sys_node_racy(void) {
         return __atomic_load_n(field, __ATOMIC_RELAXED);
     if (&getcpu != NULL)
         return getcpu(NULL, &node) == 0 ? (int)node : -1;
-    return SYS3(SYS_getcpu, 0, &node, 0) == 0 ? (int)node : -1;
+    return SYS_RARE(3, SYS_getcpu, 0, &node, 0) == 0 ? (int)node : -1;
 }
 
 int sys_node_of(const void *p) {
     int status = -1;
     /* Without target nodes the call only tells where the pages are. */
-    return SYS6(SYS_move_pages, 0, 1, &p, 0, &status, 0) == 0 ? status : -1;
+    return SYS_RARE(6, SYS_move_pages, 0, 1, &p, 0, &status, 0) == 0 ? status : -1;
 }
 
 enum { PAGES_NR = 32 };
@@ -220,7 +220,7 @@ void sys_vm_nodes_count(const char *addr, size_t bytes, u32 node_pages[SYS_NODE_
         nr = (unsigned)MIN(left, (size_t)PAGES_NR);
         for (unsigned i = 0; i < nr; i++)
             pages[i] = addr + i * sys_page_bytes();
-        if (SYS6(SYS_move_pages, 0, nr, pages, 0, status, 0) != 0)
+        if (SYS_RARE(6, SYS_move_pages, 0, nr, pages, 0, status, 0) != 0)
             return;
         for (unsigned i = 0; i < nr; i++) {
             if (status[i] >= 0 && status[i] < SYS_NODE_IDS_NR)
@@ -239,7 +239,7 @@ static bool pages_settle(char *p, unsigned nr, int node, bool move) {
         nodes[i] = node;
         status[i] = -1;
     }
-    long err = SYS6(SYS_move_pages, 0, nr, pages, move ? nodes : NULL, status, move ? MPOL_MF_MOVE : 0);
+    long err = SYS_RARE(6, SYS_move_pages, 0, nr, pages, move ? nodes : NULL, status, move ? MPOL_MF_MOVE : 0);
     for (unsigned i = 0; i < nr; i++)
         all = all && status[i] == node;
     return err >= 0 && all;

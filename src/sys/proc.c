@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 
 enum { THREAD_STACK_BYTES = 64 * 1024, LINES_WINDOW_BYTES = 1024 };
 
@@ -42,6 +43,14 @@ bool sys_program_constant(const void *p) {
             return true;
     }
     return false;
+}
+
+_Atomic(bool) sys_confined;
+
+int sys_prctl(int op, const unsigned long args[4]) {
+    if (op == PR_SET_NO_NEW_PRIVS || op == PR_SET_SECCOMP)
+        atomic_store_explicit(&sys_confined, true, memory_order_relaxed);
+    return (int)SYS6(SYS_prctl, op, args[0], args[1], args[2], args[3], 0);
 }
 
 bool sys_secure(void) { return getauxval(AT_SECURE) != 0; }

@@ -164,7 +164,7 @@ u64 sys_vm_purge_ranges(const struct sys_range *ranges, unsigned nr) {
                        offsetof(struct sys_range, bytes) == offsetof(struct iovec, iov_len),
                    "a range is an iovec");
     if (nr > 1 && !atomic_load_explicit(&refused, memory_order_relaxed)) {
-        long done = SYS6(SYS_process_madvise, PIDFD_SELF, ranges, nr, MADV_DONTNEED, 0, 0);
+        long done = SYS_RARE(6, SYS_process_madvise, PIDFD_SELF, ranges, nr, MADV_DONTNEED, 0, 0);
         if (done >= 0 && (size_t)done == ranges_bytes(ranges, nr))
             return ~(u64)0 >> (SYS_RANGES_MAX - nr);
         bool later = done >= 0 || done == -EAGAIN || done == -ENOMEM || done == -EINTR;
@@ -202,7 +202,7 @@ size_t sys_vm_resident_pages(const void *addr, size_t bytes) {
     u8 in_memory[WINDOW_PAGES];
     for (size_t at = 0; at < pages; at += WINDOW_PAGES) {
         size_t nr = MIN(pages - at, (size_t)WINDOW_PAGES);
-        if (SYS3(SYS_mincore, (const char *)addr + at * page, nr * page, in_memory) != 0)
+        if (SYS_RARE(3, SYS_mincore, (const char *)addr + at * page, nr * page, in_memory) != 0)
             return pages;
         for (size_t i = 0; i < nr; i++)
             resident += in_memory[i] & 1;
@@ -254,9 +254,9 @@ int sys_vm_place(void *addr, size_t bytes, enum sys_numa_mode mode, const struct
     if (mode == SYS_NUMA_PREFER && nr > 1)
         how = PREFERRED_MANY;
     const u64 *mask = (nr == 0 ? &allowed : nodes)->words;
-    int ret = (int)SYS6(SYS_mbind, addr, bytes, how, mask, SYS_NODE_IDS_NR + 1, 0);
+    int ret = (int)SYS_RARE(6, SYS_mbind, addr, bytes, how, mask, SYS_NODE_IDS_NR + 1, 0);
     if (ret == -EINVAL && how == PREFERRED_MANY) /* an older kernel: the lowest of them */
-        ret = (int)SYS6(SYS_mbind, addr, bytes, MPOL_PREFERRED, mask, SYS_NODE_IDS_NR + 1, 0);
+        ret = (int)SYS_RARE(6, SYS_mbind, addr, bytes, MPOL_PREFERRED, mask, SYS_NODE_IDS_NR + 1, 0);
     return ret;
 }
 

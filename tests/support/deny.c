@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -61,6 +62,32 @@ void deny_deadly(long syscall_nr) {
     struct sock_filter steps[DENIED_MAX + STEPS_BESIDE];
     struct sock_fprog program = filter_make(steps, &syscall_nr, 1, SECCOMP_RET_KILL_PROCESS);
 
+    filter_install(&program);
+}
+
+void deny_as_sshd(void) {
+    static const long allowed[] = {
+        SYS_brk,          SYS_clock_gettime,   SYS_close,  SYS_exit,         SYS_exit_group, SYS_futex,
+        SYS_geteuid,      SYS_getpgid,         SYS_getpid, SYS_getrandom,    SYS_gettid,     SYS_getuid,
+        SYS_gettimeofday, SYS_madvise,         SYS_mmap,   SYS_mprotect,     SYS_mremap,     SYS_munmap,
+        SYS_nanosleep,    SYS_clock_nanosleep, SYS_ppoll,  SYS_pselect6,     SYS_read,       SYS_rt_sigprocmask,
+        SYS_shutdown,     SYS_write,           SYS_writev, SYS_rt_sigreturn,
+    };
+    static const long failing[] = {SYS_openat, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_shmget, SYS_shmat, SYS_shmdt};
+    enum { ALLOWED_NR = sizeof allowed / sizeof allowed[0], FAILING_NR = sizeof failing / sizeof failing[0] };
+    struct sock_filter steps[1 + 2 * (ALLOWED_NR + FAILING_NR) + 1];
+    size_t at = 0;
+
+    steps[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < ALLOWED_NR + FAILING_NR; i++) {
+        bool fails = i >= ALLOWED_NR;
+        long syscall_nr = fails ? failing[i - ALLOWED_NR] : allowed[i];
+        steps[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)syscall_nr, 0, 1);
+        steps[at++] =
+            (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, fails ? SECCOMP_RET_ERRNO | EACCES : SECCOMP_RET_ALLOW);
+    }
+    steps[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    struct sock_fprog program = {(unsigned short)at, steps};
     filter_install(&program);
 }
 

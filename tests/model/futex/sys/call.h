@@ -17,6 +17,7 @@ static inline void sys_relax(void) {}
 long futex_call(void *word, int operation, u64 value);
 
 #define SYS0(nr) ((long)0)
+#define SYS_RARE(args_nr, ...) SYS##args_nr(__VA_ARGS__)
 #define SYS3(nr, word, operation, value) futex_call((word), (operation), (value))
 #define SYS4(nr, word, operation, value, timeout) ((void)(timeout), SYS3(nr, word, operation, value))
 

@@ -19,5 +19,6 @@ long place_call(long nr, const void *from, const void *to);
 #define SYS6(nr, addr, b, c, d, to, f)                                                                                 \
     ((void)(b), (void)(c), (void)(d), (void)(f),                                                                       \
      place_call((nr), (const void *)(uintptr_t)(addr), (const void *)(uintptr_t)(to)))
+#define SYS_RARE(args_nr, ...) SYS##args_nr(__VA_ARGS__)
 
 #endif
