@@ -68,6 +68,10 @@ struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) QUARR
  * __GFP_THISNODE, here and above, all of the pages lie on that node, or NULL; and NULL without __GFP_DIRECT_RECLAIM,
  * unless there is one node. __GFP_DMA: of any node. */
 struct quarry_page *quarry_alloc_pages_node(int node, quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW;
+/* Zeroed pages, compound above order 0, of what is at hand and not the reserve: no system call, no lock, in any
+ * context. Of flags __GFP_ACCOUNT alone; any other is NULL with one line on stderr. Orders 0 to 3 and 9. Since
+ * Linux 6.16. */
+struct quarry_page *quarry_alloc_pages_nolock(quarry_gfp_t flags, int node, unsigned order) QUARRY_NOTHROW;
 /* The address of the first page, or 0. */
 unsigned long quarry___get_free_pages(quarry_gfp_t flags, unsigned order) QUARRY_NOTHROW;
 /* Fills the entries of pages[0..nr-1] that are NULL with single pages, until none is left or memory is out. Returns how
@@ -104,6 +108,9 @@ void *quarry_alloc_pages_exact_nid(int node, size_t bytes, quarry_gfp_t flags) Q
  * allocation is compound. order: as allocated, anything else is misuse. */
 void quarry___free_pages(struct quarry_page *page, unsigned order) QUARRY_NOTHROW;
 static inline void quarry___free_page(struct quarry_page *page) QUARRY_NOTHROW { quarry___free_pages(page, 0); }
+static inline void quarry_free_pages_nolock(struct quarry_page *page, unsigned order) QUARRY_NOTHROW {
+    quarry___free_pages(page, order);
+}
 /* 0 is let pass. */
 void quarry_free_pages(unsigned long addr, unsigned order) QUARRY_NOTHROW;
 static inline void quarry_free_page(unsigned long addr) QUARRY_NOTHROW { quarry_free_pages(addr, 0); }

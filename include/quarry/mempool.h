@@ -61,6 +61,13 @@ int quarry_mempool_resize(quarry_mempool_t *pool, int new_min_nr) QUARRY_NOTHROW
  * at last by waiting for a free, so that it is never NULL then. Without that flag no lock is taken, and none is waited
  * for. alloc is asked with __GFP_NOWARN and __GFP_NOMEMALLOC added. __GFP_ZERO warns once and is dropped. */
 void *quarry_mempool_alloc(quarry_mempool_t *pool, quarry_gfp_t flags) QUARRY_NOTHROW;
+/* An element for each of nr entries that is NULL, by GFP_KERNEL in the same order, and all of those that lack at once
+ * from the reserve, so that threads that do this with few elements left do not wait for each other. Never fails; nr is
+ * at most what the pool keeps, more is warned about once and may wait for ever. Since Linux 6.19. */
+void quarry_mempool_alloc_bulk(quarry_mempool_t *pool, void **entries, unsigned nr) QUARRY_NOTHROW;
+/* Elements, from the first on, into the reserve, until that has enough; their entries become NULL. Returns how many;
+ * the others are left to the caller. Async-signal-safe. */
+unsigned quarry_mempool_free_bulk(quarry_mempool_t *pool, void **elements, unsigned nr) QUARRY_NOTHROW;
 /* From the reserve or NULL. Async-signal-safe. */
 void *quarry_mempool_alloc_preallocated(quarry_mempool_t *pool) QUARRY_NOTHROW;
 /* To the reserve while that is short, and one who waits is woken; else to the pool's free function. NULL does nothing.

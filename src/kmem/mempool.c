@@ -5,6 +5,7 @@
  * of any of this.
  *
  * States      A node is IDLE (on one stack), KEPT (on the other, with an element), or in the hands of one thread.
+ *             Several are taken off by one change of the head, all or none.
  * Invariants  [P1] curr_nr is raised before an idle node is taken, up to min_nr at most, and lowered after the node is
  *             idle again. So nodes that are not idle are never more than curr_nr, and who raised it finds an idle one:
  *             there are always as many nodes as min_nr ever was. [P2] Nodes are never freed while the pool is used.
@@ -14,7 +15,8 @@
  * Progress    Lock-free, but for the wait that is asked for. An element that a free put back may be taken by somebody
  *             who did not wait; the one it woke then waits for the next.
  * Reclamation None: a link read through an old head is discarded, because every change of a head changes its tag. Of a
- *             thread that is inside at a fork, the child may lose one node, and keep one element less.
+ *             thread that is inside at a fork, the child may lose the nodes it has in hand, and keep as many elements
+ *             less.
  */
 #include "kmem/debug.h"
 #include "kmem/gfp.h"
@@ -26,10 +28,17 @@
 #include "base/bits.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FIRST_NODES = 16, BLOCKS_NR = 27, WAIT_MS = 5000, TAG_SHIFT = 32 };
+enum {
+    FIRST_NODES = 16,
+    BLOCKS_NR = 27,
+    WAIT_MS = 5000,
+    TAG_SHIFT = 32,
+    BULK_WAITER = 1 << 20, /* in the count of waiters, who waits for several: more than there are threads */
+};
 
 struct node {
     void *element;
@@ -65,17 +74,23 @@ static void stack_push(struct quarry_mempool_reserve *r, _Atomic(u64) *stack, u3
                                                     memory_order_relaxed));
 }
 
-/* 0: it is empty. */
-static u32 stack_pop(struct quarry_mempool_reserve *r, _Atomic(u64) *stack) {
-    /* order: acquire: the link is at least as new as the head; and the element.               pairs: [mempool.node] */
+/* The first of nr nodes, which lead one to the next; 0: there are fewer. */
+static u32 stack_pop(struct quarry_mempool_reserve *r, _Atomic(u64) *stack, u32 nr) {
+    /* order: acquire: the links are at least as new as the head; and the elements.            pairs: [mempool.node] */
     u64 head = atomic_load_explicit(stack, memory_order_acquire);
-    while ((u32)head != 0) {
-        u32 next = atomic_load_explicit(&node_at(r, (u32)head)->next, memory_order_relaxed);
-        if (atomic_compare_exchange_weak_explicit(stack, &head, head_next(head, next), memory_order_acquire,
-                                                  memory_order_acquire))
-            return (u32)head;
+    for (;;) {
+        u64 seen = head;
+        u32 below = (u32)head, found = 0;
+        for (; found < nr && below != 0; found++)
+            below = atomic_load_explicit(&node_at(r, below)->next, memory_order_relaxed);
+        if (found == nr) {
+            if (atomic_compare_exchange_weak_explicit(stack, &head, head_next(head, below), memory_order_acquire,
+                                                      memory_order_acquire))
+                return (u32)seen;
+        } else if ((head = atomic_load_explicit(stack, memory_order_acquire)) == seen) {
+            return 0;
+        }
     }
-    return 0;
 }
 
 /* --- poison, as the kernel's check_element() --- */
@@ -184,13 +199,16 @@ static bool place_reserve(quarry_mempool_t *pool) {
     return true;
 }
 
-static void wake_one(quarry_mempool_t *pool) {
+/* One, who finds the element unless somebody is faster. Where somebody waits for several, who may find too few of them
+ * yet and leave what there is to others: all. */
+static void wake(quarry_mempool_t *pool) {
     /* order: seq_cst fence: the element is there before waiters are looked for.               pairs: [mempool.wait] */
     atomic_thread_fence(memory_order_seq_cst);
-    if (__atomic_load_n(&pool->waiters, __ATOMIC_RELAXED) == 0)
+    unsigned waiters = __atomic_load_n(&pool->waiters, __ATOMIC_RELAXED);
+    if (waiters == 0)
         return;
     (void)__atomic_fetch_add(&pool->wakes, 1, __ATOMIC_RELAXED);
-    quarry_core1_wake(&pool->wakes, 1);
+    quarry_core1_wake(&pool->wakes, waiters < BULK_WAITER ? 1 : INT_MAX);
 }
 
 /* False: there are enough. */
@@ -200,24 +218,38 @@ static bool reserve_put(quarry_mempool_t *pool, void *element) {
         return false;
     if (UNLIKELY(r->poison_bytes != 0))
         poison_set(element, r->poison_bytes);
-    u32 number = stack_pop(r, &r->idle);
+    u32 number = stack_pop(r, &r->idle, 1);
     node_at(r, number)->element = element;
     stack_push(r, &r->kept, number);
-    wake_one(pool);
+    wake(pool);
     return true;
 }
 
-static void *reserve_take(quarry_mempool_t *pool) {
+/* nr elements into entries that are NULL, of which there are as many. False: there are fewer in the reserve, which
+ * keeps them: two who had a part of them each would wait for each other. */
+static bool reserve_take_all(quarry_mempool_t *pool, u32 nr, void **entries) {
     struct quarry_mempool_reserve *r = pool->reserve;
-    u32 number = stack_pop(r, &r->kept);
+    u32 number = stack_pop(r, &r->kept, nr), below;
     if (number == 0)
-        return NULL;
-    void *element = node_at(r, number)->element;
-    stack_push(r, &r->idle, number);
-    /* order: release: the node is idle before its place is free for another.                  pairs: [mempool.place] */
-    (void)__atomic_fetch_sub(&pool->curr_nr, 1, __ATOMIC_RELEASE);
-    if (UNLIKELY(r->poison_bytes != 0))
-        poison_check(pool, element, r->poison_bytes);
+        return false;
+    for (u32 taken = 0; taken < nr; taken++, number = below) {
+        while (*entries != NULL)
+            entries++;
+        below = atomic_load_explicit(&node_at(r, number)->next, memory_order_relaxed);
+        void *element = *entries = node_at(r, number)->element;
+        stack_push(r, &r->idle, number);
+        /* order: release: the node is idle before its place is free for another.              pairs: [mempool.place] */
+        (void)__atomic_fetch_sub(&pool->curr_nr, 1, __ATOMIC_RELEASE);
+        if (UNLIKELY(r->poison_bytes != 0))
+            poison_check(pool, element, r->poison_bytes);
+    }
+    return true;
+}
+
+/* NULL: there is none. */
+static void *reserve_take(quarry_mempool_t *pool) {
+    void *element = NULL;
+    (void)reserve_take_all(pool, 1, &element);
     return element;
 }
 
@@ -306,40 +338,43 @@ int quarry_mempool_resize(quarry_mempool_t *pool, int new_min_nr) {
 
 /* --- elements --- */
 
-/* An element of the reserve, after a wait if need be; NULL when it was in vain. */
-static void *reserve_wait(quarry_mempool_t *pool) {
-    (void)__atomic_fetch_add(&pool->waiters, 1, __ATOMIC_RELAXED);
+/* As reserve_take_all(), after a wait if need be; false when it was in vain. */
+static bool reserve_wait(quarry_mempool_t *pool, u32 nr, void **entries) {
+    unsigned counted = nr == 1 ? 1 : BULK_WAITER;
+    (void)__atomic_fetch_add(&pool->waiters, counted, __ATOMIC_RELAXED);
     /* order: seq_cst fence: announced before the reserve is looked into.                      pairs: [mempool.wait] */
     atomic_thread_fence(memory_order_seq_cst);
     unsigned wakes = __atomic_load_n(&pool->wakes, __ATOMIC_RELAXED);
     /* order: acquire fence: a free that is counted in wakes has put its element back.         pairs: [mempool.wait] */
     atomic_thread_fence(memory_order_acquire);
-    void *element = reserve_take(pool);
-    if (element == NULL)
+    bool taken = reserve_take_all(pool, nr, entries);
+    if (!taken)
         quarry_core1_wait(&pool->wakes, wakes, WAIT_MS);
-    (void)__atomic_fetch_sub(&pool->waiters, 1, __ATOMIC_RELAXED);
-    return element;
+    (void)__atomic_fetch_sub(&pool->waiters, counted, __ATOMIC_RELAXED);
+    return taken;
 }
 
 /* The pool's own function may have something again without a free to the pool: so it is asked after each wait. */
 static NOINLINE void *alloc_waiting(quarry_mempool_t *pool, quarry_gfp_t flags) {
     for (;;) {
         void *element = pool->alloc(flags, pool->pool_data);
-        if (element == NULL)
-            element = reserve_wait(pool);
-        if (element != NULL)
+        if (element != NULL || reserve_wait(pool, 1, &element))
             return element;
     }
 }
+
+/* What lacks is in this reserve, and not to be taken from the heap's; but by __GFP_HIGH, which has that all the same.
+ */
+#define FLAGS_OF_POOLS (QUARRY___GFP_NOWARN | QUARRY___GFP_NOMEMALLOC)
+/* Not those the pool's function has when it is asked first. */
+#define FLAGS_OF_EFFORT (QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO)
 
 void *quarry_mempool_alloc(quarry_mempool_t *pool, quarry_gfp_t flags) {
     static _Atomic(bool) said;
     if (UNLIKELY((flags & QUARRY___GFP_ZERO) != 0))
         kmem_warn_once(&said, flags, "quarry: warning: __GFP_ZERO for a mempool dropped\n");
-    /* What lacks is in this reserve, and not to be taken from the heap's; but by __GFP_HIGH, which has that all the
-     * same. */
-    flags = (flags & ~QUARRY___GFP_ZERO) | QUARRY___GFP_NOWARN | QUARRY___GFP_NOMEMALLOC;
-    void *element = pool->alloc(flags & ~(QUARRY___GFP_DIRECT_RECLAIM | QUARRY___GFP_IO), pool->pool_data);
+    flags = (flags & ~QUARRY___GFP_ZERO) | FLAGS_OF_POOLS;
+    void *element = pool->alloc(flags & ~FLAGS_OF_EFFORT, pool->pool_data);
     if (element == NULL)
         element = reserve_take(pool);
     if (LIKELY(element != NULL) || !kmem_may_block(flags))
@@ -347,11 +382,42 @@ void *quarry_mempool_alloc(quarry_mempool_t *pool, quarry_gfp_t flags) {
     return alloc_waiting(pool, flags);
 }
 
+/* Asks the pool's function for what is NULL, until it has nothing. Returns how many are NULL still. */
+static u32 entries_fill(quarry_mempool_t *pool, quarry_gfp_t flags, u32 nr, void **entries) {
+    u32 missing = 0;
+    for (u32 i = 0; i < nr; i++) {
+        if (entries[i] == NULL && missing == 0)
+            entries[i] = pool->alloc(flags, pool->pool_data);
+        missing += entries[i] == NULL;
+    }
+    return missing;
+}
+
+void quarry_mempool_alloc_bulk(quarry_mempool_t *pool, void **entries, unsigned nr) {
+    static _Atomic(bool) said;
+    quarry_gfp_t flags = QUARRY_GFP_KERNEL | FLAGS_OF_POOLS;
+    if (UNLIKELY(nr > (unsigned)least(__atomic_load_n(&pool->min_nr, __ATOMIC_RELAXED))))
+        kmem_warn_once(&said, 0, "quarry: warning: mempool_alloc_bulk of more elements than the pool keeps\n");
+    u32 missing = entries_fill(pool, flags & ~FLAGS_OF_EFFORT, nr, entries);
+    if (missing == 0 || reserve_take_all(pool, missing, entries))
+        return;
+    do
+        missing = entries_fill(pool, flags, nr, entries);
+    while (missing != 0 && !reserve_wait(pool, missing, entries));
+}
+
 void *quarry_mempool_alloc_preallocated(quarry_mempool_t *pool) { return reserve_take(pool); }
 
 void quarry_mempool_free(void *element, quarry_mempool_t *pool) {
     if (element != NULL && !reserve_put(pool, element))
         pool->free(element, pool->pool_data);
+}
+
+unsigned quarry_mempool_free_bulk(quarry_mempool_t *pool, void **elements, unsigned nr) {
+    unsigned kept = 0;
+    for (; kept < nr && reserve_put(pool, elements[kept]); kept++)
+        elements[kept] = NULL;
+    return kept;
 }
 
 /* --- what elements are made of --- */

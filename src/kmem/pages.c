@@ -138,6 +138,20 @@ struct quarry_page *quarry_alloc_pages(quarry_gfp_t flags, unsigned order) {
     return quarry_alloc_pages_node(QUARRY_NUMA_NO_NODE, flags, order);
 }
 
+/* As in the kernel what it gives is zeroed, and larger orders than it keeps for each CPU are not to be had. */
+struct quarry_page *quarry_alloc_pages_nolock(quarry_gfp_t flags, int node, unsigned order) {
+    enum { ORDER_COSTLY = 3, ORDER_HPAGE = 9 };
+    static _Atomic(bool) said;
+    if ((flags & ~QUARRY___GFP_ACCOUNT) != 0) {
+        kmem_warn_once(&said, flags, "quarry: warning: alloc_pages_nolock with flags it does not know refused\n");
+        return NULL;
+    }
+    if (order > ORDER_COSTLY && order != ORDER_HPAGE)
+        return NULL;
+    flags |= QUARRY___GFP_NOWARN | QUARRY___GFP_ZERO | QUARRY___GFP_NOMEMALLOC | QUARRY___GFP_COMP;
+    return quarry_alloc_pages_node(node, flags, order);
+}
+
 unsigned long quarry___get_free_pages(quarry_gfp_t flags, unsigned order) {
     const struct quarry_page *page = quarry_alloc_pages(flags, order);
     return page == NULL ? 0 : (unsigned long)page->quarry_addr;

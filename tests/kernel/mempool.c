@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Elements under the test's control: how many there may be, and how many there are. */
 static atomic_int allowed, live, calls;
@@ -172,6 +173,31 @@ static void order(size_t unused) {
     for (int i = 0; i < 4; i++)
         mempool_free(all[i], pool);
     mempool_free(all[5], pool);
+    limited_end(pool);
+}
+
+/* Several at once: what is there stays, new elements first, the rest from the reserve in one piece. Back they fill the
+ * reserve from the first on, and what is too many is left. */
+static void bulk(size_t unused) {
+    enum { NR = 4 };
+    (void)unused;
+    mempool_t *pool = limited_pool(NR, NR + 2);
+    void *given = mempool_alloc(pool, GFP_KERNEL), *all[NR] = {NULL, given, NULL, NULL};
+    int before = atomic_load(&calls);
+    CHECK(mempool_alloc_bulk(pool, all, NR, 1) == 0 && all[1] == given && pool->curr_nr == 2);
+    CHECK(atomic_load(&calls) == before + 2); /* once in vain, and not again for each */
+    for (int i = 0; i < NR; i++) {
+        CHECK(all[i] != NULL);
+        for (int j = 0; j < i; j++)
+            CHECK(all[i] != all[j]);
+    }
+    CHECK(mempool_alloc_bulk(pool, all, NR, NR) == 0 && mempool_alloc_bulk(pool, NULL, 0, 0) == 0);
+    CHECK(atomic_load(&calls) == before + 2 && pool->curr_nr == 2);
+    CHECK(mempool_free_bulk(pool, all, NR) == 2 && pool->curr_nr == NR && atomic_load(&live) == NR + 2);
+    CHECK(all[0] == NULL && all[1] == NULL && all[2] != NULL && all[3] != NULL);
+    CHECK(mempool_free_bulk(pool, all + 2, 2) == 0 && mempool_free_bulk(pool, NULL, 0) == 0 && all[2] != NULL);
+    mempool_free(all[2], pool);
+    mempool_free(all[3], pool);
     limited_end(pool);
 }
 
@@ -370,6 +396,41 @@ static void hammered(size_t unused) {
     limited_end(shared);
 }
 
+/* Five elements for all, of which each thread wants up to all at once, among threads that want one: who got a part and
+ * waited for the rest would wait for ever, and who is not woken for what others left lying, five seconds each time. */
+enum { BULK_THREADS = 6, BULK_TURNS = 4000, BULK_MAX = 5 };
+static void *bulk_taker(void *arg) {
+    long me = (long)arg;
+    for (long turn = 0; turn < BULK_TURNS; turn++) {
+        long *held[BULK_MAX] = {NULL};
+        unsigned nr = me % 2 == 0 ? 1 : 1 + (unsigned)((turn + me) % BULK_MAX);
+        if (nr == 1)
+            held[0] = mempool_alloc(shared, GFP_KERNEL);
+        else
+            CHECK(mempool_alloc_bulk(shared, (void **)held, nr, 0) == 0);
+        for (unsigned i = 0; i < nr; i++) {
+            CHECK(held[i] != NULL);
+            held[i][0] = held[i][11] = me << 32 | turn << 3 | i;
+        }
+        if (turn % 16 == me)
+            (void)sched_yield();
+        for (unsigned i = 0; i < nr; i++)
+            CHECK_MSG(held[i][0] == (me << 32 | turn << 3 | i) && held[i][11] == held[i][0],
+                      "an element has two owners");
+        for (unsigned i = mempool_free_bulk(shared, (void **)held, nr); i < nr; i++)
+            mempool_free(held[i], shared);
+    }
+    return NULL;
+}
+
+static void bulk_waiters(size_t unused) {
+    (void)unused;
+    shared = limited_pool(BULK_MAX, BULK_MAX);
+    threads_run(BULK_THREADS, bulk_taker);
+    CHECK(shared->curr_nr == BULK_MAX && shared->waiters == 0 && atomic_load(&live) == BULK_MAX);
+    limited_end(shared);
+}
+
 static void resize_to_and_fro(void) {
     static int turn;
     int nr = turn++ % 2 ? 20 : 30;
@@ -550,6 +611,35 @@ static void every_wake_counts(size_t unused) {
     limited_end(shared);
 }
 
+/* Who waits for two leaves the one that came back to who waits for one, and that one is woken for it. */
+static atomic_int got_two;
+static void *two_taker(void *unused) {
+    void *two[2] = {NULL, NULL};
+    (void)unused;
+    CHECK(mempool_alloc_bulk(shared, two, 2, 0) == 0);
+    atomic_store(&got_two, 1);
+    CHECK(mempool_free_bulk(shared, two, 2) == 2);
+    return NULL;
+}
+
+static void waiters_beside(size_t unused) {
+    pthread_t two, one;
+    (void)unused;
+    shared = limited_pool(2, 2);
+    void *first = mempool_alloc(shared, GFP_KERNEL), *second = mempool_alloc(shared, GFP_KERNEL);
+    CHECK(pthread_create(&two, NULL, two_taker, NULL) == 0);
+    (void)usleep(50000); /* asleep by then, or the case shows less */
+    CHECK(pthread_create(&one, NULL, one_taker, NULL) == 0);
+    (void)usleep(50000);
+    long freed = now_ms();
+    mempool_free(first, shared);
+    CHECK(pthread_join(one, NULL) == 0 && atomic_load(&got_it) == 1 && atomic_load(&got_two) == 0);
+    CHECK_MSG(now_ms() - freed < SLEPT_THROUGH_MS, "who waited for one was not woken");
+    mempool_free(second, shared);
+    CHECK(pthread_join(two, NULL) == 0 && atomic_load(&got_two) == 1);
+    limited_end(shared);
+}
+
 /* --- signals --- */
 
 enum { SIGNALS_MIN = 500, PERIOD_US = 100, ROUNDS = 2000000 };
@@ -628,6 +718,7 @@ static const struct test_case table[] = {
     {"kvmalloc, areas", kvmallocs, 5 << 20, CASE_QUARRY},
     {"in place", in_place, 0, CASE_QUARRY},
     {"order", order, 0, CASE_QUARRY},
+    {"bulk", bulk, 0, CASE_QUARRY},
     {"flags", flags, 0, CASE_QUARRY},
     {"kept", kept, 0, CASE_QUARRY},
     {"resizing", resizing, 0, CASE_QUARRY},
@@ -635,10 +726,12 @@ static const struct test_case table[] = {
     {"waiters for one", waiters, 1, CASE_QUARRY},
     {"waiters for none kept", waiters, 0, CASE_QUARRY},
     {"one baton", baton, 0, CASE_QUARRY},
+    {"bulk, waiters for five", bulk_waiters, 0, CASE_QUARRY},
     {"hammered", hammered, 0, CASE_QUARRY},
     {"20 to 30 under pressure", resize_under_pressure, 0, CASE_QUARRY},
     {"slab pool, 20 to 30 under pressure", slab_pool_under_pressure, 0, CASE_QUARRY},
     {"a free wakes", wait_is_needed, 0, CASE_QUARRY},
+    {"waiters beside", waiters_beside, 0, CASE_QUARRY},
     {"every wake counts", every_wake_counts, 0, CASE_QUARRY},
     {"in signal handlers", in_handlers, 0, CASE_QUARRY},
 };

@@ -113,6 +113,9 @@ static void flags(size_t unused) {
     __free_pages(huge, 9);
     kfree(kmalloc(100, GFP_KERNEL | __GFP_DMA | __GFP_NOWARN));
     CHECK((GFP_KERNEL & __GFP_RECLAIM) == (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM));
+    CHECK(gfpflags_allow_spinning(GFP_ATOMIC) && !gfpflags_allow_spinning(__GFP_ZERO));
+    CHECK(gfp_has_io_fs(GFP_KERNEL) && !gfp_has_io_fs(GFP_NOFS) && !gfp_has_io_fs(GFP_NOIO));
+    CHECK(gfp_nested_mask(GFP_NOFS | __GFP_ZERO) == (GFP_NOFS | __GFP_NORETRY | __GFP_NOMEMALLOC | __GFP_NOWARN));
     CHECK(!gfpflags_allow_blocking(__GFP_KSWAPD_RECLAIM) && gfpflags_allow_blocking(GFP_KERNEL_ACCOUNT));
 }
 
@@ -157,17 +160,33 @@ static void pages(size_t unused) {
         free_pages(dma, 1);
 }
 
+/* Zeroed, by the pages that are at hand, and of no other orders than the kernel has. */
+static void pages_nolock(size_t unused) {
+    (void)unused;
+    __free_page(alloc_page(GFP_KERNEL));
+    struct page *page = alloc_pages_nolock(0, NUMA_NO_NODE, 0), *four = alloc_pages_nolock(__GFP_ACCOUNT, 0, 2);
+    CHECK(page != NULL && four != NULL && compound_order(four) == 2);
+    CHECK(bytes_are(page_address(page), 0, PAGE_SIZE, 0) && bytes_are(page_address(four), 0, 4 * PAGE_SIZE, 0));
+    memset(page_address(page), 1, PAGE_SIZE);
+    free_pages_nolock(page, 0);
+    free_pages_nolock(four, 2);
+    CHECK((page = alloc_pages_nolock(0, NUMA_NO_NODE, 0)) != NULL && bytes_are(page_address(page), 0, PAGE_SIZE, 0));
+    free_pages_nolock(page, 0);
+    CHECK(alloc_pages_nolock(0, NUMA_NO_NODE, 4) == NULL && alloc_pages_nolock(0, NUMA_NO_NODE, 11) == NULL);
+}
+
 static void pools(size_t unused) {
     (void)unused;
     struct kmem_cache *s = kmem_cache_create_usercopy("pooled", 40, 0, SLAB_TEMPORARY, 8, 16, NULL);
     struct quarry_kmem_cache_info info;
-    struct mempool_s pool; /* the tag that kernel code declares */
+    struct mempool pool; /* the tag that kernel code declares; before Linux 6.19 it was another */
+    struct mempool_s *before = &pool;
     mempool_t *large;
     CHECK(s != NULL && mempool_init_slab_pool(&pool, 3, s) == 0);
     quarry_kmem_cache_info_get(s, &info);
     CHECK(info.useroffset == 8 && info.usersize == 16 && (info.flags & SLAB_RECLAIM_ACCOUNT) != 0);
     CHECK(info.active_objs == 3);
-    mempool_exit(&pool);
+    mempool_exit(before);
     quarry_kmem_cache_info_get(s, &info);
     CHECK(info.active_objs == 0);
 #if TEST_RCU
@@ -213,7 +232,12 @@ static void percpu(size_t unused) {
         nr++;
     }
     CHECK_MSG(sum == 17 && nr == num_possible_cpus(), "%ld on %u CPUs", sum, nr);
-    get_cpu();
+    CHECK(nr == num_online_cpus() && nr == num_present_cpus());
+    for_each_present_cpu(cpu) nr--;
+    CHECK(nr == 0);
+    preempt_disable();
+    CHECK(get_cpu() == smp_processor_id());
+    preempt_enable(); /* held still */
     CHECK(raw_smp_processor_id() == smp_processor_id() && raw_cpu_ptr(&bits) == this_cpu_ptr(&bits));
     raw_cpu_write(bits, 0xf0);
     __this_cpu_and(bits, 0x3f);
@@ -260,6 +284,7 @@ static const struct test_case table[] = {
     {"flags", flags, 0, CASE_QUARRY},
     {"limits", limits, 0, CASE_QUARRY},
     {"pages", pages, 0, CASE_QUARRY},
+    {"pages, without lock", pages_nolock, 0, CASE_QUARRY},
     {"pools", pools, 0, CASE_QUARRY},
     {"flags of caches", cache_flags, 0, CASE_QUARRY},
     {"per-CPU variables", percpu, 0, CASE_QUARRY},

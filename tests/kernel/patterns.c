@@ -397,6 +397,64 @@ static void devices(size_t unused) {
     CHECK(kref_put(&d->ref, device_release) == 1 && devices_freed == 1);
 }
 
+/* --- pages to encrypt into, before they are written --- */
+
+/* As a file system does for each write: as many pages at once as there are, the rest by the pool, and statistics that
+ * belong together. The other way round when the write is done. */
+enum { BOUNCE_PAGES = 16, WRITES = 400, WRITERS = 3 };
+static mempool_t bounce_pool;
+struct bounced {
+    u64 writes, pages;
+};
+static DEFINE_PER_CPU(struct bounced, bounced);
+
+static void bounce_count(u64 pages_nr) {
+    guard(preempt)();
+    u64 writes = __this_cpu_read(bounced.writes);
+    this_cpu_ptr(&bounced)->pages += pages_nr;
+    __this_cpu_write(bounced.writes, writes + 1);
+}
+
+static void *writer(void *arg) {
+    long me = (long)arg;
+    for (int turn = 0; turn < WRITES; turn++) {
+        struct page *pages[BOUNCE_PAGES] = {NULL};
+        unsigned int nr = 1 + (unsigned int)(turn + me) % BOUNCE_PAGES;
+        unsigned int got = (unsigned int)alloc_pages_bulk(GFP_NOWAIT, turn % 2 ? nr : nr / 2, pages);
+        if (got < nr)
+            CHECK(mempool_alloc_bulk(&bounce_pool, (void **)pages, nr, got) == 0);
+        for (unsigned int i = 0; i < nr; i++)
+            memset(page_address(pages[i]), (int)(me + i), PAGE_SIZE);
+        bounce_count(nr);
+        for (unsigned int i = 0; i < nr; i++) {
+            const char *at = page_address(pages[i]);
+            CHECK(at[0] == (char)(me + i) && at[PAGE_SIZE - 1] == at[0]);
+        }
+        for (unsigned int i = mempool_free_bulk(&bounce_pool, (void **)pages, nr); i < nr; i++)
+            __free_page(pages[i]);
+    }
+    return NULL;
+}
+
+static void bounce_pages(size_t unused) {
+    pthread_t threads[WRITERS];
+    (void)unused;
+    CHECK(mempool_init_page_pool(&bounce_pool, BOUNCE_PAGES, 0) == 0);
+    for (long i = 0; i < WRITERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, writer, (void *)i) == 0);
+    for (int i = 0; i < WRITERS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    u64 writes = 0, pages_nr = 0;
+    unsigned cpu;
+    for_each_present_cpu(cpu) {
+        writes += per_cpu(bounced, cpu).writes;
+        pages_nr += per_cpu(bounced, cpu).pages;
+    }
+    CHECK(writes == (u64)WRITERS * WRITES && pages_nr == writes * (BOUNCE_PAGES + 1) / 2);
+    CHECK(mempool_is_saturated(&bounce_pool) && bounce_pool.curr_nr == BOUNCE_PAGES);
+    mempool_exit(&bounce_pool);
+}
+
 static const struct test_case cases[] = {
 #if TEST_RCU
     {"table under RCU", table_under_rcu, 0, CASE_QUARRY},
@@ -405,6 +463,7 @@ static const struct test_case cases[] = {
     {"buckets", buckets, 0, CASE_QUARRY},
     {"page ring", page_ring, 0, CASE_QUARRY},
     {"devices", devices, 0, CASE_QUARRY},
+    {"bounce pages", bounce_pages, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0])); }

@@ -163,8 +163,12 @@ static void callbacks(size_t unused) {
     for (long i = 1; i <= 1000; i++) {
         struct called *c = kmalloc(sizeof(*c), GFP_KERNEL);
         c->value = i;
-        call_rcu(&c->rcu, on_grace);
+        if (i % 2)
+            call_rcu(&c->rcu, on_grace);
+        else
+            call_rcu_hurry(&c->rcu, on_grace);
     }
+    synchronize_rcu_expedited();
     rcu_barrier();
     CHECK(atomic_load(&called_sum) == 500500);
 }

@@ -103,6 +103,17 @@ static void constructed_pool(gfp_t unused) {
     CHECK(pool != NULL);
     mempool_destroy(pool);
 }
+/* It is served all the same while the pool's function has some. */
+static void bulk_of_more(gfp_t unused) {
+    (void)unused;
+    void *all[3] = {NULL, NULL, NULL};
+    mempool_t *pool = mempool_create_kmalloc_pool(2, 100);
+    CHECK(pool != NULL && mempool_alloc_bulk(pool, all, 3, 0) == 0 && all[2] != NULL);
+    for (int i = 0; i < 3; i++)
+        mempool_free(all[i], pool);
+    mempool_destroy(pool);
+}
+static void nolock_pages(gfp_t more) { CHECK(alloc_pages_nolock(__GFP_HIGH | more, NUMA_NO_NODE, 0) == NULL); }
 static void percpu_size(gfp_t more) { CHECK(__alloc_percpu_gfp(opaque_size(0), 8, GFP_KERNEL | more) == NULL); }
 
 /* Has no area to fall back on, which is no mistake. */
@@ -142,6 +153,8 @@ static const struct {
     {"zeroed bulk", zeroed_bulk, WARNING("__GFP_ZERO for a cache with a constructor"), CAN_BE_SILENT},
     {"zeroed sheaf", zeroed_sheaf, WARNING("__GFP_ZERO for a cache with a constructor"), CAN_BE_SILENT},
     {"zeroed element", zeroed_element, WARNING("__GFP_ZERO for a mempool dropped"), CAN_BE_SILENT},
+    {"bulk of more", bulk_of_more, WARNING("mempool_alloc_bulk of more elements than the pool keeps"), NEVER_SILENT},
+    {"nolock pages", nolock_pages, WARNING("alloc_pages_nolock with flags it does not know refused"), CAN_BE_SILENT},
     {"constructed pool", constructed_pool, WARNING("mempool of a cache with a constructor"), NEVER_SILENT},
     {"kv at once", kv_at_once, "", CAN_BE_SILENT},
     {"percpu size", percpu_size, WARNING("alloc_percpu of more than 32 KiB or a bad alignment refused"), CAN_BE_SILENT},

@@ -9,6 +9,9 @@
 #define nr_cpu_ids quarry_nr_cpu_ids
 #define num_possible_cpus() quarry_num_possible_cpus()
 #define for_each_possible_cpu(cpu) quarry_for_each_possible_cpu(cpu)
+#define num_present_cpus() num_possible_cpus()
+#define num_online_cpus() num_possible_cpus()
+#define for_each_present_cpu(cpu) for_each_possible_cpu(cpu)
 #define for_each_online_cpu(cpu) quarry_for_each_online_cpu(cpu)
 
 #endif

@@ -6,7 +6,9 @@
 #include <linux/gfp.h>
 #include <linux/slab.h>
 
-#define mempool_s quarry_mempool /* by its tag, which kernel code names in declarations */
+/* By its tag, which kernel code names in declarations: the one since Linux 6.19, the other before. */
+#define mempool quarry_mempool
+#define mempool_s quarry_mempool
 typedef quarry_mempool_t mempool_t;
 typedef quarry_mempool_alloc_t mempool_alloc_t;
 typedef quarry_mempool_free_t mempool_free_t;
@@ -32,6 +34,15 @@ static inline void mempool_exit(mempool_t *pool) { quarry_mempool_exit(pool); }
 static inline void mempool_destroy(mempool_t *pool) { quarry_mempool_destroy(pool); }
 static inline int mempool_resize(mempool_t *pool, int new_min_nr) { return quarry_mempool_resize(pool, new_min_nr); }
 static inline void *mempool_alloc(mempool_t *pool, gfp_t flags) { return quarry_mempool_alloc(pool, flags); }
+/* Which ones are there already, of which the kernel is told the number, too, the entries say. */
+static inline int mempool_alloc_bulk(mempool_t *pool, void **elems, unsigned int count, unsigned int allocated) {
+    (void)allocated;
+    quarry_mempool_alloc_bulk(pool, elems, count);
+    return 0;
+}
+static inline unsigned int mempool_free_bulk(mempool_t *pool, void **elems, unsigned int count) {
+    return quarry_mempool_free_bulk(pool, elems, count);
+}
 static inline void *mempool_alloc_preallocated(mempool_t *pool) { return quarry_mempool_alloc_preallocated(pool); }
 static inline void mempool_free(void *element, mempool_t *pool) { quarry_mempool_free(element, pool); }
 

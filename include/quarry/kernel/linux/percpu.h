@@ -4,6 +4,7 @@
 #define QUARRY_KERNEL_LINUX_PERCPU_H
 
 #include <linux/gfp.h>
+#include <linux/preempt.h>
 #include <linux/smp.h>
 #include <quarry/kmem_percpu.h>
 

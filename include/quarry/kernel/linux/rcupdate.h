@@ -16,6 +16,7 @@ static inline void rcu_read_lock(void) { quarry_rcu_read_lock(); }
 static inline void rcu_read_unlock(void) { quarry_rcu_read_unlock(); }
 DEFINE_LOCK_GUARD_0(rcu, rcu_read_lock(), rcu_read_unlock(), bool unused) /* guard(rcu)(); */
 static inline void synchronize_rcu(void) { quarry_synchronize_rcu(); }
+static inline void synchronize_rcu_expedited(void) { quarry_synchronize_rcu(); }
 
 #define kfree_rcu(p, member) quarry_kfree_rcu(p, member)
 #define kvfree_rcu(p, member) quarry_kvfree_rcu(p, member)
@@ -24,6 +25,7 @@ static inline void kvfree_rcu_mightsleep(const void *p) { quarry_kvfree_rcu_migh
 static inline void kvfree_rcu_barrier(void) { quarry_kvfree_rcu_barrier(); }
 static inline void kvfree_rcu_barrier_on_cache(struct quarry_kmem_cache *s) { quarry_kvfree_rcu_barrier_on_cache(s); }
 static inline void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head)) { quarry_call_rcu(head, func); }
+static inline void call_rcu_hurry(struct rcu_head *head, void (*func)(struct rcu_head *head)) { call_rcu(head, func); }
 static inline void rcu_barrier(void) { quarry_rcu_barrier(); }
 
 #define rcu_dereference(p) quarry_rcu_dereference(p)
@@ -31,6 +33,8 @@ static inline void rcu_barrier(void) { quarry_rcu_barrier(); }
 #define rcu_dereference_raw(p) quarry_rcu_dereference_raw(p)
 #define rcu_access_pointer(p) quarry_rcu_access_pointer(p)
 #define rcu_dereference_protected(p, condition) quarry_rcu_dereference_protected(p, condition)
+#define rcu_pointer_handoff(p) (p)
+#define RCU_INITIALIZER(value) (value)
 #define rcu_assign_pointer(p, value) quarry_rcu_assign_pointer(p, value)
 #define RCU_INIT_POINTER(p, value) QUARRY_RCU_INIT_POINTER(p, value)
 #define rcu_replace_pointer(p, value, condition) quarry_rcu_replace_pointer(p, value, condition)
