@@ -34,4 +34,9 @@ static inline void kmem_free_each(size_t nr, void *const *objs, void (*other)(co
 
 static ALWAYS_INLINE bool kmem_may_block(quarry_gfp_t flags) { return (flags & QUARRY___GFP_DIRECT_RECLAIM) != 0; }
 
+/* The compiler leaves the stores before and behind it as they are. For the child of a fork that comes between; another
+ * CPU's order does not matter, since a store that was not made before the fork waits for its end, and so do later ones.
+ */
+static ALWAYS_INLINE void kmem_in_this_order(void) { __asm__ volatile("" : : : "memory"); }
+
 #endif

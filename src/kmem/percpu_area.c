@@ -81,10 +81,17 @@ static void copies_zero(const struct chunk *c, size_t offset, size_t bytes) {
         memset(c->base + i * PERCPU_COPY_BYTES + offset, 0, bytes);
 }
 
+/* The end is marked before any unit is used, and the last one is used first; a free goes the other way. So the child of
+ * a fork that comes between loses the area, and takes none of it for a part of those beside it. What marks such a fork
+ * left inside go now. */
 static uintptr_t chunk_take(struct chunk *c, unsigned start, unsigned nr) {
-    for (unsigned i = start; i < start + nr; i++)
-        bit_set(c->used, i);
     bit_set(c->last, start + nr - 1);
+    kmem_in_this_order();
+    for (unsigned i = start + nr - 1; i > start; i--) {
+        bit_set(c->used, i);
+        bit_clear(c->last, i - 1);
+    }
+    bit_set(c->used, start);
     c->used_nr += nr;
     if (start < c->high)
         copies_zero(c, (size_t)start * UNIT_BYTES, (size_t)(MIN(start + nr, c->high) - start) * UNIT_BYTES);
@@ -165,6 +172,7 @@ static void area_free_locked(uintptr_t base) {
     uncharge_locked(base, (size_t)nr * UNIT_BYTES);
     for (unsigned i = unit; i < unit + nr; i++)
         bit_clear(c->used, i);
+    kmem_in_this_order();
     bit_clear(c->last, unit + nr - 1);
     c->used_nr -= nr;
     if (c->used_nr == 0 && index != 0 && sys_vm_release(c->base, chunk_bytes()) == 0) {

@@ -98,7 +98,7 @@ static void places_leave(struct list *list, u32 nr) {
     for (struct list *end = list + nr; list < end; list++) {
         if (list->place != 0)
             (void)rcu_batch_hand_over(list->place);
-        rcu_in_this_order();
+        kmem_in_this_order();
         list->place = 0;
     }
 }
@@ -134,7 +134,8 @@ static __thread u32 asked_nr; /* objects this one handed over that found no thre
 
 /* The thread, and whoever was in a round, is not in the child; but for who forked on top of its own. */
 static void fork_child(void) {
-    sys_lock_reset(&rcu.start_lock);
+    if (!sys_lock_is_mine(&rcu.start_lock))
+        sys_lock_reset(&rcu.start_lock);
     rcu_batch_fork_child();
     if (!sys_lock_is_mine(&rcu.round_lock)) {
         lists_fork_child();
@@ -298,7 +299,7 @@ static void list_take(struct list *list) {
     struct quarry_rcu_head *first = atomic_load_explicit(&list->first, memory_order_relaxed);
     do {
         list->chain = first;
-        rcu_in_this_order();
+        kmem_in_this_order();
         /* order: acquire: the objects, and what made readers unable to find them.                  pairs: [rcu.list] */
     } while (first != NULL && !atomic_compare_exchange_weak_explicit(&list->first, &first, NULL, memory_order_acquire,
                                                                      memory_order_relaxed));
@@ -324,7 +325,7 @@ static bool lists_take_still(void) {
     for (struct list *list = set, *end = list + nr; list < end; list++) {
         if (list->chain == NULL) {
             list->chain = atomic_load_explicit(&list->first, memory_order_relaxed);
-            rcu_in_this_order();
+            kmem_in_this_order();
             atomic_store_explicit(&list->first, NULL, memory_order_relaxed);
         }
         any = any || list->chain != NULL;

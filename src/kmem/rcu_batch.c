@@ -142,7 +142,7 @@ static struct rcu_batch *list_pop(struct rcu_batch *_Atomic *list) {
 
 static void list_push(struct rcu_batch *_Atomic *list, struct rcu_batch *first, struct rcu_batch *last) {
     last->next = batch_load(list);
-    rcu_in_this_order();
+    kmem_in_this_order();
     batch_store(list, first);
 }
 
@@ -271,7 +271,7 @@ bool rcu_batch_take(void) {
         atomic_store_explicit(&batches.handed_nr, 0, memory_order_relaxed);
         do {
             batch_store(&batches.taken, first);
-            rcu_in_this_order();
+            kmem_in_this_order();
             /* order: acquire                                                                  pairs: [batch.handed] */
         } while (first != NULL && !atomic_compare_exchange_weak_explicit(&batches.handed, &first, NULL,
                                                                          memory_order_acquire, memory_order_relaxed));
@@ -302,7 +302,7 @@ size_t rcu_batch_ready(void) {
         nr += last->next->objs_nr;
     bool locked = sys_lock_acquire(&batches.lock);
     list_push(&batches.ready, first, last);
-    rcu_in_this_order();
+    kmem_in_this_order();
     batch_store(&batches.taken, NULL);
     if (locked)
         sys_lock_release(&batches.lock);
@@ -314,7 +314,7 @@ static struct rcu_batch *freeing_next(void) {
     bool locked = sys_lock_acquire(&batches.lock);
     if (batch_load(&batches.freeing) == NULL) {
         batch_store(&batches.freeing, batch_load(&batches.ready));
-        rcu_in_this_order();
+        kmem_in_this_order();
         (void)list_pop(&batches.ready);
     }
     if (locked)

@@ -24,11 +24,6 @@ struct rcu_batch {
 _Static_assert(sizeof(struct rcu_batch) == RCU_BATCH_BYTES,
                "percpu_put_word() tells by the place that a batch is full");
 
-/* The compiler leaves the stores before and behind it as they are. For the child of a fork that comes between; another
- * CPU's order does not matter, since a store that was not made before the fork waits for its end, and so do later ones.
- */
-static ALWAYS_INLINE void rcu_in_this_order(void) { __asm__ volatile("" : : : "memory"); }
-
 /* --- who hands over: any context, with no system call and no waiting --- */
 
 /* What is between enter and leave is in nobody's lists; a barrier waits for it. False: a barrier waits, leave it be. */

@@ -296,6 +296,40 @@ static void children_of_rounds(size_t forks) {
     CHECK(out_bytes() == before);
 }
 
+/* A handler forks on top of whatever its thread does to hand objects over: what that had in hand it has in the child,
+ * where it goes on and nothing is lost but what the library's thread was just freeing. */
+enum { FORKS_ON_TOP = 150 };
+static volatile sig_atomic_t forks_nr, in_child;
+static void fork_on_top(int signal_nr) {
+    int status = -1;
+    (void)signal_nr;
+    if (in_child || forks_nr >= FORKS_ON_TOP)
+        return;
+    pid_t pid = fork();
+    in_child = pid == 0;
+    CHECK(pid == 0 || (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0));
+    forks_nr++;
+}
+
+static void children_on_top(size_t unused) {
+    struct itimerval every = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+    (void)unused;
+    uint64_t before = out_bytes_warm();
+    CHECK(signal(SIGALRM, fork_on_top) != SIG_ERR && setitimer(ITIMER_REAL, &every, NULL) == 0);
+    for (unsigned i = 0; forks_nr < FORKS_ON_TOP && !in_child; i++) {
+        FREE_ONE(104);
+        if (i % 4096 == 0)
+            kvfree_rcu_barrier();
+    }
+    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+    kvfree_rcu_barrier();
+    uint64_t after = out_bytes();
+    CHECK_MSG(after <= before + (in_child ? FREED_AT_ONCE * 2 * sizeof(struct at_104) : 0),
+              "%lu bytes before, %lu after fork %d", (unsigned long)before, (unsigned long)after, (int)forks_nr);
+    if (in_child)
+        _exit(0);
+}
+
 /* Called as callbacks, for that can be seen without asking the heap. */
 static void count_called(struct rcu_head *head) {
     (void)head;
@@ -571,6 +605,7 @@ static const struct test_case table[] = {
     {"handlers first", handlers, 1, CASE_QUARRY},
     {"child of fork", child, 0, CASE_QUARRY},
     {"children of rounds", children_of_rounds, 300, CASE_QUARRY},
+    {"children on top", children_on_top, 0, CASE_QUARRY},
     {"by itself", by_itself, 0, CASE_QUARRY},
     {"pushes", pushes, 0, CASE_QUARRY},
     {"child of a grace period", child_of_a_grace_period, 0, CASE_QUARRY},
