@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Big regions: making, resizing, finding and freeing them. The reuse cache is cache.c. */
+/* Big regions: making, resizing, finding and freeing them. What is kept for reuse is cache.c. */
 #include "big/big.h"
 
 #include "big/cache.h"
 #include "big/defer.h"
+#include "big/kept.h"
 #include "big/lot.h"
 #include "big/retired.h"
 #include "page/huge.h"
@@ -38,16 +39,16 @@ enum { HUGE_END_PART = 16 };
 /* A cached region is used for what is up to a quarter smaller as it is. */
 enum { FIT_PART = 4 };
 
-_Atomic(u64) big_live_bytes;
-_Atomic(u64) big_regions_nr;
+_Atomic(u64) big_held_bytes;
+_Atomic(u64) big_held_nr;
 static _Atomic(u64) own_nr; /* regions with mappings of their own, cached ones too */
 
 void big_count(s64 nr, s64 bytes) {
-    atomic_fetch_add_explicit(&big_live_bytes, (u64)bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&big_regions_nr, (u64)nr, memory_order_relaxed);
+    atomic_fetch_add_explicit(&big_held_bytes, (u64)bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&big_held_nr, (u64)nr, memory_order_relaxed);
 }
 
-static struct hpage *region_record(const void *p) {
+struct hpage *big_record(const void *p) {
     struct chunk *c = chunk_of(p);
     return c == NULL ? NULL : chunk_hpage(c, p);
 }
@@ -56,44 +57,48 @@ static bool region_is_live(const struct hpage *h, const void *p) {
     return h != NULL && atomic_load_explicit(&h->state, memory_order_relaxed) == HPAGE_BIG && h->addr == p;
 }
 
-static struct big_entry entry_of(const struct hpage *h) {
-    return (struct big_entry){.addr = h->addr,
-                              .bytes = h->big_bytes,
-                              .reserve_bytes = h->big_reserve_bytes,
-                              .writable_bytes = h->big_writable_bytes};
-}
+/* What follows is all plain, or relaxed: who had the address before has unmapped it and wrote nothing to the record
+ * after that, which [vm.place] (sys/vm.c) orders. Addresses that change hands without the kernel do so under the lots'
+ * lock or in a place of kept.c. */
 
-/* Records a region as it was withdrawn, and makes its first granule known. Plain stores: who had the address before has
- * unmapped it and wrote nothing to the record after that, which [vm.place] (sys/vm.c) orders. Addresses that change
- * hands without the kernel do so under the cache's or the lots' lock. */
-static void region_restore(const struct big_entry *e) {
-    struct hpage *h = region_record(e->addr);
-    h->addr = e->addr;
-    h->big_bytes = e->bytes;
-    h->big_reserve_bytes = e->reserve_bytes;
-    h->big_writable_bytes = e->writable_bytes;
+/* Makes the first granule known; the record is whole. */
+static void region_open(struct hpage *h) {
     atomic_store_explicit(&h->state, HPAGE_BIG, memory_order_relaxed);
-    page_map_set(e->addr, 1, PAGE_MAP_BIG);
-    big_count(1, (s64)e->bytes);
-}
-
-/* A new one. */
-static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
-    struct hpage *h = region_record(p);
-    lot_flags_set(h, lot_flags(h) | BIG_IS_NEW);
-    region_restore(
-        &(struct big_entry){.addr = p, .bytes = bytes, .reserve_bytes = reserve_bytes, .writable_bytes = bytes});
+    page_map_set(h->addr, 1, PAGE_MAP_BIG);
 }
 
 /* The other way round. False when another free was first. */
-static bool region_withdraw(struct hpage *h) {
+static bool region_close(struct hpage *h) {
     u8 live = HPAGE_BIG;
     if (!atomic_compare_exchange_strong_explicit(&h->state, &live, HPAGE_WAS_BIG, memory_order_relaxed,
                                                  memory_order_relaxed))
         return false;
     page_map_set(h->addr, 1, PAGE_MAP_NOT_OURS);
+    return true;
+}
+
+/* The same, and it is counted, as it was withdrawn. */
+static void region_restore(struct hpage *h) {
+    region_open(h);
+    big_count(1, (s64)h->big_bytes);
+}
+
+static bool region_withdraw(struct hpage *h) {
+    if (!region_close(h))
+        return false;
     big_count(-1, -(s64)h->big_bytes);
     return true;
+}
+
+/* A new one. */
+static void region_publish(char *p, size_t bytes, size_t reserve_bytes) {
+    struct hpage *h = big_record(p);
+    lot_flags_set(h, lot_flags(h) | BIG_IS_NEW);
+    h->addr = p;
+    h->big_bytes = bytes;
+    h->big_reserve_bytes = reserve_bytes;
+    h->big_writable_bytes = bytes;
+    region_restore(h);
 }
 
 static bool is_in_lot(const struct hpage *h) { return (lot_flags(h) & LOT_REGION) != 0; }
@@ -239,7 +244,7 @@ static void hugepages_try(char *p, const struct region_want *want, size_t kept_b
 }
 
 static void own_release(char *p, size_t reserve_bytes, size_t counted_bytes) {
-    struct hpage *h = region_record(p);
+    struct hpage *h = big_record(p);
     if (UNLIKELY(h != NULL && hugetlb_is_region(h)))
         hugetlb_region_leave(h, reserve_bytes);
     place_release(p, reserve_bytes, counted_bytes);
@@ -261,7 +266,7 @@ static char *lot_region_make(size_t bytes, size_t align, enum huge_answer huge) 
     char *p = lot_take(round_up(bytes, HPAGE_BYTES), MAX(align, HPAGE_BYTES), kind);
     if (p == NULL)
         return NULL;
-    lot_flags_set(region_record(p), LOT_REGION | (kind == LOT_HUGE ? LOT_IS_HUGE : 0));
+    lot_flags_set(big_record(p), LOT_REGION | (kind == LOT_HUGE ? LOT_IS_HUGE : 0));
     if (kind == LOT_HUGE && huge == HUGE_ASK_TIMED)
         (void)huge_touch(p);
     return p;
@@ -289,45 +294,56 @@ static bool lot_return(char *p, size_t bytes, enum lot_kind kind) {
     return sys_vm_purge(p, bytes) == 0 && lot_give(p, bytes, kind);
 }
 
-void big_region_release(const struct big_entry *e) {
-    struct hpage *h = region_record(e->addr);
+void big_region_release(struct hpage *h, size_t counted_bytes) {
+    char *p = h->addr;
+    size_t reserve_bytes = h->big_reserve_bytes;
     if (!is_in_lot(h)) {
-        own_release(e->addr, e->reserve_bytes, e->bytes);
+        own_release(p, reserve_bytes, counted_bytes);
         return;
     }
     enum lot_kind kind = lot_kind_of(h);
     lot_flags_set(h, 0);
-    if (lot_return(e->addr, e->reserve_bytes, kind))
-        rt_usage_add(-(s64)e->bytes);
+    if (lot_return(p, reserve_bytes, kind))
+        rt_usage_add(-(s64)counted_bytes);
     else
-        rt_release(e->addr, e->reserve_bytes, e->bytes);
+        rt_release(p, reserve_bytes, counted_bytes);
+}
+
+void big_region_drop(struct hpage *h) {
+    big_count(-1, -(s64)h->big_bytes);
+    big_region_release(h, h->big_bytes);
+}
+
+/* Of a closed region that is counted still. */
+static void region_keep(struct hpage *h) {
+    use_look(h);
+    if (is_placed(h))
+        lot_flags_set(h, 0);
+    else if (!rt_opt.harden && big_cache_put(h)) /* a seal knows of little slack alone */
+        return;
+    big_region_drop(h);
 }
 
 void region_give(struct hpage *h) {
-    use_look(h);
-    struct big_entry e = entry_of(h);
-    if (is_placed(h))
-        lot_flags_set(h, 0);
-    else if (!rt_opt.harden && big_cache_put(&e)) /* a seal knows of little slack alone */
-        return;
-    big_region_release(&e);
+    big_count(1, (s64)h->big_bytes);
+    region_keep(h);
 }
 
 bool big_free(void *p) {
-    struct hpage *h = region_record(p);
-    if (!region_is_live(h, p))
+    struct hpage *h = big_record(p);
+    if (!region_is_live(h, p) || !region_close(h))
         return false;
-    if (!region_withdraw(h))
-        return false;
-    if (rt_may_block())
-        region_give(h);
-    else
+    if (rt_may_block()) {
+        region_keep(h);
+    } else {
+        big_count(-1, -(s64)h->big_bytes);
         big_defer(h);
+    }
     return true;
 }
 
 bool big_retire(void *p) {
-    struct hpage *h = region_record(p);
+    struct hpage *h = big_record(p);
     if (!rt_may_block())
         return big_free(p);
     if (!region_is_live(h, p) || !region_withdraw(h))
@@ -366,7 +382,7 @@ static const struct hpage *live_before(const void *p) {
 /* The live region before which p lies, in what has no access there, or NULL. */
 static const struct hpage *live_behind_guard(const char *p) {
     const char *start = p + (HPAGE_BYTES - (uintptr_t)p % HPAGE_BYTES);
-    const struct hpage *h = region_record(start);
+    const struct hpage *h = big_record(start);
     return region_is_live(h, start) && (size_t)(start - p) <= before_bytes() ? h : NULL;
 }
 
@@ -385,7 +401,7 @@ enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_byte
 }
 
 size_t big_usable(const void *p) {
-    const struct hpage *h = region_record(p);
+    const struct hpage *h = big_record(p);
     return region_is_live(h, p) ? h->big_bytes : 0;
 }
 
@@ -497,21 +513,19 @@ static bool region_grow_in_place(struct hpage *h, size_t bytes, enum growth grow
 
 /* A mapping out of the cache, its end moved to where it is wanted: what is in memory is kept. NULL: none. */
 static char *region_reuse(size_t bytes, size_t align, size_t *ret_dirty_bytes) {
-    struct big_entry cached;
-    if (!big_cache_take(bytes, align, &cached))
+    struct hpage *h = big_cache_take(bytes, align);
+    if (h == NULL)
         return NULL;
-    region_restore(&cached);
-    struct hpage *h = region_record(cached.addr);
-    bool fits = bytes <= cached.bytes;
-    if (fits && cached.bytes - bytes > bytes / FIT_PART)
+    size_t used = h->big_bytes;
+    region_open(h);
+    if (bytes <= used && used - bytes > bytes / FIT_PART)
         region_shrink(h, bytes);
-    if (fits || region_grow_in_place(h, bytes, GROWTH_ONCE)) {
-        *ret_dirty_bytes =
-            MIN(h->big_bytes, cached.bytes); /* all that may be used and was, though it is not asked for */
-        return cached.addr;
+    if (bytes <= used || region_grow_in_place(h, bytes, GROWTH_ONCE)) {
+        *ret_dirty_bytes = MIN(h->big_bytes, used); /* all that may be used and was, though it is not asked for */
+        return h->addr;
     }
-    (void)region_withdraw(h);
-    big_region_release(&cached);
+    (void)region_close(h);
+    big_region_drop(h);
     return NULL;
 }
 
@@ -571,7 +585,7 @@ void *big_alloc_near(size_t size, size_t align, enum big_use use, int id) {
         return NULL;
     }
     hugepages_try(p, &want, 0);
-    lot_flags_set(region_record(p), BIG_IS_PLACED);
+    lot_flags_set(big_record(p), BIG_IS_PLACED);
     region_publish(p, bytes, want.reserve_bytes);
     return p;
 }
@@ -603,40 +617,40 @@ static int pages_move(bool in_lot, bool of_pool, char *from, size_t bytes, char 
 
 /* A new place with room to grow; the pages move there without being copied. */
 static void *region_move(struct hpage *h, size_t bytes) {
-    const struct big_entry old = entry_of(h);
+    char *const from = h->addr;
+    const size_t old_bytes = h->big_bytes, old_reserve_bytes = h->big_reserve_bytes;
     bool in_lot = is_in_lot(h), of_pool = hugetlb_is_region(h);
     u32 placed = lot_flags(h) & BIG_IS_PLACED; /* the policy moves with the pages, and what is new gets the same */
     /* The old place is given up, so the limit need not admit both: only growth is counted, before it happens;
      * but what is copied is there twice. */
-    size_t more = of_pool ? bytes : bytes - old.bytes;
+    size_t more = of_pool ? bytes : bytes - old_bytes;
     if (atomic_load_explicit(&own_nr, memory_order_relaxed) >= MOVE_UNTIL || !rt_usage_reserve(more))
         return NULL;
     struct region_want want = {bytes, reserve_bytes_of(bytes, MOVED_SLACK_PART), HPAGE_BYTES,
-                               hugepages_ask(bytes, old.bytes, BIG_ANY),
-                               placed != 0 ? sys_node_of(old.addr) : ANY_NODE};
+                               hugepages_ask(bytes, old_bytes, BIG_ANY), placed != 0 ? sys_node_of(from) : ANY_NODE};
     char *p = region_map(&want);
     /* First of all: once its pages have moved the old place, and its record, may be another thread's. */
     bool withdrawn = p != NULL && region_withdraw(h);
     if (withdrawn && placed != 0)
         lot_flags_set(h, 0);
-    int err = withdrawn ? pages_move(in_lot, of_pool, old.addr, old.bytes, p) : -1;
+    int err = withdrawn ? pages_move(in_lot, of_pool, from, old_bytes, p) : -1;
     if (err == 0) {
         if (of_pool)
-            own_release(old.addr, old.reserve_bytes, old.bytes);
+            own_release(from, old_reserve_bytes, old_bytes);
         else
-            place_leave(h, in_lot, old.addr, old.bytes, old.reserve_bytes);
-        hugepages_try(p, &want, old.bytes);
-        lot_flags_set(region_record(p), placed);
+            place_leave(h, in_lot, from, old_bytes, old_reserve_bytes);
+        hugepages_try(p, &want, old_bytes);
+        lot_flags_set(big_record(p), placed);
         region_publish(p, bytes, want.reserve_bytes);
         return p;
     }
     if (withdrawn) {
         if (placed != 0)
             lot_flags_set(h, placed);
-        region_restore(&old);
+        region_restore(h);
     }
     if (err == SYS_VM_LOST_PLACE)
-        place_rest_release(p, old.bytes, want.reserve_bytes);
+        place_rest_release(p, old_bytes, want.reserve_bytes);
     else if (p != NULL)
         own_release(p, want.reserve_bytes, 0); /* holds nothing yet */
     rt_usage_add(-(s64)more);
@@ -644,7 +658,7 @@ static void *region_move(struct hpage *h, size_t bytes) {
 }
 
 void *big_resize(void *p, size_t size) {
-    struct hpage *h = region_record(p);
+    struct hpage *h = big_record(p);
     if (!region_is_live(h, p) || size > PTRDIFF_MAX - 2 * HPAGE_BYTES)
         return NULL;
     size_t bytes = round_up(size, sys_page_bytes());
@@ -656,7 +670,7 @@ void *big_resize(void *p, size_t size) {
 }
 
 enum big_where big_locate(const void *p) {
-    const struct hpage *h = region_record(p), *before = live_before(p);
+    const struct hpage *h = big_record(p), *before = live_before(p);
     if (region_is_live(h, p))
         return BIG_WHERE_START;
     if (before != NULL && (const char *)p < before->addr + before->big_bytes)
@@ -666,9 +680,12 @@ enum big_where big_locate(const void *p) {
 }
 
 void big_stats_get(struct big_stats *ret_stats) {
-    ret_stats->live_bytes = atomic_load_explicit(&big_live_bytes, memory_order_relaxed);
-    ret_stats->regions = atomic_load_explicit(&big_regions_nr, memory_order_relaxed);
-    ret_stats->cached_bytes = big_cache_bytes_racy() + big_deferred_bytes_racy();
+    u64 bytes = atomic_load_explicit(&big_held_bytes, memory_order_relaxed);
+    u64 regions = atomic_load_explicit(&big_held_nr, memory_order_relaxed);
+    size_t kept = kept_bytes_racy(), kept_nr = kept_regions_racy(); /* later: what is kept was counted, as a rule */
+    ret_stats->live_bytes = bytes - MIN(bytes, kept);
+    ret_stats->regions = regions - MIN(regions, kept_nr);
+    ret_stats->cached_bytes = kept + big_deferred_bytes_racy();
 }
 
 size_t big_release(void) { return retired_release_all() + lot_release(); }

@@ -10,9 +10,8 @@
  *
  * From some hundred on, regions have no guard and are cut from lots (big/lot.h), so that the kernel has few mappings.
  *
- * Thread-safe and async-signal-safe: of the two locks here the one protects the reuse cache, and whoever finds it held
- * lets others run a few times and then does without the cache; the other, of the lots, is held for a few list
- * operations, and a signal handler on top of its holder does without lots.
+ * Thread-safe and async-signal-safe: the one lock here, of the lots, is held for a few list operations, and a signal
+ * handler on top of its holder does without lots.
  */
 #ifndef QUARRY_BIG_BIG_H
 #define QUARRY_BIG_BIG_H
@@ -49,8 +48,10 @@ size_t big_tick(u64 now_ms, enum big_effort effort);
 /* Gives address space back that holds no memory and lies between regions. Returns bytes of it. */
 size_t big_release(void);
 
-/* Of live regions: usable bytes, and how many. */
-extern HIDDEN _Atomic(u64) big_live_bytes, big_regions_nr;
+/* Usable bytes of live regions and areas. Racy. */
+u64 big_live_bytes_racy(void);
+/* Of those, and of freed regions that are kept: bytes, and how many. */
+extern HIDDEN _Atomic(u64) big_held_bytes, big_held_nr;
 
 struct big_stats {
     u64 live_bytes, regions, cached_bytes;
@@ -64,7 +65,8 @@ bool big_retire(void *p);
  * Async-signal-safe. */
 enum big_where big_locate_guard(const void *p, char **ret_addr, size_t *ret_bytes);
 
-/* Calls fn for each freed region that is kept. fn must not allocate. None are seen while the cache is busy. */
+/* Calls fn for each freed region that is kept; one that comes or goes meanwhile may be missed, or be gone. fn must not
+ * allocate. */
 void big_cached_each(void (*fn)(void *arg, char *addr, size_t bytes), void *arg);
 
 void big_fork_mark(void);

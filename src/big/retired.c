@@ -21,7 +21,7 @@ static struct hpage *_Atomic retired[RETIRED_NR];
 
 static void retired_release(struct hpage *h) {
     if (h != NULL)
-        big_region_release(&(struct big_entry){.addr = h->addr, .bytes = 0, .reserve_bytes = h->big_reserve_bytes});
+        big_region_release(h, 0);
 }
 
 /* order: acq_rel: publishes the record as its last owner leaves it; and sees it as left.        pairs: [big.retired] */

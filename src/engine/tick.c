@@ -146,7 +146,7 @@ static bool watch_wanted(enum settle now_is, unsigned more) {
 
 /* Out of slabs and runs, magazines included: what they hold is not told from the program's own. */
 static u64 out_bytes(void) { return (u64)MAX(rt_usage_out_get(), 0); }
-static u64 use_bytes(void) { return out_bytes() + atomic_load_explicit(&big_live_bytes, memory_order_relaxed); }
+static u64 use_bytes(void) { return out_bytes() + big_live_bytes_racy(); }
 
 static struct settle_state settle; /* under the tick lock */
 

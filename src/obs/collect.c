@@ -161,8 +161,9 @@ __attribute__((used)) const struct obs_view obs_view = {
     .magazine_caps = mag_class_cap,
     .buddy = &buddy_view,
     .reserve = &page_reserve_view,
-    .big_live_bytes = &big_live_bytes,
-    .big_regions = &big_regions_nr,
+    .big_held_bytes = &big_held_bytes,
+    .big_held_nr = &big_held_nr,
+    .big_kept = kept_words,
     .hugetlb_regions_bytes = &page_hugetlb_regions_bytes,
     .usage_bytes = &rt_usage_bytes,
 };

@@ -8,6 +8,7 @@
 #define QUARRY_OBS_VIEW_H
 
 #include "big/area.h"
+#include "big/kept.h"
 #include "buddy/block.h"
 #include "mag/region.h"
 #include "page/tier.h"
@@ -16,7 +17,7 @@
 #define OBS_VIEW_MAGIC ((u64)0x1773697672617571) /* "quarvis" */
 
 /* Counts up with every change of what a field means that changes no size or place. */
-enum { OBS_VIEW_MEANING = 2 };
+enum { OBS_VIEW_MEANING = 3 };
 
 /* Changes when a struct that is read does, or what it means, whatever the version says. */
 #define OBS_VIEW_LAYOUT                                                                                                \
@@ -51,7 +52,7 @@ struct obs_view {
     const _Atomic(u16) *magazine_caps; /* objects of a magazine at most, by id below SLAB_SLOT_IDS_NR */
     const struct buddy_view *buddy;
     const struct page_reserve_view *reserve;
-    const _Atomic(u64) *big_live_bytes, *big_regions, *hugetlb_regions_bytes;
+    const _Atomic(u64) *big_held_bytes, *big_held_nr, *big_kept, *hugetlb_regions_bytes; /* big_kept: KEPT_NR */
     const _Atomic(s64) *usage_bytes;
 };
 

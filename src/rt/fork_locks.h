@@ -9,7 +9,7 @@
 
 #include "sys/sys.h"
 
-enum rt_fork_lock { RT_FORK_LOCK_LOTS, RT_FORK_LOCK_CACHE, RT_FORK_LOCKS_NR };
+enum rt_fork_lock { RT_FORK_LOCK_LOTS, RT_FORK_LOCKS_NR };
 
 extern HIDDEN struct sys_lock rt_fork_locks[RT_FORK_LOCKS_NR];
 

@@ -26,12 +26,11 @@ static const char *scripts[WEAVE_THREADS_MAX];
 static size_t bytes_of(const struct hpage *h) { return 1 + (size_t)(h - regions); }
 
 /* Whoever takes a region out has it. */
-void big_region_release(const struct big_entry *e) {
-    struct hpage *h = &regions[(e->addr - space[0]) / CACHE_LINE];
+void big_region_release(struct hpage *h, size_t counted_bytes) {
     struct hand *hand = &hands[weave_self()];
-    weave_must(hand->nr < REGIONS_NR && e->bytes == 0 && e->reserve_bytes == 2 * bytes_of(h));
+    weave_must(hand->nr < REGIONS_NR && counted_bytes == 0 && h->big_reserve_bytes == 2 * bytes_of(h));
     hand->region[hand->nr++] = h;
-    released[weave_self()] += e->reserve_bytes;
+    released[weave_self()] += h->big_reserve_bytes;
 }
 
 static void retire(struct hand *hand) {

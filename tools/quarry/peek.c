@@ -60,14 +60,25 @@ static u64 reserve_bytes(const struct target *t) {
     return granules * GRANULE_BYTES;
 }
 
+/* As big_stats_get(), but for the regions that are freed and not kept. */
+static void regions_read(const struct target *t, struct obs_stats *s) {
+    u64 kept[KEPT_NR] = {0};
+    (void)target_peek(t, &s->big_live_bytes, t->view.big_held_bytes, sizeof(u64));
+    (void)target_peek(t, &s->big_regions, t->view.big_held_nr, sizeof(u64));
+    (void)target_peek(t, kept, t->view.big_kept, sizeof(kept));
+    for (unsigned i = 0; i < KEPT_NR; i++) {
+        s->big_live_bytes = obs_minus(s->big_live_bytes, kept_word_bytes(kept[i]));
+        s->big_regions = obs_minus(s->big_regions, kept[i] != 0);
+    }
+}
+
 static void pages_read(const struct target *t, struct obs_stats *s) {
     static struct page_tier tier;
     struct buddy_stats blocks;
     s64 usage = 0;
     u64 pages = 0;
     buddies_read(t, &blocks);
-    (void)target_peek(t, &s->big_live_bytes, t->view.big_live_bytes, sizeof(u64));
-    (void)target_peek(t, &s->big_regions, t->view.big_regions, sizeof(u64));
+    regions_read(t, s);
     (void)target_peek(t, &usage, t->view.usage_bytes, sizeof(usage));
     (void)target_peek(t, &s->hugetlb_bytes, t->view.hugetlb_regions_bytes, sizeof(u64));
     s->run_free_bytes = reserve_bytes(t) + blocks.reserve_bytes;

@@ -146,7 +146,6 @@ static void on_top_of(struct sys_lock *mine) {
     all_is_free();
 }
 
-Test(on_top, of_the_cache, .init = start) { on_top_of(&rt_fork_locks[RT_FORK_LOCK_CACHE]); }
 Test(on_top, of_the_lots, .init = start) { on_top_of(&rt_fork_locks[RT_FORK_LOCK_LOTS]); }
 Test(on_top, of_a_tier, .init = start) { on_top_of(&tier_at(NODE_TIERS_NR - 1)->lock); }
 
@@ -237,9 +236,6 @@ static void both_fork(struct sys_lock *one, struct sys_lock *other) {
 Test(on_top, of_two_tiers, .init = start) { both_fork(&tier_at(0)->lock, &tier_at(NODE_TIERS_NR - 1)->lock); }
 Test(on_top, of_neighbouring_tiers, .init = start) { both_fork(&tier_at(2)->lock, &tier_at(1)->lock); }
 Test(on_top, of_a_tier_and_the_lots, .init = start) { both_fork(&tier_at(0)->lock, &rt_fork_locks[RT_FORK_LOCK_LOTS]); }
-Test(on_top, of_lots_and_cache, .init = start) {
-    both_fork(&rt_fork_locks[RT_FORK_LOCK_LOTS], &rt_fork_locks[RT_FORK_LOCK_CACHE]);
-}
 
 /* --- forks within forks --- */
 
@@ -276,7 +272,7 @@ Test(on_top, of_a_fork, .init = start) {
 
 static _Atomic(bool) lots_free, taken;
 
-/* Has let go of lots and cache, and takes its time with the tiers. */
+/* Has let go of the lots, and takes its time with the tiers. */
 static void *fork_ends_slowly(void *unused) {
     enum { SLOWLY_MS = 100 };
     (void)unused;

@@ -29,7 +29,7 @@ static void move(void) {
     char *p = alloc(100);
     give(alloc(100));
     *p = 1;
-    atomic_fetch_add(&big_live_bytes, 1 * GIB);
+    atomic_fetch_add(&big_held_bytes, 1 * GIB);
     obs_collect(&stats, OBS_KERNEL);
     if (stats.kernel_anon_bytes == 0)
         cr_skip("the kernel does not say what each page is");

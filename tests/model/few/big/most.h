@@ -3,6 +3,6 @@
 #ifndef QUARRY_BIG_MOST_H
 #define QUARRY_BIG_MOST_H
 
-enum { RETIRED_NR = 2 };
+enum { KEPT_NR = 2, RETIRED_NR = 2 };
 
 #endif
