@@ -34,6 +34,11 @@ void settle_rebase(struct settle_state *s, u64 before_bytes, u64 after_bytes) {
     s->mark_bytes = s->mark_bytes + after_bytes > before_bytes ? s->mark_bytes + after_bytes - before_bytes : 0;
 }
 
+void settle_shed(struct settle_state *s, u64 bytes) {
+    s->high_bytes -= MIN(s->high_bytes, bytes);
+    s->mark_bytes -= MIN(s->mark_bytes, bytes);
+}
+
 static enum settle settle_now(struct settle_state *s, u64 now_ms, u64 use_bytes) {
     s->came_bytes = s->high_bytes;
     s->settled_ms = now_ms;

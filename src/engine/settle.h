@@ -42,5 +42,7 @@ enum settle settle_step(struct settle_state *s, u64 now_ms, u64 use_bytes, u64 o
 enum settle settle_early(struct settle_state *s, u64 now_ms, u64 use_bytes, u64 delay_ms);
 /* What is out changed from before to after by housekeeping, which is no motion of the program's. */
 void settle_rebase(struct settle_state *s, u64 before_bytes, u64 after_bytes);
+/* So many bytes went back to slabs while the program grew: they were out, but not the program's. */
+void settle_shed(struct settle_state *s, u64 bytes);
 
 #endif

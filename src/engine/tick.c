@@ -152,6 +152,10 @@ static u64 use_bytes(void) { return out_bytes() + big_live_bytes_racy(); }
 static struct settle_state settle; /* under the tick lock */
 
 static void settle_look(u64 now, unsigned more) {
+    static u64 shed_seen;
+    u64 shed = mag_shed_bytes();
+    settle_shed(&settle, shed - shed_seen);
+    shed_seen = shed;
     u64 use = use_bytes();
     enum settle now_is = settle_step(&settle, now, use, out_bytes(), rt_opt.purge_delay);
     if (watch_spends(now, more) && now_is == SETTLE_FALLEN)

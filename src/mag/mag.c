@@ -27,11 +27,13 @@ enum {
     MAGAZINE_PART = 128, /* of what is in use one magazine may hold one part, if that is more than the bound below */
     OVER_PART = 4,       /* over its budget is an id that exceeds it by this part */
     FALL_PART = 4,       /* how far use falls between two looks for ids to empty */
+    GROWTH_PART = 16,    /* how far use grows between two looks for classes out of use */
     UNUSED_PART = 8,     /* of what is out of its slabs a class that is not used has no more than this part elsewhere */
-    PINNED_BYTES = 128,  /* what a smaller object counts as */
-    INSIST_MISSES = 64,  /* so many misses with magazines of the size below earn a class larger ones, ... */
-    INSIST_LARGE = 192,  /* ... and so many where an object's use costs more than the miss; ... */
-    INSIST_FADES = 32,   /* ... so many are forgotten with each tick */
+    SHED_OBJECT_MIN_BYTES = 128, /* of smaller ones a page's worth costs more to give back than the page */
+    PINNED_BYTES = 128,          /* what a smaller object counts as */
+    INSIST_MISSES = 64,          /* so many misses with magazines of the size below earn a class larger ones, ... */
+    INSIST_LARGE = 192,          /* ... and so many where an object's use costs more than the miss; ... */
+    INSIST_FADES = 32,           /* ... so many are forgotten with each tick */
 };
 /* A first magazine holds at least this, and one that holds no more than that is given whatever the budget says. */
 #define FIRST_MIN_BYTES 512
@@ -47,6 +49,9 @@ enum {
 /* Up to here free pages may be so many that what an unused class gives back would only wait among them (page/purge.c),
  * and be touched anew elsewhere. */
 #define UNUSED_MIN_BYTES ((s64)(16 * MIB))
+#define GROWTH_MIN_BYTES ((s64)(512 * KIB))
+/* Who grows further lives long enough for ticks. */
+#define GROWTH_MAX_BYTES ((s64)(32 * MIB))
 /* The budget of large objects (MAG_LARGE_BYTES); one class may exceed it. */
 #define LARGE_MIN_BYTES ((s64)(512 * KIB))
 #define LARGE_MAX_BYTES ((s64)(4 * MIB))
@@ -305,13 +310,15 @@ static bool class_is_unused(struct mag_region *r, unsigned cls, u64 seen) {
     return kept >= st.out_objs - st.out_objs / UNUSED_PART;
 }
 
-/* Where the program has turned to other sizes, what a class keeps is memory they could have. */
-static void unused_give(struct mag_region *r, unsigned cls, u64 seen) {
+/* Where the program has turned to other sizes, what a class keeps is memory they could have. True: it is given back. */
+static bool unused_give(struct mag_region *r, unsigned cls, u64 seen) {
     if (!slab_made_enter(cls))
-        return;
-    if (class_is_unused(r, cls, seen) && class_empty(r, cls, seen))
+        return false;
+    bool given = class_is_unused(r, cls, seen) && class_empty(r, cls, seen);
+    if (given)
         depot_empty(cls);
     slab_made_leave(cls);
+    return given;
 }
 
 /*
@@ -325,7 +332,32 @@ static void unused_look(struct mag_region *r, unsigned asking) {
         return;
     u64 seen = ref_load(home_slot(r, cls));
     if (class_rests(r, cls, seen) && rt_may_block())
-        unused_give(r, cls, seen);
+        (void)unused_give(r, cls, seen);
+}
+
+static _Atomic(u64) shed_bytes;
+u64 mag_shed_bytes(void) { return atomic_load_explicit(&shed_bytes, memory_order_relaxed); }
+
+/*
+ * Memory in use grows: what a program keeps of sizes it has passed through could have served, and so could their wholly
+ * free slabs, of which every class may keep a few. Looked at each time use has grown by a part, which costs page faults
+ * anyway; there and not at ticks, because a small program of a tenth of a second has none. Large classes have a look of
+ * their own, and slabs that are kept where they are wanted back.
+ */
+static void look_if_use_grows(struct mag_region *r, unsigned asking) {
+    static _Atomic(s64) last;
+    s64 use = rt_usage_get(), before = atomic_load_explicit(&last, memory_order_relaxed);
+    if (use >= before && use - before < MAX(before / GROWTH_PART, GROWTH_MIN_BYTES))
+        return;
+    atomic_store_explicit(&last, use, memory_order_relaxed);
+    if (use < before || use > GROWTH_MAX_BYTES || !rt_may_block())
+        return;
+    s64 out = rt_usage_out_get();
+    for (unsigned cls = slab_class_for(SHED_OBJECT_MIN_BYTES); mag_kind_of(cls) == MAG_SMALL; cls++) {
+        if (cls != asking && level_get(r, cls) != 0 && unused_give(r, cls, ref_load(home_slot(r, cls))))
+            slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+    }
+    atomic_fetch_add_explicit(&shed_bytes, (u64)MAX(out - rt_usage_out_get(), 0), memory_order_relaxed);
 }
 
 /* What waits here for another node, without the rest of its magazine. */
@@ -357,7 +389,7 @@ void mag_rest(void) {
         if (class_rests(r, cls, seen))
             (void)class_give_up(r, cls, seen);
         else if (rt_usage_get() > UNUSED_MIN_BYTES)
-            unused_give(r, cls, seen);
+            (void)unused_give(r, cls, seen);
     }
 }
 
@@ -517,6 +549,7 @@ static ALWAYS_INLINE void *alloc_in(struct mag_region *r, unsigned cls, unsigned
         return obj;
     class_missed(r, cls);
     unused_look(r, cls);
+    look_if_use_grows(r, cls);
     u64 m = find_nonempty(r, slot, wants_single(cls, ret_zero));
     if (m == 0)
         return alloc_one(cls, node, near, ret_zero);

@@ -108,6 +108,8 @@ void mag_drain(enum mag_drain which);
  * and now: the program does something else. Above 16 MiB in use also of those, and their depots, of which magazines and
  * depots have seven eighths of all that is out. */
 void mag_rest(void);
+/* What classes out of use gave back to slabs because memory in use grew, since the start. */
+u64 mag_shed_bytes(void);
 /* Gives depot magazines back to the slabs that stayed unused through this call and the one before; with MAG_DRAIN_ALL,
  * all of them. */
 void mag_depot_trim(enum mag_drain which);

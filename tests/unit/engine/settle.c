@@ -77,6 +77,16 @@ Test(settle, housekeeping_is_no_motion) {
     cr_expect_eq(steps_until(&s, &now, 15000, 30 * MIB), 11000u + DELAY_MS);
 }
 
+/* What went back to slabs while the program grew was never its own: use without it is no fall. */
+Test(settle, what_is_shed_in_growth_is_no_fall) {
+    struct settle_state s = {0};
+    u64 now = 10000;
+    (void)steps_until(&s, &now, 11000, 100 * MIB);
+    settle_shed(&s, 40 * MIB);
+    cr_expect_eq(steps_until(&s, &now, 15000, 60 * MIB), 0u);
+    cr_expect_neq(steps_until(&s, &now, 20000, 40 * MIB), 0u, "a fall from there is one");
+}
+
 /* [T2] Troughs of a second and a half: the first are settled, later ones no more; a long one is, and is not regretted.
  */
 Test(settle, waves_double_the_delay) {

@@ -165,6 +165,31 @@ Test(budget, a_small_program_keeps_what_it_may_use_again, .init = start_by_cpu) 
     cr_expect_gt(kept, 0u);
 }
 
+/* A thousand strings grow from 128 bytes to 2 KiB, each in turn by a little, in a program that holds 4 MiB besides. No
+ * tick comes. Sizes that were passed keep what they had since memory in use last grew by a part, and no more. */
+Test(budget, sizes_a_small_program_passed_through_keep_little, .init = start_by_cpu) {
+    enum { STRINGS = 1000, FROM_BYTES = 128, TO_BYTES = 2 * KIB, STEP_BYTES = 32, OTHER_BYTES = 1 * KIB };
+    enum { OTHERS = 4096, KEPT_BYTES = 4 * MIB };
+    u64 kept = 0;
+    struct slab_class_stats st;
+    for (unsigned i = 0; i < OTHERS; i++)
+        cr_assert_not_null(magazines_alloc(OTHER_BYTES));
+    for (unsigned i = 0; i < STRINGS; i++)
+        live[i] = magazines_alloc(FROM_BYTES);
+    for (unsigned size = FROM_BYTES + STEP_BYTES; size <= TO_BYTES; size += STEP_BYTES) {
+        for (unsigned i = 0; i < STRINGS; i++) {
+            void *grown = magazines_alloc(size);
+            magazines_give(live[i]);
+            live[i] = grown;
+        }
+    }
+    for (unsigned cls = slab_class_for(FROM_BYTES); cls < slab_class_for(TO_BYTES); cls++) {
+        slab_class_stats_get(cls, &st);
+        kept += cls == slab_class_for(OTHER_BYTES) ? 0 : st.slabs * slab_geometry[cls].granules * GRANULE_BYTES;
+    }
+    cr_expect_leq(kept, (u64)KEPT_BYTES, "%lu bytes of slabs are kept by sizes that were passed", kept);
+}
+
 /* Waves of two classes, of one of which the program has some all the time; then a tick, before either has rested.
  * Returns how many objects of the other are out of its slabs. */
 static u64 tick_after_waves(void) {
