@@ -209,6 +209,9 @@ u64 page_purge_inside(const struct sys_range *ranges, unsigned nr);
 bool page_refill_inside_try(void *addr, size_t bytes);
 /* Memory of a run that holds none yet, and will be used in parts: from now on as if page_purge_inside gave it back. */
 void page_leave_inside(void *addr, size_t bytes);
+/* Memory of a run that reads as zeros, and of which each page is about to be written: brings it, where that is cheaper
+ * than the faults. */
+void page_bring(char *p, size_t bytes);
 /* The run is about to be freed: it counts as backed again although it is not, as all of a free run does. */
 void page_forget_inside(void *addr, size_t bytes);
 

@@ -271,12 +271,29 @@ static void slab_carved_add(struct slab *s, const struct slab_geometry *g, unsig
     atomic_store_explicit(&s->bits, bits + ((u64)nr << CARVED_SHIFT), memory_order_relaxed);
 }
 
+/*
+ * What is carved for the first time goes to a magazine, and is written from the lowest address on. A page of several
+ * objects is hardly ever left out, so that all that is brought too early is what the magazine holds of it: a small part
+ * of what the class has.
+ */
+enum { BROUGHT_PART = 16 };
+#define BROUGHT_MAX_BYTES (64 * KIB) /* 20 us */
+static void carved_bring(const struct slab *s, const struct slab_geometry *g, char *object, size_t bytes) {
+    if (!slab_fresh(s) || g->size_bytes > sys_page_bytes() / 2)
+        return;
+    const struct slab_class *c = slab_class_at(slab_node(s), slab_cls(s));
+    size_t slabs = (size_t)MAX(atomic_load_explicit(&c->slabs, memory_order_relaxed), 0);
+    size_t most = MIN(slabs * g->granules * GRANULE_BYTES / BROUGHT_PART, BROUGHT_MAX_BYTES);
+    page_bring(object, MIN(bytes, most));
+}
+
 /* The owner takes up to want objects that were never taken before. */
 static unsigned slab_carve(struct slab *s, char *base, const struct slab_geometry *g, unsigned want, void **top) {
     unsigned carved = slab_carved(s, g), nr = MIN(want, g->nobj - carved);
     if (nr == 0)
         return 0;
     char *object = base + (size_t)carved * g->size_bytes;
+    carved_bring(s, g, object, (size_t)nr * g->size_bytes);
     unsigned columns = columns_nr(g);
     for (unsigned done = 0; done < nr; done += WORD_BITS, object += (size_t)WORD_BITS * g->size_bytes) {
         unsigned word = MIN(nr - done, (unsigned)WORD_BITS);

@@ -133,7 +133,7 @@ void *sys_vm_hugetlb(size_t bytes) {
 
 int sys_vm_populate(void *addr, size_t bytes) {
     enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE is not in every C library's headers. */
-    return (int)SYS3(SYS_madvise, addr, bytes, POPULATE_WRITE);
+    return (int)SYS_RARE(3, SYS_madvise, addr, bytes, POPULATE_WRITE); /* filters may look at the advice */
 }
 
 int sys_vm_commit(void *addr, size_t bytes) { return (int)SYS3(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE); }

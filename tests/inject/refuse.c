@@ -62,7 +62,7 @@ static void (*area_free)(void *p);
 enum {
     POOL_STEPS = 600,
     RUNS_NR = 64,
-    HOLES_NR = 6000,
+    HOLES_NR = 3000, /* of a class that grows so far that its memory is brought */
     HOLE_STEP = 40,
     REGIONS_NR = 20,
     SQUEEZED_NR = 64,
@@ -221,7 +221,7 @@ static void work_runs(void) {
 static void work_holes(void) {
     static struct object objs[HOLES_NR];
     for (unsigned i = 0; i < HOLES_NR; i++)
-        object_get(&objs[i], 250, i);
+        object_get(&objs[i], 1000, i);
     for (unsigned i = 0; i < HOLES_NR; i++) {
         if (i % HOLE_STEP != 0)
             object_retire(&objs[i]);
@@ -229,7 +229,7 @@ static void work_holes(void) {
     (void)malloc_trim(0);
     for (unsigned i = 0; i < HOLES_NR; i++) {
         if (i % HOLE_STEP != 0)
-            object_get(&objs[i], 250, i);
+            object_get(&objs[i], 1000, i);
     }
     for (unsigned i = 0; i < HOLES_NR; i++)
         object_retire(&objs[i]);

@@ -153,6 +153,10 @@ void *page_run_alloc_reclaimable(unsigned node, unsigned granules_nr, unsigned a
     (void)node, (void)granules_nr, (void)align_nr, (void)ret_content;
     NEVER_CALLED("the part of the tier that can be reclaimed");
 }
+void page_bring(char *p, size_t bytes) {
+    (void)p, (void)bytes;
+    NEVER_CALLED("memory that is not there");
+}
 void *page_reserve_take(unsigned node, unsigned granules_nr, unsigned align_nr, enum page_content *ret_content) {
     (void)node, (void)granules_nr, (void)align_nr, (void)ret_content;
     NEVER_CALLED("the reserve");

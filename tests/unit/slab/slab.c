@@ -87,6 +87,48 @@ Test(slab, bitmaps_are_not_looked_at_before_something_comes_back, .init = core_s
     cr_assert_gt(all, 0u);
 }
 
+/* The next objects of a class that were never taken, as many as a slab has, untouched: pages there of all. */
+static unsigned carved_mapped(unsigned cls, unsigned *ret_all) {
+    void *stack[BATCH];
+    unsigned nobj = slab_geometry[cls].nobj;
+    cr_assert_leq(nobj, BATCH);
+    cr_assert_eq(slab_take(cls, 0, nobj, stack + BATCH, NULL), nobj);
+    char *first = stack[BATCH - 1];
+    return pages_mapped(first, first + (size_t)nobj * slab_geometry[cls].size_bytes, ret_all);
+}
+
+static void slabs_take(unsigned cls, size_t bytes) {
+    void *stack[BATCH];
+    while (stats(cls).slabs * slab_geometry[cls].granules * GRANULE_BYTES < bytes)
+        cr_assert_neq(slab_take(cls, 0, slab_geometry[cls].nobj, stack + BATCH, NULL), 0u);
+}
+
+/* A sixteenth of what the class has, and no more than 64 KiB, which a slab of the second class is larger than. */
+Test(slab, a_class_that_grows_has_its_memory_brought, .init = core_start_slabs) {
+    const unsigned cls = slab_class_for(1024);
+    unsigned all;
+    if (sys_page_bytes() != 4 * KIB)
+        cr_skip("for pages of 4 KiB");
+    cr_expect_eq(carved_mapped(cls, &all), 0u, "of the first slab");
+    slabs_take(cls, 448 * KIB);
+    cr_expect_eq(carved_mapped(cls, &all), 512 * KIB / 16 / (4 * KIB));
+    slabs_take(cls, 4 * MIB);
+    cr_expect_eq(carved_mapped(cls, &all), 64 * KIB / (4 * KIB), "of %u", all);
+    const unsigned larger = slab_class_for(1792);
+    cr_assert_gt(slab_geometry[larger].granules * GRANULE_BYTES, 64 * KIB);
+    slabs_take(larger, 4 * MIB);
+    cr_expect_eq(carved_mapped(larger, &all), 64 * KIB / (4 * KIB), "of %u", all);
+}
+
+/* Its page may never be written. */
+Test(slab, memory_of_objects_of_a_page_is_left_alone, .init = core_start_slabs) {
+    const unsigned cls = slab_class_for(4096);
+    unsigned all;
+    slabs_take(cls, 4 * MIB);
+    cr_expect_eq(carved_mapped(cls, &all), 0u);
+    cr_assert_gt(all, 0u);
+}
+
 Test(slab, objects_are_conserved, .init = core_start_slabs) {
     static const unsigned sizes[] = {16, 48, 64, 112, 640, 1024, 2048, 9000, 40000};
     for (size_t i = 0; i < ARRAY_NR(sizes); i++) {
