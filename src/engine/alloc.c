@@ -21,10 +21,23 @@ static bool is_slab_size(size_t size) {
     return size <= SLAB_OBJECT_MAX && (size <= rt_opt.vmalloc_threshold || size <= SLAB_MEDIUM_MAX);
 }
 
+/* Nothing keeps the magazine from serving but that each allocation is to be seen. */
+static void *watched_magazine(unsigned cls) {
+    void *p = mag_pop_watched(cls);
+    if (p == NULL)
+        return NULL;
+    enum rt_context before = rt_context_enter(RT_MAY_BLOCK);
+    engine_tick_watched();
+    rt_context_leave(before);
+    return p;
+}
+
 /* An object straight from the magazine of its class where the fast path did not serve, or NULL. Where each object is
  * to be cleared or sealed, none. */
 static void *untried_magazine(unsigned cls) {
-    return UNLIKELY(rt_opt.zero || rt_opt.harden) ? NULL : mag_pop_untried(cls);
+    if (UNLIKELY(rt_opt.zero || rt_opt.harden))
+        return NULL;
+    return UNLIKELY(mag_is_watched()) ? watched_magazine(cls) : mag_pop_untried(cls);
 }
 
 /* The same where it was not asked. */

@@ -25,6 +25,8 @@ static ALWAYS_INLINE bool engine_started(void) {
 
 /* Housekeeping now and then; called at the end of slow calls with nothing held. */
 void engine_tick_maybe(void);
+/* The same for an allocation that is looked at because all are (mag_watch()), and found a magazine. */
+void engine_tick_watched(void);
 /* The same at the end of a free: many bytes count as many calls. */
 void engine_tick_freed(size_t bytes);
 /* Whoever was ticking at the fork is not in the child. */

@@ -21,10 +21,10 @@
 enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_MS = 1000, BACKGROUND_MS = 200 };
 /* What a free of so many bytes adds to the calls, so that a few frees of large objects are looked at as well. */
 enum { BYTES_PER_CALL_SHIFT = 12 };
-/* So many allocations are watched, at some 50 ns each, and so many more with each ms: half a percent of the time, and
- * 3 ms at once. Then none is for some 20 ms. Use that rises after a fall may fall at the next call, and each beginning
- * and end takes as long as some ten of them: so the watch goes on for a few. Within one ms every so many of an id are
- * a look: nothing else has changed, and threads that allocate at once would wait for each other's lines. */
+/* So many allocations are watched, at some 20 ns each, and so many more with each ms: a fifth of a percent of the time,
+ * and 1.3 ms at once. Then none is for some 20 ms. Use that rises after a fall may fall at the next call, and each
+ * beginning and end takes as long as some ten of them: so the watch goes on for a few. Within one ms every so many of
+ * an id are a look: nothing else has changed, and threads that allocate at once would wait for each other's lines. */
 enum { WATCHED_MAX = 65536, WATCHED_PER_MS = 100, WATCHED_PER_LOOK = 64, WATCH_AGAIN = 2048, WATCH_LINGERS = 64 };
 enum { SETTLE_KEEP_PART = 32 };
 
@@ -113,9 +113,10 @@ static size_t give_all(size_t keep_bytes) {
 /*
  * A fall of use, and its end (settle.h). A program that allocates only a little from then on finds what it needs in its
  * magazines, and would never come here again: while a fall waits to be settled every allocation is watched, that is,
- * takes the slow path through the same magazines. Frees, of which the fall itself is made, stay as fast as they are.
- * Where very many allocations follow, they are left alone for a while: each slow call of such a program is a look. One
- * that has none, for all it wants it frees, may never come by again: what rested until then is settled at once.
+ * leaves the fast path, is served by the same magazines, and looks here. Frees, of which the fall itself is made, stay
+ * as fast as they are. Where very many allocations follow, they are left alone for a while: each slow call of such a
+ * program is a look. One that has none, for all it wants it frees, may never come by again: what rested until then is
+ * settled at once.
  */
 static _Atomic(bool) fallen;
 
@@ -166,15 +167,11 @@ static void settle_look(u64 now, unsigned more) {
 
 enum look { LOOK_ALLOC, LOOK_OTHER };
 
-COLD static void tick_look(enum look look) {
+static _Atomic(u64) looked_ms;
+
+COLD static void look_at(u64 now, bool is_watched) {
     static u64 last_ms;
-    static _Atomic(u64) looked_ms;
-    u64 now = sys_clock_ms();
-    bool is_watched = mag_is_watched() && look == LOOK_ALLOC;
-    s64 here = is_watched ? mag_figure_add(FIGURE_WATCHED, 1) : 0;
-    bool again = now == atomic_load_explicit(&looked_ms, memory_order_relaxed) && here < WATCHED_PER_LOOK &&
-                 (mag_is_watched() || atomic_load_explicit(&fallen, memory_order_relaxed));
-    if (again || !sys_lock_try(&tick_lock))
+    if (!sys_lock_try(&tick_lock))
         return;
     /* Another, that looked at the clock later, may have been here first: time does not go back. */
     now = MAX(now, atomic_load_explicit(&looked_ms, memory_order_relaxed));
@@ -190,6 +187,16 @@ COLD static void tick_look(enum look look) {
     sys_lock_release(&tick_lock);
 }
 
+static NOINLINE void tick_look(enum look look) {
+    u64 now = sys_clock_ms();
+    bool is_watched = mag_is_watched() && look == LOOK_ALLOC;
+    s64 here = is_watched ? mag_figure_add(FIGURE_WATCHED, 1) : 0;
+    bool again = now == atomic_load_explicit(&looked_ms, memory_order_relaxed) && here < WATCHED_PER_LOOK &&
+                 (mag_is_watched() || atomic_load_explicit(&fallen, memory_order_relaxed));
+    if (!again)
+        look_at(now, is_watched);
+}
+
 static void calls_add(u32 more, enum look look) {
     u64 after = (u64)mag_figure_add(FIGURE_SLOW_CALLS, more), before = after - more;
     if (UNLIKELY(before / CALLS_PER_LOOK != after / CALLS_PER_LOOK ||
@@ -198,6 +205,7 @@ static void calls_add(u32 more, enum look look) {
 }
 
 void engine_tick_maybe(void) { calls_add(1, LOOK_ALLOC); }
+void engine_tick_watched(void) { tick_look(LOOK_ALLOC); }
 void engine_tick_freed(size_t bytes) {
     calls_add((u32)MIN(1 + (bytes >> BYTES_PER_CALL_SHIFT), CALLS_PER_LOOK), LOOK_OTHER);
 }

@@ -21,7 +21,7 @@ void mag_divert(void);
  * magazines another thread makes at this moment may be missed. */
 void mag_divert_allocs(void);
 
-/* Every allocation takes the slow path from now on, through the same magazines, so that engine/ sees it: some 50 ns
+/* Every allocation takes the slow path from now on, through the same magazines, so that engine/ sees it: some 20 ns
  * more. Or none does any more. Frees are left alone. A hint: does nothing where an id is being emptied at this moment.
  */
 enum mag_watch { MAG_WATCH_NONE, MAG_WATCH_ALL };
@@ -44,6 +44,8 @@ void mag_free(unsigned slot, void *p);
  * up where the fast path would have, and where objects are kept apart by node. Without system call or waiting.
  */
 void *mag_pop_untried(unsigned cls);
+/* The same where allocations are slow because they are watched, and for nothing else. */
+void *mag_pop_watched(unsigned cls);
 bool mag_push_untried(unsigned slot, void *p);
 
 /*

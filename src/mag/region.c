@@ -159,9 +159,8 @@ static _Atomic(bool) allocs_diverted, closed;
 void mag_divert(void) { diverted = true; }
 void regions_close(void) { atomic_store_explicit(&closed, true, memory_order_relaxed); }
 void regions_divert_allocs(void) { atomic_store_explicit(&allocs_diverted, true, memory_order_relaxed); }
-static bool allocs_are_slow(void) {
-    return mag_is_watched() || atomic_load_explicit(&allocs_diverted, memory_order_relaxed);
-}
+static bool allocs_are_diverted(void) { return atomic_load_explicit(&allocs_diverted, memory_order_relaxed); }
+static bool allocs_are_slow(void) { return mag_is_watched() || allocs_are_diverted(); }
 bool region_untried(const struct mag_region *r) { return diverted || allocs_are_slow() || r->locked_kind; }
 bool region_is_locked_kind(unsigned index) { return index >= regions.ids_nr; }
 
@@ -383,6 +382,17 @@ void *mag_pop_untried(unsigned cls) {
         return NULL;
     void *p = ref_pop(r->slot, cls);
     region_unlock(r);
+    return p;
+}
+
+/* What others divert stays so, and where nodes are kept apart the slow path says whose objects these are. */
+void *mag_pop_watched(unsigned cls) {
+    if (allocs_are_diverted() || page_nodes_nr() > 1 || !slab_has_slot(cls))
+        return NULL;
+    void *p = rseq_pop(regions.views, cls);
+    struct mag_region *r = p == NULL ? NULL : region_mine_racy();
+    if (r != NULL)
+        COUNT(r, slow_allocs);
     return p;
 }
 

@@ -151,6 +151,32 @@ Test(tick, the_end_of_a_fall_is_seen_by_few_calls) {
     cr_expect_not(mag_is_watched(), "20 calls in 400 ms did not end a watch of 50 ms");
 }
 
+/* Its magazine serves it, and it is counted; but where something else keeps allocations from the fast path as well. */
+Test(tick, a_watched_allocation_is_served_by_its_magazine) {
+    enum { CALLS = 1000, IDS_MAY_CHANGE = 8 };
+    bool counts = strcmp(mag_mode_name(), "locked") != 0; /* without rseq there is no other path */
+    struct mag_stats before, after;
+    fall();
+    give(alloc(64));
+    mag_stats_get(&before);
+    for (unsigned i = 0; i < CALLS; i++)
+        give(alloc(64));
+    mag_stats_get(&after);
+    cr_assert(mag_is_watched());
+    cr_expect_leq(after.refills - before.refills, (u64)IDS_MAY_CHANGE);
+    if (counts)
+        cr_expect_eq(after.slow_allocs - before.slow_allocs, (u64)CALLS);
+    void *obj = NULL;
+    for (unsigned i = 0; counts && obj == NULL && i < IDS_MAY_CHANGE; i++) {
+        give(alloc(64));
+        obj = mag_pop_watched(slab_class_for(64));
+    }
+    cr_expect_eq(obj != NULL, counts, "the magazine does not serve");
+    give(obj);
+    mag_divert_allocs();
+    cr_expect_null(mag_pop_watched(slab_class_for(64)));
+}
+
 Test(tick, the_exit_audit_empties_the_magazines) {
     struct mag_stats mag;
     for (unsigned i = 0; i < 1000; i++)
