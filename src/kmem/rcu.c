@@ -39,7 +39,6 @@
 #include <string.h>
 
 enum {
-    CHAIN_RUN = 64,                                /* objects of a chain freed in one step */
     GATHER_MS = 2,                                 /* between rounds: more objects share a grace period */
     GATHER_OBJS = 16384,                           /* not after a round of so many: they come faster */
     GATHER_BATCHES = GATHER_OBJS / RCU_BATCH_OBJS, /* and not while so many wait */
@@ -264,14 +263,14 @@ static size_t chain_take(struct list *list, size_t nr, void **objs) {
 }
 
 static size_t chain_free(struct list *list) {
-    void *objs[CHAIN_RUN];
+    void *objs[RCU_RUN_NR];
     size_t nr = 0;
     while (list->chain != NULL) {
-        size_t run = chain_take(list, CHAIN_RUN, objs);
+        size_t run = chain_take(list, RCU_RUN_NR, objs);
         kmem_free_each(run, objs, quarry_kvfree);
         nr += run;
         struct quarry_rcu_head *head = list->chain;
-        if (run < CHAIN_RUN && head != NULL) {
+        if (run < RCU_RUN_NR && head != NULL) {
             list->chain = head->next;
             head_run(head);
             nr++;

@@ -27,10 +27,8 @@
 
 enum {
     SURPLUS_PERIOD = 4, /* batches freed for as many handed over and one more: so what is ready becomes less */
-    STOCK_MIN = 32,     /* empty ones kept, so that the first objects of many find some: of addresses 128 KiB */
     STOCK_GROWTH = 4,   /* for each time that there were too few: what waits has grown meanwhile */
     STOCK_MAX = 2048,
-    RUN_NR = 64, /* objects freed in one step */
     SPINS = 1000,
 };
 
@@ -159,7 +157,7 @@ static struct rcu_batch *pop_try(struct rcu_batch *_Atomic *list) {
 /* [R4] other: for areas, and what is larger than size classes. */
 static void objects_free(struct rcu_batch *b, void (*other)(const void *p)) {
     while (b->freed_nr < b->objs_nr) {
-        u32 from = b->freed_nr, nr = MIN(b->objs_nr - from, (u32)RUN_NR);
+        u32 from = b->freed_nr, nr = MIN(b->objs_nr - from, (u32)RCU_RUN_NR);
         b->freed_nr = from + nr;
         kmem_free_each(nr, (void *const *)(uintptr_t)(b->objs + from), other);
     }
@@ -222,10 +220,10 @@ static void stock_to(u32 nr) {
 void rcu_batch_stock(void) {
     u32 stock = atomic_load_explicit(&batches.stock_nr, memory_order_relaxed);
     if (is_wanted() && !is_shut())
-        stock_to(stock < STOCK_MIN ? STOCK_MIN : MIN(STOCK_GROWTH * stock, (u32)STOCK_MAX));
+        stock_to(stock < RCU_STOCK_LEAST ? RCU_STOCK_LEAST : MIN(STOCK_GROWTH * stock, (u32)STOCK_MAX));
 }
 
-void rcu_batch_trim(void) { stock_to(STOCK_MIN); }
+void rcu_batch_trim(void) { stock_to(RCU_STOCK_LEAST); }
 
 /* --- handing over --- */
 

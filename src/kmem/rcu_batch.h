@@ -12,10 +12,10 @@
 #define QUARRY_KMEM_RCU_BATCH_H
 
 #include "kmem/kmem.h"
+#include "kmem/most.h"
 
 /* A batch lies at a multiple of its size, so that the place behind its last object says that it is full. */
-#define RCU_BATCH_BYTES ((size_t)4096)
-enum { RCU_BATCH_OBJS = 510 };
+#define RCU_BATCH_BYTES ((RCU_BATCH_OBJS + (size_t)2) * sizeof(void *))
 struct rcu_batch {
     struct rcu_batch *next;
     u32 objs_nr, freed_nr;

@@ -22,9 +22,13 @@ static _Atomic(u64) drains_nr;
 static _Atomic(int) barrier; /* enum sys_barrier; refused until it is asked for */
 
 /* A thread that is alone needs no barrier: none of its sections is under way while it is here, and a handler's is over
- * when the handler is. So a sandboxed process of one thread asks for nothing at its exit that its filter may punish. */
+ * when the handler is. So a sandboxed process of one thread asks for nothing at its exit that its filter may punish.
+ * libc counts its own threads. One that a system call made has sections only once its area is registered: by quarry,
+ * which knows then, or by the thread itself, which nobody is known to do. */
+static bool alone(void) { return sys_thread_alone() && !threads_joined(); }
+
 static bool barrier_in_reach(void) {
-    return sys_thread_alone() || atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
+    return alone() || atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_READY;
 }
 
 /* What was refused once for lack of memory is asked for again, so that magazines do not stay undrained for ever. */
@@ -37,7 +41,7 @@ static bool barrier_ready(void) {
 /* Refused after all, there is a filter now, or who restored this process from a file did not register again: the next
  * drain asks anew. */
 static bool barrier_pass(void) {
-    bool passed = sys_thread_alone() || sys_membarrier_rseq() == 0;
+    bool passed = alone() || sys_membarrier_rseq() == 0;
     if (!passed)
         atomic_store_explicit(&barrier, SYS_BARRIER_REFUSED, memory_order_relaxed);
     return passed;

@@ -105,13 +105,17 @@ void threads_register_no_more(void);
 enum registers { REGISTERS_UNDECIDED, REGISTERS_EACH, REGISTERS_NONE };
 extern HIDDEN _Atomic(int) mag_registers;
 bool thread_register(void);
+/* The same of a thread that was there before, or came after, the start. */
+bool thread_join(void);
+/* Some thread did. */
+bool threads_joined(void);
 /* This thread has no id, and may get one. */
 static ALWAYS_INLINE bool thread_may_join(void) {
     return UNLIKELY(atomic_load_explicit(&mag_registers, memory_order_relaxed) == REGISTERS_EACH) &&
            UNLIKELY(atomic_load_explicit(&mag_rseq_own.cpu_id, memory_order_relaxed) == AREA_OPEN);
 }
 /* A slow call begins. True: with it this thread has got an id, by which the fast path has not tried yet. */
-static ALWAYS_INLINE bool thread_joins(void) { return thread_may_join() && rt_may_block() && thread_register(); }
+static ALWAYS_INLINE bool thread_joins(void) { return thread_may_join() && rt_may_block() && thread_join(); }
 /* This thread's area is not to be registered until it is opened again. False: it was closed, or is registered. */
 bool thread_area_close(void);
 void thread_area_open(void);

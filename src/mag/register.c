@@ -36,6 +36,23 @@ COLD bool thread_register(void) {
     return registered;
 }
 
+/* Whoever made the thread: libc does not know all who are. */
+static _Atomic(bool) joined;
+
+COLD bool thread_join(void) {
+    atomic_store_explicit(&joined, true, memory_order_relaxed);
+    /* order: seq_cst fence: said before the area is registered, and so before this thread's first section.
+     * pairs: [mag.joined] */
+    atomic_thread_fence(memory_order_seq_cst);
+    return thread_register();
+}
+
+bool threads_joined(void) {
+    /* order: seq_cst fence: whoever is still to say so finds what was published before.         pairs: [mag.joined] */
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&joined, memory_order_relaxed);
+}
+
 /* In a child of vfork, where the area is closed, the start finds none: the parent then goes on without. Nor where a
  * handler on top of the start, or who could not start for lack of memory, ended it already: for good. */
 bool threads_register(void) {

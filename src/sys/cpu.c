@@ -169,7 +169,7 @@ int sys_rseq_register(void *area) {
 }
 
 /* glibc's since 2.32: not 0 while there is no thread but that which pthread_create() was never called beside. Who makes
- * one by clone() and gives it thread-local data of its own is not seen. */
+ * one by clone() and gives it thread-local data of its own is not seen: mag/drain.c asks for more. */
 extern char __libc_single_threaded __attribute__((weak));
 
 bool sys_thread_alone(void) { return &__libc_single_threaded != NULL && __libc_single_threaded != 0; }

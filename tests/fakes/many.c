@@ -13,6 +13,7 @@ static __thread struct {
 } area;
 
 unsigned many_registered_nr, many_barriers_nr;
+bool many_is_alone;
 static unsigned ids_nr = 64;
 static enum sys_rseq kind = SYS_RSEQ_CPU_ID;
 static int registering, passing;
@@ -53,7 +54,7 @@ int sys_rseq_register(void *unused) {
     return -ENOSYS;
 }
 
-bool sys_thread_alone(void) { return false; }
+bool sys_thread_alone(void) { return many_is_alone; }
 enum sys_barrier sys_membarrier_register(void) {
     many_registered_nr++;
     if (registering == 0)

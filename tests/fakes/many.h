@@ -18,5 +18,6 @@ void many_go(unsigned cpu, unsigned id);
 /* What the barrier answers from now on: 0, or -errno. */
 void many_barrier_answers(int registering, int passing);
 extern unsigned many_registered_nr, many_barriers_nr;
+extern bool many_is_alone; /* as libc says */
 
 #endif

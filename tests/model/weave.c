@@ -7,6 +7,7 @@
  */
 #include "weave_machine.h"
 
+#include <link.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -44,6 +45,11 @@ struct explorer {
     const struct weave_check *checks; /* while mutants are looked for */
     size_t checks_nr;
     bool met[EXCUSES_MAX], needed[EXCUSES_MAX];
+    struct {
+        void *at;
+        size_t bytes;
+        char *of[T + 1];
+    } tls; /* the program's thread-local data, each thread's */
     jmp_buf scheduler, starts[T], places[T], sections[T];
     ucontext_t main, entries[T];
 };
@@ -100,6 +106,23 @@ void weave_wait(void) {
     }
 }
 
+bool weave_fork(void) {
+    const struct step step = {STEP_FORK, NULL, NULL, 0};
+    step_take(&step);
+    weave_m->forks_left--;
+    bool is_child = self()->option == 1;
+    self()->past = mix(self()->past + 1 + is_child);
+    if (!is_child)
+        return false;
+    for (unsigned t = 0; t < weave_m->threads_nr; t++)
+        weave_m->threads[t].done = weave_m->threads[t].done || t != weave_m->self;
+    know_all(self());
+    weave_m->forks_left = 0;
+    weave_m->finishing = true;
+    ex->end_steps = 0;
+    return true;
+}
+
 void weave_forget(uint64_t all_it_knows) {
     if (weave_m->running)
         self()->past = mix(all_it_knows + 1);
@@ -128,11 +151,38 @@ static void threads_make(void) {
     }
 }
 
+/* Of the program itself: those of libraries are the machine's. */
+static int tls_find(struct dl_phdr_info *info, size_t bytes, void *unused) {
+    (void)bytes, (void)unused;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type != PT_TLS)
+            continue;
+        ex->tls.at = info->dlpi_tls_data;
+        ex->tls.bytes = info->dlpi_phdr[i].p_memsz;
+    }
+    return 1; /* it comes first */
+}
+
+/* One more: as it is when a run begins. */
+static void tls_start(void) {
+    dl_iterate_phdr(tls_find, NULL);
+    for (unsigned t = 0; t < T + 1; t++) {
+        if ((ex->tls.of[t] = malloc(ex->tls.bytes + 1)) == NULL)
+            abort();
+    }
+    memcpy(ex->tls.of[T], ex->tls.at, ex->tls.bytes);
+}
+
+static void tls_load(unsigned t) { memcpy(ex->tls.at, ex->tls.of[t], ex->tls.bytes); }
+static void tls_save(unsigned t) { memcpy(ex->tls.of[t], ex->tls.at, ex->tls.bytes); }
+
 /* Lets a thread go on to before its next step, or its end. */
 static __attribute__((noinline)) void thread_run(unsigned t, bool first) {
     weave_m->self = t;
+    tls_load(first ? T : t);
     if (_setjmp(ex->scheduler) == 0)
         _longjmp(first ? ex->starts[t] : ex->places[t], 1);
+    tls_save(weave_m->self);
 }
 
 /* A mutant may follow any pointer. */
@@ -187,6 +237,8 @@ static void ranges_start(void) {
     range_add(__data_start, (size_t)(__start_weave_state - __data_start));
     range_add(__stop_weave_state, (size_t)(_end - __stop_weave_state));
 }
+
+void weave_forks(unsigned nr) { weave_m->forks_nr = nr; }
 
 void weave_count(const void *word) { weave_m->counts[weave_m->counts_nr++] = word; }
 
@@ -274,14 +326,7 @@ static void end_check(void) {
     if (_setjmp(ex->scheduler) != 0)
         return; /* broken */
     weave_m->self = 0;
-    for (unsigned t = 1; t < weave_m->threads_nr; t++)
-        know_join(&weave_m->threads[0].now, &weave_m->threads[t].now);
-    for (unsigned i = 0; i < weave_m->locs_nr; i++) {
-        if (weave_m->locs[i].messages_nr != 0)
-            weave_m->threads[0].now.view[i] = (uint8_t)(weave_m->locs[i].messages_nr - 1);
-    }
-    for (unsigned t = 0; t < T; t++)
-        weave_m->threads[0].now.clock[t] = UINT8_MAX - 1;
+    know_all(&weave_m->threads[0]);
     weave_m->finishing = true;
     ex->end_steps = 0;
     ex->model->finish();
@@ -325,7 +370,7 @@ static void explore(const struct weave_model *model, bool weak) {
         free(weave_m->ranges[i].saved);
     weave_m->ranges_nr = 2;
     memory_restore(); /* as the program began */
-    weave_m->counts_nr = weave_m->narrow_nr = weave_m->locs_nr = 0;
+    weave_m->counts_nr = weave_m->narrow_nr = weave_m->locs_nr = weave_m->forks_nr = 0;
     memset(weave_m->granules, 0, sizeof(weave_m->granules));
     weave_m->used_nr = 0;
     weave_m->threads_nr = model->threads_nr;
@@ -348,7 +393,8 @@ static void explore(const struct weave_model *model, bool weak) {
 
 /* --- the real code --- */
 
-static const char *const kind_names[] = {"load", "store", "rmw", "cas", "fence", "wait", "section", "split"};
+static const char *const kind_names[] = {"load", "store",   "rmw",   "cas",  "fence",
+                                         "wait", "section", "split", "fork", "plain store"};
 
 void trace_print(void) {
     for (unsigned i = 0; i < ex->depth && i < ex->path_nr; i++) {
@@ -546,6 +592,7 @@ int weave_main(const struct weave_suite *suite, int argc, char **argv) {
         abort();
     ranges_start();
     memory_save();
+    tls_start();
     threads_make();
     crashes_catch();
     if (argc == 1)

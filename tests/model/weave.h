@@ -16,6 +16,10 @@
  * What is modelled: all static data of the program but the machine's own, and what weave_range() adds. Anything else
  * (stacks, a heap) is taken for a thread's own or constant.
  *
+ * A fork may come before any step of another thread, and before any of its plain stores: the child has memory as it is
+ * then, and the thread that forked, alone. (The kernel makes what a thread stores while its memory is copied wait, from
+ * some store on; so a child has the first stores of each other thread, up to some point.)
+ *
  * Mutants are made at the machine: at each site of an atomic operation an order is weakened, a swap made blind, a
  * read-modify-write split in two, a store lost, or done after the thread's next operation. Each must break something or
  * be excused by the model, with a reason; with SOAK in the environment an excuse that is not needed fails too. And the
@@ -98,6 +102,9 @@ void weave_count(const void *word);
 /* Keeps only these bits of what is stored there; tag_mask: those of them that are the tag. */
 void weave_narrow(const void *word, uint64_t mask, uint64_t tag_mask);
 
+/* How many times weave_fork() will be called. */
+void weave_forks(unsigned nr);
+
 /* --- for models, anywhere --- */
 
 #define weave_must(condition) ((condition) ? (void)0 : weave_broken(#condition))
@@ -105,6 +112,8 @@ _Noreturn void weave_broken(const char *rule);
 unsigned weave_self(void);
 /* The thread goes on only after another one has written something, and then sees all that is written. */
 void weave_wait(void);
+/* fork(2), both ways: false in the parent, true in the child, in which the others stand still for good. */
+bool weave_fork(void);
 /* All that the thread knows of the past is in these bytes (and in what it may read): states that differ in nothing else
  * are one. For the places between two operations of a model's thread. */
 void weave_forget(uint64_t all_it_knows);

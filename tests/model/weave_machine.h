@@ -51,7 +51,18 @@ struct granule {
     struct shadow bytes[8];
 };
 
-enum step_kind { STEP_LOAD, STEP_STORE, STEP_RMW, STEP_CAS, STEP_FENCE, STEP_WAIT, STEP_SECTION, STEP_SPLIT };
+enum step_kind {
+    STEP_LOAD,
+    STEP_STORE,
+    STEP_RMW,
+    STEP_CAS,
+    STEP_FENCE,
+    STEP_WAIT,
+    STEP_SECTION,
+    STEP_SPLIT,
+    STEP_FORK,
+    STEP_PLAIN
+};
 
 struct step {
     enum step_kind kind;
@@ -81,6 +92,7 @@ struct thread {
 struct machine {
     bool running, weak, finishing; /* finishing: the model looks at the end of a run, alone */
     unsigned threads_nr, self;
+    unsigned forks_nr, forks_left; /* of a run; plain stores are steps while any is left */
     struct thread threads[T];
     struct know ids[IDS_MAX]; /* what whoever ran on an id before knew: the kernel switches between them */
     struct know fences;       /* what sequentially consistent fences have passed on */
@@ -118,6 +130,7 @@ uint64_t state_fingerprint(void);
 void memory_start(void); /* of a run: knows nothing, has nothing written */
 uint64_t mix(uint64_t x);
 void know_join(struct know *to, const struct know *from);
+void know_all(struct thread *me); /* what all others know, and all that is written */
 bool is_modelled(const void *at);
 void late_store_do(struct thread *me);
 void sections_restart(const struct thread *me);

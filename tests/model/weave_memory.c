@@ -101,6 +101,7 @@ void memory_start(void) {
     memset(weave_m->threads, 0, sizeof(weave_m->threads));
     memset(&weave_m->fences, 0, sizeof(weave_m->fences));
     memset(weave_m->ids, 0, sizeof(weave_m->ids));
+    weave_m->forks_left = weave_m->forks_nr;
 }
 
 /* --- what is known --- */
@@ -110,6 +111,16 @@ void know_join(struct know *to, const struct know *from) {
         to->view[i] = to->view[i] > from->view[i] ? to->view[i] : from->view[i];
     for (unsigned i = 0; i < T; i++)
         to->clock[i] = to->clock[i] > from->clock[i] ? to->clock[i] : from->clock[i];
+}
+
+void know_all(struct thread *me) {
+    for (unsigned t = 0; t < weave_m->threads_nr; t++)
+        know_join(&me->now, &weave_m->threads[t].now);
+    for (unsigned i = 0; i < weave_m->locs_nr; i++) {
+        if (weave_m->locs[i].messages_nr != 0)
+            me->now.view[i] = (uint8_t)(weave_m->locs[i].messages_nr - 1);
+    }
+    memset(me->now.clock, UINT8_MAX - 1, sizeof(me->now.clock));
 }
 
 static bool acquires(int order) {
@@ -191,6 +202,10 @@ static void past_add(struct thread *me, uint64_t value) { me->past = mix(me->pas
 static void plain(const void *at, size_t bytes, bool write) {
     if (weave_m == NULL || !weave_m->running || !is_modelled(at))
         return;
+    if (write && weave_m->forks_left != 0) {
+        const struct step step = {STEP_PLAIN, NULL, NULL, 0};
+        step_take(&step);
+    }
     access_note(at, bytes, write, false);
     for (unsigned i = 0; write && i < weave_m->locs_nr; i++) {
         struct loc *l = &weave_m->locs[i];
@@ -275,6 +290,8 @@ unsigned step_options(const struct thread *t) {
         return 0;
     if (s->loc != NULL)
         loc_sync(s->loc);
+    if (s->kind == STEP_FORK)
+        return 2;
     if (!weave_m->weak || (s->kind != STEP_LOAD && s->kind != STEP_CAS))
         return 1;
     unsigned nr = newest(s->loc) - oldest(t, s->loc) + 1;

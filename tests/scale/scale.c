@@ -491,6 +491,24 @@ static void cache_everywhere(void) {
 static void drain_all(void) { mag_drain(MAG_DRAIN_ALL); }
 static void drain_class(void) { (void)mag_class_drain(1); }
 
+/* Whom libc takes to be alone passes none, until another thread has registered an area of its own. */
+static void alone_run(void (*drain)(void), unsigned drains) {
+    many_barrier_answers(0, 0);
+    many_is_alone = true;
+    many_barriers_nr = 0;
+    for (unsigned i = 0; i < drains; i++)
+        drain();
+    CHECK(many_barriers_nr == 0, "%u barriers for a thread that is alone", many_barriers_nr);
+    (void)thread_join();
+    cache_everywhere();
+    drain();
+    CHECK(many_barriers_nr > 0, "no barrier beside a thread libc does not know");
+    many_is_alone = false;
+    cache_everywhere();
+    many_barrier_answers(0, -EPERM);
+    drain(); /* refused again */
+}
+
 /* How often the barrier is asked for, and passed, by three times that all ids are to be emptied, of all or a class. */
 static void barrier_run(unsigned index) {
     enum { DRAINS = 3 };
@@ -509,6 +527,7 @@ static void barrier_run(unsigned index) {
         drain();
     CHECK(many_registered_nr == DRAINS && many_barriers_nr == DRAINS, "%u and %u times for %d drains refused",
           many_registered_nr, many_barriers_nr, DRAINS);
+    alone_run(drain, DRAINS);
     many_barrier_answers(-ENOSYS, 0);
     many_registered_nr = many_barriers_nr = 0;
     for (unsigned i = 0; i < DRAINS; i++)
