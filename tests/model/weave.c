@@ -48,8 +48,8 @@ struct explorer {
     struct {
         void *at;
         size_t bytes;
-        char *of[T + 1];
-    } tls; /* the program's thread-local data, each thread's */
+        char *of[T + 2];
+    } tls; /* the program's thread-local data: each thread's, and those below */
     jmp_buf scheduler, starts[T], places[T], sections[T];
     ucontext_t main, entries[T];
 };
@@ -151,6 +151,9 @@ static void threads_make(void) {
     }
 }
 
+/* As the program began; as each thread of a model begins, which is as its setup left it. */
+enum { TLS_PROGRAM = T, TLS_MODEL = T + 1 };
+
 /* Of the program itself: those of libraries are the machine's. */
 static int tls_find(struct dl_phdr_info *info, size_t bytes, void *unused) {
     (void)bytes, (void)unused;
@@ -163,14 +166,13 @@ static int tls_find(struct dl_phdr_info *info, size_t bytes, void *unused) {
     return 1; /* it comes first */
 }
 
-/* One more: as it is when a run begins. */
 static void tls_start(void) {
     dl_iterate_phdr(tls_find, NULL);
-    for (unsigned t = 0; t < T + 1; t++) {
+    for (unsigned t = 0; t < T + 2; t++) {
         if ((ex->tls.of[t] = malloc(ex->tls.bytes + 1)) == NULL)
             abort();
     }
-    memcpy(ex->tls.of[T], ex->tls.at, ex->tls.bytes);
+    memcpy(ex->tls.of[TLS_PROGRAM], ex->tls.at, ex->tls.bytes);
 }
 
 static void tls_load(unsigned t) { memcpy(ex->tls.at, ex->tls.of[t], ex->tls.bytes); }
@@ -179,7 +181,7 @@ static void tls_save(unsigned t) { memcpy(ex->tls.of[t], ex->tls.at, ex->tls.byt
 /* Lets a thread go on to before its next step, or its end. */
 static __attribute__((noinline)) void thread_run(unsigned t, bool first) {
     weave_m->self = t;
-    tls_load(first ? T : t);
+    tls_load(first ? TLS_MODEL : t);
     if (_setjmp(ex->scheduler) == 0)
         _longjmp(first ? ex->starts[t] : ex->places[t], 1);
     tls_save(weave_m->self);
@@ -375,7 +377,9 @@ static void explore(const struct weave_model *model, bool weak) {
     weave_m->used_nr = 0;
     weave_m->threads_nr = model->threads_nr;
     weave_m->weak = weak;
+    tls_load(TLS_PROGRAM);
     model->setup();
+    tls_save(TLS_MODEL);
     for (unsigned i = 0; i < weave_m->narrow_nr; i++)
         narrow_now(i);
     char *began[2] = {weave_m->ranges[0].saved, weave_m->ranges[1].saved};
