@@ -302,7 +302,7 @@ static void work_fork(void) {
 static void work_crowded(void) {
     struct object held[6];
     for (unsigned i = 0; i < 6; i++)
-        object_get(&held[i], 1500 * KIB, i);
+        object_get(&held[i], 2500 * KIB, i);
     for (unsigned i = 0; i < 6; i++) {
         if (held[i].memory == NULL)
             continue;
@@ -316,7 +316,7 @@ static void work_crowded(void) {
 static void work_many(void) {
     static struct object regions[MANY_NR];
     for (unsigned i = 0; i < MANY_NR; i++)
-        object_get(&regions[i], MIB + 4096 * (i % 9 + 1), i);
+        object_get(&regions[i], 2 * MIB + 4096 * (i % 9 + 1), i);
     work_crowded();
     for (unsigned i = MANY_NR - 4; i < MANY_NR; i++) {
         object_retire(&regions[i]);
