@@ -6,7 +6,8 @@
  *
  * What is kept is counted with what is in use, so that a region that comes back at once changes no counter; who asks
  * for what is in use takes it off. The bound is looked at before a region is kept: threads that free at once may pass
- * it by what they free, until one of them frees again, or the next tick.
+ * it by what they free, until more is freed or the purge delay. A region that is lost in somebody's hands, by a jump
+ * out of a handler or in the child of a fork, counts as in use for good.
  */
 #include "big/cache.h"
 

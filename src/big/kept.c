@@ -9,7 +9,8 @@
  * Ordering    Putting a region in releases its record, taking it out acquires.                            [big.kept]
  * Progress    Lock-free: a swap fails when another one succeeded.
  * Reclamation Nothing is read through a word before the region is the reader's. A word that is seen twice means the
- *             same region, of the same size, in the same place; that it was away meanwhile changes nothing.
+ *             same region, of the same size, in the same place; that it was away meanwhile matters to its age alone,
+ *             which is a hint.
  */
 #include "big/kept.h"
 
@@ -47,9 +48,12 @@ static ALWAYS_INLINE size_t word_distance(u64 word, size_t bytes, size_t align) 
     return has >= bytes ? has - bytes : bytes - has;
 }
 
-/* Where a thread begins to look: thread pointers lie stacks apart, and by the golden section neighbours come far apart.
- * So each finds what it put there last, if it is alone. */
-static unsigned first_place(void) { return (unsigned)((sys_thread_self() * 0x9e3779b97f4a7c15u) >> 32) % KEPT_NR; }
+/* Where a thread begins to look, so that it finds what it put there last, if it is alone: thread pointers lie pages and
+ * stacks apart, and the golden section spreads them over the upper bits. */
+static unsigned first_place(void) {
+    u64 hash = (sys_thread_self() >> 12) * 0x9e3779b97f4a7c15u;
+    return (unsigned)((hash >> 32) * KEPT_NR >> 32);
+}
 
 static u64 word_at(unsigned place) { return atomic_load_explicit(&kept_words[place], memory_order_relaxed); }
 

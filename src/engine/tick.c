@@ -21,10 +21,11 @@
 enum { CALLS_PER_LOOK = 256, TICK_MS = 100, DRAIN_MS = 1000, BACKGROUND_MS = 200 };
 /* What a free of so many bytes adds to the calls, so that a few frees of large objects are looked at as well. */
 enum { BYTES_PER_CALL_SHIFT = 12 };
-/* So many allocations are watched, at some 20 ns each, and so many more with each ms: a fifth of a percent of the time,
- * and 1.3 ms at once. Then none is for some 20 ms. Use that rises after a fall may fall at the next call, and each
- * beginning and end takes as long as some ten of them: so the watch goes on for a few. Within one ms every so many of
- * an id are a look: nothing else has changed, and threads that allocate at once would wait for each other's lines. */
+/* So many allocations are watched, at some 20 ns each (50 of the kernel API's, and where magazines are locked), and so
+ * many more with each ms: a fifth of a percent of the time, and 1.3 ms at once. Then none is for some 20 ms. Use that
+ * rises after a fall may fall at the next call, and each beginning and end takes as long as some ten of them: so the
+ * watch goes on for a few. Within one ms every so many of an id are a look: nothing else has changed, and threads that
+ * allocate at once would wait for each other's lines. */
 enum { WATCHED_MAX = 65536, WATCHED_PER_MS = 100, WATCHED_PER_LOOK = 64, WATCH_AGAIN = 2048, WATCH_LINGERS = 64 };
 enum { SETTLE_KEEP_PART = 32 };
 

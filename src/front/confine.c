@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
+enum { ERRNO_MAX = 4095 };
+
 int prctl(int op, ...) {
     unsigned long args[4];
     va_list list;
@@ -17,9 +19,9 @@ int prctl(int op, ...) {
     for (unsigned i = 0; i < sizeof(args) / sizeof(args[0]); i++)
         args[i] = va_arg(list, unsigned long);
     va_end(list);
-    int ret = sys_prctl(op, args);
-    if (ret >= 0)
-        return ret;
-    errno = -ret;
+    long ret = sys_prctl(op, args);
+    if (ret >= 0 || ret < -ERRNO_MAX)
+        return (int)ret;
+    errno = (int)-ret;
     return -1;
 }

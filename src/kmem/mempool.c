@@ -37,7 +37,7 @@ enum {
     BLOCKS_NR = 27,
     WAIT_MS = 5000,
     TAG_SHIFT = 32,
-    BULK_WAITER = 1 << 20, /* in the count of waiters, who waits for several: more than there are threads */
+    BULK_WAITER = 1 << 10, /* in the count of waiters, who waits for several: so many who wait for one are all woken */
 };
 
 struct node {
@@ -76,7 +76,9 @@ static void stack_push(struct quarry_mempool_reserve *r, _Atomic(u64) *stack, u3
 
 /* The first of nr nodes, which lead one to the next; 0: there are fewer. */
 static u32 stack_pop(struct quarry_mempool_reserve *r, _Atomic(u64) *stack, u32 nr) {
-    /* order: acquire: the links are at least as new as the head; and the elements.            pairs: [mempool.node] */
+    /* order: acquire: the links are at least as new as the head; and the elements. That there are fewer says a swap
+     * that changes but the tag, and releases: the links were read before it.                       pairs:
+     * [mempool.node] */
     u64 head = atomic_load_explicit(stack, memory_order_acquire);
     for (;;) {
         u64 seen = head;
@@ -87,8 +89,9 @@ static u32 stack_pop(struct quarry_mempool_reserve *r, _Atomic(u64) *stack, u32 
             if (atomic_compare_exchange_weak_explicit(stack, &head, head_next(head, below), memory_order_acquire,
                                                       memory_order_acquire))
                 return (u32)seen;
-        } else if ((head = atomic_load_explicit(stack, memory_order_acquire)) == seen) {
-            return 0;
+        } else if (atomic_compare_exchange_strong_explicit(stack, &head, head_next(head, (u32)head),
+                                                           memory_order_acq_rel, memory_order_acquire)) {
+            return 0; /* this head had no more */
         }
     }
 }

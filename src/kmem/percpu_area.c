@@ -90,6 +90,7 @@ static uintptr_t chunk_take(struct chunk *c, unsigned start, unsigned nr) {
     for (unsigned i = start + nr - 1; i > start; i--) {
         bit_set(c->used, i);
         bit_clear(c->last, i - 1);
+        kmem_in_this_order();
     }
     bit_set(c->used, start);
     c->used_nr += nr;
@@ -262,7 +263,8 @@ void quarry_free_percpu(void *p) {
     area_free((uintptr_t)p & ~TAG);
 }
 
-/* Whoever was inside is not in the child. What it was about to change may be lost, as an area at most. */
+/* Whoever was inside is not in the child. What it was about to change may be lost: an area it takes, those
+ * that were freed meanwhile. */
 void percpu_area_fork_child(void) {
     if (!sys_lock_is_mine(&area_lock))
         sys_lock_reset(&area_lock);

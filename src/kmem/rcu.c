@@ -32,6 +32,7 @@
 #include "kmem/rcu.h"
 
 #include "kmem/percpu_ops.h"
+#include "kmem/presence.h"
 #include "kmem/rcu_batch.h"
 #include "sys/sys.h"
 #include "sys/thread.h"
@@ -73,10 +74,10 @@ static struct {
     _Alignas(CACHE_LINE) bool forked; /* both sets may have objects */
     struct sys_lock start_lock, round_lock;
     _Atomic(bool) thread_runs;
-    _Atomic(u32) barriers; /* that wait for round_lock, or have it: the thread stands back */
-    _Atomic(u32) idle;     /* 1: the thread sleeps, or is about to */
-    _Atomic(u32) gathers;  /* 1: it lets objects gather */
-    u32 end_key;           /* under start_lock, as the next */
+    presence barriers;    /* that wait for round_lock, or have it: the thread stands back */
+    _Atomic(u32) idle;    /* 1: the thread sleeps, or is about to */
+    _Atomic(u32) gathers; /* 1: it lets objects gather */
+    u32 end_key;          /* under start_lock, as the next */
     bool have_end_key;
 } rcu;
 
@@ -127,8 +128,6 @@ static void lists_fork_child(void) {
     places_leave(rcu.lists, lists_nr());
 }
 
-/* Of this thread: a handler on top of a barrier may fork. */
-static __thread volatile u32 barriers_here;
 static __thread u32 asked_nr; /* objects this one handed over that found no thread */
 
 /* The thread, and whoever was in a round, is not in the child; but for who forked on top of its own. */
@@ -143,7 +142,7 @@ static void fork_child(void) {
     rcu.forked = true;
     atomic_store_explicit(&rcu.thread_runs, false, memory_order_relaxed);
     atomic_store_explicit(&rcu.idle, 0, memory_order_relaxed);
-    atomic_store_explicit(&rcu.barriers, barriers_here, memory_order_relaxed);
+    presence_fork_child(&rcu.barriers);
     asked_nr = 0;
 }
 
@@ -406,7 +405,7 @@ static enum freeing thread_gather(void) {
     return atomic_exchange_explicit(&rcu.gathers, 0, memory_order_relaxed) == 0 ? FREED_BY_PUSHERS : FREED_BY_ROUND;
 }
 
-static bool barrier_waits(void) { return atomic_load_explicit(&rcu.barriers, memory_order_relaxed) != 0; }
+static bool barrier_waits(void) { return presence_any(&rcu.barriers, memory_order_relaxed); }
 
 static void thread_main(void) {
     const struct quarry_rcu_flavour *flavour = flavour_get();
@@ -525,10 +524,11 @@ static NOINLINE bool batch_push_slow(const void *p) {
         thread_wake(&rcu.gathers);
         return false;
     }
-    if (!rcu_batch_enter())
+    u32 generation;
+    if (!rcu_batch_enter(&generation))
         return false;
     bool pushed = batch_push_inside(p);
-    rcu_batch_leave();
+    rcu_batch_leave(generation);
     return pushed;
 }
 
@@ -582,15 +582,12 @@ void quarry_kvfree_rcu_barrier(void) {
     const struct quarry_rcu_flavour *flavour = flavour_get();
     if (flavour->thread_offline != NULL)
         flavour->thread_offline();
-    barriers_here = barriers_here + 1;
-    atomic_fetch_add_explicit(&rcu.barriers, 1, memory_order_relaxed);
-    rcu_batch_shut();
+    u32 waits = presence_enter(&rcu.barriers), shut = rcu_batch_shut();
     enum freeing by = FREED_BY_ROUND;
     (void)round_run(flavour, &by);
     stock_by(rcu_batch_trim);
-    rcu_batch_open();
-    atomic_fetch_sub_explicit(&rcu.barriers, 1, memory_order_relaxed);
-    barriers_here = barriers_here - 1;
+    rcu_batch_open(shut);
+    presence_leave(&rcu.barriers, waits);
     if (flavour->thread_online != NULL)
         flavour->thread_online();
 }

@@ -23,6 +23,8 @@
  */
 #include "kmem/rcu_batch.h"
 
+#include "kmem/presence.h"
+
 #include "sys/sys.h"
 
 enum {
@@ -37,18 +39,14 @@ static struct {
     _Atomic(u32) handed_nr; /* a hint */
     _Atomic(u32) got_nr;    /* batches that pushers asked for */
     _Atomic(bool) wanted;   /* somebody found no memory for a batch */
-    _Alignas(CACHE_LINE) _Atomic(u32) inside;
-    _Atomic(u32) shut;
+    _Alignas(CACHE_LINE) presence inside;
+    presence shut;
     _Alignas(CACHE_LINE) struct sys_lock lock; /* of the rest */
     struct rcu_batch *_Atomic ready, *_Atomic empty;
     _Atomic(u32) empty_nr, stock_nr;
     struct rcu_batch *_Atomic taken;   /* that wait for the grace period under way */
     struct rcu_batch *_Atomic freeing; /* whose objects the thread is freeing; taken and freeing are the round's */
 } batches;
-
-/* Of this thread: entries without a leave, and shuts without an open, for the child of a fork in a handler on top of
- * one. */
-static __thread volatile u32 depth, shuts;
 
 static struct rcu_batch *batch_load(struct rcu_batch *_Atomic *at) {
     return atomic_load_explicit(at, memory_order_relaxed);
@@ -59,43 +57,35 @@ static void batch_store(struct rcu_batch *_Atomic *at, struct rcu_batch *b) {
 
 /* --- the door --- */
 
-static bool is_shut(void) { return atomic_load_explicit(&batches.shut, memory_order_relaxed) != 0; }
+static bool is_shut(void) { return presence_any(&batches.shut, memory_order_relaxed); }
 
-bool rcu_batch_enter(void) {
+bool rcu_batch_enter(u32 *ret_generation) {
     if (is_shut())
         return false;
-    depth = depth + 1;
-    atomic_fetch_add_explicit(&batches.inside, 1, memory_order_relaxed);
+    *ret_generation = presence_enter(&batches.inside);
     /* order: seq_cst fence: counted before the door is looked at.                               pairs: [batch.door] */
     atomic_thread_fence(memory_order_seq_cst);
     if (!is_shut())
         return true;
-    rcu_batch_leave();
+    rcu_batch_leave(*ret_generation);
     return false;
 }
 
-void rcu_batch_leave(void) {
-    /* order: release: what was handed over inside is seen by who finds nobody inside.           pairs: [batch.gone] */
-    atomic_fetch_sub_explicit(&batches.inside, 1, memory_order_release);
-    depth = depth - 1;
-}
+void rcu_batch_leave(u32 generation) { presence_leave(&batches.inside, generation); }
 
-void rcu_batch_shut(void) {
-    shuts = shuts + 1;
-    atomic_fetch_add_explicit(&batches.shut, 1, memory_order_relaxed);
+u32 rcu_batch_shut(void) {
+    u32 generation = presence_enter(&batches.shut);
     /* order: seq_cst fence: shut before the count is looked at.                                 pairs: [batch.door] */
     atomic_thread_fence(memory_order_seq_cst);
     /* order: acquire                                                                            pairs: [batch.gone] */
-    for (u32 i = 0; atomic_load_explicit(&batches.inside, memory_order_acquire) != 0; i++) {
+    for (u32 i = 0; presence_any(&batches.inside, memory_order_acquire); i++) {
         if (i >= SPINS)
             sys_sleep_ms(1);
     }
+    return generation;
 }
 
-void rcu_batch_open(void) {
-    atomic_fetch_sub_explicit(&batches.shut, 1, memory_order_relaxed);
-    shuts = shuts - 1;
-}
+void rcu_batch_open(u32 generation) { presence_leave(&batches.shut, generation); }
 
 /* The thread that moved a batch may have counted it or not. */
 static void empty_count(void) {
@@ -124,8 +114,8 @@ void rcu_batch_fork_child(void) {
         lists_mend();
         sys_lock_reset(&batches.lock);
     }
-    atomic_store_explicit(&batches.inside, depth, memory_order_relaxed);
-    atomic_store_explicit(&batches.shut, shuts, memory_order_relaxed);
+    presence_fork_child(&batches.inside);
+    presence_fork_child(&batches.shut);
 }
 
 /* --- ready and empty ones --- */

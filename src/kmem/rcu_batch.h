@@ -27,8 +27,8 @@ _Static_assert(sizeof(struct rcu_batch) == RCU_BATCH_BYTES,
 /* --- who hands over: any context, with no system call and no waiting --- */
 
 /* What is between enter and leave is in nobody's lists; a barrier waits for it. False: a barrier waits, leave it be. */
-bool rcu_batch_enter(void);
-void rcu_batch_leave(void);
+bool rcu_batch_enter(u32 *ret_generation);
+void rcu_batch_leave(u32 generation);
 /* An empty batch. Frees the objects of one or two on the way, if there are any whose grace period is over. NULL: no
  * memory that is to be had so; rcu_batch_stock() brings some, by who may block. */
 struct rcu_batch *rcu_batch_get(void);
@@ -60,8 +60,8 @@ void rcu_batch_free_ready(void);
 bool rcu_batch_none(void);
 
 /* Keeps who hands over out, and waits for those who are inside. Counted: threads do so together. */
-void rcu_batch_shut(void);
-void rcu_batch_open(void);
+u32 rcu_batch_shut(void);
+void rcu_batch_open(u32 generation);
 void rcu_batch_fork_child(void);
 
 #endif

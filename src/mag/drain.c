@@ -33,7 +33,8 @@ static bool barrier_in_reach(void) {
 
 /* What was refused once for lack of memory is asked for again, so that magazines do not stay undrained for ever. */
 static bool barrier_ready(void) {
-    if (!barrier_in_reach() && atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_REFUSED)
+    if (!barrier_in_reach() && !sys_is_confined() &&
+        atomic_load_explicit(&barrier, memory_order_relaxed) == SYS_BARRIER_REFUSED)
         atomic_store_explicit(&barrier, (int)sys_membarrier_register(), memory_order_relaxed);
     return barrier_in_reach();
 }
@@ -41,7 +42,7 @@ static bool barrier_ready(void) {
 /* Refused after all, there is a filter now, or who restored this process from a file did not register again: the next
  * drain asks anew. */
 static bool barrier_pass(void) {
-    bool passed = alone() || sys_membarrier_rseq() == 0;
+    bool passed = alone() || (!sys_is_confined() && sys_membarrier_rseq() == 0);
     if (!passed)
         atomic_store_explicit(&barrier, SYS_BARRIER_REFUSED, memory_order_relaxed);
     return passed;

@@ -28,6 +28,8 @@ enum {
     OVER_PART = 4,       /* over its budget is an id that exceeds it by this part */
     FALL_PART = 4,       /* how far use falls between two looks for ids to empty */
     GROWTH_PART = 16,    /* how far use grows between two looks for classes out of use */
+    SHED_OFTEN = 3,      /* a class they emptied so often is one the program comes back to, ... */
+    SHED_RESTS = 16,     /* ... and left alone by so many */
     UNUSED_PART = 8,     /* of what is out of its slabs a class that is not used has no more than this part elsewhere */
     SHED_OBJECT_MIN_BYTES = 128, /* of smaller ones a page's worth costs more to give back than the page */
     PINNED_BYTES = 128,          /* what a smaller object counts as */
@@ -338,25 +340,46 @@ static void unused_look(struct mag_region *r, unsigned asking) {
 static _Atomic(u64) shed_bytes;
 u64 mag_shed_bytes(void) { return atomic_load_explicit(&shed_bytes, memory_order_relaxed); }
 
+/* How often a class was emptied; behind SHED_OFTEN, for how many looks it was left alone. A hint. */
+static _Atomic(u8) shed_nr[SLAB_CLASSES_NR];
+
+static bool shed_is_due(unsigned cls) {
+    u8 nr = atomic_load_explicit(&shed_nr[cls], memory_order_relaxed);
+    if (nr < SHED_OFTEN)
+        return true;
+    atomic_store_explicit(&shed_nr[cls], nr >= SHED_OFTEN + SHED_RESTS ? 0 : nr + 1, memory_order_relaxed);
+    return false;
+}
+
+static void class_shed(struct mag_region *r, unsigned cls) {
+    if (!shed_is_due(cls) || !unused_give(r, cls, ref_load(home_slot(r, cls))))
+        return;
+    atomic_fetch_add_explicit(&shed_nr[cls], 1, memory_order_relaxed);
+    slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+}
+
 /*
  * Memory in use grows: what a program keeps of sizes it has passed through could have served, and so could their wholly
  * free slabs, of which every class may keep a few. Looked at each time use has grown by a part, which costs page faults
  * anyway; there and not at ticks, because a small program of a tenth of a second has none. Large classes have a look of
- * their own, and slabs that are kept where they are wanted back.
+ * their own, and slabs that are kept where they are wanted back. A trough of waves looks like a size passed through:
+ * whose objects are wanted back again and again is left alone.
  */
 static void look_if_use_grows(struct mag_region *r, unsigned asking) {
     static _Atomic(s64) last;
     s64 use = rt_usage_get(), before = atomic_load_explicit(&last, memory_order_relaxed);
     if (use >= before && use - before < MAX(before / GROWTH_PART, GROWTH_MIN_BYTES))
         return;
-    atomic_store_explicit(&last, use, memory_order_relaxed);
-    if (use < before || use > GROWTH_MAX_BYTES || !rt_may_block())
+    if ((use >= before && !rt_may_block()) ||
+        !atomic_compare_exchange_strong_explicit(&last, &before, use, memory_order_relaxed, memory_order_relaxed) ||
+        use < before || use > GROWTH_MAX_BYTES)
         return;
     s64 out = rt_usage_out_get();
     for (unsigned cls = slab_class_for(SHED_OBJECT_MIN_BYTES); mag_kind_of(cls) == MAG_SMALL; cls++) {
-        if (cls != asking && level_get(r, cls) != 0 && unused_give(r, cls, ref_load(home_slot(r, cls))))
-            slab_sweep(cls, SLAB_KEEP_NONE, SLAB_PURGE_NO);
+        if (cls != asking && level_get(r, cls) != 0)
+            class_shed(r, cls);
     }
+    /* A hint: what others gave back or took meanwhile is among it. */
     atomic_fetch_add_explicit(&shed_bytes, (u64)MAX(out - rt_usage_out_get(), 0), memory_order_relaxed);
 }
 

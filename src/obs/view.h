@@ -26,7 +26,8 @@ enum { OBS_VIEW_MEANING = 3 };
            offsetof(struct page_tier, free_backed_granules) * 13 + sizeof(struct hpage) * 17 +                         \
            offsetof(struct hpage, big_bytes) * 19 + sizeof(struct chunk) * 23 + sizeof(struct rt_meta) * 29 +          \
            SLAB_CLASSES_NR * 31 + SLAB_IDS_NR * 37 + sizeof(struct buddy_block) * 41 +                                 \
-           offsetof(struct buddy_block, free) * 43 + PAGE_NODES_MAX * 47 + OBS_VIEW_MEANING * 53))
+           offsetof(struct buddy_block, free) * 43 + PAGE_NODES_MAX * 47 + OBS_VIEW_MEANING * 53 + KEPT_NR * 59 +      \
+           (KEPT_SIZE_SHIFT + KEPT_SIZE_BITS * 3 + KEPT_SLACK_BITS * 5) * 61))
 
 /* How every such constant begins; that of libquarry-kmem is kmem/view.h. */
 struct obs_view_head {

@@ -9,7 +9,7 @@
 
 enum { BRING_PAGES_MIN = 4 }; /* of fewer the call saves less than it costs */
 
-static _Atomic(bool) refused; /* an older kernel, or a filter of the program's: not asked again */
+static _Atomic(bool) refused; /* an older kernel, a filter, memory that is out: not asked again */
 
 /* Else it came with the hugepage, comes with its first byte, or lies in a heap of which much is never written. */
 static bool comes_by_pages(const char *p) {

@@ -62,25 +62,27 @@ static void decide_unknown(void) {
 }
 
 /* False: there are several. */
-static bool decide_sole(struct sys_nodes *ret_allowed) {
-    if (!sys_nodes_allowed(ret_allowed)) {
-        decide_unknown();
-        return true;
-    }
-    if (sys_nodes_count(ret_allowed) >= 2)
+static bool decide_sole(const struct sys_nodes *allowed) {
+    if (sys_nodes_count(allowed) >= 2)
         return false;
-    sole = (int)MIN(sys_nodes_next(ret_allowed, 0), SYS_NODE_IDS_NR - 1u);
+    sole = (int)MIN(sys_nodes_next(allowed, 0), SYS_NODE_IDS_NR - 1u);
     return true;
 }
 
 void page_nodes_begin(void) {
     struct sys_nodes allowed;
-    if (atomic_load_explicit(&decision, memory_order_relaxed) == 0 && decide_sole(&allowed))
+    if (atomic_load_explicit(&decision, memory_order_relaxed) == 0 && sys_nodes_allowed(&allowed) &&
+        decide_sole(&allowed))
         atomic_store_explicit(&decision, 1, memory_order_relaxed);
 }
 
 static unsigned decide(void) {
     struct sys_nodes allowed, ruled;
+    if (!sys_nodes_allowed(&allowed)) {
+        if (!sys_is_confined()) /* there are files to read */
+            decide_unknown();
+        return 1;
+    }
     if (decide_sole(&allowed))
         return 1;
     if (rt_opt.numa != OPT_NUMA_AUTO || sys_thread_policy(&ruled) != SYS_POLICY_NONE)

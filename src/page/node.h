@@ -25,8 +25,8 @@ static ALWAYS_INLINE unsigned page_nodes_nr(void) {
     return atomic_load_explicit(&page_nodes_opened, memory_order_acquire);
 }
 
-/* At the start, before a program may forbid itself to ask: one node is decided upon at once. Several take files to read
- * and are left for when the heap has grown. */
+/* At the start, before a program may forbid itself to ask: one node is decided upon at once. Several take files to
+ * read, as does a kernel that does not tell, and are left for when the heap has grown. */
 void page_nodes_begin(void);
 /* How many nodes there will be, deciding it if need be, which enters the system. 0: another thread is deciding, or this
  * one may not block. */

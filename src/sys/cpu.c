@@ -175,9 +175,9 @@ extern char __libc_single_threaded __attribute__((weak));
 bool sys_thread_alone(void) { return &__libc_single_threaded != NULL && __libc_single_threaded != 0; }
 
 enum sys_barrier sys_membarrier_register(void) {
-    long err = SYS_RARE(3, SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0);
+    long err = SYS3(SYS_membarrier, MEMBARRIER_REGISTER_RSEQ, 0, 0);
     if (err == 0)
         return SYS_BARRIER_READY;
     return err == -EINVAL || err == -ENOSYS ? SYS_BARRIER_NONE : SYS_BARRIER_REFUSED;
 }
-int sys_membarrier_rseq(void) { return (int)SYS_RARE(3, SYS_membarrier, MEMBARRIER_RSEQ, 0, 0); }
+int sys_membarrier_rseq(void) { return (int)SYS3(SYS_membarrier, MEMBARRIER_RSEQ, 0, 0); }

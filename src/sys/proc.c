@@ -47,10 +47,12 @@ bool sys_program_constant(const void *p) {
 
 _Atomic(bool) sys_confined;
 
-int sys_prctl(int op, const unsigned long args[4]) {
+bool sys_is_confined(void) { return atomic_load_explicit(&sys_confined, memory_order_relaxed); }
+
+long sys_prctl(int op, const unsigned long args[4]) {
     if (op == PR_SET_NO_NEW_PRIVS || op == PR_SET_SECCOMP)
         atomic_store_explicit(&sys_confined, true, memory_order_relaxed);
-    return (int)SYS6(SYS_prctl, op, args[0], args[1], args[2], args[3], 0);
+    return SYS6(SYS_prctl, op, args[0], args[1], args[2], args[3], 0);
 }
 
 bool sys_secure(void) { return getauxval(AT_SECURE) != 0; }

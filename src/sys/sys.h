@@ -140,13 +140,14 @@ char *const *sys_environ(void);
 /* The process runs with more rights than its caller (setuid): the environment must not be trusted. */
 bool sys_secure(void);
 /*
- * prctl(2) as the program calls it. Negative: the error. By PR_SET_NO_NEW_PRIVS or PR_SET_SECCOMP it is about to forbid
- * itself system calls, and may mean by death. Sandboxes are written by what glibc's malloc calls; so from then on, of
- * all threads and of children, mmap, munmap, mprotect, mremap, madvise, futex, nanosleep and clock_gettime are all that
- * is called where a report or an option does not ask for more. What the others would have told counts as refused,
- * which every caller has to bear anyhow. There is no way back.
+ * prctl(2) as the program calls it. -4095 to -1: the error. By PR_SET_NO_NEW_PRIVS or PR_SET_SECCOMP it is about to
+ * forbid itself system calls, and may mean by death. Sandboxes are written by what glibc's malloc calls; so from then
+ * on, of all threads and of children, mmap, munmap, mprotect, mremap, madvise, futex, nanosleep and clock_gettime are
+ * all that is called where a report or an option does not ask for more. What the others would have told counts as
+ * refused, which every caller has to bear anyhow. There is no way back.
  */
-int sys_prctl(int op, const unsigned long args[4]);
+long sys_prctl(int op, const unsigned long args[4]);
+bool sys_is_confined(void);
 void sys_stderr(const char *text, size_t bytes);
 void sys_write(int fd, const char *text, size_t bytes);
 /* Reads a small file whole, NUL-terminated; bytes read, or -errno. */

@@ -44,6 +44,9 @@ static void prctl_check(void) {
     int signal_nr = 0;
     CHECK(prctl(PR_GET_PDEATHSIG, &signal_nr) == 0 && signal_nr == SIGUSR1);
     errno = 0;
+    CHECK(prctl(PR_SET_TIMERSLACK, 3000000000ul, 0, 0, 0) == 0);
+    CHECK((unsigned)prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) == 3000000000u && errno == 0); /* no error, though negative */
+    CHECK(prctl(PR_SET_TIMERSLACK, 0, 0, 0, 0) == 0);
     CHECK(prctl(-1, 0, 0, 0, 0) == -1 && errno == EINVAL);
     CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0);
     CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,11 +95,21 @@ static void work(void) {
     pool_drain(&pool);
 }
 
+extern int quarry_set_thread_node(int node) __attribute__((weak));
+
+/* Where a filter keeps the kernel from telling which nodes there are, files do. */
+static void node_check(void) {
+    bool one =
+        access("/sys/devices/system/node/node0", F_OK) == 0 && access("/sys/devices/system/node/node1", F_OK) != 0;
+    CHECK(&quarry_set_thread_node != NULL && (!one || quarry_set_thread_node(0) == 0));
+}
+
 static void early_main(void) {
     workers_start(WORKERS, 8, 0, POOL_ENOMEM_FATAL);
     work();
     workers_stop();
     service_check();
+    node_check();
 }
 
 static void late_main(const char *name, const char *error_name) {

@@ -627,6 +627,8 @@ static void waiters_beside(size_t unused) {
     (void)unused;
     shared = limited_pool(2, 2);
     void *first = mempool_alloc(shared, GFP_KERNEL), *second = mempool_alloc(shared, GFP_KERNEL);
+    atomic_store(&got_it, 0);
+    atomic_store(&got_two, 0);
     CHECK(pthread_create(&two, NULL, two_taker, NULL) == 0);
     (void)usleep(50000); /* asleep by then, or the case shows less */
     CHECK(pthread_create(&one, NULL, one_taker, NULL) == 0);

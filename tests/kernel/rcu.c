@@ -285,7 +285,7 @@ static void children_of_rounds(size_t forks) {
         if (pid == 0) {
             kvfree_rcu_barrier();
             uint64_t after = out_bytes();
-            CHECK_MSG(after <= before + FREED_AT_ONCE * 2 * sizeof(struct at_104),
+            CHECK_MSG(after >= before && after <= before + FREED_AT_ONCE * 2 * sizeof(struct at_104),
                       "%zu: %lu bytes before, %lu in the child", i, (unsigned long)before, (unsigned long)after);
             _exit(0);
         }
@@ -324,7 +324,7 @@ static void children_on_top(size_t unused) {
     CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
     kvfree_rcu_barrier();
     uint64_t after = out_bytes();
-    CHECK_MSG(after <= before + (in_child ? FREED_AT_ONCE * 2 * sizeof(struct at_104) : 0),
+    CHECK_MSG(after >= before && after <= before + (in_child ? FREED_AT_ONCE * 2 * sizeof(struct at_104) : 0),
               "%lu bytes before, %lu after fork %d", (unsigned long)before, (unsigned long)after, (int)forks_nr);
     if (in_child)
         _exit(0);

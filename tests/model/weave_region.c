@@ -50,6 +50,7 @@ void section_store(u64 *word, u64 value) { __atomic_store_n(word, value, __ATOMI
 bool sys_thread_alone(void) { return false; }
 bool threads_joined(void) { return false; }
 enum sys_barrier sys_membarrier_register(void) { return SYS_BARRIER_READY; }
+bool sys_is_confined(void) { return false; }
 int sys_membarrier_rseq(void) {
     weave_barrier();
     return 0;
