@@ -6,17 +6,9 @@
  */
 #include "big/kept.h"
 
-#include "weave.h"
+#include "weave_hands.h"
 
-enum { REGIONS_NR = 4, WANTED_BYTES = 2 << KEPT_SIZE_SHIFT };
-
-static struct hpage regions[REGIONS_NR];
-static struct hand {
-    struct hpage *region[REGIONS_NR];
-    unsigned nr;
-} hands[WEAVE_THREADS_MAX];
-/* p put one of one's own, n take the nearest, o take the oldest. */
-static const char *scripts[WEAVE_THREADS_MAX];
+enum { WANTED_BYTES = 2 << KEPT_SIZE_SHIFT };
 
 u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
 
@@ -46,6 +38,7 @@ static void got(struct hand *hand, const char *p) {
     hand->region[hand->nr++] = h;
 }
 
+/* p put one of one's own, n take the nearest, o take the oldest. */
 static void thread(unsigned self) {
     for (const char *at = scripts[self]; *at != 0; at++) {
         if (*at == 'p')
@@ -58,28 +51,15 @@ static void thread(unsigned self) {
 }
 
 static void finish(void) {
-    unsigned seen[REGIONS_NR] = {0}, kept = kept_regions_racy();
+    unsigned seen[REGIONS_NR], kept = kept_regions_racy();
     for (unsigned i = 0; i < kept; i++)
         got(&hands[0], i % 2 == 0 ? kept_take(WANTED_BYTES, 1) : kept_take_oldest(UINT64_MAX));
     weave_must(kept_take(WANTED_BYTES, 1) == NULL && kept_bytes_racy() == 0);
-    for (const struct hand *h = hands; h < hands + WEAVE_THREADS_MAX; h++) {
-        for (unsigned i = 0; i < h->nr; i++)
-            seen[h->region[i] - regions]++;
-    }
+    hands_count(seen);
     for (unsigned i = 0; i < REGIONS_NR; i++)
         weave_must(seen[i] == 1);
 }
 
-/* The first two threads have two regions each in the beginning. */
-static void setup(const char *first, const char *second, const char *third) {
-    scripts[0] = first;
-    scripts[1] = second;
-    scripts[2] = third;
-    for (unsigned i = 0; i < REGIONS_NR; i++) {
-        struct hand *hand = &hands[i % 2];
-        hand->region[hand->nr++] = &regions[i];
-    }
-}
 static void setup_take(void) { setup("p", "n", ""); }
 static void setup_both(void) { setup("pn", "pn", ""); }
 static void setup_again(void) { setup("pnp", "n", ""); }

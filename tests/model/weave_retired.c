@@ -8,20 +8,11 @@
 
 #include "big/big.h"
 #include "big/cache.h"
-#include "weave.h"
+#include "weave_hands.h"
 
-enum { REGIONS_NR = 4 };
-
-static struct hpage regions[REGIONS_NR];
 static char space[REGIONS_NR][CACHE_LINE]; /* a region's addresses: it is never touched */
-static struct hand {
-    struct hpage *region[REGIONS_NR];
-    unsigned nr;
-} hands[WEAVE_THREADS_MAX];
 static u64 found[WEAVE_THREADS_MAX];
 static size_t released[WEAVE_THREADS_MAX];
-/* r retire one of one's own, f look for each, a give all back. */
-static const char *scripts[WEAVE_THREADS_MAX];
 
 static size_t bytes_of(const struct hpage *h) { return 1 + (size_t)(h - regions); }
 
@@ -55,6 +46,7 @@ static void look(unsigned self) {
     }
 }
 
+/* r retire one of one's own, f look for each, a give all back. */
 static void thread(unsigned self) {
     for (const char *at = scripts[self]; *at != 0; at++) {
         if (*at == 'r') {
@@ -69,29 +61,16 @@ static void thread(unsigned self) {
 }
 
 static void finish(void) {
-    unsigned seen[REGIONS_NR] = {0};
+    unsigned seen[REGIONS_NR];
     char *addr;
     size_t bytes;
     (void)retired_release_all();
     weave_must(retired_release_all() == 0);
-    for (const struct hand *h = hands; h < hands + WEAVE_THREADS_MAX; h++) {
-        for (unsigned i = 0; i < h->nr; i++)
-            seen[h->region[i] - regions]++;
-    }
+    hands_count(seen);
     for (unsigned i = 0; i < REGIONS_NR; i++)
         weave_must(seen[i] == 1 && !retired_find(space[i], &addr, &bytes));
 }
 
-/* The first two threads have two regions each in the beginning. */
-static void setup(const char *first, const char *second, const char *third) {
-    scripts[0] = first;
-    scripts[1] = second;
-    scripts[2] = third;
-    for (unsigned i = 0; i < REGIONS_NR; i++) {
-        struct hand *hand = &hands[i % 2];
-        hand->region[hand->nr++] = &regions[i];
-    }
-}
 static void setup_retire(void) { setup("rr", "rr", ""); }
 static void setup_again(void) { setup("rrr", "rr", ""); }
 static void setup_look(void) { setup("r", "f", ""); }
