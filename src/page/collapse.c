@@ -19,7 +19,7 @@
 #include "rt/usage.h"
 
 enum {
-    HEAP_FACTOR = 2, /* from so many times thp_after in use on: of a smaller heap most is in the near caches */
+    HEAP_FACTOR = 4, /* from so many times thp_after in use on: of a smaller heap most is in the near caches */
     REST_S = 2,
     DENSE_PART = 8,  /* of its granules at most one part is free */
     HOLES_PART = 32, /* and one without memory: slabs of n granules leave up to n - 1 */

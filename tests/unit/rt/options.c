@@ -108,12 +108,12 @@ Test(options, range_ends_are_allowed_and_one_past_is_not) {
     expect_said("");
     cr_expect_eq(rt_opt.thp_after, 2 * MIB);
     read_env("QUARRY_THP_AFTER=2097151", NULL);
-    expect_said("quarry: QUARRY_THP_AFTER=2097151 is out of range 2M..1T; using 32M\n");
+    expect_said("quarry: QUARRY_THP_AFTER=2097151 is out of range 2M..1T; using 16M\n");
     read_env("QUARRY_THP_AFTER=1T", NULL);
     expect_said("");
     read_env("QUARRY_THP_AFTER=1099511627777", NULL);
-    expect_said("quarry: QUARRY_THP_AFTER=1099511627777 is out of range 2M..1T; using 32M\n");
-    cr_expect_eq(rt_opt.thp_after, 32 * MIB);
+    expect_said("quarry: QUARRY_THP_AFTER=1099511627777 is out of range 2M..1T; using 16M\n");
+    cr_expect_eq(rt_opt.thp_after, 16 * MIB);
 }
 
 Test(options, numbers_too_large_for_a_word_are_out_of_range) {
