@@ -11,6 +11,8 @@
  *             before and after, or it is another's (a loaded module's own entry does not change). [percpu.module]
  * Progress    Who may not wait tries for the lock. A free never waits: the area is queued, linked through its own copy
  *             0; then either the freer gets the lock, or who holds it looks at the queue after. [percpu.handoff]
+ * Fork        What the holder takes off the queue is in `taken` before it leaves, and leaves that before it is freed: a
+ *             child without that thread goes on with both, and loses at most the area that was just being freed.
  * Reclamation A chunk but the first is unmapped when the last area in it is freed.
  */
 #include "base/bits.h"
@@ -45,6 +47,7 @@ struct chunk {
 static struct chunk *chunks[CHUNKS_NR];
 static struct sys_lock area_lock;
 static _Atomic(uintptr_t) deferred; /* copy 0 of areas freed meanwhile */
+static _Atomic(uintptr_t) taken;    /* of those, the ones that the lock's holder is freeing */
 
 struct module {
     _Atomic(u32) seq; /* odd while it changes */
@@ -182,13 +185,41 @@ static void area_free_locked(uintptr_t base) {
     }
 }
 
+static uintptr_t *area_link(uintptr_t base) { return (uintptr_t *)base; } // NOLINT(performance-no-int-to-ptr)
+static uintptr_t taken_get(void) { return atomic_load_explicit(&taken, memory_order_relaxed); }
+
+static void deferred_take_locked(void) {
+    uintptr_t first = atomic_load_explicit(&deferred, memory_order_relaxed);
+    do {
+        atomic_store_explicit(&taken, first, memory_order_relaxed);
+        kmem_in_this_order();
+        /* order: acquire: the links, and the last writes of those who freed.                   pairs: [percpu.defer] */
+    } while (first != 0 &&
+             !atomic_compare_exchange_weak_explicit(&deferred, &first, 0, memory_order_acquire, memory_order_relaxed));
+}
+
+/* First those that the parent of a fork had taken. */
 static void deferred_free_locked(void) {
-    /* order: acquire: the links, and the last writes of those who freed.                   pairs: [percpu.defer] */
-    uintptr_t base = atomic_exchange_explicit(&deferred, 0, memory_order_acquire), next;
-    for (; base != 0; base = next) {
-        next = *(uintptr_t *)base; // NOLINT(performance-no-int-to-ptr)
+    if (taken_get() == 0)
+        deferred_take_locked();
+    for (uintptr_t base; (base = taken_get()) != 0;) {
+        atomic_store_explicit(&taken, *area_link(base), memory_order_relaxed);
+        kmem_in_this_order();
         area_free_locked(base);
     }
+}
+
+/* In the child of a fork that found somebody taking: what the queue still leads into was taken. */
+static void deferred_mend(void) {
+    uintptr_t base = atomic_load_explicit(&deferred, memory_order_relaxed), first = taken_get();
+    if (base == first) {
+        atomic_store_explicit(&deferred, 0, memory_order_relaxed);
+        return;
+    }
+    while (base != 0 && first != 0 && *area_link(base) != first)
+        base = *area_link(base);
+    if (base != 0 && first != 0)
+        *area_link(base) = 0;
 }
 
 /* In a loop: what is queued after the look and before the release would wait for the next call. */
@@ -219,10 +250,9 @@ static uintptr_t area_alloc_locked(size_t bytes, size_t align, bool grow) {
 }
 
 static void area_free(uintptr_t base) {
-    uintptr_t *link = (uintptr_t *)base; // NOLINT(performance-no-int-to-ptr)
     uintptr_t head = atomic_load_explicit(&deferred, memory_order_relaxed);
     do {
-        *link = head;
+        *area_link(base) = head;
         /* order: release: the link, and what the area's users wrote.                       pairs: [percpu.defer] */
     } while (
         !atomic_compare_exchange_weak_explicit(&deferred, &head, base, memory_order_release, memory_order_relaxed));
@@ -263,11 +293,12 @@ void quarry_free_percpu(void *p) {
     area_free((uintptr_t)p & ~TAG);
 }
 
-/* Whoever was inside is not in the child. What it was about to change may be lost: an area it takes, those
- * that were freed meanwhile. */
+/* Whoever was inside is not in the child. What it was about to change may be lost: an area it takes or frees. */
 void percpu_area_fork_child(void) {
-    if (!sys_lock_is_mine(&area_lock))
-        sys_lock_reset(&area_lock);
+    if (sys_lock_is_mine(&area_lock))
+        return;
+    deferred_mend();
+    sys_lock_reset(&area_lock);
 }
 
 /* --- modules --- */

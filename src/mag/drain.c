@@ -16,6 +16,9 @@
 #include "slab/made.h"
 #include "sys/sys.h"
 
+/* What stops counts, in one word: so the child of a fork knows which of them it came beside. */
+enum { STOP_VFORK = 1, STOP_DRAIN = 1 << 16 };
+
 static struct sys_lock stop_lock;
 static _Atomic(u64) drains_nr;
 
@@ -89,14 +92,14 @@ static bool region_stop_and_empty(struct mag_region *r, unsigned id, unsigned cl
     /* order: acquire                                                                           pairs: [mag.settled] */
     if (!atomic_load_explicit(&r->settled, memory_order_acquire))
         return false;
-    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->stops, STOP_DRAIN, memory_order_relaxed);
     regions_publish(r, id);
     bool alone = barrier_pass();
     if (alone && cls == ALL_CLASSES)
         region_empty(r);
     else if (alone)
         region_empty_class(r, cls);
-    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&r->stops, STOP_DRAIN, memory_order_relaxed);
     regions_publish(r, id);
     return alone;
 }
@@ -335,7 +338,7 @@ int mag_vfork_enter(void) {
     }
     /* False: the parent itself is inside, below us; it goes on only after us. */
     bool locked = sys_lock_acquire(&stop_lock);
-    atomic_fetch_add_explicit(&r->stops, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->stops, STOP_VFORK, memory_order_relaxed);
     regions_publish(r, (unsigned)id);
     if (locked)
         sys_lock_release(&stop_lock);
@@ -349,7 +352,7 @@ void mag_vfork_leave(int id) {
     if (r == NULL)
         return;
     bool locked = sys_lock_acquire(&stop_lock);
-    atomic_fetch_sub_explicit(&r->stops, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&r->stops, STOP_VFORK, memory_order_relaxed);
     regions_publish(r, (unsigned)id);
     if (locked)
         sys_lock_release(&stop_lock);
@@ -378,7 +381,7 @@ void mag_fork_child(void) {
     struct mag_region *shown = id >= 0 ? region_at((unsigned)id) : NULL;
     /* A child of vfork forked: its area shows its parent's id, and the kernel knows neither of them. So it is as well
      * where another thread was in vfork on this id, which is rare. */
-    if (shown != NULL && atomic_load_explicit(&shown->stops, memory_order_relaxed) != 0)
+    if (shown != NULL && atomic_load_explicit(&shown->stops, memory_order_relaxed) % STOP_DRAIN != 0)
         regions_close();
     else if (id < 0 && !drains)
         thread_area_open();

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every system call of one kind fails, one by one, on the real library. One workload, which visits all tiers, makes the
- * calls: the trunk. Where one is to fail, the trunk forks, in the midst of that call, and waits: the branch goes on
- * from there to the end with that call refused (once), with it and the next one (a pair), or with that one and all
- * later ones refused (rest). So each trial costs what is left of the workload, none is missed, and the library's clock
- * stands still for the trunk while it waits. Of `any` kind, where the next call is whatever answers the first failure,
- * there are pairs alone. Of each call site the first, fourth, sixteenth... call is refused, with one error in turn, and
- * the first one, once, with each; with SOAK all, in each way with each. Another call may fail now and then besides, so
- * that what answers a failure fails as well.
+ * Every system call of one kind fails, one by one, on the real library. One workload, which visits all tiers
+ * (workload.c), makes the calls: the trunk. Where one is to fail, the trunk forks, in the midst of that call, and
+ * waits: the branch goes on from there with that call refused (once), with it and the next one (a pair), or with that
+ * one and all later ones refused (rest). So each trial costs what is left of the workload, none is missed, and the
+ * library's clock stands still for the trunk while it waits. What was refused for the first time at a call site goes on
+ * to the end; the others leave out the stages that would begin after their last refusal. Of `any` kind, where the next
+ * call is whatever answers the first failure, there are pairs alone. Of each call site the first, fourth, sixteenth...
+ * call is refused, with one error in turn, and the first one, once, with each; with SOAK all, in each way with each.
+ * Another call may fail now and then besides, so that what answers a failure fails as well.
  *
  * The oracle of each trial:
  *   - what objects hold is what was written, through reallocation, fork and refusal;
@@ -17,18 +18,20 @@
  *   - afterwards, when all is freed: the accounts are where they were, used is the sum of what is backed, no region is
  *     left, address space is not lost, and everything works again.
  *
- * Usage: refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]   with numbers: that trial alone, in this process
- *        refuse pairs CALL FIRST STEP   pairs from the first call on, at each STEP-th, with each error: the soak's
- * longest part, in pieces refuse foreign       mmap is refused while foreign memory is freed refuse dense madvise is
- * refused while small pages that became dense are made hugepages, and then no more refuse contended ERROR   futex is
- * refused, with that error, while threads wait for each other refuse start CALL    what the environment's rule did to
- * the start, and whether there is service All but foreign and contended print the call sites seen, as addresses in the
- * library. Run by refuse.py.
+ * Usage, by refuse.py:
+ *   refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]  with numbers: that trial alone, in this process
+ *   refuse pairs|each CALL FIRST STEP  pairs, or each way, with each error, from the first call on, at each STEP-th:
+ * the soak's longest part, in pieces refuse foreign          mmap is refused while foreign memory is freed refuse dense
+ * madvise is refused while small pages that became dense are made hugepages, then no more refuse contended ERROR  futex
+ * is refused, with that error, while threads wait for each other refuse start CALL       what the environment's rule
+ * did to the start, and whether there is service All but foreign and contended print the call sites seen, as addresses
+ * in the library.
  */
 #include "check.h"
 #include "inject.h"
 #include "oracle.h"
 #include "proc.h"
+#include "workload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,23 +53,7 @@
 #pragma weak quarry_stat
 #pragma weak quarry_pressure
 
-/* What libquarry-kmem's vmalloc is made of (big/area.h). */
-enum { AREA_HUGE = 1, AREA_ANY_NODE = -1 };
-static void *(*area_alloc)(size_t size, size_t align, unsigned flags, int node, const void *caller);
-static void *(*area_resize)(void *p, size_t size);
-static void (*area_free)(void *p);
-
-#define KIB ((size_t)1024)
-#define MIB (1024 * KIB)
-
 enum {
-    POOL_STEPS = 600,
-    RUNS_NR = 64,
-    HOLES_NR = 3000, /* of a class that grows so far that its memory is brought */
-    HOLE_STEP = 40,
-    REGIONS_NR = 20,
-    SQUEEZED_NR = 64,
-    MANY_NR = 280, /* more regions than are given mappings of their own */
     ERRORS_MAX = 4,
     /* Slabs and magazines that a program which freed everything may still have. */
     KEPT_MAX_BYTES = 256 << 10,
@@ -126,302 +113,19 @@ static size_t (*spare_bytes)(void);
 /* Whether its refusals come to an end by themselves, as those of a pair do. */
 static bool rule_ends(void) { return refusal.many <= INJECT_CALLS_MAX && rule->beside_every == 0; }
 
-static bool refusing, squeezed; /* memory is out by the rule, or by the workload's own limit */
-static unsigned denied_seen;    /* of the rule's refusals, those before the latest answer */
+static bool refusing;        /* memory is out by the rule */
+static unsigned denied_seen; /* of the rule's refusals, those before the latest answer */
 
 /* Whether the answer just given may be NULL; asked once for each. A rule that ends excuses those it touched alone. */
-static bool may_be_null(void) {
+bool may_be_null(void) {
     unsigned denied = rule->denied;
     bool met = denied != denied_seen;
     denied_seen = denied;
-    return squeezed || (refusing && (met || !rule_ends()));
+    return work_squeezes || (refusing && (met || !rule_ends()));
 }
 
-/* --- objects --- */
-
-static bool granted(const void *p) {
-    bool excused = may_be_null();
-    if (p != NULL)
-        return true;
-    CHECK_MSG(errno == ENOMEM, "NULL with errno %d", errno);
-    CHECK_MSG(excused, "refused although there was memory to be had");
-    return false;
-}
-
-static void object_get(struct object *o, size_t size, uint64_t stamp) {
-    errno = 0;
-    o->size = size;
-    o->memory = malloc(size);
-    if (granted(o->memory))
-        object_stamp(o, stamp);
-}
-
-static void object_get_aligned(struct object *o, size_t align, size_t size, uint64_t stamp) {
-    errno = 0;
-    o->size = size;
-    o->memory = aligned_alloc(align, size);
-    CHECK(((uintptr_t)o->memory & (align - 1)) == 0);
-    if (granted(o->memory))
-        object_stamp(o, stamp);
-}
-
-/* The stamps of what is reallocated do not depend on its size: a byte in each page. */
-static void pages_stamp(unsigned char *p, size_t size) {
-    for (size_t at = 0; at < size; at += 4096)
-        p[at] = (unsigned char)(at >> 12);
-}
-
-static void pages_check(const unsigned char *p, size_t size) {
-    for (size_t at = 0; at < size; at += 4096)
-        CHECK_MSG(p[at] == (unsigned char)(at >> 12), "byte %zu of %zu is %u", at, size, p[at]);
-}
-
-static void region_resize(struct object *o, size_t size) {
-    errno = 0;
-    unsigned char *p = realloc(o->memory, size);
-    if (!granted(p)) {
-        pages_check(o->memory, o->size);
-        return;
-    }
-    pages_check(p, o->size < size ? o->size : size);
-    pages_stamp(p, size);
-    o->memory = p;
-    o->size = size;
-}
-
-/* --- the workload --- */
-
-static void work_mixed(uint64_t seed) {
-    static struct pool pool;
-    pool_init(&pool, seed, seed, 0);
-    pool.enomem = POOL_ENOMEM_COUNTED;
-    for (unsigned i = 0; i < POOL_STEPS; i++) {
-        unsigned long refused_nr = pool.enomem_nr;
-        pool_step(&pool);
-        CHECK_MSG(may_be_null() || pool.enomem_nr == refused_nr, "step %u refused although there was memory to be had",
-                  i);
-    }
-    pool_drain(&pool);
-}
-
-/* Runs of granules, more than may stay free. */
-static void work_runs(void) {
-    static struct object runs[RUNS_NR];
-    for (unsigned i = 0; i < RUNS_NR; i++)
-        object_get(&runs[i], 300 * KIB, i);
-    for (unsigned i = 0; i < RUNS_NR; i += 2)
-        object_retire(&runs[i]);
-    for (unsigned i = 0; i < RUNS_NR; i += 2)
-        object_get(&runs[i], 200 * KIB, i);
-    for (unsigned i = 0; i < RUNS_NR; i++)
-        object_retire(&runs[i]);
-}
-
-/* Pages inside slabs go, and are wanted again. */
-static void work_holes(void) {
-    static struct object objs[HOLES_NR];
-    for (unsigned i = 0; i < HOLES_NR; i++)
-        object_get(&objs[i], 1000, i);
-    for (unsigned i = 0; i < HOLES_NR; i++) {
-        if (i % HOLE_STEP != 0)
-            object_retire(&objs[i]);
-    }
-    (void)malloc_trim(0);
-    for (unsigned i = 0; i < HOLES_NR; i++) {
-        if (i % HOLE_STEP != 0)
-            object_get(&objs[i], 1000, i);
-    }
-    for (unsigned i = 0; i < HOLES_NR; i++)
-        object_retire(&objs[i]);
-}
-
-static void zeroed_region(size_t size) {
-    errno = 0;
-    unsigned char *p = calloc(1, size);
-    if (!granted(p))
-        return;
-    for (size_t at = 0; at < size; at += 512)
-        CHECK(p[at] == 0);
-    memset(p, 0xff, size);
-    free(p);
-}
-
-static void work_resize(void) {
-    struct object o = {NULL, 2 * MIB, 0};
-    errno = 0;
-    o.memory = malloc(o.size);
-    if (!granted(o.memory))
-        return;
-    pages_stamp(o.memory, o.size);
-    static const size_t sizes[] = {3 * MIB, 5 * MIB, 4 * MIB, 9 * MIB, 10 * MIB, 2 * MIB, 600 * KIB, 3 * MIB};
-    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-        region_resize(&o, sizes[i]);
-    free(o.memory);
-}
-
-static void work_regions(void) {
-    static struct object regions[REGIONS_NR];
-    for (unsigned i = 0; i < REGIONS_NR; i++) {
-        size_t size = (1 + i % 4) * MIB + 4096 * (i + 1);
-        if (i % 5 == 0)
-            object_get_aligned(&regions[i], (size_t)2 * MIB << (i / 5 * 2), 2 * MIB, i);
-        else
-            object_get(&regions[i], size, i);
-    }
-    for (unsigned i = 0; i < REGIONS_NR; i++)
-        object_retire(&regions[i]);
-    for (unsigned i = 0; i < 3; i++)
-        object_get(&regions[i], (2 + i) * MIB, i);
-    for (unsigned i = 0; i < 3; i++)
-        object_retire(&regions[i]);
-    zeroed_region(3 * MIB);
-    zeroed_region(3 * MIB + 8192);
-}
-
-static void work_fork(void) {
-    struct object held[2];
-    object_get(&held[0], 5000, 1);
-    object_get(&held[1], 2 * MIB, 2);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        rule->before = NULL; /* its calls are not those that the parent counts */
-        object_retire(&held[0]);
-        object_retire(&held[1]);
-        work_mixed(7);
-        _exit(0);
-    }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK_MSG(status == 0, "the child of a fork ended with status %#x", (unsigned)status);
-    object_retire(&held[0]);
-    object_retire(&held[1]);
-}
-
-/* A region that cannot grow where it is, because another lies behind it. */
-static void work_crowded(void) {
-    struct object held[6];
-    for (unsigned i = 0; i < 6; i++)
-        object_get(&held[i], 2500 * KIB, i);
-    for (unsigned i = 0; i < 6; i++) {
-        if (held[i].memory == NULL)
-            continue;
-        pages_stamp(held[i].memory, held[i].size);
-        region_resize(&held[i], 5 * MIB);
-        free(held[i].memory);
-    }
-}
-
-/* Regions so many that they are packed. */
-static void work_many(void) {
-    static struct object regions[MANY_NR];
-    for (unsigned i = 0; i < MANY_NR; i++)
-        object_get(&regions[i], 2 * MIB + 4096 * (i % 9 + 1), i);
-    work_crowded();
-    for (unsigned i = MANY_NR - 4; i < MANY_NR; i++) {
-        object_retire(&regions[i]);
-        work_resize();
-    }
-    for (unsigned i = 0; i < MANY_NR; i++)
-        object_retire(&regions[i]);
-}
-
-/* The kernel API says NULL without errno. */
-static bool area_granted(const void *p) {
-    CHECK_MSG(may_be_null() || p != NULL, "an area refused although there was memory to be had");
-    return p != NULL;
-}
-
-static void area_work(unsigned flags) {
-    static const size_t sizes[] = {5 * MIB, 4 * MIB, 5 * MIB, 9 * MIB, 9 * MIB + 4096, 3 * MIB};
-    size_t size = 3 * MIB;
-    char *p = area_alloc(size, 4096, flags, AREA_ANY_NODE, NULL);
-    if (!area_granted(p))
-        return;
-    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        pages_stamp((unsigned char *)p, size);
-        char *q = area_resize(p, sizes[i]);
-        size_t kept = sizes[i] < size ? sizes[i] : size;
-        /* Without mremap it cannot move. */
-        if (refusal.kind->nr == SYS_mremap ? q == NULL : !area_granted(q))
-            q = p, kept = size;
-        else
-            size = sizes[i];
-        pages_check((unsigned char *)q, kept);
-        p = q;
-    }
-    area_free(p);
-}
-
-/* Areas of the kernel API, which live in the same tier; one in the way of the other's growth. */
-static void work_areas(void) {
-    char *p = area_alloc(MIB, 2 * MIB, 0, AREA_ANY_NODE, NULL);
-    bool held = area_granted(p);
-    area_work(0);
-    area_work(AREA_HUGE);
-    if (held)
-        area_free(p);
-}
-
-static size_t space_bytes(void) {
-    char text[64] = "";
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
-    close(fd);
-    return strtoull(text, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Address space is out: what is free and whole goes back with its addresses. */
-static void work_squeezed(void) {
-    static struct object objs[SQUEEZED_NR];
-    struct rlimit old, tight;
-    CHECK(getrlimit(RLIMIT_AS, &old) == 0);
-    tight = old;
-    tight.rlim_cur = space_bytes() + 24 * MIB;
-    CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
-    squeezed = true;
-    for (unsigned i = 0; i < SQUEEZED_NR; i++)
-        object_get(&objs[i], 1500 * KIB, i);
-    for (unsigned i = 0; i < SQUEEZED_NR; i++)
-        object_retire(&objs[i]);
-    CHECK(setrlimit(RLIMIT_AS, &old) == 0);
-    squeezed = false;
-}
-
-/* A region that may have hugepages, those of a pool too, and grows. */
-static void work_large(void) {
-    struct object held;
-    object_get(&held, 9 * MIB, 1);
-    if (held.memory == NULL)
-        return;
-    pages_stamp(held.memory, held.size);
-    region_resize(&held, 13 * MIB);
-    free(held.memory);
-}
-
-static void work(void) {
-    work_mixed(1);
-    work_large();
-    work_runs();
-    work_holes();
-    work_regions();
-    work_resize();
-    work_many();
-    work_areas();
-    work_fork();
-    work_squeezed();
-    work_mixed(2);
-    (void)malloc_trim(0);
-}
-
-/* Each tier once more; who calls it knows that there is memory, and nothing is NULL. */
-static void work_served(void) {
-    work_mixed(3);
-    work_runs();
-    work_large();
-    work_resize();
-    area_work(0);
-}
+bool moves_are_refused(void) { return refusal.kind->nr == SYS_mremap; }
+void work_child(void) { rule->before = NULL; }
 
 /* --- the books --- */
 
@@ -483,7 +187,7 @@ static void sites_take(void) {
 }
 
 static void space_check(void) {
-    size_t space = space_bytes() - spare_bytes();
+    size_t space = work_space_bytes() - spare_bytes();
     size_t most = findings->space_bytes + SPACE_MAX_BYTES + (beside != NULL ? RESERVATION_BYTES : 0);
     if (findings->space_bytes == 0)
         findings->space_bytes = space;
@@ -492,13 +196,17 @@ static void space_check(void) {
                   findings->space_bytes >> 10);
 }
 
+/* Of a branch that ends with the stage it began in: what it refuses was refused. */
+static bool branch_is_short;
+static bool branch_is_over(void) { return branch_is_short && rule->denied >= refusal.many; }
+
 /* The workload and its judgement. Trunk and branches both come to the end, the latter from where they began. */
 static void run_judged(void (*before)(unsigned call)) {
     (void)malloc_trim(0);
     struct books books = books_read();
     rule_set();
     rule->before = before;
-    work();
+    work(branch_is_over);
     if (rule->first == 0)
         sites_take();
     CHECK_MSG(rule->first == 0 || rule->denied > 0, "call %u of %u was not reached", refusal.first,
@@ -574,6 +282,7 @@ static bool branch_begin(unsigned call, unsigned many, int error) {
         check_repeat_set(repeat);
         rule->before = NULL;
         rule->denied = denied_seen = 0;
+        branch_is_short = calls_alike(call) > 1;
         rule_apply();
         return true;
     }
@@ -651,7 +360,7 @@ static uint64_t collapses_within(unsigned ms) {
 static void dense_judge(void) {
     static struct object objs[DENSE_NR];
     for (unsigned i = 0; i < DENSE_NR; i++)
-        object_get(&objs[i], 1000, i);
+        work_object_get(&objs[i], 1000, i);
     refusal = (struct refusal){kind_named("madvise"), ENOMEM, 1, ~0u};
     rule_set();
     CHECK(collapses_within(DENSE_REFUSED_MS) == 0);
@@ -714,7 +423,7 @@ static void start_judge(const struct kind *kind) {
     refusal = (struct refusal){kind, rule->error, rule->first, rule->many};
     refusing = (kind->memory && rule->many > 1) || rule->beside_every != 0;
     sites_take();
-    if (!granted(p)) {
+    if (!work_granted(p)) {
         rule->first = rule->beside_every = 0;
         refusing = false;
         CHECK_MSG((p = malloc(100)) != NULL, "no start although memory is there again");
@@ -750,9 +459,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
     symbol_get("inject_get", &get);
     symbol_get("inject_spare_bytes", &spare_bytes);
-    symbol_get("quarry_core1_area_alloc", &area_alloc);
-    symbol_get("quarry_core1_area_resize", &area_resize);
-    symbol_get("quarry_core1_area_free", &area_free);
+    work_start();
     CHECK_MSG(get != NULL && spare_bytes != NULL, "not on the library that refuses system calls");
     rule = get();
     findings_map();
@@ -771,8 +478,9 @@ int main(int argc, char **argv) {
         contend_judge(atoi(argv[2]));
         return 0;
     }
-    if (argc == 5 && strcmp(argv[1], "pairs") == 0) {
-        plan = (struct plan){true, true, (unsigned)strtoul(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10)};
+    bool pairs = strcmp(argv[1], "pairs") == 0;
+    if (argc == 5 && (pairs || strcmp(argv[1], "each") == 0)) {
+        plan = (struct plan){true, pairs, (unsigned)strtoul(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10)};
         CHECK(plan.first > 0 && plan.step > 0);
         plan_try(kind_named(argv[2]));
         return 0;

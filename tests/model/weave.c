@@ -326,9 +326,10 @@ static void end_check(void) {
     if (ex->model->finish == NULL)
         return;
     if (_setjmp(ex->scheduler) != 0)
-        return; /* broken */
-    weave_m->self = 0;
-    know_all(&weave_m->threads[0]);
+        return;              /* broken */
+    if (!weave_m->finishing) /* else it is a child, and who forked goes on */
+        weave_m->self = 0;
+    know_all(self());
     weave_m->finishing = true;
     ex->end_steps = 0;
     ex->model->finish();

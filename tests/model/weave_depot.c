@@ -4,6 +4,9 @@
  * explored (weave.h). Who holds a magazine writes to its objects; at the end each object is in one hand, in the depot,
  * or with the slabs, once, and the depot's accounts are exact. Blocks go from the depot to the pool and come back as
  * magazines with another content while somebody may still hold an old head of either stack.
+ *
+ * The child of a fork has each object in one place at most. It lacks one at most of each other thread, which that had
+ * between two places; and no account says less than is there.
  */
 #include "mag/region.h"
 #include "rt/options.h"
@@ -12,7 +15,7 @@
 #include "weave.h"
 #include "weave_heap.h"
 
-enum { CLS = 1, CAP = 1, OBJS_NR = 4, HAND_MAX = 3, LIVE_OBJS = 1 << 20, TAG_BITS = 3, OUT_PART = 8 };
+enum { CLS = 1, CAP = 1, OBJS_NR = 4, HAND_MAX = 3, LIVE_OBJS = 1 << 20, TAG_BITS = 3, OUT_PART = 8, LOST_MAX = 2 };
 #define TAG_MASK ((((u64)1 << TAG_BITS) - 1) << 32)
 #define HEAD_MASK (UINT32_MAX | TAG_MASK)
 #define OBJECT_BYTES (128 * KIB) /* so that what all depots may hold of large objects is reached */
@@ -26,8 +29,10 @@ static struct hand {
 } hands[WEAVE_THREADS_MAX];
 
 /* What a thread does: p puts a magazine, g gets one, t empties the depot, i trims what is idle, x takes a magazine
- * apart and m makes one again of the object. */
+ * apart and m makes one again of the object; f forks: the child does the rest. */
 static const char *scripts[WEAVE_THREADS_MAX];
+static bool is_child;
+static unsigned forked_by;
 
 const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {[CLS] = {.size_bytes = OBJECT_BYTES}};
 _Atomic(s64) rt_usage_out_bytes;
@@ -120,6 +125,12 @@ static void thread(unsigned self) {
     struct hand *h = &hands[self];
     for (const char *at = scripts[self]; *at != 0; at++) {
         switch (*at) {
+        case 'f':
+            if (!weave_fork())
+                return;
+            is_child = true;
+            forked_by = self;
+            break;
         case 'p': hand_put(h, self); break;
         case 'g': hand_get(h, self); break;
         case 't': mag_depot_trim(MAG_DRAIN_ALL); break;
@@ -147,6 +158,24 @@ static void total_check(void) {
     weave_must(!depot_put(CLS, mag_of(&objects[0])));
 }
 
+static void hand_count(const struct hand *h, unsigned seen[OBJS_NR]) {
+    for (unsigned i = 0; i < h->nr; i++)
+        seen[(struct object *)*(u64 *)h->m[i] - objects]++;
+    for (unsigned i = 0; i < h->loose_nr; i++)
+        seen[(struct object *)h->loose[i] - objects]++;
+}
+
+/* What others hold is theirs, and so is what each has between two places. */
+static void child_check(const unsigned seen[OBJS_NR], s64 lacking) {
+    unsigned lost = 0;
+    for (unsigned i = 0; i < OBJS_NR; i++) {
+        weave_must(seen[i] + objects[i].given <= 1);
+        lost += seen[i] + objects[i].given == 0;
+    }
+    weave_must(lost <= LOST_MAX);
+    weave_must(lacking >= 0 && lacking <= CAP);
+}
+
 static void finish(void) {
     u64 in_depot = 0, m;
     unsigned seen[OBJS_NR] = {0};
@@ -156,14 +185,15 @@ static void finish(void) {
         weave_must(in_depot < OBJS_NR);
         seen[(struct object *)*(u64 *)m - objects]++;
     }
-    weave_must(counted == (s64)in_depot * CAP);
-    weave_must(bytes == in_depot * CAP * OBJECT_BYTES);
-    for (struct hand *h = hands; h < hands + WEAVE_THREADS_MAX; h++) {
-        for (unsigned i = 0; i < h->nr; i++)
-            seen[(struct object *)*(u64 *)h->m[i] - objects]++;
-        for (unsigned i = 0; i < h->loose_nr; i++)
-            seen[(struct object *)h->loose[i] - objects]++;
+    weave_must(bytes == (u64)counted * OBJECT_BYTES);
+    if (is_child) {
+        hand_count(&hands[forked_by], seen);
+        child_check(seen, counted - (s64)in_depot * CAP);
+        return;
     }
+    weave_must(counted == (s64)in_depot * CAP);
+    for (const struct hand *h = hands; h < hands + WEAVE_THREADS_MAX; h++)
+        hand_count(h, seen);
     for (unsigned i = 0; i < OBJS_NR; i++)
         weave_must(seen[i] + objects[i].given == 1);
     total_check();
@@ -198,6 +228,18 @@ static void setup_exchange(void) { setup(1, (unsigned[3]){1, 1}, (const char *co
 static void setup_reuse(void) { setup(2, (unsigned[3]){0}, (const char *const[3]){"g", "gxmp", ""}); }
 static void setup_trim(void) { setup(2, (unsigned[3]){1}, (const char *const[3]){"pg", "t", ""}); }
 static void setup_idle(void) { setup(2, (unsigned[3]){0}, (const char *const[3]){"gp", "ii", ""}); }
+static void setup_fork(void) {
+    setup(2, (unsigned[3]){1, 1}, (const char *const[3]){"fgp", "pg", ""});
+    weave_forks(1);
+}
+static void setup_fork_reuse(void) {
+    setup(2, (unsigned[3]){0}, (const char *const[3]){"fgg", "gxmp", ""});
+    weave_forks(1);
+}
+static void setup_fork_trim(void) {
+    setup(3, (unsigned[3]){0}, (const char *const[3]){"fg", "t", ""});
+    weave_forks(1);
+}
 static void setup_three(void) { setup(2, (unsigned[3]){1}, (const char *const[3]){"p", "g", "g"}); }
 
 static const struct weave_model models[] = {
@@ -206,6 +248,9 @@ static const struct weave_model models[] = {
     {"a block comes back with another content", 2, setup_reuse, thread, finish, WEAVE_BOTH},
     {"the depot is emptied", 2, setup_trim, thread, finish, WEAVE_BOTH},
     {"the idle are trimmed", 2, setup_idle, thread, finish, WEAVE_BOTH},
+    {"a fork beside a put and a get", 2, setup_fork, thread, finish, WEAVE_BOTH},
+    {"a fork beside a block that comes back", 2, setup_fork_reuse, thread, finish, WEAVE_BOTH},
+    {"a fork while the depot is emptied", 2, setup_fork_trim, thread, finish, WEAVE_BOTH},
     {"one puts, two get", 3, setup_three, thread, finish, WEAVE_SC},
 };
 
