@@ -575,6 +575,8 @@ bool kmem_debug_kmalloc_poisons(size_t size) {
     return s != NULL && s->debug->poisons_object;
 }
 
+bool kmem_debug_pages_poison(void) { return (option.global & QUARRY_SLAB_POISON) != 0; }
+
 static enum kmem_zeroed zeroed_by(quarry_gfp_t flags) {
     return (flags & QUARRY___GFP_ZERO) != 0 ? KMEM_ZEROED : KMEM_NOT_ZEROED;
 }

@@ -200,5 +200,7 @@ bool kmem_debug_krealloc(const void *p, size_t size, quarry_gfp_t flags, void **
 size_t kmem_debug_kmalloc_bytes(size_t size);
 /* Whether objects of size bytes are poisoned while they are free. */
 bool kmem_debug_kmalloc_poisons(size_t size);
+/* Whether pages that a pool keeps are: the option has P for all caches. */
+bool kmem_debug_pages_poison(void);
 
 #endif

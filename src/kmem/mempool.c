@@ -105,8 +105,15 @@ static size_t poison_bytes(const quarry_mempool_t *pool) {
         const struct quarry_kmem_cache *s = pool->pool_data;
         return s->debug != NULL && s->debug->poisons_object ? s->object_bytes : 0;
     }
-    size_t size = pool->alloc == quarry_mempool_kmalloc ? (size_t)pool->pool_data : 0;
-    return size != 0 && kmem_debug_kmalloc_poisons(size) ? size : 0;
+    size_t data = (size_t)pool->pool_data;
+    if (pool->alloc == quarry_mempool_alloc_pages)
+        return data <= QUARRY_MAX_PAGE_ORDER && kmem_debug_pages_poison() ? QUARRY_PAGE_SIZE << data : 0;
+    return pool->alloc == quarry_mempool_kmalloc && data != 0 && kmem_debug_kmalloc_poisons(data) ? data : 0;
+}
+
+/* Where an element's bytes are: of a page pool it is their record. */
+static u8 *element_bytes(const quarry_mempool_t *pool, void *element) {
+    return pool->alloc == quarry_mempool_alloc_pages ? (u8 *)((struct quarry_page *)element)->quarry_addr : element;
 }
 
 static void poison_set(u8 *element, size_t bytes) {
@@ -220,7 +227,7 @@ static bool reserve_put(quarry_mempool_t *pool, void *element) {
     if (!place_reserve(pool))
         return false;
     if (UNLIKELY(r->poison_bytes != 0))
-        poison_set(element, r->poison_bytes);
+        poison_set(element_bytes(pool, element), r->poison_bytes);
     u32 number = stack_pop(r, &r->idle, 1);
     node_at(r, number)->element = element;
     stack_push(r, &r->kept, number);
@@ -244,7 +251,7 @@ static bool reserve_take_all(quarry_mempool_t *pool, u32 nr, void **entries) {
         /* order: release: the node is idle before its place is free for another.              pairs: [mempool.place] */
         (void)__atomic_fetch_sub(&pool->curr_nr, 1, __ATOMIC_RELEASE);
         if (UNLIKELY(r->poison_bytes != 0))
-            poison_check(pool, element, r->poison_bytes);
+            poison_check(pool, element_bytes(pool, element), r->poison_bytes);
     }
     return true;
 }

@@ -7,7 +7,8 @@
  *
  * Where there are restartable sequences a push is one, without lock prefix, so the pusher does not wait for a cache
  * line of the object or of another CPU. To take the batches and lists of other CPUs a round turns all pushers to a
- * second set of them and passes a barrier: then nobody touches the first.
+ * second set of them and passes a barrier: then nobody touches the first. A round that full batches asked for takes
+ * these alone, which are in nobody's place any more: a barrier interrupts every CPU, which costs more than all else.
  *
  * States      An object is in one batch, on one list, in one chain taken by the round, or freed.
  * Invariants  [G1] Chains are touched under round_lock alone. A round frees what it took before its grace period began.
@@ -25,7 +26,8 @@
  *             to.                                                                                          [rcu.idle]
  * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. Who fills a
  *             batch frees the objects of up to two whose grace period is over, so what waits is what was handed over
- *             during some grace periods. A barrier runs a round of its own, after the one that is under way; the thread
+ *             during some grace periods. What is in places and on lists waits for GATHER_MS besides, and no longer
+ *             where batches come fast. A barrier runs a round of its own, after the one that is under way; the thread
  *             begins none before it.
  * Reclamation Take-all: what is on a list leaves it by the round alone, which frees it later, so there is no ABA.
  */
@@ -40,10 +42,9 @@
 #include <string.h>
 
 enum {
-    GATHER_MS = 2,                                 /* between rounds: more objects share a grace period */
-    GATHER_OBJS = 16384,                           /* not after a round of so many: they come faster */
-    GATHER_BATCHES = GATHER_OBJS / RCU_BATCH_OBJS, /* and not while so many wait */
-    PUSH_TRIES = 8,                                /* to find a batch of its own in this CPU's place */
+    GATHER_MS = 2,                                     /* between rounds: more objects share a grace period */
+    GATHER_BATCHES = RCU_GATHER_OBJS / RCU_BATCH_OBJS, /* but not while so many wait: they come faster */
+    PUSH_TRIES = 8,                                    /* to find a batch of its own in this CPU's place */
     ASKED_ALWAYS = 64,  /* of each thread: objects handed over that ask whether rcu's may be started */
     ASKED_PERIOD = 256, /* of those behind them, one of so many */
     HEADLESS = 4095,    /* in the place of an offset, and none a head can have: that of a struct headless */
@@ -77,6 +78,7 @@ static struct {
     presence barriers;    /* that wait for round_lock, or have it: the thread stands back */
     _Atomic(u32) idle;    /* 1: the thread sleeps, or is about to */
     _Atomic(u32) gathers; /* 1: it lets objects gather */
+    u64 all_ms;           /* when a round last took all there was; under round_lock */
     u32 end_key;          /* under start_lock, as the next */
     bool have_end_key;
 } rcu;
@@ -331,18 +333,27 @@ static bool lists_take_still(void) {
     return any;
 }
 
-/* [G1] Objects freed or called, and those of batches, which are ready. */
-static size_t round_locked(const struct quarry_rcu_flavour *flavour, size_t *ret_ready_nr) {
-    *ret_ready_nr = 0;
-    bool swapped = lists_take_swapped(), still = lists_take_still(), batches = rcu_batch_take();
+/* What a round takes. */
+enum taking {
+    TAKEN_FULL, /* batches that are handed over */
+    TAKEN_ALL,  /* and current ones, and lists */
+};
+
+static size_t lists_free(void) {
     size_t nr = 0;
+    for (u32 i = 0; i < lists_nr(); i++)
+        nr += chain_free(&rcu.lists[i]);
+    return nr;
+}
+
+/* [G1] Objects freed or called, and those of batches, which are ready. */
+static size_t round_locked(const struct quarry_rcu_flavour *flavour, enum taking what) {
+    bool swapped = what == TAKEN_ALL && lists_take_swapped(), still = what == TAKEN_ALL && lists_take_still();
+    bool batches = rcu_batch_take();
     if (!swapped && !still && !batches)
         return 0;
     flavour->synchronize();
-    for (u32 i = 0; i < lists_nr(); i++)
-        nr += chain_free(&rcu.lists[i]);
-    *ret_ready_nr = rcu_batch_ready();
-    return nr + *ret_ready_nr;
+    return (swapped || still ? lists_free() : 0) + rcu_batch_ready();
 }
 
 /* Who frees the batches whose grace period is over. */
@@ -351,21 +362,28 @@ enum freeing {
     FREED_BY_PUSHERS, /* they hand over more, and each takes some, into the magazines it allocates from */
 };
 
-/* What a fork left takes up to three: chains, one set, the other. Whether the next one follows at once, and *by becomes
- * who frees after that: pushers where batches come fast. What comes fast besides does not make anybody fill batches. */
-static bool round_run(const struct quarry_rcu_flavour *flavour, enum freeing *by) {
+static enum taking round_takes(enum freeing by, u64 now_ms) {
+    return by == FREED_BY_ROUND || rcu.forked || now_ms - rcu.all_ms >= GATHER_MS ? TAKEN_ALL : TAKEN_FULL;
+}
+
+/* What a fork left takes up to three: chains, one set, the other. Whether the next one follows at once: what comes fast
+ * besides full batches makes nobody ask for it. */
+static bool round_run(const struct quarry_rcu_flavour *flavour, enum freeing by) {
     if (!sys_lock_acquire(&rcu.round_lock))
         return false; /* from a callback: it is the round */
-    size_t nr = 0, ready_nr = 0;
+    u64 now_ms = sys_clock_ms();
+    enum taking what = round_takes(by, now_ms);
+    size_t nr = 0;
     for (int rounds = rcu.forked ? 3 : 1; rounds > 0; rounds--)
-        nr += round_locked(flavour, &ready_nr);
-    if (*by == FREED_BY_ROUND)
+        nr += round_locked(flavour, what);
+    if (what == TAKEN_ALL)
+        rcu.all_ms = now_ms;
+    if (by == FREED_BY_ROUND)
         rcu_batch_free_ready();
-    *by = ready_nr >= GATHER_OBJS ? FREED_BY_PUSHERS : FREED_BY_ROUND;
     rcu.forked = false;
     rcu_batch_stock();
     sys_lock_release(&rcu.round_lock);
-    return nr >= GATHER_OBJS;
+    return by == FREED_BY_ROUND && nr >= RCU_GATHER_OBJS;
 }
 
 static bool lists_empty(void) {
@@ -413,11 +431,13 @@ static void thread_main(void) {
     for (;;) {
         enum freeing by;
         thread_sleep();
-        do
-            by = thread_gather();
-        while (barrier_waits());
-        while (round_run(flavour, &by) && !barrier_waits())
-            continue;
+        do {
+            do
+                by = thread_gather();
+            while (barrier_waits());
+            while (round_run(flavour, by) && !barrier_waits())
+                continue;
+        } while (by == FREED_BY_PUSHERS);
     }
 }
 
@@ -583,8 +603,7 @@ void quarry_kvfree_rcu_barrier(void) {
     if (flavour->thread_offline != NULL)
         flavour->thread_offline();
     u32 waits = presence_enter(&rcu.barriers), shut = rcu_batch_shut();
-    enum freeing by = FREED_BY_ROUND;
-    (void)round_run(flavour, &by);
+    (void)round_run(flavour, FREED_BY_ROUND);
     stock_by(rcu_batch_trim);
     rcu_batch_open(shut);
     presence_leave(&rcu.barriers, waits);

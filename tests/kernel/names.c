@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/dmapool.h>
 #include <linux/err.h>
+#include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/mempool.h>
 #include <linux/mm.h>
@@ -277,6 +278,39 @@ static void told(size_t unused) {
     CHECK(ERR_CAST(ERR_PTR(-EIO)) == ERR_PTR(-EIO));
 }
 
+static int evaluated;
+static int counted(int value) {
+    evaluated++;
+    return value;
+}
+
+static void helpers(size_t unused) {
+    (void)unused;
+    static const struct thing three[3];
+    int small = -5, large = 9;
+    const u8 narrow = 200;
+    CHECK(ARRAY_SIZE(three) == 3 && sizeof(char[ARRAY_SIZE(three)]) == 3);
+    CHECK(min(small, large) == -5 && max(small, large) == 9 && min(narrow, 7) == 7 && max(sizeof(three), 1UL) > 1);
+    CHECK(min_t(unsigned, small, large) == 9 && max_t(u8, 300, 40) == 44);
+    CHECK(clamp(small, 0, large) == 0 && clamp(large, 0, 5) == 5 && clamp_t(int, narrow, 0, 100) == 100);
+    CHECK(min(counted(3), counted(2)) == 2 && clamp(counted(3), 1, 5) == 3 && evaluated == 3);
+    swap(small, large);
+    CHECK(small == 9 && large == -5);
+    CHECK(DIV_ROUND_UP(0, 8) == 0 && DIV_ROUND_UP(17, 8) == 3 && round_up(17UL, 16) == 32 &&
+          round_down(17UL, 16) == 16);
+    CHECK(roundup(17, 6) == 18 && roundup(18, 6) == 18 && rounddown(17, 6) == 12);
+    CHECK(round_up((u64)1 << 40 | 1, 4096) == ((u64)1 << 40) + 4096);
+    CHECK(ALIGN(17UL, 16) == 32 && ALIGN(32UL, 16) == 32 && ALIGN_DOWN(31UL, 16) == 16);
+    CHECK(IS_ALIGNED(32UL, 16) && !IS_ALIGNED(24UL, 16) && IS_ALIGNED((uintptr_t)PTR_ALIGN(&small, 64), 64));
+    CHECK((char *)PTR_ALIGN_DOWN(&small, 64) <= (char *)&small && (char *)PTR_ALIGN(&small, 64) >= (char *)&small);
+    CHECK(!is_power_of_2(0) && is_power_of_2(64) && !is_power_of_2(65) && ilog2(4095) == 11 &&
+          order_base_2(4097) == 13);
+    CHECK(roundup_pow_of_two(1) == 1 && roundup_pow_of_two(65) == 128 && rounddown_pow_of_two(127) == 64);
+    CHECK(order_base_2(0) == 0 && order_base_2(1) == 0 && roundup_pow_of_two(128) == 128);
+    WRITE_ONCE(small, 4);
+    CHECK(likely(READ_ONCE(small) == 4) && !unlikely(small != 4) && likely(narrow) == 1);
+}
+
 static const struct test_case table[] = {
     {"by type", by_type, 0, CASE_QUARRY},
     {"by type, large", by_type_large, 0, CASE_QUARRY},
@@ -290,6 +324,7 @@ static const struct test_case table[] = {
     {"per-CPU variables", percpu, 0, CASE_QUARRY},
     {"embedded", embedded, 0, CASE_QUARRY},
     {"told", told, 0, CASE_QUARRY},
+    {"helpers", helpers, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

@@ -21,9 +21,19 @@ FREED_AT = """#include <linux/rcupdate.h>
 struct thing {{ char before[{}]; struct rcu_head rcu; }};
 void give(struct thing *t) {{ {}(t, rcu); }}
 """
+ELEMENTS = """#include <linux/kernel.h>
+unsigned long of(int *pointer) {{ int array[3]; (void)pointer, (void)array; return ARRAY_SIZE({}); }}
+"""
+LESSER = """#include <linux/kernel.h>
+long of(int i, unsigned u, long l) {{ (void)i, (void)u, (void)l; return (long)min({}); }}
+"""
 # Name, source, what is said; None: it compiles.
 SOURCES = [(f"{call} of a head at {at}", FREED_AT.format(at, call), "offset below 4096" if at > 4095 else None)
            for call in ("kfree_rcu", "kvfree_rcu") for at in (4088, 4096, 8000)]
+SOURCES += [("elements of an array", ELEMENTS.format("array"), None), ("elements of a pointer", ELEMENTS.format("pointer"), "")]
+# C++ has a function of that name.
+C_SOURCES = [("lesser of signed and unsigned", LESSER.format("i, u"), "min_t() and max_t() say the type"),
+             ("lesser of unsigned and a constant", LESSER.format("u, 5"), None), ("lesser of two signed", LESSER.format("i, l"), None)]
 
 
 def compiled(compiler, suffix, standard, text):
@@ -36,7 +46,7 @@ def compiled(compiler, suffix, standard, text):
 def main(compilers):
     report = driver.Report()
     for compiler, (suffix, standard) in zip(compilers, LANGUAGES):
-        for name, text, said in SOURCES:
+        for name, text, said in SOURCES + (C_SOURCES if suffix == "c" else []):
             done = compiled(compiler, suffix, standard, text)
             good = done.returncode == 0 if said is None else done.returncode != 0 and said in done.stderr
             report.line(good, f"{name}, {suffix}")

@@ -7,6 +7,7 @@
 #include "kernel.h"
 
 #include <linux/mempool.h>
+#include <linux/mm.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -384,39 +385,68 @@ static void failing_quietly(size_t unused) {
     kmem_cache_destroy(s);
 }
 
-/* Elements of a pool's reserve are nobody's: who writes to one is told of when it is taken out, each time anew. */
-static void reserve(size_t at) {
-    struct kmem_cache *s = cache_of_flags("pooled", SLAB_POISON, NULL);
-    mempool_t *pool = mempool_create_slab_pool(1, s);
+/* Elements of a pool's reserve are nobody's: who writes to one, at its byte `at`, is told of when it is taken out, each
+ * time anew. of: where the bytes of an element are. */
+static void kept_is_poison(mempool_t *pool, size_t size, size_t at, unsigned char *(*of)(void *element)) {
     char line[200];
     CHECK(pool != NULL);
     listen();
-    unsigned char *p = mempool_alloc_preallocated(pool);
-    mempool_free(p, pool);
-    CHECK(mempool_alloc_preallocated(pool) == p && *heard() == '\0');
-    mempool_free(p, pool);
+    void *element = mempool_alloc_preallocated(pool);
+    unsigned char *p = of(element);
+    mempool_free(element, pool);
+    CHECK(mempool_alloc_preallocated(pool) == element && *heard() == '\0');
+    mempool_free(element, pool);
     unsigned char was = p[at];
     p[at] = 0x78;
     listen();
-    CHECK(mempool_alloc_preallocated(pool) == p);
-    (void)snprintf(line, sizeof(line), "BUG: mempool element poison mismatch\nMempool %p size %d\n nr=0 @ %p: %s0x",
-                   (void *)pool, SIZE, (void *)p, at > 8 ? "... " : "");
+    CHECK(mempool_alloc_preallocated(pool) == element);
+    (void)snprintf(line, sizeof(line), "BUG: mempool element poison mismatch\nMempool %p size %zu\n nr=0 @ %p: %s0x",
+                   (void *)pool, size, (void *)p, at > 8 ? "... " : "");
     size_t head = strlen(line);
     const char *text = heard();
     CHECK_MSG(strncmp(text, line, head) == 0, "said: %s", text);
     CHECK_MSG(strstr(text + head, at == 0 ? "78 6b 6b 6b 6b 6b 6b 6b ...\nCPU: " : "6b 78 a5 \nCPU: ") != NULL,
               "said: %s", text);
-    CHECK(times(text, "BUG") == 1 && times(text, "reserve+0x") == 1 && p[at] == 0x78 && was == 0x6b);
+    CHECK(times(text, "BUG") == 1 && times(text, "kept_is_poison+0x") == 1 && p[at] == 0x78 && was == 0x6b);
     listen();
-    mempool_free(p, pool);
-    CHECK(mempool_alloc_preallocated(pool) == p);
+    mempool_free(element, pool);
+    CHECK(mempool_alloc_preallocated(pool) == element);
     CHECK(*heard() == '\0');
-    mempool_free(p, pool);
+    mempool_free(element, pool);
     p[at] = 0x78;
     listen();
     mempool_destroy(pool);
     CHECK(times(heard(), "poison mismatch") == 1);
+}
+
+static unsigned char *object_bytes(void *object) { return object; }
+static unsigned char *pages_bytes(void *page) { return page_address(page); }
+
+static void reserve(size_t at) {
+    struct kmem_cache *s = cache_of_flags("pooled", SLAB_POISON, NULL);
+    kept_is_poison(mempool_create_slab_pool(1, s), SIZE, at, object_bytes);
     kmem_cache_destroy(s);
+}
+
+/* QUARRY_SLAB_DEBUG=P;Z,third: pages have no cache, so that what holds for all of them holds for pages. */
+static void reserve_of_pages(size_t unused) {
+    (void)unused;
+    kept_is_poison(mempool_create_page_pool(1, 0), PAGE_SIZE, 0, pages_bytes);
+    kept_is_poison(mempool_create_page_pool(1, 2), PAGE_SIZE << 2, (PAGE_SIZE << 2) - 2, pages_bytes);
+}
+
+/* QUARRY_SLAB_DEBUG=Z;P,third */
+static void reserve_of_plain_pages(size_t unused) {
+    (void)unused;
+    mempool_t *pool = mempool_create_page_pool(1, 1);
+    void *element = mempool_alloc_preallocated(pool);
+    memset(pages_bytes(element), 0x78, PAGE_SIZE << 1);
+    mempool_free(element, pool);
+    listen();
+    CHECK(mempool_alloc_preallocated(pool) == element && *heard() == '\0');
+    CHECK(pages_bytes(element)[0] == 0x78 && pages_bytes(element)[(PAGE_SIZE << 1) - 1] == 0x78);
+    mempool_free(element, pool);
+    mempool_destroy(pool);
 }
 
 static const struct test_case table[] = {
@@ -443,6 +473,8 @@ static const struct test_case by_option[] = {
     {"higher order", higher_order, 0, CASE_QUARRY},
     {"failing", failing, 0, CASE_QUARRY},
     {"failing quietly", failing_quietly, 0, CASE_QUARRY},
+    {"reserve of pages", reserve_of_pages, 0, CASE_QUARRY},
+    {"reserve of plain pages", reserve_of_plain_pages, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) {

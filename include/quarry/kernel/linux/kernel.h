@@ -11,7 +11,14 @@
 #elif !defined(QUARRY_KERNEL_LINUX_KERNEL_H)
 #define QUARRY_KERNEL_LINUX_KERNEL_H
 
-#include <linux/list.h> /* container_of() */
+#include <linux/align.h>
+#include <linux/array_size.h>
+#include <linux/compiler.h>
+#include <linux/container_of.h>
+#include <linux/list.h>
+#include <linux/log2.h>
+#include <linux/math.h>
+#include <linux/minmax.h>
 #include <linux/sprintf.h>
 #include <linux/types.h>
 

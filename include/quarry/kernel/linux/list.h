@@ -3,6 +3,7 @@
 #ifndef QUARRY_KERNEL_LINUX_LIST_H
 #define QUARRY_KERNEL_LINUX_LIST_H
 
+#include <linux/container_of.h>
 #include <linux/types.h>
 
 struct list_head {
@@ -111,9 +112,6 @@ static inline void list_splice_tail_init(struct list_head *list, struct list_hea
     list_splice_init(list, head->prev);
 }
 
-#ifndef container_of
-#define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
-#endif
 #define list_entry(p, type, member) container_of(p, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 #define list_last_entry(head, type, member) list_entry((head)->prev, type, member)
