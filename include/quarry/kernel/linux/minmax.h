@@ -9,7 +9,8 @@
 #define QUARRY_IS_SIGNED(x) ((__typeof__((x) + 0))(-1) < (__typeof__((x) + 0))1)
 #define QUARRY_IS_NATURAL(x) (__builtin_choose_expr(__builtin_constant_p(x), (x), -1) >= 0 && QUARRY_IS_SIGNED(x))
 #define QUARRY_COMPARABLE(x, y)                                                                                        \
-    _Static_assert(QUARRY_IS_SIGNED(x) == QUARRY_IS_SIGNED(y) || QUARRY_IS_NATURAL(x) || QUARRY_IS_NATURAL(y),         \
+    _Static_assert(__builtin_choose_expr(QUARRY_IS_SIGNED(x) == QUARRY_IS_SIGNED(y), 1,                                \
+                                         QUARRY_IS_NATURAL(x) || QUARRY_IS_NATURAL(y)),                                \
                    "one is signed, one is not: min_t() and max_t() say the type")
 #define QUARRY_CHOSEN(type_x, x, type_y, y, op)                                                                        \
     __extension__({                                                                                                    \
