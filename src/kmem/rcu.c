@@ -26,10 +26,10 @@
  *             to.                                                                                          [rcu.idle]
  * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. Who fills a
  *             batch frees the objects of up to two whose grace period is over, so what waits is what was handed over
- *             during some grace periods. What is in places and on lists waits for GATHER_MS besides, and no longer
- *             where batches come fast. A barrier runs a round of its own, after the one that is under way; the thread
- *             begins none before it.
- * Reclamation Take-all: what is on a list leaves it by the round alone, which frees it later, so there is no ABA.
+ *             during some grace periods. What is in places and on lists waits for GATHER_MS besides, and up to
+ *             twice that where batches come fast. A barrier runs a round of its own, after the one that is under way;
+ * the thread begins none before it. Reclamation Take-all: what is on a list leaves it by the round alone, which frees
+ * it later, so there is no ABA.
  */
 #include "kmem/rcu.h"
 
@@ -362,8 +362,10 @@ enum freeing {
     FREED_BY_PUSHERS, /* they hand over more, and each takes some, into the magazines it allocates from */
 };
 
+/* Who had no memory for a batch has its objects on the lists. */
 static enum taking round_takes(enum freeing by, u64 now_ms) {
-    return by == FREED_BY_ROUND || rcu.forked || now_ms - rcu.all_ms >= GATHER_MS ? TAKEN_ALL : TAKEN_FULL;
+    bool all = by == FREED_BY_ROUND || rcu.forked || rcu_batch_is_lacking() || now_ms - rcu.all_ms >= GATHER_MS;
+    return all ? TAKEN_ALL : TAKEN_FULL;
 }
 
 /* What a fork left takes up to three: chains, one set, the other. Whether the next one follows at once: what comes fast
@@ -415,7 +417,7 @@ static void thread_sleep(void) {
 }
 
 /* Lets objects gather. Who frees what waited long enough then: a gathering that was cut short had pushers who fill
- * batches. */
+ * batches, or had no memory for one. */
 static enum freeing thread_gather(void) {
     stock_by(rcu_batch_stock);
     atomic_store_explicit(&rcu.gathers, 1, memory_order_relaxed);

@@ -5,7 +5,9 @@
 
 #ifdef __cplusplus
 #include <cstddef>
+extern "C++" {
 template <typename Element, std::size_t nr> char (&quarry_array_bytes(Element (&array)[nr]))[nr];
+}
 #define QUARRY_ARRAY_SIZE(array) sizeof(quarry_array_bytes(array))
 #else
 /* 0, as the size of nothing; no array has the type of the pointer to its first element. */

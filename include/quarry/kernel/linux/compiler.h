@@ -7,7 +7,7 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
-#ifndef barrier
+#if !defined(barrier) && !defined(__cplusplus) /* C++20 has a class of that name */
 #define barrier() __asm__ volatile("" : : : "memory")
 #endif
 /* One access, of the whole of a scalar, whoever else writes to it. */
