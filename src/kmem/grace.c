@@ -7,8 +7,8 @@
  *   [T1] `asked` names the thread that is in the heap's calls, from before grace_begin, or grace_end, until it names
  *        the callback, or nothing. So the heap's calls are one at a time.
  *   [T2] The child of a fork may not have the thread or the callback: then it begins anew, and a callback it has all
- * the same is known by its generation and does nothing. But what a handler that forks is on top of goes on with it: the
- * forking thread's own calls stay its own.
+ *        the same is known by its generation and does nothing. But what a handler that forks is on top of goes on with
+ *        it: the forking thread's own calls stay its own.
  *
  * A program linked statically has this where it links the functions of RCU: cache.c alone does not need liburcu.
  */

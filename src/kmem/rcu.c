@@ -26,10 +26,10 @@
  *             to.                                                                                          [rcu.idle]
  * Progress    A push is a section, or a compare-and-swap on a list few others push to; it never waits. Who fills a
  *             batch frees the objects of up to two whose grace period is over, so what waits is what was handed over
- *             during some grace periods. What is in places and on lists waits for GATHER_MS besides, and up to
- *             twice that where batches come fast. A barrier runs a round of its own, after the one that is under way;
- * the thread begins none before it. Reclamation Take-all: what is on a list leaves it by the round alone, which frees
- * it later, so there is no ABA.
+ *             during some grace periods. What is in places and on lists waits for GATHER_MS besides, up to twice that
+ *             where batches come fast. A barrier runs a round of its own, after the one that is under way; the thread
+ *             begins none before it.
+ * Reclamation Take-all: what is on a list leaves it by the round alone, which frees it later, so there is no ABA.
  */
 #include "kmem/rcu.h"
 
