@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The depot: full magazines between the CPUs and the slabs, a lock-free stack for each class and node. How much it may
- * hold follows demand without a clock: each one asked for earns room for two, each one put in costs room for one, so
- * that threads that pass objects on, or free and allocate in turn, keep a full depot, and a program that only frees
- * soon has none. That matters for memory: objects freed in random order pin a slab each. Beyond that it is bounded in
- * bytes, in proportion to what the class has in use, and trimmed by working set: what stayed unused through two
- * intervals goes back to the slabs (the magazine layer of libumem). A bound that sent objects to their slabs which were
- * wanted again at once was too low: by what is regretted it grows, until it lies idle.
+ * The depot: full magazines between the CPUs and the slabs, for each class and node some lock-free stacks, of which an
+ * id has one, and the others' besides where slabs have few free objects. How much it may hold follows demand without a
+ * clock: each one asked for earns room for two, each one put in costs room for one, so that threads that pass objects
+ * on, or free and allocate in turn, keep a full depot, and a program that only frees soon has none. That matters for
+ * memory: objects freed in random order pin a slab each. Beyond that it is bounded in bytes, in proportion to what the
+ * class has in use, and trimmed by working set: what stayed unused through two intervals goes back to the slabs (the
+ * magazine layer of libumem). A bound that sent objects to their slabs which were wanted again at once was too low: by
+ * what is regretted it grows, until it lies idle.
  */
 #include "mag/region.h"
+#include "mag/rseq.h"
 #include "rt/options.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
@@ -19,6 +21,8 @@
 #define REGRET_OBJECT_MIN_BYTES 1024      /* what is smaller keeps more than its own size from being given back */
 
 enum {
+    STACKS_NR = 4, /* as many as fit into a line with the rest */
+    PLENTY_MAGAZINES = 4,
     LIVE_PART = 8,
     CREDIT_START = 4, /* magazines */
     CREDIT_MIN = 0,
@@ -29,7 +33,7 @@ enum {
 };
 
 static struct mag_depot {
-    struct rt_stack full;
+    struct rt_stack full[STACKS_NR]; /* by id */
     _Atomic(s32) objs;
     _Atomic(s32) objs_min;  /* fewest since the last trim */
     _Atomic(s32) idle_objs; /* unused through the interval before */
@@ -139,6 +143,11 @@ static void regret_fade(struct mag_depot *d, unsigned cls, s32 idle) {
 
 /* --- put and get --- */
 
+/* What is put in is counted first, so that it is never more than the count says. */
+static bool depot_is_empty(const struct mag_depot *d) {
+    return atomic_load_explicit(&d->objs, memory_order_relaxed) == 0;
+}
+
 static void credit_add(struct mag_depot *d, s32 magazines) {
     s32 credit = atomic_load_explicit(&d->credit, memory_order_relaxed) + magazines;
     atomic_store_explicit(&d->credit, CLAMP(credit, CREDIT_MIN - CREDIT_START, CREDIT_MAX), memory_order_relaxed);
@@ -149,9 +158,17 @@ static s32 depot_max_objs(const struct mag_depot *d, unsigned cls, s32 objs, s32
     return MIN(credit * cap, (s32)(depot_max_bytes(d, cls, objs) / slab_geometry_of(cls)->size_bytes));
 }
 
-/* A full magazine's block, or NULL. */
-static u64 *depot_take(struct mag_depot *d, unsigned cls) {
-    u64 *w = rt_stack_pop(&d->full);
+/* Of the ids of this stack, which share it where there are more of them than stacks. A hint. */
+static unsigned stack_mine(void) {
+    int id = rseq_id_racy();
+    return id < 0 ? 0 : (unsigned)id % STACKS_NR;
+}
+
+/* A full magazine's block, or NULL: out of so many stacks, from first on. */
+static u64 *depot_take(struct mag_depot *d, unsigned cls, unsigned first, unsigned stacks_nr) {
+    u64 *w = NULL;
+    for (unsigned nth = 0; w == NULL && nth < stacks_nr; nth++)
+        w = rt_stack_pop(&d->full[(first + nth) % STACKS_NR]);
     if (w == NULL)
         return NULL;
     s32 cap = (s32)mag_cap((u64)w);
@@ -162,11 +179,30 @@ static u64 *depot_take(struct mag_depot *d, unsigned cls) {
     return w;
 }
 
+/* To be given back: others' first. */
+static u64 *depot_take_any(struct mag_depot *d, unsigned cls) {
+    return depot_take(d, cls, stack_mine() + 1, STACKS_NR);
+}
+
+/*
+ * What another id put in lies in its CPU's cache, the words of the magazine as well as the objects, and is what that id
+ * will look for next: who takes it waits for each line, and leaves the other to do the same. Out of slabs that have
+ * enough an id gets objects for a few lines of bitmaps, and no memory that is not there yet.
+ */
+static bool slabs_have_plenty(unsigned cls) {
+    struct slab_class_stats st;
+    slab_class_stats_get(cls, &st);
+    return st.slabs * slab_geometry_of(cls)->nobj >= st.out_objs + PLENTY_MAGAZINES * mag_class_cap_get(cls);
+}
+
 u64 depot_get(unsigned slot) {
     struct mag_depot *d = depot_for(slot);
+    unsigned cls = slot_class(slot), mine = stack_mine();
     /* Finding nothing is demand as well. */
     credit_add(d, CREDIT_PER_GET);
-    u64 *w = depot_take(d, slot_class(slot));
+    u64 *w = depot_take(d, cls, mine, 1);
+    if (!depot_is_empty(d) && w == NULL && !slabs_have_plenty(cls))
+        w = depot_take(d, cls, mine + 1, STACKS_NR - 1);
     if (w == NULL)
         return 0;
     return (u64)(w + mag_cap((u64)w));
@@ -184,14 +220,14 @@ bool depot_put(unsigned slot, u64 m_full) {
     if (objs + cap > max || depots_full(mag_kind_of(cls), bytes)) {
         refused_add(d, cls, cap);
         /* What no longer has room goes too, a magazine at a time. */
-        u64 *extra = objs > max || depots_full(mag_kind_of(cls), 0) ? depot_take(d, cls) : NULL;
+        u64 *extra = objs > max || depots_full(mag_kind_of(cls), 0) ? depot_take_any(d, cls) : NULL;
         if (extra != NULL)
             mag_flush((u64)(extra + mag_cap((u64)extra)));
         return false;
     }
     atomic_fetch_add_explicit(&d->objs, cap, memory_order_relaxed);
     total_add(cls, (s64)bytes);
-    rt_stack_push(&d->full, w);
+    rt_stack_push(&d->full[stack_mine()], w);
     return true;
 }
 
@@ -211,7 +247,7 @@ s64 depot_objs_racy(unsigned cls) {
 
 static void depot_give(struct mag_depot *d, unsigned cls, s32 objs) {
     u64 *w;
-    while (objs > 0 && (w = depot_take(d, cls)) != NULL) {
+    while (objs > 0 && (w = depot_take_any(d, cls)) != NULL) {
         objs -= (s32)mag_cap((u64)w);
         mag_flush((u64)(w + mag_cap((u64)w)));
     }
@@ -219,9 +255,9 @@ static void depot_give(struct mag_depot *d, unsigned cls, s32 objs) {
 
 static void depot_fit(struct mag_depot *d, unsigned cls) {
     enum mag_kind kind = mag_kind_of(cls);
-    if (atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 || !slab_made_enter(cls))
+    if (depot_is_empty(d) || !slab_made_enter(cls))
         return;
-    for (u64 *w; depots_full(kind, 0) && (w = depot_take(d, cls)) != NULL;)
+    for (u64 *w; depots_full(kind, 0) && (w = depot_take_any(d, cls)) != NULL;)
         mag_flush((u64)(w + mag_cap((u64)w)));
     slab_made_leave(cls);
 }
@@ -234,8 +270,7 @@ void depots_fit(void) {
 }
 
 static void depot_trim(struct mag_depot *d, unsigned cls, enum mag_drain which) {
-    bool idles = atomic_load_explicit(&d->full.head, memory_order_relaxed) == 0 &&
-                 atomic_load_explicit(&d->refused, memory_order_relaxed) == 0 &&
+    bool idles = depot_is_empty(d) && atomic_load_explicit(&d->refused, memory_order_relaxed) == 0 &&
                  atomic_load_explicit(&d->regretted, memory_order_relaxed) == 0;
     if (idles || !slab_made_enter(cls))
         return;

@@ -2,13 +2,15 @@
 /*
  * The depot of src/mag/depot.c with the magazines of src/mag/magazine.c and the pool of their blocks (src/rt/pool.c),
  * explored (weave.h). Who holds a magazine writes to its objects; at the end each object is in one hand, in the depot,
- * or with the slabs, once, and the depot's accounts are exact. Blocks go from the depot to the pool and come back as
- * magazines with another content while somebody may still hold an old head of either stack.
+ * or with the slabs, once, and the depot's accounts are exact. Who has an id of his own takes what that put in, and
+ * where slabs have plenty nothing else. Blocks go from the depot to the pool and come back as magazines with another
+ * content while somebody may still hold an old head of either stack.
  *
  * The child of a fork has each object in one place at most. It lacks one at most of each other thread, which that had
  * between two places; and no account says less than is there.
  */
 #include "mag/region.h"
+#include "mag/rseq.h"
 #include "rt/options.h"
 #include "rt/pool.h"
 #include "rt/usage.h"
@@ -34,14 +36,19 @@ static const char *scripts[WEAVE_THREADS_MAX];
 static bool is_child;
 static unsigned forked_by;
 
-const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {[CLS] = {.size_bytes = OBJECT_BYTES}};
+/* Threads have so many ids in turn, and so has who puts in what is there before. */
+static unsigned ids_nr, prepared_nr;
+static bool preparing, plenty;
+int section_id(void) { return (int)((preparing ? prepared_nr : weave_self()) % ids_nr); }
+
+const struct slab_geometry slab_geometry[SLAB_CLASSES_NR] = {[CLS] = {.size_bytes = OBJECT_BYTES, .nobj = 1}};
 _Atomic(s64) rt_usage_out_bytes;
 _Atomic(u64) rt_usage_group_soft, rt_usage_group_hard;
 
 /* --- what depot.c and magazine.c call --- */
 
 void slab_class_stats_get(unsigned cls, struct slab_class_stats *ret_stats) {
-    *ret_stats = (struct slab_class_stats){.out_objs = cls == CLS ? LIVE_OBJS : 0};
+    *ret_stats = (struct slab_class_stats){.slabs = plenty ? 2 * LIVE_OBJS : 0, .out_objs = cls == CLS ? LIVE_OBJS : 0};
 }
 
 bool rt_usage_in_waves(void) { return false; }
@@ -87,6 +94,7 @@ static void hand_get(struct hand *h, unsigned self) {
         return;
     }
     weave_must(h->nr < HAND_MAX);
+    weave_must(!plenty || ((struct object *)*(u64 *)m)->owner % ids_nr == self % ids_nr);
     h->m[h->nr++] = m;
     hand_own(h, self);
 }
@@ -180,6 +188,7 @@ static void finish(void) {
     u64 in_depot = 0, m;
     unsigned seen[OBJS_NR] = {0};
     s64 counted = depot_objs_racy(CLS);
+    plenty = false;
     u64 bytes = depot_bytes_racy();
     for (; (m = depot_get(CLS)) != 0; in_depot++) {
         weave_must(in_depot < OBJS_NR);
@@ -199,21 +208,32 @@ static void finish(void) {
     total_check();
 }
 
+static void depot_prepare(unsigned depot_nr) {
+    preparing = true;
+    room_earn();
+    for (prepared_nr = 0; prepared_nr < depot_nr; prepared_nr++) {
+        objects[prepared_nr].owner = prepared_nr;
+        weave_must(depot_put(CLS, mag_of(&objects[prepared_nr])));
+    }
+    preparing = false;
+}
+
 /* depot_nr objects lie in the depot, and each thread has so many. */
-static void setup(unsigned depot_nr, const unsigned hand_nr[3], const char *const texts[3]) {
-    unsigned nr = 0;
+static void setup_ids(unsigned ids, unsigned depot_nr, const unsigned hand_nr[3], const char *const texts[3]) {
+    unsigned nr = depot_nr;
+    ids_nr = ids;
     weave_heap_start(CLS + 1);
     rt_opt.depot_bytes = 64 * MIB;
     weave_count(&rt_usage_out_bytes);
     atomic_store_explicit(&rt_usage_out_bytes, OUT_PART * OBJS_NR * OBJECT_BYTES, memory_order_relaxed);
     const char *account = (const char *)mag_depots_view.objs + CLS * mag_depots_view.stride_bytes;
-    weave_narrow(account - sizeof(struct rt_stack), HEAD_MASK, TAG_MASK);
+    for (u64 before = sizeof(struct rt_stack); before <= mag_depots_view.objs_offset_bytes;
+         before += sizeof(struct rt_stack))
+        weave_narrow(account - before, HEAD_MASK, TAG_MASK);
     /* Hints: the fewest objects, the idle ones, the credit, what was refused and what is regretted. */
     for (unsigned hint = 1; hint <= 6; hint++)
         weave_count(account + hint * sizeof(s32));
-    room_earn();
-    while (nr < depot_nr)
-        weave_must(depot_put(CLS, mag_of(&objects[nr++])));
+    depot_prepare(depot_nr);
     for (unsigned t = 0; t < WEAVE_THREADS_MAX; t++) {
         scripts[t] = texts[t];
         for (unsigned i = 0; i < hand_nr[t]; i++)
@@ -222,6 +242,9 @@ static void setup(unsigned depot_nr, const unsigned hand_nr[3], const char *cons
     weave_must(nr <= OBJS_NR);
     for (; nr < OBJS_NR; nr++)
         objects[nr].given = 1;
+}
+static void setup(unsigned depot_nr, const unsigned hand_nr[3], const char *const texts[3]) {
+    setup_ids(1, depot_nr, hand_nr, texts);
 }
 static void setup_aba(void) { setup(3, (unsigned[3]){0}, (const char *const[3]){"g", "ggp", ""}); }
 static void setup_exchange(void) { setup(1, (unsigned[3]){1, 1}, (const char *const[3]){"pg", "gp", ""}); }
@@ -240,6 +263,12 @@ static void setup_fork_trim(void) {
     setup(3, (unsigned[3]){0}, (const char *const[3]){"fg", "t", ""});
     weave_forks(1);
 }
+static void setup_own(void) {
+    setup_ids(2, 2, (unsigned[3]){1, 1}, (const char *const[3]){"pgg", "gpg", ""});
+    plenty = true;
+}
+static void setup_other(void) { setup_ids(2, 3, (unsigned[3]){0}, (const char *const[3]){"gg", "gxmp", ""}); }
+static void setup_trim_ids(void) { setup_ids(2, 2, (unsigned[3]){1}, (const char *const[3]){"pg", "t", ""}); }
 static void setup_three(void) { setup(2, (unsigned[3]){1}, (const char *const[3]){"p", "g", "g"}); }
 
 static const struct weave_model models[] = {
@@ -251,6 +280,9 @@ static const struct weave_model models[] = {
     {"a fork beside a put and a get", 2, setup_fork, thread, finish, WEAVE_BOTH},
     {"a fork beside a block that comes back", 2, setup_fork_reuse, thread, finish, WEAVE_BOTH},
     {"a fork while the depot is emptied", 2, setup_fork_trim, thread, finish, WEAVE_BOTH},
+    {"two ids, and slabs have plenty", 2, setup_own, thread, finish, WEAVE_BOTH},
+    {"two ids, and slabs have little", 2, setup_other, thread, finish, WEAVE_BOTH},
+    {"the depot of two ids is emptied", 2, setup_trim_ids, thread, finish, WEAVE_BOTH},
     {"one puts, two get", 3, setup_three, thread, finish, WEAVE_SC},
 };
 
@@ -273,11 +305,9 @@ static const struct weave_excuse excuses[] = {
 /* Without each of these something breaks. */
 static const struct weave_check checks[] = {
     {"depot_put", "if (objs + cap > max", WEAVE_NEVER},       {"depot_get", "if (w == NULL", WEAVE_NEVER},
+    {"depot_get", "if (!depot_is_empty", WEAVE_ALWAYS},       {"depot_get", "if (!depot_is_empty", WEAVE_NEVER},
     {"depot_give", "while (objs > 0", WEAVE_NEVER},           {"rt_stack_pop", "if (atomic_compare", WEAVE_ALWAYS},
     {"rt_stack_push", "while (!atomic_compare", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"depot",           models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("depot")
