@@ -8,7 +8,7 @@
  *
  *   [R1] At most one round of callbacks runs in the process; its thread is in `round_owner`. An allocation inside a
  *        round finds itself (or another) there and starts none: no recursion, and nobody waits for a round but who
- *        unregisters.
+ *        unregisters. What the callbacks of one round did those of the next see.
  *   [R2] quarry_reclaim_unregister returns to a thread other than the round's only when the callback is not running
  *        and will not be called again.
  *
@@ -19,20 +19,21 @@
 #include "engine/pressure.h"
 
 #include "engine/engine.h"
+#include "engine/most.h"
 #include "engine/start.h"
 #include "rt/cgroup.h"
 #include "rt/options.h"
 #include "rt/usage.h"
 #include "sys/sys.h"
 
-enum { SLOTS_NR = 16, STATE_BITS = 2, GROWTH_PART = 32, AGAIN_MS = 1000, SOME_PART = 8, NOBODY_RUNS = SLOTS_NR };
+enum { STATE_BITS = 2, GROWTH_PART = 32, AGAIN_MS = 1000, SOME_PART = 8, NOBODY_RUNS = RECLAIM_SLOTS_NR };
 enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_LIVE, SLOT_LEAVING, SLOT_STATES_NR };
 
 static struct slot {
     _Atomic(u32) word; /* slot_state in the low bits, sequence above */
     engine_reclaim_fn fn;
     void *arg;
-} slots[SLOTS_NR];
+} slots[RECLAIM_SLOTS_NR];
 
 static _Atomic(u64) round_owner; /* sys_thread_self() of the thread that runs callbacks; 0: none */
 static _Atomic(u32) running = NOBODY_RUNS;
@@ -55,7 +56,7 @@ static bool slot_move(struct slot *s, u32 from, enum slot_state to) {
 static u32 slot_word(struct slot *s) { return atomic_load_explicit(&s->word, memory_order_acquire); }
 
 int engine_reclaim_register(engine_reclaim_fn fn, void *arg) {
-    for (struct slot *s = slots; s < slots + SLOTS_NR; s++) {
+    for (struct slot *s = slots; s < slots + RECLAIM_SLOTS_NR; s++) {
         u32 word = slot_word(s);
         if (state_of(word) != SLOT_FREE || !slot_move(s, word, SLOT_FILLING))
             continue;
@@ -83,7 +84,7 @@ static void wait_until_out(u32 index) {
 }
 
 int engine_reclaim_unregister(engine_reclaim_fn fn, void *arg) {
-    for (struct slot *s = slots; s < slots + SLOTS_NR; s++) {
+    for (struct slot *s = slots; s < slots + RECLAIM_SLOTS_NR; s++) {
         u32 word = slot_word(s);
         if (state_of(word) != SLOT_LIVE || __atomic_load_n(&s->fn, __ATOMIC_RELAXED) != fn ||
             __atomic_load_n(&s->arg, __ATOMIC_RELAXED) != arg || !slot_move(s, word, SLOT_LEAVING))
@@ -97,7 +98,8 @@ int engine_reclaim_unregister(engine_reclaim_fn fn, void *arg) {
 
 static void slot_call(u32 index) {
     struct slot *s = &slots[index];
-    atomic_store_explicit(&running, index, memory_order_relaxed);
+    /* order: release: who unregisters the callback before this one may see this one run.       pairs: [pressure.out] */
+    atomic_store_explicit(&running, index, memory_order_release);
     /* order: seq_cst fence: announced before the state is looked at.                         pairs: [pressure.leave] */
     atomic_thread_fence(memory_order_seq_cst);
     u32 word = slot_word(s);
@@ -112,15 +114,17 @@ static void slot_call(u32 index) {
 /* [R1] A thread that may be in a signal handler, on top of anything, calls nobody; nor does one of the libraries'. */
 static void callbacks_run(void) {
     u64 nobody = 0;
+    /* order: acquire: what the callbacks of the round before did.                           pairs: [pressure.round] */
     if (round_is_mine() || sys_calls_nobody() ||
-        !atomic_compare_exchange_strong_explicit(&round_owner, &nobody, sys_thread_self(), memory_order_relaxed,
+        !atomic_compare_exchange_strong_explicit(&round_owner, &nobody, sys_thread_self(), memory_order_acquire,
                                                  memory_order_relaxed))
         return;
-    for (u32 i = 0; i < SLOTS_NR; i++) {
+    for (u32 i = 0; i < RECLAIM_SLOTS_NR; i++) {
         if (state_of(slot_word(&slots[i])) == SLOT_LIVE)
             slot_call(i);
     }
-    atomic_store_explicit(&round_owner, 0, memory_order_relaxed);
+    /* order: release: the round is over.                                                    pairs: [pressure.round] */
+    atomic_store_explicit(&round_owner, 0, memory_order_release);
 }
 
 static void groups_look(void) {

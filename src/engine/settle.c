@@ -3,7 +3,7 @@
 #include "engine/settle.h"
 
 enum {
-    FALL_PART = 8,  /* of the highest, what use must fall by: as much as free pages may be anyway (page/purge.c) */
+    FALL_PART = 16, /* of the highest, what use must fall by: it may vary by less at rest */
     MOVE_PART = 16, /* of use, what it may vary by at rest */
     WAVES_MAX = 4,
     RESTLESS_DELAYS = 8, /* use that never rests would be looked at for ever */
@@ -17,8 +17,10 @@ enum {
 
 static bool has_fallen(u64 from, u64 use) { return use + MAX(from / FALL_PART, FALL_MIN_BYTES) <= from; }
 
-static bool has_moved(u64 from, u64 use) {
-    return (use > from ? use - from : from - use) > MAX(from / MOVE_PART, MOVE_MIN_BYTES);
+/* As much as that is of all, regions with it: beside these a few magazines that are refilled are no motion. */
+static bool has_moved(u64 from_bytes, u64 out_bytes, u64 use_bytes) {
+    u64 by = out_bytes > from_bytes ? out_bytes - from_bytes : from_bytes - out_bytes;
+    return by > MAX(use_bytes / MOVE_PART, MOVE_MIN_BYTES);
 }
 
 /* [T2] */
@@ -61,7 +63,7 @@ enum settle settle_step(struct settle_state *s, u64 now_ms, u64 use_bytes, u64 o
     }
     if (s->since_ms == 0)
         s->fell_ms = now_ms;
-    if (s->since_ms == 0 || has_moved(s->mark_bytes, out_bytes)) {
+    if (s->since_ms == 0 || has_moved(s->mark_bytes, out_bytes, use_bytes)) {
         s->mark_bytes = out_bytes;
         s->since_ms = now_ms;
     }

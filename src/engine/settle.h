@@ -15,7 +15,8 @@
  *   [T2] Use that comes back soon after a settling doubles the delay for the next one, up to 16 times: a program that
  *        works in waves pays for its troughs a few times, and then no more. One that stays away brings it back.
  *   [T3] Rest is judged by what is out of slabs and runs alone: of a large buffer that comes and goes nothing stays in
- *        them, and what else fell is at rest all the same.
+ *        them, and what else fell is at rest all the same. How much they may vary by is a part of all there is: what is
+ *        little beside the buffers is no reason to keep the rest.
  */
 #ifndef QUARRY_ENGINE_SETTLE_H
 #define QUARRY_ENGINE_SETTLE_H

@@ -87,8 +87,7 @@ COLD bool engine_start(void) {
         options_settle();
     if (state < ENGINE_READY) {
         state = start_all() ? ENGINE_READY : ENGINE_CONFIGURED;
-        /* order: release: publishes everything made at start.                                     pairs: [engine.start]
-         */
+        /* order: release: publishes everything made at start.                                  pairs: [engine.start] */
         atomic_store_explicit(&engine_state, state, memory_order_release);
         /* Not before: the child of a fork in between, by a handler or another thread, would start anew, and write. One
          * after the store has a heap, open where the thread that starts is not in it. */

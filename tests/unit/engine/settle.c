@@ -38,6 +38,14 @@ Test(settle, a_fall_is_settled_once_and_after_the_delay) {
     cr_expect_eq(steps_until(&s, &now, 30000, 41 * MIB), 0u);
 }
 
+/* What a program passed through may be a tenth of all it has. */
+Test(settle, a_tenth_is_a_fall) {
+    struct settle_state s = {0};
+    u64 now = 10000;
+    (void)steps_until(&s, &now, 11000, 100 * MIB);
+    cr_expect_eq(steps_until(&s, &now, 15000, 90 * MIB), 11000u + DELAY_MS);
+}
+
 Test(settle, what_moves_is_not_at_rest) {
     struct settle_state s = {0};
     u64 now = 10000;
@@ -60,7 +68,7 @@ Test(settle, small_falls_and_rises_are_none) {
     struct settle_state s = {0};
     u64 now = 10000;
     (void)steps_until(&s, &now, 11000, 100 * MIB);
-    cr_expect_eq(steps_until(&s, &now, 15000, 89 * MIB), 0u, "less than an eighth");
+    cr_expect_eq(steps_until(&s, &now, 15000, 94 * MIB), 0u, "less than a sixteenth");
     (void)steps_until(&s, &now, 15500, 50 * MIB);
     cr_expect_eq(steps_until(&s, &now, 20000, 95 * MIB), 0u, "it rose again");
     struct settle_state small = {0};
@@ -118,6 +126,18 @@ Test(settle, rest_is_judged_by_slabs_and_runs) {
             settled = now - fell;
     }
     cr_expect_eq(settled, (u64)DELAY_MS);
+}
+
+/* 48 MiB of regions, and 16 MiB beside them that move by a few magazines. */
+Test(settle, a_little_beside_regions_is_rest) {
+    struct settle_state s = {0};
+    u64 now = 10000, settled = 0;
+    (void)settle_step(&s, now - STEP_MS, 256 * MIB, 60 * MIB, DELAY_MS);
+    for (; now < 15000 && settled == 0; now += STEP_MS) {
+        u64 out = 16 * MIB + (now / 500 % 2) * 2 * MIB;
+        settled = settle_step(&s, now, 48 * MIB + out, out, DELAY_MS) == SETTLE_NOW ? now : 0;
+    }
+    cr_expect_eq(settled, 10000u + DELAY_MS);
 }
 
 Test(settle, early_after_an_eighth_of_the_delay_and_not_in_waves) {
