@@ -172,11 +172,12 @@ static inline void *quarry_krealloc_array(void *p, size_t nr, size_t size, quarr
 
 /* --- scopes --- */
 
-/* Binds this thread's allocations from the save to the restore, which takes what the save returned. Scopes nest.
- * Async-signal-safe. */
+/* Binds this thread's allocations from the save to the restore, which takes what the save of the
+ * same prefix returned. Scopes nest. Async-signal-safe. */
 #define QUARRY_MEMALLOC_NOIO 1u      /* shrinkers see neither __GFP_IO nor __GFP_FS */
 #define QUARRY_MEMALLOC_NOFS 2u      /* shrinkers do not see __GFP_FS */
 #define QUARRY_MEMALLOC_NORECLAIM 4u /* no shrinkers, and the reserve may be drawn on: for who is freeing memory */
+#define QUARRY_MEMALLOC_PIN 8u       /* pages with __GFP_MOVABLE are as without: for who will hold them for long */
 unsigned quarry_memalloc_save(unsigned scopes) QUARRY_NOTHROW;
 void quarry_memalloc_restore(unsigned scopes, unsigned before) QUARRY_NOTHROW;
 static inline unsigned quarry_memalloc_noio_save(void) QUARRY_NOTHROW {
@@ -196,6 +197,12 @@ static inline unsigned quarry_memalloc_noreclaim_save(void) QUARRY_NOTHROW {
 }
 static inline void quarry_memalloc_noreclaim_restore(unsigned before) QUARRY_NOTHROW {
     quarry_memalloc_restore(QUARRY_MEMALLOC_NORECLAIM, before);
+}
+static inline unsigned quarry_memalloc_pin_save(void) QUARRY_NOTHROW {
+    return quarry_memalloc_save(QUARRY_MEMALLOC_PIN);
+}
+static inline void quarry_memalloc_pin_restore(unsigned before) QUARRY_NOTHROW {
+    quarry_memalloc_restore(QUARRY_MEMALLOC_PIN, before);
 }
 /* The flags, less what this thread's scopes forbid. */
 quarry_gfp_t quarry_current_gfp_context(quarry_gfp_t flags) QUARRY_NOTHROW;

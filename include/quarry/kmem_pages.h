@@ -152,8 +152,8 @@ static inline int quarry_dma_mapping_error(void *dev, quarry_dma_addr_t handle) 
 void quarry_dma_unmap_single(void *dev, quarry_dma_addr_t handle, size_t size) QUARRY_NOTHROW;
 
 /* Pieces of size bytes, 1 to 2 MiB, of such memory, at multiples of align (a power of two up to 2 MiB, or 0), none of
- * which crosses a multiple of boundary (a power of two not below size, or 0). name: up to 31 characters are kept. NULL:
- * one of them is not as it must be, or memory is out. dev is not looked at. */
+ * which crosses a multiple of boundary (a power of two not below size rounded up to align, or 0). name: up to 31
+ * characters are kept. NULL: one of them is not as it must be, or memory is out. dev is not looked at. */
 struct quarry_dma_pool;
 struct quarry_dma_pool *quarry_dma_pool_create(const char *name, void *dev, size_t size, size_t align,
                                                size_t boundary) QUARRY_NOTHROW;
@@ -191,6 +191,32 @@ static inline struct quarry_page *quarry_virt_to_head_page(const void *addr) QUA
 }
 /* Order of a compound allocation, by its first page; 0 else. */
 unsigned quarry_compound_order(const struct quarry_page *page) QUARRY_NOTHROW;
+
+/* --- fragments --- */
+
+/* What fragments are cut from: zeros, or as quarry_page_frag_cache_init() leaves it. Who uses one keeps others out. */
+struct quarry_page_frag_cache {
+    char *addr;
+    unsigned size, offset;
+};
+static inline void quarry_page_frag_cache_init(struct quarry_page_frag_cache *cache) QUARRY_NOTHROW {
+    cache->addr = NULL;
+    cache->size = cache->offset = 0;
+}
+/* size bytes, 1 to a page, at a multiple of align, a power of two up to that, behind the fragment before; else NULL.
+ * They are a reference to the page they lie in, which is freed with the last fragment when the cache has gone on to
+ * another, and which the cache begins anew when all were freed before. With __GFP_ZERO zeroed, if all of the cache's
+ * were asked for with it. */
+void *quarry_page_frag_alloc_align(struct quarry_page_frag_cache *cache, unsigned size, quarry_gfp_t flags,
+                                   unsigned align) QUARRY_NOTHROW;
+static inline void *quarry_page_frag_alloc(struct quarry_page_frag_cache *cache, unsigned size,
+                                           quarry_gfp_t flags) QUARRY_NOTHROW {
+    return quarry_page_frag_alloc_align(cache, size, flags, 1);
+}
+/* Of any thread, as quarry_put_page(); p may be any address in the fragment. */
+void quarry_page_frag_free(void *p) QUARRY_NOTHROW;
+/* Gives back what was not cut yet; fragments stay. The cache is as at the beginning. */
+void quarry_page_frag_cache_drain(struct quarry_page_frag_cache *cache) QUARRY_NOTHROW;
 
 /* --- views --- */
 

@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { NAME_BYTES = 32, PIECES_MAX = 64 };
+enum { NAME_BYTES = 32, PIECES_MAX = 64, PIECE_MIN_BYTES = 16 /* as the kernel's, which links them */ };
 
 struct quarry_dma_pool {
     _Atomic(struct quarry_page *) runs; /* linked by lru[0] */
@@ -37,17 +37,18 @@ struct quarry_dma_pool *quarry_dma_pool_create(const char *name, void *dev, size
                                                size_t boundary) {
     (void)dev;
     align = MAX(align, (size_t)1);
-    if (size == 0 || size > HPAGE_BYTES || !is_pow2(align) || align > HPAGE_BYTES ||
-        (boundary != 0 && (!is_pow2(boundary) || boundary < size)))
+    if (size == 0 || size > HPAGE_BYTES || !is_pow2(align) || align > HPAGE_BYTES)
+        return NULL;
+    size_t stride = round_up(MAX(size, (size_t)PIECE_MIN_BYTES), align);
+    if (boundary != 0 && (!is_pow2(boundary) || boundary < stride))
         return NULL;
     struct quarry_dma_pool *pool = quarry_kzalloc(sizeof(*pool), QUARRY_GFP_KERNEL);
     if (pool == NULL)
         return NULL;
-    pool->stride = round_up(size, align);
+    pool->stride = stride;
     pool->order = quarry_get_order(pool->stride);
     size_t run_bytes = QUARRY_PAGE_SIZE << pool->order;
-    /* Only an alignment above the boundary makes the stride larger: each piece then begins at a boundary. */
-    pool->boundary = boundary == 0 || pool->stride > boundary ? run_bytes : MIN(boundary, run_bytes);
+    pool->boundary = boundary == 0 ? run_bytes : MIN(boundary, run_bytes);
     pool->pieces_nr = (unsigned)MIN(run_bytes / pool->boundary * (pool->boundary / pool->stride), (size_t)PIECES_MAX);
     for (size_t i = 0; name != NULL && i + 1 < NAME_BYTES && name[i] != '\0'; i++)
         pool->name[i] = name[i];

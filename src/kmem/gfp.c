@@ -40,6 +40,8 @@ quarry_gfp_t kmem_gfp_in_scope(quarry_gfp_t flags) {
         flags &= ~(QUARRY___GFP_IO | QUARRY___GFP_FS);
     if ((scope & QUARRY_MEMALLOC_NOFS) != 0)
         flags &= ~QUARRY___GFP_FS;
+    if ((scope & QUARRY_MEMALLOC_PIN) != 0)
+        flags &= ~QUARRY___GFP_MOVABLE;
     return flags;
 }
 

@@ -44,15 +44,17 @@ static void asked_leave(u64 to) {
 
 static void grace_over(struct quarry_rcu_head *head);
 
-/* [T1] False: nothing is to go back, or nobody would wait for it. The thread is not started here, for this may be
- * inside a malloc that pthread_create made. */
-static bool grace_begin(void) {
-    if (!kmem_rcu_thread_runs())
-        return false;
-    struct cycle *cycle = quarry_core1_alloc(sizeof(*cycle));
+/* NULL: no memory, or nobody would wait. The thread is not started here, for this may be inside a malloc that
+ * pthread_create made. */
+static struct cycle *cycle_make(void) {
+    return kmem_rcu_thread_runs() ? quarry_core1_alloc(sizeof(struct cycle)) : NULL;
+}
+
+/* [T1] False: nothing is to go back. */
+static bool grace_begin(struct cycle *cycle) {
     /* order: acquire: what became free before it was wanted.                                     pairs: [grace.all] */
     bool all = atomic_exchange_explicit(&all_wanted, false, memory_order_acquire);
-    if (cycle == NULL || quarry_core1_grace_begin(all) == 0) {
+    if (quarry_core1_grace_begin(all) == 0) {
         quarry_core1_free(cycle);
         return false;
     }
@@ -63,15 +65,19 @@ static bool grace_begin(void) {
     return true;
 }
 
-/* Until there is one to wait for, or none is wanted: of who asked meanwhile. */
+/* Until there is one to wait for, or none is wanted: of who asked meanwhile. What cannot begin stays wanted, all of it
+ * if a shrink wants that, and begins with whoever asks next. */
 static void grace_run(void) {
-    while (!grace_begin()) {
+    bool can_begin;
+    do {
+        struct cycle *cycle = cycle_make();
+        can_begin = cycle != NULL;
+        if (can_begin && grace_begin(cycle))
+            return;
         asked_leave(0);
         /* order: seq_cst fence: a shrink found this grace period asked for, or is seen here.  pairs: [grace.shrink] */
         atomic_thread_fence(memory_order_seq_cst);
-        if (!atomic_load_explicit(&all_wanted, memory_order_relaxed) || !kmem_rcu_thread_runs() || !asked_take(0))
-            return;
-    }
+    } while (can_begin && atomic_load_explicit(&all_wanted, memory_order_relaxed) && asked_take(0));
 }
 
 /* More may have become free meanwhile. */

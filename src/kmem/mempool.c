@@ -20,6 +20,7 @@
  */
 #include "kmem/debug.h"
 #include "kmem/gfp.h"
+#include "kmem/most.h"
 
 #pragma GCC visibility push(default)
 #include "quarry/mempool.h"
@@ -33,7 +34,6 @@
 #include <string.h>
 
 enum {
-    FIRST_NODES = 16,
     BLOCKS_NR = 27,
     WAIT_MS = 5000,
     TAG_SHIFT = 32,
@@ -45,7 +45,7 @@ struct node {
     _Atomic(u32) next; /* number of the node below on its stack; 0 none */
 };
 
-/* Nodes have numbers from 1 on. Block b has FIRST_NODES << b of them. */
+/* Nodes have numbers from 1 on. Block b has MEMPOOL_FIRST_NODES << b of them. */
 struct quarry_mempool_reserve {
     _Atomic(u64) idle, kept; /* number of the top node | tag << 32 */
     u32 nodes_nr;
@@ -57,9 +57,9 @@ struct quarry_mempool_reserve {
 /* --- stacks of nodes --- */
 
 static struct node *node_at(struct quarry_mempool_reserve *r, u32 number) {
-    u32 at = number - 1 + FIRST_NODES;
+    u32 at = number - 1 + MEMPOOL_FIRST_NODES;
     unsigned top = bits_highest(at);
-    return &r->blocks[top - bits_highest(FIRST_NODES)][at - ((u32)1 << top)];
+    return &r->blocks[top - bits_highest(MEMPOOL_FIRST_NODES)][at - ((u32)1 << top)];
 }
 
 static u64 head_next(u64 head, u32 number) { return ((head >> TAG_SHIFT) + 1) << TAG_SHIFT | number; }
@@ -178,8 +178,8 @@ static void *zalloc_on(size_t size, quarry_gfp_t flags, int numa_node) {
 /* So that there are nr nodes. The new ones are idle. */
 static bool nodes_make(struct quarry_mempool_reserve *r, u32 nr, quarry_gfp_t flags) {
     while (r->nodes_nr < nr) {
-        unsigned b = bits_highest(r->nodes_nr + FIRST_NODES) - bits_highest(FIRST_NODES);
-        u32 more = (u32)FIRST_NODES << b, first = r->nodes_nr + 1;
+        unsigned b = bits_highest(r->nodes_nr + MEMPOOL_FIRST_NODES) - bits_highest(MEMPOOL_FIRST_NODES);
+        u32 more = (u32)MEMPOOL_FIRST_NODES << b, first = r->nodes_nr + 1;
         struct node *block = b < BLOCKS_NR ? zalloc_on(more * sizeof(*block), flags, r->numa_node) : NULL;
         if (block == NULL)
             return false;

@@ -26,11 +26,15 @@ static unsigned effort_flags(quarry_gfp_t flags) {
     return kmem_gfp_has_reserve(flags) ? BUDDY_AT_HAND | BUDDY_RESERVE : BUDDY_AT_HAND;
 }
 
+static unsigned movable_in_scope(quarry_gfp_t flags) {
+    return (kmem_gfp_in_scope(flags) & QUARRY___GFP_MOVABLE) != 0 ? BUDDY_MOVABLE : 0;
+}
+
 static unsigned core_flags(quarry_gfp_t flags) {
     return effort_flags(flags) | ((flags & QUARRY___GFP_ZERO) != 0 ? BUDDY_ZERO : 0) |
            ((flags & QUARRY___GFP_COMP) != 0 ? BUDDY_COMPOUND : 0) | ((flags & QUARRY_GFP_ZONES) != 0 ? BUDDY_DMA : 0) |
            ((flags & QUARRY___GFP_THISNODE) != 0 ? BUDDY_STRICT : 0) |
-           ((flags & QUARRY___GFP_MOVABLE) != 0 ? BUDDY_MOVABLE : 0) |
+           ((flags & QUARRY___GFP_MOVABLE) != 0 ? movable_in_scope(flags) : 0) |
            ((flags & QUARRY___GFP_RECLAIMABLE) != 0 ? BUDDY_RECLAIMABLE : 0);
 }
 

@@ -4,6 +4,8 @@
 
 /* Columns of a slabinfo row: "%-17s %6lu %6lu %6u %4u %4d : tunables %4u %4u %4u : slabdata %6lu %6lu %6lu". */
 enum { NAME_WIDTH = 17, COUNT_WIDTH = 6, PART_WIDTH = 4 };
+/* Of a vmallocinfo row: "0x%pK-0x%pK %7ld", and what is said of the area. */
+enum { AREA_WIDTH = 7 };
 
 static void column(struct kmem_text *out, u64 v, unsigned width) {
     kmem_text_str(out, " ");
@@ -47,7 +49,7 @@ void kmem_area_row(struct kmem_text *out, const struct kmem_area_row *row) {
     kmem_text_hex(out, row->addr, 16);
     kmem_text_str(out, "-0x");
     kmem_text_hex(out, row->addr + with_guard, 16);
-    kmem_text_dec(out, with_guard, 8);
+    column(out, with_guard, AREA_WIDTH);
     if (row->symbol != NULL) {
         kmem_text_str(out, " ");
         kmem_text_str(out, row->symbol);

@@ -114,6 +114,13 @@ static void map_kinds(size_t unused) {
     CHECK(dma_mapping_error(NULL, dma_map_single(NULL, (void *)(uintptr_t)-100, 50, DMA_TO_DEVICE)));
     CHECK(dma_mapping_error(NULL, dma_map_single(NULL, NULL, 1, DMA_TO_DEVICE)));
     CHECK(dma_mapping_error(NULL, dma_map_single(NULL, constant, sizeof(constant), DMA_TO_DEVICE)));
+    struct page *record = alloc_page(GFP_KERNEL);
+    memset(page_address(record), 0, PAGE_SIZE);
+    dma_addr_t part = dma_map_page(NULL, record, 100, 200, DMA_FROM_DEVICE);
+    CHECK(!dma_mapping_error(NULL, part) && part % PAGE_SIZE == 100 && fds_nr() == fds + 1);
+    check_frame(page_address(record), part);
+    dma_unmap_page(NULL, part, 200, DMA_FROM_DEVICE);
+    __free_page(record);
     CHECK(fds_nr() == fds);
     vfree(area);
     kfree(p);

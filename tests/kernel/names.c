@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/cache.h>
 #include <linux/dmapool.h>
 #include <linux/err.h>
 #include <linux/kernel.h>
@@ -13,7 +14,8 @@
 #include <linux/mempool.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
-#include <linux/rcupdate.h>
+#include <linux/poison.h>
+#include <linux/rculist.h>
 #include <linux/sched/mm.h>
 #include <linux/vmalloc.h>
 #include <stdlib.h>
@@ -311,6 +313,88 @@ static void helpers(size_t unused) {
     CHECK(likely(READ_ONCE(small) == 4) && !unlikely(small != 4) && likely(narrow) == 1);
 }
 
+static void sizes_of_structures(size_t unused) {
+    struct counted_words {
+        int nr;
+        short tail;
+        long words[] __counted_by(nr);
+    };
+    struct apart {
+        char first;
+        char second ____cacheline_aligned;
+    };
+    static char buffer[64];
+    u8 small = 0;
+    int whole = 0;
+    (void)unused;
+    CHECK(sizeof_field(struct counted_words, tail) == 2 && offsetofend(struct counted_words, tail) == 6);
+    CHECK(offsetof(struct apart, second) == SMP_CACHE_BYTES && L1_CACHE_BYTES == cache_line_size());
+    CHECK(L1_CACHE_ALIGN(65) == 128 && 1 << L1_CACHE_SHIFT == L1_CACHE_BYTES);
+    CHECK(!check_shl_overflow(3, 6, &small) && small == 192 && check_shl_overflow(4, 6, &small) && small == 0);
+    CHECK(check_shl_overflow(1, 8, &small) && check_shl_overflow(1, -1, &small) && check_shl_overflow(-1, 1, &whole));
+    CHECK(!check_shl_overflow(1, 30, &whole) && whole == 1 << 30 && check_shl_overflow(1, 31, &whole));
+    CHECK(check_shl_overflow((u64)1 << 32, 0, &whole) && !check_shl_overflow(0u, 31, &whole));
+    CHECK(overflows_type(256, u8) && !overflows_type(255, u8) && overflows_type(-1, unsigned) &&
+          !overflows_type(-1, int) && overflows_type(1 << 20, small) && !overflows_type(1 << 20, whole));
+    memset(buffer, 1, sizeof(buffer));
+    memzero_explicit(buffer + 1, sizeof(buffer) - 2);
+    CHECK(buffer[0] == 1 && bytes_are(buffer, 1, 63, 0) && buffer[63] == 1);
+    CHECK((size_t)1 << KMALLOC_SHIFT_MAX == KMALLOC_MAX_SIZE &&
+          (size_t)1 << KMALLOC_SHIFT_HIGH == KMALLOC_MAX_CACHE_SIZE);
+    CHECK(PAGE_ALIGN_DOWN(PAGE_SIZE * 3 - 1) == PAGE_SIZE * 2 && ARCH_SLAB_MINALIGN % sizeof(void *) == 0);
+}
+
+struct hashed {
+    int nr;
+    struct hlist_node node;
+};
+
+/* As a number of one digit each, in the list's order. */
+static int digits_of(struct hlist_head *head) {
+    struct hashed *at;
+    int digits = 0;
+    hlist_for_each_entry_rcu(at, head, node) digits = digits * 10 + at->nr;
+    return digits;
+}
+
+static void hashed_lists(size_t unused) {
+    HLIST_HEAD(head);
+    struct hashed e[6];
+    (void)unused;
+    for (int i = 0; i < 6; i++) {
+        e[i].nr = i;
+        INIT_HLIST_NODE(&e[i].node);
+    }
+    hlist_del_init_rcu(&e[1].node); /* on no list */
+    hlist_add_head_rcu(&e[1].node, &head);
+    hlist_add_behind_rcu(&e[3].node, &e[1].node);
+    hlist_add_behind_rcu(&e[2].node, &e[1].node);
+    hlist_add_before_rcu(&e[4].node, &e[1].node);
+    CHECK_MSG(digits_of(&head) == 4123, "%d", digits_of(&head));
+    hlist_replace_rcu(&e[1].node, &e[5].node);
+    CHECK(digits_of(&head) == 4523 && hlist_unhashed(&e[1].node) && e[1].node.next == &e[2].node);
+    hlist_replace_rcu(&e[3].node, &e[0].node);
+    hlist_del_init_rcu(&e[4].node);
+    CHECK(digits_of(&head) == 520 && hlist_unhashed(&e[4].node) && e[4].node.next == &e[5].node);
+    hlist_del_init_rcu(&e[5].node);
+    hlist_del_init_rcu(&e[0].node);
+    hlist_del_init_rcu(&e[2].node);
+    CHECK(hlist_empty(&head));
+}
+
+/* What debugged objects are filled with. */
+static void poisoned(size_t unused) {
+    (void)unused;
+    struct kmem_cache *s = kmem_cache_create("poisoned", 64, 0, SLAB_POISON | SLAB_RED_ZONE, NULL);
+    CHECK(s != NULL);
+    unsigned char *p = kmem_cache_alloc(s, GFP_KERNEL);
+    CHECK(p != NULL && bytes_are(p, 0, 63, POISON_FREE) && bytes_are(p, 63, 64, POISON_END));
+    CHECK(bytes_are(p, 64, 72, SLUB_RED_ACTIVE) && POISON_INUSE == 0x5a);
+    kmem_cache_free(s, p);
+    CHECK(bytes_are(p, 0, 63, POISON_FREE) && bytes_are(p, 64, 72, SLUB_RED_INACTIVE));
+    kmem_cache_destroy(s);
+}
+
 static const struct test_case table[] = {
     {"by type", by_type, 0, CASE_QUARRY},
     {"by type, large", by_type_large, 0, CASE_QUARRY},
@@ -325,6 +409,9 @@ static const struct test_case table[] = {
     {"embedded", embedded, 0, CASE_QUARRY},
     {"told", told, 0, CASE_QUARRY},
     {"helpers", helpers, 0, CASE_QUARRY},
+    {"sizes of structures", sizes_of_structures, 0, CASE_QUARRY},
+    {"hashed lists", hashed_lists, 0, CASE_QUARRY},
+    {"poisoned", poisoned, 0, CASE_QUARRY},
 };
 
 int main(int argc, char **argv) { return cases_main(argc, argv, table, sizeof(table) / sizeof(table[0])); }

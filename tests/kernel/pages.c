@@ -473,6 +473,141 @@ static void lifetimes(size_t unused) {
               (unsigned long)at_end, (unsigned long)at_start);
 }
 
+/* Who will hold pages for long says so, and they lie with others that stay. */
+static void pinned_scope(size_t unused) {
+    enum { NR = 600 };
+    static struct page *stays[NR], *held[NR];
+    (void)unused;
+    unsigned outer = memalloc_noio_save(), scope = memalloc_pin_save(), inner = memalloc_pin_save();
+    CHECK(current_gfp_context(GFP_HIGHUSER_MOVABLE) == (GFP_HIGHUSER & ~(__GFP_IO | __GFP_FS)));
+    memalloc_pin_restore(inner); /* which was inside already */
+    for (size_t i = 0; i < NR; i++) {
+        stays[i] = alloc_page(GFP_KERNEL);
+        held[i] = alloc_page(GFP_HIGHUSER_MOVABLE);
+        CHECK(stays[i] != NULL && held[i] != NULL);
+        stays[i]->private = held[i]->private = 1;
+    }
+    memalloc_pin_restore(scope);
+    memalloc_noio_restore(outer);
+    CHECK(current_gfp_context(GFP_HIGHUSER_MOVABLE) == GFP_HIGHUSER_MOVABLE);
+    struct page *moves = alloc_page(GFP_HIGHUSER_MOVABLE);
+    uintptr_t hpage = (uintptr_t)page_address(moves) & -(uintptr_t)(2 << 20);
+    for (size_t i = 0; i < NR; i++) {
+        CHECK(((uintptr_t)page_address(held[i]) & -(uintptr_t)(2 << 20)) != hpage);
+        __free_page(stays[i]);
+        __free_page(held[i]);
+    }
+    __free_page(moves);
+    /* Several at once, of which any restore takes back what its save had set. */
+    unsigned both = memalloc_flags_save(PF_MEMALLOC_NOFS | PF_MEMALLOC_NOIO);
+    unsigned more = memalloc_flags_save(PF_MEMALLOC_NOFS | PF_MEMALLOC_PIN);
+    CHECK(more == PF_MEMALLOC_PIN &&
+          current_gfp_context(GFP_HIGHUSER_MOVABLE) == (GFP_HIGHUSER & ~(__GFP_IO | __GFP_FS)));
+    memalloc_noreclaim_restore(more);
+    CHECK(current_gfp_context(GFP_KERNEL | __GFP_MOVABLE) == (GFP_NOIO | __GFP_MOVABLE));
+    memalloc_flags_restore(both);
+    CHECK(current_gfp_context(GFP_KERNEL) == GFP_KERNEL);
+}
+
+/* --- fragments --- */
+
+static uint64_t pages_live(void) {
+    uint64_t live = 1;
+    CHECK(quarry_stat("pages_live_bytes", &live) == 0);
+    return live;
+}
+
+static void fragments(size_t unused) {
+    enum { NR = 900, PIECE_BYTES = 32 << 10 };
+    static unsigned char *frags[NR];
+    struct page_frag_cache cache;
+    size_t bytes = 0;
+    (void)unused;
+    page_frag_cache_init(&cache);
+    page_frag_cache_drain(&cache); /* of nothing */
+    CHECK(page_frag_alloc(&cache, (unsigned)opaque_size(PAGE_SIZE + 1), GFP_KERNEL) == NULL);
+    CHECK(page_frag_alloc_align(&cache, 64, GFP_KERNEL, (unsigned)opaque_size(48)) == NULL && pages_live() == 0);
+    CHECK(page_frag_alloc(&cache, (unsigned)opaque_size(0), GFP_KERNEL) == NULL && pages_live() == 0);
+    for (unsigned i = 0; i < NR; i++) {
+        unsigned size = i % 4 == 3 ? 1 : 40 + i % 1500, align = 1u << i % 8;
+        frags[i] =
+            i % 2 ? page_frag_alloc_align(&cache, size, GFP_ATOMIC, align) : page_frag_alloc(&cache, size, GFP_KERNEL);
+        CHECK(frags[i] != NULL && (i % 2 == 0 || (uintptr_t)frags[i] % align == 0));
+        memset(frags[i], (int)(i % 251), size);
+        bytes += size;
+    }
+    CHECK(pages_live() >= bytes && pages_live() % PAGE_SIZE == 0);
+    for (unsigned i = 0; i < NR; i++) {
+        unsigned size = i % 4 == 3 ? 1 : 40 + i % 1500;
+        CHECK_MSG(bytes_are(frags[i], 0, size, (unsigned char)(i % 251)), "fragment %u was written to", i);
+        page_frag_free(frags[i] + size - 1);
+    }
+    CHECK(pages_live() <= PIECE_BYTES);
+    page_frag_cache_drain(&cache);
+    CHECK(pages_live() == 0);
+    /* A fragment keeps its page beyond the cache, and the cache begins anew. */
+    frags[0] = page_frag_alloc(&cache, 100, GFP_KERNEL | __GFP_ZERO);
+    CHECK(bytes_are(frags[0], 0, 100, 0));
+    page_frag_cache_drain(&cache);
+    CHECK(pages_live() == PIECE_BYTES && page_count(virt_to_head_page(frags[0])) == 1);
+    frags[1] = page_frag_alloc(&cache, 100, GFP_KERNEL);
+    CHECK(virt_to_head_page(frags[1]) != virt_to_head_page(frags[0]));
+    page_frag_cache_drain(&cache);
+    page_frag_free(frags[0]);
+    page_frag_free(frags[1]);
+    CHECK(pages_live() == 0);
+}
+
+/* A piece all of whose fragments were freed serves again, whatever memory there is. */
+static void fragments_again(size_t unused) {
+    enum { TURNS = 10000, PIECE_BYTES = 32 << 10 };
+    struct page_frag_cache cache = {0};
+    struct page *piece = NULL;
+    (void)unused;
+    void *first = page_frag_alloc(&cache, 1000, GFP_KERNEL);
+    for (int i = 0; i < TURNS; i++) {
+        void *p = page_frag_alloc(&cache, 1000, GFP_ATOMIC);
+        CHECK(i < 32 || virt_to_head_page(p) == piece);
+        piece = virt_to_head_page(p);
+        page_frag_free(p);
+    }
+    CHECK(pages_live() == 2 * PIECE_BYTES);
+    page_frag_free(first);
+    /* What is asked for zeroed is not what was used. */
+    char *dirty = page_frag_alloc(&cache, PAGE_SIZE, GFP_KERNEL);
+    memset(dirty, 1, PAGE_SIZE);
+    page_frag_free(dirty);
+    for (int i = 0; i < 20; i++) {
+        char *zeroed = page_frag_alloc(&cache, PAGE_SIZE, GFP_KERNEL | __GFP_ZERO);
+        CHECK(i < 8 || bytes_are((unsigned char *)zeroed, 0, PAGE_SIZE, 0));
+        page_frag_free(zeroed);
+    }
+    page_frag_cache_drain(&cache);
+    CHECK(pages_live() == 0);
+}
+
+static void *fragments_free(void *frags) {
+    for (void **p = frags; *p != NULL; p++)
+        page_frag_free(*p);
+    return NULL;
+}
+
+static void fragments_elsewhere(size_t unused) {
+    enum { NR = 2000 };
+    static void *frags[THREADS][NR + 1];
+    pthread_t threads[THREADS];
+    struct page_frag_cache cache = {0};
+    (void)unused;
+    for (int i = 0; i < NR * THREADS; i++)
+        CHECK((frags[i % THREADS][i / THREADS] = page_frag_alloc(&cache, 200, GFP_KERNEL)) != NULL);
+    for (int t = 0; t < THREADS; t++)
+        CHECK(pthread_create(&threads[t], NULL, fragments_free, frags[t]) == 0);
+    for (int t = 0; t < THREADS; t++)
+        CHECK(pthread_join(threads[t], NULL) == 0);
+    page_frag_cache_drain(&cache);
+    CHECK(pages_live() == 0);
+}
+
 static const struct test_case table[] = {
     {"orders", orders, 0, CASE_QUARRY},
     {"limits", limits, 0, CASE_QUARRY},
@@ -491,6 +626,10 @@ static const struct test_case table[] = {
     {"accounts", accounts, 0, CASE_QUARRY},
     {"threads", threads, 0, CASE_QUARRY},
     {"lifetimes", lifetimes, 0, CASE_QUARRY},
+    {"lifetimes, in a scope", pinned_scope, 0, CASE_QUARRY},
+    {"fragments", fragments, 0, CASE_QUARRY},
+    {"fragments, again", fragments_again, 0, CASE_QUARRY},
+    {"fragments, of any thread", fragments_elsewhere, 0, CASE_QUARRY},
     {"reserve", reserve, 0, CASE_QUARRY},
 };
 

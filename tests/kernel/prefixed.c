@@ -90,6 +90,10 @@ static void scopes(void) {
     CHECK(quarry_current_gfp_context(QUARRY_GFP_KERNEL) == QUARRY_GFP_NOFS);
     quarry_memalloc_nofs_restore(nofs);
     quarry_memalloc_noreclaim_restore(quarry_memalloc_noreclaim_save());
+    unsigned pin = quarry_memalloc_pin_save();
+    CHECK(quarry_current_gfp_context(QUARRY_GFP_HIGHUSER_MOVABLE) == QUARRY_GFP_HIGHUSER);
+    quarry_memalloc_pin_restore(pin);
+    CHECK(quarry_current_gfp_context(QUARRY_GFP_HIGHUSER_MOVABLE) == QUARRY_GFP_HIGHUSER_MOVABLE);
     CHECK(quarry_current_gfp_context(QUARRY_GFP_KERNEL) == QUARRY_GFP_KERNEL);
     CHECK(quarry_gfpflags_allow_blocking(QUARRY_GFP_NOIO) && !quarry_gfpflags_allow_blocking(QUARRY_GFP_ATOMIC));
 }
@@ -194,6 +198,18 @@ static void rcu(void) {
 
 /* --- memory for devices: with the rights alone --- */
 
+static void fragments(void) {
+    struct quarry_page_frag_cache cache;
+    quarry_page_frag_cache_init(&cache);
+    char *p = quarry_page_frag_alloc(&cache, 100, QUARRY_GFP_KERNEL),
+         *q = quarry_page_frag_alloc_align(&cache, 100, QUARRY_GFP_KERNEL, 256);
+    CHECK(p != NULL && q == p + 256);
+    quarry_page_frag_cache_drain(&cache);
+    CHECK(cache.addr == NULL && quarry_page_count(quarry_virt_to_head_page(p)) == 2);
+    quarry_page_frag_free(p);
+    quarry_page_frag_free(q);
+}
+
 static void dma(void) {
     static char nowhere[100];
     quarry_dma_addr_t handle = 0;
@@ -223,6 +239,7 @@ int main(void) {
     scopes();
     per_cpu();
     rcu();
+    fragments();
     dma();
     char *p = quarry_kmalloc(10, QUARRY_GFP_KERNEL);
     memset(p, 7, 10);

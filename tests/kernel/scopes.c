@@ -211,6 +211,69 @@ static void guards(size_t unused) {
 #endif
 }
 
+/* --- guards of locks that may not be had --- */
+
+static int counter_try(struct counter *c) {
+    if (c->held != 0)
+        return 0;
+    counter_take(c);
+    return 1;
+}
+/* 0, or an error. */
+static int counter_wait(struct counter *c, int error) {
+    if (error != 0)
+        return error;
+    counter_take(c);
+    return 0;
+}
+
+static int wait_error;
+DEFINE_GUARD_COND(counter, _try, counter_try(_T))
+DEFINE_GUARD_COND(counter, _wait, counter_wait(_T, wait_error), _RET == 0)
+DEFINE_LOCK_GUARD_1_COND(counted, _try, counter_try(_T->lock))
+EXTEND_CLASS(text, _twice, kasprintf(GFP_KERNEL, "%s%s", of, of), const char *of)
+
+static int tried(struct counter *c) {
+    scoped_cond_guard(counter_try, return -EAGAIN, c) return c->held;
+    return -EIO;
+}
+
+static int acquired(struct counter *c) {
+    ACQUIRE(counter_wait, lock)(c);
+    int error = ACQUIRE_ERR(counter_wait, &lock);
+    return error != 0 ? error : c->held;
+}
+
+static void conditions(size_t unused) {
+    (void)unused;
+    struct counter c = {0};
+    int runs = 0;
+    CHECK(tried(&c) == 1 && c.held == 0 && acquired(&c) == 1 && c.held == 0 && c.taken == 2);
+    wait_error = -EINTR;
+    CHECK(acquired(&c) == -EINTR && c.held == 0);
+    wait_error = EBUSY; /* as pthread_mutex_trylock() says it */
+    CHECK(acquired(&c) == -EBUSY && c.held == 0);
+    wait_error = 0;
+    CHECK(acquired(NULL) == -EBUSY && tried(NULL) == -EAGAIN);
+    scoped_guard(counter, &c) {
+        CHECK(tried(&c) == -EAGAIN && c.held == 1);
+        scoped_guard(counter_try, &c) runs++;
+        scoped_guard(counted_try, &c) runs++;
+        ACQUIRE(counted_try, busy)(&c);
+        CHECK(ACQUIRE_ERR(counted_try, &busy) == -EBUSY);
+        scoped_guard(counter_wait, &c) {
+            runs += 10;
+            CHECK(c.held == 2);
+        }
+    }
+    CHECK(runs == 10 && c.held == 0);
+    scoped_guard(counted_try, &c) runs++;
+    CHECK(runs == 11 && c.held == 0);
+    CLASS(text_twice, twice)("ab");
+    CLASS_INIT(text, once, kstrdup(twice, GFP_KERNEL));
+    CHECK(strcmp(twice, "abab") == 0 && strcmp(once, "abab") == 0 && once != twice);
+}
+
 /* --- what such code has beside --- */
 
 static char *text_of(const char *format, ...) {
@@ -281,9 +344,13 @@ static void mapped(size_t unused) {
 }
 
 static const struct test_case table[] = {
-    {"probing", probing, 0, CASE_QUARRY}, {"kinds", kinds, 0, CASE_QUARRY},
-    {"frees", frees, 0, CASE_QUARRY},     {"guards", guards, 0, CASE_QUARRY},
-    {"printed", printed, 0, CASE_QUARRY}, {"printed constants", printed_constants, 0, CASE_QUARRY},
+    {"probing", probing, 0, CASE_QUARRY},
+    {"kinds", kinds, 0, CASE_QUARRY},
+    {"frees", frees, 0, CASE_QUARRY},
+    {"guards", guards, 0, CASE_QUARRY},
+    {"guards that may fail", conditions, 0, CASE_QUARRY},
+    {"printed", printed, 0, CASE_QUARRY},
+    {"printed constants", printed_constants, 0, CASE_QUARRY},
     {"mapped", mapped, 0, CASE_QUARRY},
 };
 

@@ -253,18 +253,26 @@ static void vmallocinfo_nodes(size_t unused) {
     CHECK(row_pages(p) == -1);
 }
 
+/* The kernel's row, of "0x%pK-0x%pK %7ld": larger numbers make it longer. */
+static void vmallocinfo_row(size_t size) {
+    char text[1000], line[100];
+    char *p = __vmalloc_node(size, 1, GFP_KERNEL, NUMA_NO_NODE, (void *)0x1234);
+    CHECK(p != NULL);
+    (void)quarry_vmallocinfo(text, sizeof(text));
+    snprintf(line, sizeof(line), "0x%016lx-0x%016lx %7lu 0x1234 pages=%lu vmalloc\n", (unsigned long)p,
+             (unsigned long)p + PAGE_ALIGN(size) + PAGE_SIZE, PAGE_ALIGN(size) + PAGE_SIZE,
+             PAGE_ALIGN(size) / PAGE_SIZE);
+    CHECK_MSG(strstr(text, line) != NULL, "no %sin %s", line, text);
+    vfree(p);
+}
+
 static void vmallocinfo(size_t unused) {
     (void)unused;
     char text[1000], line[100], cut[30];
     CHECK(quarry_vmallocinfo(text, sizeof(text)) == 0 && text[0] == '\0');
-    char *p = __vmalloc_node(10000, 1, GFP_KERNEL, NUMA_NO_NODE, (void *)0x1234);
-    char *q = vmalloc(100);
+    char *p = vmalloc(10000), *q = vmalloc(100);
     size_t len = quarry_vmallocinfo(text, sizeof(text));
     CHECK(len == strlen(text) && len > 0);
-    snprintf(line, sizeof(line), "0x%016lx-0x%016lx %7lu 0x1234 pages=%lu vmalloc\n", (unsigned long)p,
-             (unsigned long)p + PAGE_ALIGN(10000) + PAGE_SIZE, PAGE_ALIGN(10000) + PAGE_SIZE,
-             PAGE_ALIGN(10000) / PAGE_SIZE);
-    CHECK_MSG(strstr(text, line) != NULL, "no %sin %s", line, text);
     snprintf(line, sizeof(line), "0x%016lx-", (unsigned long)q);
     CHECK(strstr(text, line) != NULL);
     CHECK(strstr(text, " user\n") == NULL);
@@ -428,6 +436,8 @@ static const struct test_case table[] = {
     {"resizing", resizing, 0, CASE_QUARRY},
     {"goes back", goes_back, 0, CASE_QUARRY},
     {"vmallocinfo", vmallocinfo, 0, CASE_QUARRY},
+    {"vmallocinfo, a row", vmallocinfo_row, 10000, CASE_QUARRY},
+    {"vmallocinfo, a long row", vmallocinfo_row, (size_t)64 << 20, CASE_QUARRY},
     {"vmallocinfo, nodes", vmallocinfo_nodes, 0, CASE_QUARRY},
     {"kvmalloc chooses", kv_choice, 0, CASE_QUARRY},
     {"kvmalloc limits", kv_limits, 0, CASE_QUARRY},

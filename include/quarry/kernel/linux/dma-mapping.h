@@ -3,7 +3,7 @@
 #ifndef QUARRY_KERNEL_LINUX_DMA_MAPPING_H
 #define QUARRY_KERNEL_LINUX_DMA_MAPPING_H
 
-#include <linux/gfp.h>
+#include <linux/mm.h>
 #include <linux/types.h>
 
 struct device;
@@ -29,5 +29,8 @@ static inline void dma_unmap_single(struct device *dev, dma_addr_t handle, size_
     (void)dir;
     quarry_dma_unmap_single(dev, handle, size);
 }
+/* All of a page, or a part; its record's frame is where the device looks. */
+#define dma_map_page(dev, page, offset, size, dir) dma_map_single(dev, (char *)page_address(page) + (offset), size, dir)
+#define dma_unmap_page(dev, handle, size, dir) dma_unmap_single(dev, handle, size, dir)
 
 #endif

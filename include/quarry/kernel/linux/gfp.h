@@ -8,6 +8,7 @@
 #include <linux/gfp_types.h>
 #include <linux/mm_types.h>
 #include <linux/numa.h>
+#include <linux/page_frag_cache.h>
 
 static inline bool gfpflags_allow_blocking(gfp_t flags) { return quarry_gfpflags_allow_blocking(flags); }
 

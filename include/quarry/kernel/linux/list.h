@@ -4,6 +4,9 @@
 #define QUARRY_KERNEL_LINUX_LIST_H
 
 #include <linux/container_of.h>
+#ifndef __cplusplus /* which has attributes of some of these names */
+#include <linux/compiler.h>
+#endif
 #include <linux/types.h>
 
 struct list_head {

@@ -18,6 +18,7 @@
 #define PAGE_MASK (~(PAGE_SIZE - 1))
 #endif
 #define PAGE_ALIGN(addr) (((addr) + PAGE_SIZE - 1) & PAGE_MASK)
+#define PAGE_ALIGN_DOWN(addr) ((addr)&PAGE_MASK)
 #define PAGE_ALIGNED(addr) (((uintptr_t)(addr) & (PAGE_SIZE - 1)) == 0)
 #define offset_in_page(p) ((unsigned long)(uintptr_t)(p) & ~PAGE_MASK)
 

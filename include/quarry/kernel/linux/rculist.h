@@ -66,6 +66,32 @@ static inline void hlist_del_rcu(struct hlist_node *node) {
         node->next->pprev = node->pprev;
     node->pprev = NULL;
 }
+/* The same of one that may be on no list, and is on none then; readers who stand on it go on. */
+static inline void hlist_del_init_rcu(struct hlist_node *node) {
+    if (!hlist_unhashed(node))
+        hlist_del_rcu(node);
+}
+static inline void hlist_replace_rcu(struct hlist_node *from, struct hlist_node *to) {
+    to->next = from->next;
+    to->pprev = from->pprev;
+    rcu_assign_pointer(*to->pprev, to);
+    if (to->next != NULL)
+        to->next->pprev = &to->next;
+    from->pprev = NULL;
+}
+static inline void hlist_add_before_rcu(struct hlist_node *node, struct hlist_node *next) {
+    node->pprev = next->pprev;
+    node->next = next;
+    rcu_assign_pointer(*node->pprev, node);
+    next->pprev = &node->next;
+}
+static inline void hlist_add_behind_rcu(struct hlist_node *node, struct hlist_node *before) {
+    node->next = before->next;
+    node->pprev = &before->next;
+    rcu_assign_pointer(before->next, node);
+    if (node->next != NULL)
+        node->next->pprev = &node->next;
+}
 
 #define hlist_for_each_entry_rcu(at, head, ...) QUARRY_HLIST_EACH_RCU(at, head, __VA_ARGS__, true)
 #define QUARRY_HLIST_EACH_RCU(at, head, member, ...)                                                                   \

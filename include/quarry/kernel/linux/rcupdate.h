@@ -5,6 +5,9 @@
 #define QUARRY_KERNEL_LINUX_RCUPDATE_H
 
 #include <linux/cleanup.h>
+#ifndef __cplusplus /* which has attributes of some of these names */
+#include <linux/compiler.h>
+#endif
 #include <linux/types.h>
 #include <quarry/kmem_rcu.h>
 

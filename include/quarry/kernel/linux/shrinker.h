@@ -15,6 +15,7 @@
 #define DEFAULT_SEEKS QUARRY_DEFAULT_SEEKS
 #define SHRINKER_NUMA_AWARE (1u << 2)
 #define SHRINKER_MEMCG_AWARE (1u << 3)
+#define SHRINKER_NONSLAB (1u << 4)
 
 #define shrinker_alloc(flags, ...) quarry_shrinker_alloc(flags)
 static inline void shrinker_register(struct shrinker *s) { (void)quarry_shrinker_register(s); }

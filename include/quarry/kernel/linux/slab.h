@@ -14,12 +14,15 @@
 #define ZERO_SIZE_PTR QUARRY_ZERO_SIZE_PTR
 #define ZERO_OR_NULL_PTR(p) QUARRY_ZERO_OR_NULL_PTR(p)
 #define KMALLOC_MAX_SIZE QUARRY_KMALLOC_MAX_SIZE
+#define KMALLOC_SHIFT_MAX 22
 #define KMALLOC_MAX_ORDER MAX_PAGE_ORDER
 /* Up to here kmalloc_nolock serves, and buckets; classes go on. */
+#define KMALLOC_SHIFT_HIGH 13
 #define KMALLOC_MAX_CACHE_SIZE QUARRY_KMALLOC_NOLOCK_MAX
 #define KMALLOC_SHIFT_LOW 4
 #define KMALLOC_MIN_SIZE (1 << KMALLOC_SHIFT_LOW)
 #define ARCH_KMALLOC_MINALIGN KMALLOC_MIN_SIZE
+#define ARCH_SLAB_MINALIGN KMALLOC_MIN_SIZE
 
 /* Whatever the compiler thinks of its size: nearly all of it is decided when it is compiled. */
 #define QUARRY_FOLDED static inline __attribute__((always_inline))

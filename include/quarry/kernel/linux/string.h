@@ -16,5 +16,10 @@ static inline void *kvmemdup(const void *src, size_t len, gfp_t flags) { return 
 static inline void *kmemdup_array(const void *src, size_t nr, size_t size, gfp_t flags) {
     return quarry_kmemdup_array(src, nr, size, flags);
 }
+/* Which no compiler leaves out, though nobody reads it: of what kfree_sensitive() is not for, such as the stack. */
+static inline void memzero_explicit(void *p, size_t bytes) {
+    memset(p, 0, bytes);
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
 
 #endif

@@ -5,6 +5,7 @@
 #pragma GCC system_header
 #include_next <linux/types.h>
 
+#include <linux/stddef.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
