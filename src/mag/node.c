@@ -34,8 +34,7 @@ static bool all_make(unsigned nodes_nr) {
 
 unsigned mag_nodes_start(enum page_open how) {
     u64 nobody = 0;
-    /* order: acquire, and release below: one thread after the other makes what is missing.       pairs: [node.starter]
-     */
+    /* order: acquire, and release below: one thread after the other makes what is missing.     pairs: [node.starter] */
     if (page_nodes_nr() > 1 || page_nodes_decided() == 1 || !rt_may_block() ||
         !atomic_compare_exchange_strong_explicit(&starter, &nobody, sys_thread_self(), memory_order_acquire,
                                                  memory_order_relaxed))
@@ -43,8 +42,7 @@ unsigned mag_nodes_start(enum page_open how) {
     unsigned nodes_nr = page_nodes_nr() > 1 ? 0 : page_nodes_decide();
     if (nodes_nr > 1 && all_make(nodes_nr))
         page_nodes_open(how);
-    /* order: release                                                                             pairs: [node.starter]
-     */
+    /* order: release                                                                           pairs: [node.starter] */
     atomic_store_explicit(&starter, 0, memory_order_release);
     return page_nodes_nr();
 }

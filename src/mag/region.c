@@ -211,16 +211,14 @@ void regions_publish(struct mag_region *r, unsigned id) { region_publish(r, id, 
 struct mag_region *region_for_id(unsigned id) {
     if (id >= regions.ids_nr)
         return NULL;
-    /* order: acquire                                                                               pairs: [mag.region]
-     */
+    /* order: acquire                                                                             pairs: [mag.region] */
     struct mag_region *r = __atomic_load_n(&regions.by_id[id], __ATOMIC_ACQUIRE);
     if (r != NULL)
         return r;
     struct mag_region *made = region_make();
     if (made == NULL)
         return NULL;
-    /* order: release: publishes the filled region.                                                 pairs: [mag.region]
-     */
+    /* order: release: publishes the filled region.                                               pairs: [mag.region] */
     if (!__atomic_compare_exchange_n(&regions.by_id[id], &r, made, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
         return r;
     region_complete(made); /* no view shows it yet */
@@ -244,8 +242,7 @@ static u32 lock_word(void) { return (u32)sys_thread_self() | 1; }
 
 bool region_trylock(struct mag_region *r) {
     u32 seen = atomic_load_explicit(&r->lock, memory_order_relaxed);
-    /* order: acquire                                                                                 pairs: [mag.lock]
-     */
+    /* order: acquire                                                                               pairs: [mag.lock] */
     return seen == 0 && atomic_compare_exchange_strong_explicit(&r->lock, &seen, lock_word(), memory_order_acquire,
                                                                 memory_order_relaxed);
 }
@@ -255,14 +252,12 @@ bool region_lock_is_mine(struct mag_region *r) {
 }
 
 void region_unlock(struct mag_region *r) {
-    /* order: release                                                                                 pairs: [mag.lock]
-     */
+    /* order: release                                                                               pairs: [mag.lock] */
     atomic_store_explicit(&r->lock, 0, memory_order_release);
 }
 
 static struct mag_region *locked_region(unsigned index) {
-    /* order: acquire                                                                               pairs: [mag.region]
-     */
+    /* order: acquire                                                                             pairs: [mag.region] */
     struct mag_region *r = atomic_load_explicit(&regions.locked[index], memory_order_acquire);
     if (r != NULL)
         return r;
@@ -272,8 +267,7 @@ static struct mag_region *locked_region(unsigned index) {
     made->locked_kind = true;
     atomic_store_explicit(&made->lock, lock_word(),
                           memory_order_relaxed); /* others take the next one, until it is complete */
-    /* order: release: publishes the filled region.                                                 pairs: [mag.region]
-     */
+    /* order: release: publishes the filled region.                                               pairs: [mag.region] */
     if (!atomic_compare_exchange_strong_explicit(&regions.locked[index], &r, made, memory_order_release,
                                                  memory_order_acquire))
         return r;

@@ -192,8 +192,7 @@ void tier_hugepage_touch(char *p) {
     (void)huge_touch(p);
     if (rt_opt.thp != OPT_THP_ALWAYS)
         (void)sys_vm_nohuge(h->addr, HPAGE_BYTES);
-    /* order: release: what purges from here on does so after the touch.                          pairs: [page.awaited]
-     */
+    /* order: release: what purges from here on does so after the touch.                        pairs: [page.awaited] */
     atomic_store_explicit(&h->awaited, false, memory_order_release);
 }
 

@@ -64,11 +64,9 @@ static NOINLINE char *pool_map(size_t bytes) {
 
 /* A child reads the record as its parent left it at any instruction.
  *
- * order: release: after the record's address and sizes.                                          pairs: [hugetlb.mark]
- */
+ * order: release: after the record's address and sizes.                                        pairs: [hugetlb.mark] */
 static void pool_mark(struct hpage *h) { __atomic_store_n(&h->huge, (u8)HPAGE_HUGETLB, __ATOMIC_RELEASE); }
-/* order: acquire: before them.                                                                   pairs: [hugetlb.mark]
- */
+/* order: acquire: before them.                                                                 pairs: [hugetlb.mark] */
 static bool is_of_pool(const struct hpage *h) { return __atomic_load_n(&h->huge, __ATOMIC_ACQUIRE) == HPAGE_HUGETLB; }
 
 /* --- records of a tier --- */

@@ -99,8 +99,7 @@ static unsigned decide(void) {
 }
 
 unsigned page_nodes_decided(void) {
-    /* order: acquire: the topology.                                                             pairs: [page.decision]
-     */
+    /* order: acquire: the topology.                                                           pairs: [page.decision] */
     unsigned seen = atomic_load_explicit(&decision, memory_order_acquire);
     return seen == DECIDING ? 0 : seen;
 }
@@ -109,14 +108,12 @@ unsigned page_nodes_decide(void) {
     unsigned seen = page_nodes_decided();
     if (LIKELY(seen != 0) || !rt_may_block())
         return seen;
-    /* order: acquire                                                                            pairs: [page.decision]
-     */
+    /* order: acquire                                                                          pairs: [page.decision] */
     if (!atomic_compare_exchange_strong_explicit(&decision, &seen, DECIDING, memory_order_acquire,
                                                  memory_order_acquire))
         return seen == DECIDING ? 0 : seen;
     unsigned nr = decide();
-    /* order: release: publishes the topology.                                                   pairs: [page.decision]
-     */
+    /* order: release: publishes the topology.                                                 pairs: [page.decision] */
     atomic_store_explicit(&decision, nr, memory_order_release);
     /* order: seq_cst fence: who wants nodes either sees the decision, or is overwritten here.   pairs: [page.wanted] */
     atomic_thread_fence(memory_order_seq_cst);
@@ -128,8 +125,7 @@ void page_nodes_want(void) {
     if (atomic_load_explicit(&decision, memory_order_relaxed) != 0)
         return;
     atomic_store_explicit(&page_nodes_wanted, true, memory_order_relaxed);
-    /* order: seq_cst fence                                                                         pairs: [page.wanted]
-     */
+    /* order: seq_cst fence                                                                      pairs: [page.wanted] */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&decision, memory_order_relaxed) == 1)
         atomic_store_explicit(&page_nodes_wanted, false, memory_order_relaxed);
@@ -159,8 +155,7 @@ void page_nodes_open(enum page_open how) {
     /* What of the first node's address space holds no memory yet shall come from there. */
     if (!tiers_place_first(how) || !tier_lock_for(t, how))
         return;
-    /* order: release: all that was made of the nodes.                                             pairs: [page.nodes]
-     */
+    /* order: release: all that was made of the nodes.                                            pairs: [page.nodes] */
     atomic_store_explicit(&page_nodes_opened, nr, memory_order_release);
     tier_unlock(t);
     atomic_store_explicit(&page_nodes_wanted, false, memory_order_relaxed);

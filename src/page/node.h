@@ -20,8 +20,7 @@ enum { PAGE_NODES_MAX = SYS_NODES_MAX, PAGE_NODE_ANY = -1 };
 /* Nodes with a tier of their own; 1 until page_nodes_open(). */
 extern HIDDEN _Atomic(unsigned) page_nodes_opened;
 static ALWAYS_INLINE unsigned page_nodes_nr(void) {
-    /* order: acquire: what mag/node.c made of each node.                                           pairs: [page.nodes]
-     */
+    /* order: acquire: what mag/node.c made of each node.                                         pairs: [page.nodes] */
     return atomic_load_explicit(&page_nodes_opened, memory_order_acquire);
 }
 

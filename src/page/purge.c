@@ -194,8 +194,7 @@ static void hpage_purge(struct purge *pu, struct hpage *h, u64 keep_granules) {
 /* What is given back before the touch that brings a hugepage comes back with it, and is counted nowhere. In a child of
  * a fork at that moment such a hugepage stays as it is. */
 static bool hpage_has_waste(const struct hpage *h) {
-    /* order: acquire                                                                             pairs: [page.awaited]
-     */
+    /* order: acquire                                                                           pairs: [page.awaited] */
     if (atomic_load_explicit(&h->awaited, memory_order_acquire) || hpage_huge(h) == HPAGE_HUGETLB)
         return false;
     return (h->backed[0] & ~h->used[0]) != 0 || (h->backed[1] & ~h->used[1]) != 0;

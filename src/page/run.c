@@ -265,8 +265,7 @@ static void defer_push(struct page_tier *t, void *run, unsigned nr) {
     __atomic_store_n(&d->words[1], nr, __ATOMIC_RELAXED);
     do {
         __atomic_store_n(&d->words[0], head, __ATOMIC_RELAXED);
-        /* order: release: publishes the two words.                                                pairs: [page.defer]
-         */
+        /* order: release: publishes the two words.                                               pairs: [page.defer] */
     } while (!atomic_compare_exchange_weak_explicit(&t->deferred, &head, (uintptr_t)run, memory_order_release,
                                                     memory_order_relaxed));
 }
@@ -274,8 +273,7 @@ static void defer_push(struct page_tier *t, void *run, unsigned nr) {
 static void defer_drain_locked(struct page_tier *t) {
     if (atomic_load_explicit(&t->deferred, memory_order_relaxed) == 0)
         return;
-    /* order: acquire: consumes the words of every run on the list.                                pairs: [page.defer]
-     */
+    /* order: acquire: consumes the words of every run on the list.                               pairs: [page.defer] */
     uintptr_t at = atomic_exchange_explicit(&t->deferred, 0, memory_order_acquire);
     while (at != 0) {
         struct page_desc *d = chunk_desc(chunk_of((void *)at), (void *)at);

@@ -35,8 +35,7 @@ void rt_fork_mark(struct sys_lock *lock, _Atomic(u32) *forks) {
  * a tier.
  */
 static bool is_left(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from from) {
-    /* order: acquire: this child has what the lock protects as it was when the other fork took it.   pairs: [fork.has]
-     */
+    /* order: acquire: this child has what the lock protects as it was when the other fork took it. pairs: [fork.has] */
     u32 had = atomic_load_explicit(forks, memory_order_acquire);
     if (sys_lock_is_mine(lock)) {
         if (forks_nr(had) != 0)
@@ -59,8 +58,7 @@ void rt_fork_lock(struct sys_lock *lock, _Atomic(u32) *forks, enum rt_fork_from 
             return;
         sys_sleep_ms(1);
     }
-    /* order: release: after the lock was taken, whole.                                               pairs: [fork.has]
-     */
+    /* order: release: after the lock was taken, whole.                                             pairs: [fork.has] */
     atomic_store_explicit(forks, from == RT_FORK_ON_TOP ? 1 | RT_FORK_HAS_TOP : 1, memory_order_release);
 }
 

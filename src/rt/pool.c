@@ -25,21 +25,18 @@ void rt_stack_push(struct rt_stack *stack, void *block) {
     u64 head = atomic_load_explicit(&stack->head, memory_order_relaxed);
     do {
         atomic_store_explicit(word, kept | ((u64)head_ref(head) << REF_BITS), memory_order_relaxed);
-        /* order: release, relaxed on failure: publishes the block's contents.                      pairs: [stack.push]
-         */
+        /* order: release, relaxed on failure: publishes the block's contents.                    pairs: [stack.push] */
     } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, head_next(head, rt_meta_ref(block)),
                                                     memory_order_release, memory_order_relaxed));
 }
 
 void *rt_stack_pop(struct rt_stack *stack) {
-    /* order: acquire: the link read below must be one at least as new as the head.                 pairs: [stack.push]
-     */
+    /* order: acquire: the link read below must be one at least as new as the head.               pairs: [stack.push] */
     u64 head = atomic_load_explicit(&stack->head, memory_order_acquire);
     while (head_ref(head) != 0) {
         void *block = rt_meta_at(head_ref(head));
         meta_ref_t next = (meta_ref_t)(atomic_load_explicit(link_word(block), memory_order_relaxed) >> REF_BITS);
-        /* order: acquire: consumes the block's contents, and the new head's for the next turn.     pairs: [stack.push]
-         */
+        /* order: acquire: consumes the block's contents, and the new head's for the next turn.   pairs: [stack.push] */
         if (atomic_compare_exchange_weak_explicit(&stack->head, &head, head_next(head, next), memory_order_acquire,
                                                   memory_order_acquire))
             return block;
@@ -49,8 +46,7 @@ void *rt_stack_pop(struct rt_stack *stack) {
 
 void *rt_stack_take_all(struct rt_stack *stack) {
     u64 head = atomic_load_explicit(&stack->head, memory_order_relaxed);
-    /* order: acquire: consumes the contents of every block on the list.                            pairs: [stack.push]
-     */
+    /* order: acquire: consumes the contents of every block on the list.                          pairs: [stack.push] */
     while (head_ref(head) != 0 && !atomic_compare_exchange_weak_explicit(&stack->head, &head, head_next(head, 0),
                                                                          memory_order_acquire, memory_order_relaxed))
         continue;

@@ -237,8 +237,7 @@ static ALWAYS_INLINE unsigned index_of(struct target to, const void *p) {
 
 /* Adding sets bits that are all clear, by one instruction, where the or of a word not known is a loop. */
 static ALWAYS_INLINE void word_give(struct target to, unsigned word, u64 mask) {
-    /* order: release: the last writes to the objects are over before they can be taken.             pairs: [slab.free]
-     */
+    /* order: release: the last writes to the objects are over before they can be taken.           pairs: [slab.free] */
     u64 old = atomic_fetch_add_explicit(&to.words[word], mask, memory_order_release);
     if (MISUSED((old & mask) != 0))
         report_bit(to, word, old & mask);

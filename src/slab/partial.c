@@ -29,8 +29,7 @@ static void push_on(_Atomic(u64) *head, char *base) {
     u64 seen = atomic_load_explicit(head, memory_order_relaxed);
     do {
         atomic_store_explicit(&s->link, seen & ID_MASK, memory_order_relaxed);
-        /* order: release, relaxed on failure: publishes the link.                                   pairs: [slab.list]
-         */
+        /* order: release, relaxed on failure: publishes the link.                                 pairs: [slab.list] */
     } while (!atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, base_id(base)), memory_order_release,
                                                     memory_order_relaxed));
 }
@@ -47,8 +46,7 @@ static _Atomic(u64) *list_head(struct slab_class *c, unsigned list) {
 
 char *partial_pop(struct slab_class *c, unsigned list) {
     _Atomic(u64) *head = list_head(c, list);
-    /* order: acquire: the link read below is at least as new as the head.                           pairs: [slab.list]
-     */
+    /* order: acquire: the link read below is at least as new as the head.                         pairs: [slab.list] */
     u64 seen = atomic_load_explicit(head, memory_order_acquire);
     while ((seen & ID_MASK) != 0) {
         char *base = id_base(seen & ID_MASK);
@@ -63,8 +61,7 @@ char *partial_pop(struct slab_class *c, unsigned list) {
 char *partial_take_all(struct slab_class *c, unsigned list) {
     _Atomic(u64) *head = list_head(c, list);
     u64 seen = atomic_load_explicit(head, memory_order_relaxed);
-    /* order: acquire: consumes the links of the whole list.                                         pairs: [slab.list]
-     */
+    /* order: acquire: consumes the links of the whole list.                                       pairs: [slab.list] */
     while ((seen & ID_MASK) != 0 && !atomic_compare_exchange_weak_explicit(head, &seen, head_with(seen, 0),
                                                                            memory_order_acquire, memory_order_relaxed))
         continue;

@@ -239,8 +239,7 @@ static u64 word_take(_Atomic(u64) *word, unsigned want) {
         for (chosen = 0; want > 0; want--, bits &= bits - 1)
             chosen |= bits & -bits;
     }
-    /* order: acquire: the freeing threads' last writes to the objects come before ours.             pairs: [slab.free]
-     */
+    /* order: acquire: the freeing threads' last writes to the objects come before ours.           pairs: [slab.free] */
     if (chosen != 0)
         (void)atomic_fetch_and_explicit(word, ~chosen, memory_order_acquire);
     return chosen;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Time, and waiting. A valid clock does not fail. */
 #include "sys/call.h"
+#include "sys/span.h"
 #include "sys/sys.h"
 
 #include <fcntl.h>
@@ -48,7 +49,7 @@ u64 sys_watch_ns(const struct sys_watch *watch) {
 }
 
 void sys_sleep_ms(unsigned ms) {
-    struct timespec span = {.tv_sec = ms / MS_PER_S, .tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS};
+    struct timespec span = sys_span_of_ms(ms);
     (void)SYS2(SYS_nanosleep, &span, 0);
 }
 
@@ -56,7 +57,7 @@ int sys_pipe(int ends[2]) { return (int)SYS2(SYS_pipe2, ends, O_CLOEXEC); }
 
 bool sys_pipe_wait(int end, unsigned ms) {
     struct pollfd fd = {.fd = end, .events = POLLIN};
-    struct timespec span = {.tv_sec = ms / MS_PER_S, .tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS};
+    struct timespec span = sys_span_of_ms(ms);
     return SYS6(SYS_ppoll, &fd, 1, &span, 0, 0, 0) > 0;
 }
 

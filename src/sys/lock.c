@@ -6,11 +6,11 @@
  * another thread's.
  */
 #include "sys/call.h"
+#include "sys/span.h"
 #include "sys/sys.h"
 
 #include <limits.h>
 #include <linux/futex.h>
-#include <time.h>
 
 bool sys_lock_is_mine(struct sys_lock *lock) {
     return (atomic_load_explicit(&lock->word, memory_order_relaxed) & ~SYS_LOCK_WAITED) == sys_thread_self();
@@ -18,8 +18,7 @@ bool sys_lock_is_mine(struct sys_lock *lock) {
 
 bool sys_lock_try_as(struct sys_lock *lock, u64 word) {
     u64 seen = 0;
-    /* order: acquire                                                                              pairs: [lock.release]
-     */
+    /* order: acquire                                                                           pairs: [lock.release] */
     return atomic_compare_exchange_strong_explicit(&lock->word, &seen, word, memory_order_acquire,
                                                    memory_order_relaxed);
 }
@@ -35,7 +34,7 @@ void sys_lock_wait(struct sys_lock *lock, unsigned ms) {
         !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | SYS_LOCK_WAITED, memory_order_relaxed,
                                                  memory_order_relaxed))
         return;
-    struct timespec most = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    struct timespec most = sys_span_of_ms(ms);
     (void)SYS4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, (u32)(seen | SYS_LOCK_WAITED), &most);
 }
 
@@ -63,8 +62,7 @@ bool sys_lock_acquire(struct sys_lock *lock) {
 void sys_lock_wake(struct sys_lock *lock) { (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1); }
 
 static void release(struct sys_lock *lock, unsigned wake_nr) {
-    /* order: release: publishes all that was written under the lock.                              pairs: [lock.release]
-     */
+    /* order: release: publishes all that was written under the lock.                           pairs: [lock.release] */
     u64 old = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
     if (old & SYS_LOCK_WAITED)
         (void)SYS3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, wake_nr);
@@ -78,7 +76,7 @@ void sys_yield(void) {
 void sys_lock_release(struct sys_lock *lock) { release(lock, 1); }
 void sys_lock_release_all(struct sys_lock *lock) { release(lock, INT_MAX); }
 void sys_wait(_Atomic(u32) *word, u32 expected, unsigned ms) {
-    struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    struct timespec span = sys_span_of_ms(ms);
     (void)SYS4(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &span);
 }
 

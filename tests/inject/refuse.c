@@ -18,14 +18,21 @@
  *   - afterwards, when all is freed: the accounts are where they were, used is the sum of what is backed, no region is
  *     left, address space is not lost, and everything works again.
  *
- * Usage, by refuse.py:
- *   refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]  with numbers: that trial alone, in this process
- *   refuse pairs|each CALL FIRST STEP  pairs, or each way, with each error, from the first call on, at each STEP-th:
- * the soak's longest part, in pieces refuse foreign          mmap is refused while foreign memory is freed refuse dense
- * madvise is refused while small pages that became dense are made hugepages, then no more refuse contended ERROR  futex
- * is refused, with that error, while threads wait for each other refuse start CALL       what the environment's rule
- * did to the start, and whether there is service All but foreign and contended print the call sites seen, as addresses
- * in the library.
+ * Usage, by refuse.py; all but foreign and contended print the call sites seen, as addresses in the library:
+ *
+ *   refuse [--beside CALL EVERY] CALL [ERROR FIRST MANY]
+ *          with numbers, that trial alone, in this process
+ *   refuse pairs|each CALL FIRST STEP
+ *          pairs, or each way, with each error, from the first call on, at each STEP-th: the soak's longest part,
+ *          in pieces
+ *   refuse foreign
+ *          mmap is refused while foreign memory is freed
+ *   refuse dense
+ *          madvise is refused while small pages that became dense are made hugepages, then no more
+ *   refuse contended ERROR
+ *          futex is refused, with that error, while threads wait for each other
+ *   refuse start CALL
+ *          what the environment's rule did to the start, and whether there is service
  */
 #include "check.h"
 #include "inject.h"

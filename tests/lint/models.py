@@ -118,7 +118,7 @@ def main():
     elif not GENERATED.exists() or read(GENERATED) != text:
         findings.add(GENERATED, 1, "is not what tests/model/ says: tests/lint/models.py --update")
     for path in sorted(MODELS.glob("weave_*.c")):
-        if "weave_main(" in read(path) and path.name not in built and path.name != "weave.c":
+        if re.search(r"\bweave_main\(|^WEAVE_MAIN\(", read(path), re.M) and path.name not in built and path.name != "weave.c":
             findings.add(path, 1, "is not built")
     pairs = check_pairs(findings, built)
     if not built:

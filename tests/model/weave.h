@@ -93,6 +93,12 @@ struct weave_suite {
  * one breaks. Returns the exit status. */
 int weave_main(const struct weave_suite *suite, int argc, char **argv);
 
+/* The end of a suite's file, which has models, excuses and checks. */
+#define WEAVE_MAIN(title)                                                                                              \
+    static const struct weave_suite suite = {title,  models,          ARRAY_NR(models), excuses, ARRAY_NR(excuses),    \
+                                             checks, ARRAY_NR(checks)};                                                \
+    int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+
 /* --- for models, in setup --- */
 
 /* More memory to model: aligned to 8 bytes. */

@@ -36,22 +36,6 @@ static unsigned forked_by;
 /* --- what percpu_area.c calls --- */
 
 bool percpu_start(void) { return true; }
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
-bool sys_lock_is_mine(struct sys_lock *lock) {
-    return atomic_load_explicit(&lock->word, memory_order_relaxed) == sys_thread_self();
-}
-bool sys_lock_try(struct sys_lock *lock) {
-    u64 none = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->word, &none, sys_thread_self(), memory_order_acquire,
-                                                   memory_order_relaxed);
-}
-bool sys_lock_acquire(struct sys_lock *lock) {
-    while (!sys_lock_try(lock))
-        weave_wait();
-    return true;
-}
-void sys_lock_release(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_release); }
-void sys_lock_reset(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_relaxed); }
 
 void *quarry_core1_zalloc(size_t size) {
     weave_must(size <= sizeof(record) && atomic_fetch_add_explicit(&chunks_nr, 1, memory_order_relaxed) == 0);
@@ -215,7 +199,4 @@ static const struct weave_check checks[] = {
     {"deferred_mend", "if (base == first", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"per-CPU areas",   models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("per-CPU areas")

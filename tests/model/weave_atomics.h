@@ -83,6 +83,7 @@
 #define __atomic_store_n(p, v, order) atomic_store_explicit(p, v, order)
 #define __atomic_exchange_n(p, v, order) atomic_exchange_explicit(p, v, order)
 #define __atomic_fetch_add(p, v, order) atomic_fetch_add_explicit(p, v, order)
+#define __atomic_fetch_sub(p, v, order) atomic_fetch_sub_explicit(p, v, order)
 #define __atomic_compare_exchange_n(p, expected, v, weak, order, failed) WEAVE_CAS(p, expected, v, order, failed)
 
 /* Conditions, for mutants that do not look at one. */

@@ -44,7 +44,6 @@ static _Atomic(meta_ref_t) chunks[1];
 static u32 map[1] = {PAGE_MAP_PAGES * PAGE_SLOT_BYTES};
 
 size_t sys_page_bytes(void) { return page_bytes; }
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
 u64 sys_clock_ms(void) { return 0; }
 unsigned page_node_near(unsigned node, unsigned nth) {
     (void)nth;
@@ -328,7 +327,4 @@ static const struct weave_check checks[] = {
     {"block_retire", "if (!words_take", WEAVE_NEVER},   {"block_give", "if (keep_admits", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {"blocks of pages", models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("blocks of pages")

@@ -109,7 +109,4 @@ static const struct weave_check checks[] = {
     {"big_deferred_each", "if (first == NULL", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {"deferred regions", models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses),  checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("deferred regions")

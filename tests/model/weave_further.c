@@ -44,14 +44,8 @@ void section_store(u64 *word, u64 value) { __atomic_store_n(word, value, __ATOMI
 
 /* --- what region.c, class.c and drain.c call --- */
 
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
 u64 sys_clock_ms(void) { return 0; }
 size_t sys_page_bytes(void) { return (size_t)1 << 12; }
-bool sys_lock_is_mine(struct sys_lock *lock) {
-    (void)lock;
-    return false;
-}
-void sys_lock_reset(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_relaxed); }
 void nodes_fork_child(void) {}
 
 unsigned page_node_far(void) { return 0; }
@@ -250,7 +244,4 @@ static const struct weave_check checks[] = {
     {"bank_extend", "if (ref_load", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {"further slots",   models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("further slots")

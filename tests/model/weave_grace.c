@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Grace periods for slabs of SLAB_TYPESAFE_BY_RCU (src/kmem/grace.c), explored (weave.h): threads that find that slabs
- * would go back, or shrink a cache, the thread that waits and calls back, forks, and handlers that fork in the midst of
- * each call that it makes. There are two wholly free slabs, one of which a class may keep. The heap's calls are one at
- * a time; a slab goes back only after a grace period that began when it was marked; when all is quiet what was wanted
- * has gone, and what is wanted then goes, too.
+ * would go back, or shrink a cache, the thread that waits and calls back, forks, memory that is refused, and handlers
+ * that fork in the midst of each call that it makes. There are two wholly free slabs, one of which a class may keep.
+ * The heap's calls are one at a time; a slab goes back only after a grace period that began when it was marked; when
+ * all is quiet what was wanted has gone, and what is wanted then goes, too.
  */
 #include "kmem/rcu.h"
 
@@ -17,6 +17,7 @@ enum { CYCLES_NR = 12, CYCLE_WORDS = 4, MANY = 1, FEW = 2, BOTH = MANY | FEW };
 /* As quarry_core1_alloc() gives them; each once. */
 static u64 cycles[CYCLES_NR][CYCLE_WORDS];
 static _Atomic(unsigned) cycles_nr;
+static _Atomic(unsigned) refusals; /* so many of them are refused first */
 
 /* The heap's: touched by one at a time, or there is a race. By bit. */
 static unsigned marked;
@@ -39,7 +40,6 @@ static bool handler_due[WEAVE_THREADS_MAX];
 static _Atomic(unsigned) running; /* threads but T */
 static _Atomic(bool) is_child;
 
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
 bool kmem_rcu_prepare(void) { return true; }
 bool kmem_rcu_thread_runs(void) { return true; }
 void quarry_synchronize_rcu(void) {}
@@ -79,6 +79,10 @@ static void handler_maybe(void) {
 
 void *quarry_core1_alloc(size_t size) {
     weave_must(size <= sizeof(cycles[0]));
+    if (atomic_load_explicit(&refusals, memory_order_relaxed) > 0) {
+        atomic_fetch_sub_explicit(&refusals, 1, memory_order_relaxed);
+        return NULL;
+    }
     unsigned i = atomic_fetch_add_explicit(&cycles_nr, 1, memory_order_relaxed);
     weave_must(i < CYCLES_NR);
     handler_maybe();
@@ -201,6 +205,7 @@ static void setup(const char *const texts[WEAVE_THREADS_MAX]) {
         forks = forks || *texts[t] == 'f' || *texts[t] == 'h';
     }
     weave_count(&cycles_nr);
+    weave_count(&refusals);
     weave_count(&is_child);
     weave_count(&wanted);
     weave_forks(forks ? CYCLES_NR * CYCLES_NR : 0);
@@ -215,10 +220,17 @@ SETUP(beside, "s", "w", "T")
 SETUP(fork, "fs", "s", "T")
 SETUP(handler, "hw", "T", "")
 SETUP(handler_called, "s", "hT", "")
+SETUP(asked_again, "sw", "T", "")
+/* The shrink is left to who asks next. */
+static void setup_refused(void) {
+    setup_asked_again();
+    atomic_store_explicit(&refusals, 1, memory_order_relaxed);
+}
 
 static const struct weave_model models[] = {
     {"two threads shrink", 2, setup_two, thread, finish, WEAVE_BOTH},
     {"a shrink beside the callback", 2, setup_called, thread, finish, WEAVE_BOTH},
+    {"no memory for a shrink", 2, setup_refused, thread, finish, WEAVE_BOTH},
     {"a handler forks in the midst of asking", 2, setup_handler, thread, finish, WEAVE_BOTH},
     {"a handler forks in the callback", 2, setup_handler_called, thread, finish, WEAVE_BOTH},
     {"one shrinks, one wants, one calls back", 3, setup_beside, thread, finish, WEAVE_SC},
@@ -238,7 +250,4 @@ static const struct weave_check checks[] = {
     {"kmem_grace_fork_child", "if (atomic_load", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {"grace periods",   models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("grace periods")

@@ -272,7 +272,4 @@ static const struct weave_check checks[] = {
     {"guard_free", "if (rt_may_block", WEAVE_ALWAYS}, {"pool_get", "if (pool != NULL", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"guarded objects", models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("guarded objects")

@@ -211,7 +211,4 @@ static const struct weave_check checks[] = {
     {"shuffle", "if (other != NULL", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {"hardened objects", models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses),  checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("hardened objects")

@@ -10,8 +10,6 @@
 
 enum { WANTED_BYTES = 2 << KEPT_SIZE_SHIFT };
 
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
-
 static size_t bytes_of(const struct hpage *h) { return (size_t)(h - regions + 1) << KEPT_SIZE_SHIFT; }
 static char *addr_of(const struct hpage *h) { return (char *)((uintptr_t)(h - regions + 1) << HPAGE_SHIFT); }
 
@@ -88,7 +86,4 @@ static const struct weave_check checks[] = {
     {"kept_take_oldest", "if (place_empty", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {"kept regions",    models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("kept regions")

@@ -10,6 +10,7 @@
 
 #include "sys/call.h"
 #include "weave.h"
+#include "weave_sleep.h"
 
 #include <linux/futex.h>
 
@@ -23,43 +24,15 @@ u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << thread_shift; }
 
 /* --- the kernel --- */
 
-enum { SLEEPER_BITS = 4 };
-/* The threads that sleep, by number plus 1, the first in the lowest bits. In the step before, as who holds the kernel's
- * lock of the futex sees it. */
-static _Atomic(u64) sleepers;
-static _Atomic(u64) system_calls;         /* read by a call that does nothing else to memory: a step */
 static unsigned early[WEAVE_THREADS_MAX]; /* how many sleeps end by themselves */
 static u64 early_used[WEAVE_THREADS_MAX]; /* modelled */
-
-static u64 sleepers_get(void) { return atomic_load_explicit(&sleepers, memory_order_relaxed); }
-static void sleepers_set(u64 next) { atomic_store_explicit(&sleepers, next, memory_order_relaxed); }
-static void kernel_step(void) { (void)atomic_load_explicit(&system_calls, memory_order_relaxed); }
-
-static unsigned sleeper_at(unsigned i) {
-    return (unsigned)(sleepers_get() >> (i * SLEEPER_BITS)) & ((1u << SLEEPER_BITS) - 1);
-}
-
-/* Its place among them, or their number. */
-static unsigned sleeper_find(unsigned self) {
-    unsigned i = 0;
-    while (sleeper_at(i) != 0 && sleeper_at(i) != self + 1)
-        i++;
-    return i;
-}
-
-static bool is_asleep(unsigned self) { return sleeper_at(sleeper_find(self)) != 0; }
-
-static void sleeper_remove(unsigned i) {
-    u64 all = sleepers_get(), below = ((u64)1 << (i * SLEEPER_BITS)) - 1;
-    sleepers_set((all & below) | (all >> SLEEPER_BITS & ~below));
-}
 
 static void futex_wait(void *word, u32 expected) {
     unsigned self = weave_self();
     /* What is there now and nothing older: the kernel's lock, and its fence on either side. */
     if ((u32)atomic_fetch_add_explicit((_Atomic(u64) *)word, 0, memory_order_relaxed) != expected)
         return;
-    sleepers_set(sleepers_get() | (u64)(self + 1) << (sleeper_find(self) * SLEEPER_BITS));
+    sleeper_add(self);
     if (early_used[self] < early[self]) {
         early_used[self]++;
         kernel_step();
@@ -76,9 +49,7 @@ long futex_call(void *word, int operation, u64 value) {
         return 0;
     }
     weave_must(operation == FUTEX_WAKE_PRIVATE);
-    kernel_step();
-    for (; value > 0 && sleeper_at(0) != 0; value--)
-        sleeper_remove(0);
+    sleepers_wake(value);
     return 0;
 }
 
@@ -121,7 +92,7 @@ static void finish(void) {
 /* shift: where thread pointers differ; with 32 their lower halves, which alone the futex compares, are one. */
 static void setup(unsigned shift, unsigned early_nr, const char *const texts[WEAVE_THREADS_MAX]) {
     thread_shift = shift;
-    weave_count(&sleepers);
+    sleepers_start();
     for (unsigned t = 0; t < WEAVE_THREADS_MAX; t++) {
         scripts[t] = texts[t];
         early[t] = early_nr;

@@ -179,7 +179,4 @@ static const struct weave_check checks[] = {
     {"partial_take_all", "while ((seen & ID_MASK)", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"partial lists",   models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("partial lists")

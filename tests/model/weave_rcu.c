@@ -101,25 +101,6 @@ void quarry_kfree(const void *p) { quarry_kvfree(p); }
 
 /* --- the system --- */
 
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
-bool sys_lock_is_mine(struct sys_lock *lock) {
-    return atomic_load_explicit(&lock->word, memory_order_relaxed) == sys_thread_self();
-}
-bool sys_lock_try(struct sys_lock *lock) {
-    u64 none = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->word, &none, sys_thread_self(), memory_order_acquire,
-                                                   memory_order_relaxed);
-}
-bool sys_lock_acquire(struct sys_lock *lock) {
-    if (sys_lock_is_mine(lock))
-        return false;
-    while (!sys_lock_try(lock))
-        weave_wait();
-    return true;
-}
-void sys_lock_release(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_release); }
-void sys_lock_reset(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_relaxed); }
-
 int section_cpu(void) { return has_cpu[weave_self()] ? 0 : -1; }
 unsigned percpu_number_racy(void) { return has_cpu[weave_self()] ? 0 : percpu.cpus_nr; }
 bool percpu_start(void) { return true; }

@@ -58,7 +58,6 @@ int sys_membarrier_rseq(void) {
     weave_barrier();
     return 0;
 }
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 12; }
 /* One node. */
 unsigned page_node_decided_here(void) { return 0; }
 unsigned page_nodes_decide(void) { return 1; }
@@ -71,23 +70,8 @@ void sys_sleep_ms(unsigned ms) {
     (void)ms;
     weave_wait();
 }
-bool sys_lock_try(struct sys_lock *lock) {
-    u64 seen = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->word, &seen, sys_thread_self(), memory_order_acquire,
-                                                   memory_order_relaxed);
-}
-bool sys_lock_acquire(struct sys_lock *lock) {
-    while (!sys_lock_try(lock))
-        weave_wait();
-    return true;
-}
-bool sys_lock_is_mine(struct sys_lock *lock) {
-    return atomic_load_explicit(&lock->word, memory_order_relaxed) == sys_thread_self();
-}
-void sys_lock_reset(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_relaxed); }
 void nodes_fork_child(void) {}
 void thread_area_open(void) {}
-void sys_lock_release(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_release); }
 
 u64 mag_null[2] = {MAG_WORD_END, MAG_WORD_END};
 void mag_level_reset(struct mag_region *r, unsigned cls) { (void)r, (void)cls; }
@@ -315,7 +299,4 @@ static const struct weave_check checks[] = {
     {"locked_enter", "if (r != NULL && region_trylock", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {"regions",         models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("regions")

@@ -23,7 +23,6 @@ static const char *scripts[WEAVE_THREADS_MAX]; /* t take half a run, f fill */
 
 /* --- what reserve.c calls --- */
 
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 4; }
 size_t sys_page_bytes(void) { return RUN_GRANULES * GRANULE_BYTES; }
 bool rt_meta_headroom(unsigned node, size_t bytes) {
     (void)node, (void)bytes;
@@ -155,7 +154,4 @@ static const struct weave_check checks[] = {
     {"block_give_back", "while (bits != 0", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"reserve",         models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("reserve")

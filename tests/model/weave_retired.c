@@ -97,7 +97,4 @@ static const struct weave_check checks[] = {
     {"retired_find", "if (h == NULL", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"retired regions", models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("retired regions")

@@ -229,7 +229,4 @@ static const struct weave_check checks[] = {
     {"word_take", "if (chosen != 0", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"slabs",           models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("slabs")

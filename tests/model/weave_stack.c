@@ -131,7 +131,4 @@ static const struct weave_check checks[] = {
     {"rt_stack_take_all", "while (head_ref(head)", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"tagged stack",    models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("tagged stack")

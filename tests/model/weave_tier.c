@@ -36,30 +36,14 @@ _Atomic(u64) rt_usage_group_soft, rt_usage_group_hard;
 
 /* --- what run.c calls --- */
 
-u64 sys_thread_self(void) { return (u64)(weave_self() + 1) << 4; }
 u64 sys_clock_ns(void) { return 0; }
-bool sys_lock_is_mine(struct sys_lock *lock) {
-    return atomic_load_explicit(&lock->word, memory_order_relaxed) == sys_thread_self();
-}
-bool sys_lock_try(struct sys_lock *lock) {
-    u64 seen = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->word, &seen, sys_thread_self(), memory_order_acquire,
-                                                   memory_order_relaxed);
-}
-bool sys_lock_try_spinning(struct sys_lock *lock) { return sys_lock_try(lock); }
 void sys_yield(void) { weave_wait(); }
 bool rt_fork_locks_mine(void) { return false; }
 void sys_sleep_ms(unsigned ms) { (void)ms; }
-bool sys_lock_acquire(struct sys_lock *lock) {
-    while (!sys_lock_try(lock))
-        weave_wait();
-    return true;
-}
 bool rt_fork_enter(struct sys_lock *lock, _Atomic(u32) *forks, u64 start_ns) {
     (void)forks, (void)start_ns;
     return sys_lock_acquire(lock);
 }
-void sys_lock_release(struct sys_lock *lock) { atomic_store_explicit(&lock->word, 0, memory_order_release); }
 
 void page_map_set(const void *addr, size_t granules_nr, unsigned value) { (void)addr, (void)granules_nr, (void)value; }
 u64 tier_allowance(const struct page_tier *t) {
@@ -135,8 +119,7 @@ bool tier_hugepage_tell(char *p) {
 }
 void tier_hugepage_deny(char *p) { (void)p; }
 void tier_hugepage_touch(char *p) {
-    /* order: release                                                                             pairs: [page.awaited]
-     */
+    /* order: release                                                                           pairs: [page.awaited] */
     atomic_store_explicit(&hpage(hpage_idx(p))->awaited, false, memory_order_release);
 }
 void rt_usage_regretted(void) {}
@@ -356,7 +339,4 @@ static const struct weave_check checks[] = {
     {"tier_hand_over", "if (sys_lock_try", WEAVE_ALWAYS},  {"page_run_free", "if (sys_lock_try", WEAVE_ALWAYS},
 };
 
-static const struct weave_suite suite = {
-    "runs freed under a held lock", models, ARRAY_NR(models), excuses, ARRAY_NR(excuses), checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("runs freed under a held lock")

@@ -121,7 +121,4 @@ static const struct weave_check checks[] = {
     {"slab_made_close", "while ((inside", WEAVE_NEVER},
 };
 
-static const struct weave_suite suite = {"classes made at run time", models, ARRAY_NR(models), excuses,
-                                         ARRAY_NR(excuses),          checks, ARRAY_NR(checks)};
-
-int main(int argc, char **argv) { return weave_main(&suite, argc, argv); }
+WEAVE_MAIN("classes made at run time")
